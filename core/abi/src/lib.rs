@@ -1,0 +1,1 @@
+//! clinmill abi.

@@ -1,0 +1,2 @@
+//! The `clinmill` command.
+fn main() {}

@@ -1,0 +1,164 @@
+//! Character encodings of hospital exports: named, or recognised from the first bytes.
+
+use crate::PluginError;
+use encoding_rs::{GB18030, UTF_8, UTF_16BE, UTF_16LE};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// How the bytes of an input become text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Recognised by byte order mark, else UTF-8 where the bytes are valid UTF-8, else GB18030.
+    #[default]
+    Auto,
+    /// UTF-8, with or without byte order mark.
+    #[serde(alias = "utf8", alias = "utf-8")]
+    #[schemars(rename = "utf-8")]
+    Utf8,
+    /// GB18030, of which GBK and GB2312 are subsets.
+    #[serde(alias = "gbk", alias = "gb2312")]
+    Gb18030,
+    /// UTF-16, little endian unless a byte order mark says otherwise.
+    #[serde(rename = "utf-16", alias = "utf16", alias = "utf-16le")]
+    Utf16,
+    /// UTF-16, big endian.
+    #[serde(rename = "utf-16be")]
+    Utf16Be,
+    /// ISO 8859-1, as Windows-1252.
+    #[serde(rename = "latin1", alias = "iso-8859-1", alias = "windows-1252", alias = "ascii")]
+    Latin1,
+}
+
+/// What [`Encoding::resolve`] found: the encoding and how many bytes of byte order mark to skip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Never [`Encoding::Auto`].
+    pub encoding: Encoding,
+    /// Bytes of byte order mark at the start.
+    pub bom: usize,
+}
+
+impl Encoding {
+    /// The encoding to use for an input that begins with `head` (64 KiB are enough). `whole` says that `head` is
+    /// all there is.
+    pub fn resolve(self, head: &[u8], whole: bool) -> Resolved {
+        let (marked, bom) = match head {
+            [0xef, 0xbb, 0xbf, ..] => (Some(Self::Utf8), 3),
+            [0xff, 0xfe, ..] => (Some(Self::Utf16), 2),
+            [0xfe, 0xff, ..] => (Some(Self::Utf16Be), 2),
+            _ => (None, 0),
+        };
+        match (self, marked) {
+            (Self::Auto, Some(encoding)) => Resolved { encoding, bom },
+            (Self::Auto, None) => Resolved {
+                encoding: guess(head, whole),
+                bom: 0,
+            },
+            (Self::Utf16, Some(Self::Utf16Be)) => Resolved {
+                encoding: Self::Utf16Be,
+                bom,
+            },
+            (named, Some(marked)) if named == marked => Resolved { encoding: named, bom },
+            (named, _) => Resolved {
+                encoding: named,
+                bom: 0,
+            },
+        }
+    }
+
+    /// The encoding as `encoding_rs` knows it; [`Encoding::Auto`] counts as UTF-8.
+    pub fn encoding_rs(self) -> &'static encoding_rs::Encoding {
+        match self {
+            Self::Auto | Self::Utf8 => UTF_8,
+            Self::Gb18030 => GB18030,
+            Self::Utf16 => UTF_16LE,
+            Self::Utf16Be => UTF_16BE,
+            Self::Latin1 => encoding_rs::WINDOWS_1252,
+        }
+    }
+
+    /// Decodes a piece of text that stands at byte `offset` of its input. Borrows where nothing changes.
+    ///
+    /// # Errors
+    /// `ENCODING` with the offset of the first byte that the encoding does not know.
+    pub fn decode(self, bytes: &[u8], offset: u64) -> Result<Cow<'_, str>, PluginError> {
+        let encoding = self.encoding_rs();
+        if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
+            return Ok(text);
+        }
+        Err(PluginError::data(
+            offset + first_bad(encoding, bytes) as u64,
+            "ENCODING",
+            format!("the bytes are not {}", self.name()),
+        ))
+    }
+
+    /// The name that pipelines use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Utf8 => "utf-8",
+            Self::Gb18030 => "gb18030",
+            Self::Utf16 => "utf-16",
+            Self::Utf16Be => "utf-16be",
+            Self::Latin1 => "latin1",
+        }
+    }
+}
+
+/// Without a byte order mark: zero bytes in every second place are UTF-16; valid UTF-8 is UTF-8; the rest GB18030.
+fn guess(head: &[u8], whole: bool) -> Encoding {
+    let pairs = head.chunks_exact(2);
+    let half = (pairs.len() * 2 / 5).max(1);
+    if head.len() >= 4 {
+        if head.chunks_exact(2).filter(|p| p[1] == 0 && p[0] != 0).count() >= half {
+            return Encoding::Utf16;
+        }
+        if head.chunks_exact(2).filter(|p| p[0] == 0 && p[1] != 0).count() >= half {
+            return Encoding::Utf16Be;
+        }
+    }
+    match std::str::from_utf8(head) {
+        Ok(_) => Encoding::Utf8,
+        // A sequence cut by the end of the sample is no evidence against UTF-8.
+        Err(error) if !whole && error.error_len().is_none() => Encoding::Utf8,
+        Err(_) => Encoding::Gb18030,
+    }
+}
+
+fn first_bad(encoding: &'static encoding_rs::Encoding, bytes: &[u8]) -> usize {
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let capacity = decoder.max_utf8_buffer_length_without_replacement(bytes.len()).unwrap_or(bytes.len() * 4 + 16);
+    let mut text = vec![0; capacity];
+    match decoder.decode_to_utf8_without_replacement(bytes, &mut text, true) {
+        (encoding_rs::DecoderResult::Malformed(bad, after), read, _) => {
+            read.saturating_sub(usize::from(bad) + usize::from(after))
+        }
+        (_, read, _) => read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recognises() {
+        let of = |bytes: &[u8]| Encoding::Auto.resolve(bytes, true).encoding;
+        assert_eq!(of("病案号".as_bytes()), Encoding::Utf8);
+        assert_eq!(of(&GB18030.encode("病案号,姓名").0), Encoding::Gb18030);
+        assert_eq!(of(b"\xff\xfea\0b\0"), Encoding::Utf16);
+        assert_eq!(of(b"a\0b\0c\0d\0"), Encoding::Utf16);
+        assert_eq!(of(b"\xef\xbb\xbfabc"), Encoding::Utf8);
+        assert_eq!(Encoding::Auto.resolve(&"病".as_bytes()[..2], false).encoding, Encoding::Utf8);
+    }
+
+    #[test]
+    fn names_the_first_bad_byte() {
+        let error = Encoding::Utf8.decode(b"abc\xb2\xa1", 100).unwrap_err();
+        assert_eq!(error.offset, Some(103));
+        assert!(Encoding::Gb18030.decode(b"abc\xb2\xa1", 0).is_ok());
+    }
+}

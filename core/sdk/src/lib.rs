@@ -1,0 +1,26 @@
+//! What a plugin author implements: sources that turn inputs into events, transforms that turn rows into rows.
+//!
+//! A plugin passes through the phases *check* and *bind* (pure, no I/O), then *open* and *run*. Its options are one
+//! [`Config`] struct: the struct's JSON Schema is the reference manual, and the engine checks options against it
+//! before the plugin sees them. The engine knows plugins only by the [`Registry`] value it is handed.
+
+mod error;
+mod input;
+mod plugin;
+mod registry;
+mod source;
+mod transform;
+
+pub mod decode;
+pub mod testing;
+
+pub use arrow;
+pub use error::{Finding, Findings, PluginError, Retry, Status};
+pub use input::{Input, InputReader, MemoryInput};
+pub use plugin::{BindContext, Caps, Config, Descriptor, Kind, Resource, TaskContext, mapping_ref};
+pub use registry::{BoundSource, BoundTransform, Registry, SourcePlugin, TransformPlugin};
+pub use source::{
+    Fold, IdentityLink, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordMetaBuilder, RecordSink,
+    Rejection, Source, Split, SubjectId,
+};
+pub use transform::{Emit, Origin, RejectedRow, Transform, TransformRun};

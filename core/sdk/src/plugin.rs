@@ -1,0 +1,131 @@
+//! What all plugins share: how they describe themselves, and what the host hands them.
+
+use crate::{PluginError, Status};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// The options of a plugin: the only place where they are described.
+pub trait Config: DeserializeOwned + JsonSchema + Send + 'static {}
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> Config for T {}
+
+/// The plugin kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Turns inputs into events.
+    Source,
+    /// Turns rows into rows.
+    Transform,
+}
+
+/// What a plugin can do. A pipeline that asks for more is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Caps(u64);
+
+impl Caps {
+    /// Each output row comes from exactly one input row of the same batch.
+    pub const ROW_WISE: Self = Self(1);
+    /// The plugin needs all rows of a subject together.
+    pub const SUBJECT_WISE: Self = Self(1 << 1);
+    /// The plugin needs all rows of all subjects.
+    pub const DATASET_WISE: Self = Self(1 << 2);
+    /// One input can be read in several splits.
+    pub const SPLITS: Self = Self(1 << 3);
+    /// Records may say that an earlier one is void.
+    pub const DELETES: Self = Self(1 << 6);
+    /// Rows may be rejected.
+    pub const REJECTS: Self = Self(1 << 8);
+    /// The same input gives the same output.
+    pub const DETERMINISTIC: Self = Self(1 << 9);
+
+    /// Both sets together.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True when all of `other` is in this set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// How a plugin describes itself.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    /// The name pipelines use.
+    pub name: &'static str,
+    /// The plugin's own version.
+    pub version: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Source or transform.
+    pub kind: Kind,
+    /// What it can do.
+    pub caps: Caps,
+    /// JSON Schema 2020-12 of its options.
+    pub schema: serde_json::Value,
+}
+
+/// Mapping files that an option names, read by the host: by file name within the folder, or one file.
+#[derive(Clone, Debug, Default)]
+pub struct Resource {
+    /// File name to content.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// What *bind* may look at. It is pure: everything from outside is already here.
+#[derive(Clone, Debug, Default)]
+pub struct BindContext {
+    /// The pipeline's time zone (an IANA name), of every time that does not carry its own.
+    pub timezone: Option<String>,
+    /// The source's or step's name in the pipeline.
+    pub name: String,
+    /// Mapping files by the reference that the options hold, such as `maps:lab-zh__loinc`.
+    pub resources: BTreeMap<String, Resource>,
+}
+
+impl BindContext {
+    /// The mapping files behind a reference.
+    ///
+    /// # Errors
+    /// When the host did not provide it.
+    pub fn resource(&self, reference: &str) -> Result<&Resource, PluginError> {
+        self.resources.get(reference).ok_or_else(|| {
+            PluginError::new(
+                Status::NotFound,
+                "MAPPING_NOT_FOUND",
+                format!("the mapping {reference:?} is not there"),
+            )
+        })
+    }
+}
+
+/// The schema of an option that refers to mapping files: use it with `#[schemars(schema_with = "mapping_ref")]`.
+/// The host finds these options by the format and reads the files before *bind*.
+pub fn mapping_ref(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "format": "clinmill-mapping" })
+}
+
+/// What a running task is told.
+pub struct TaskContext<'a> {
+    /// Set by the host to stop the task; poll it between batches.
+    pub cancelled: &'a AtomicBool,
+    /// Rows a batch should have, about.
+    pub batch_rows: usize,
+}
+
+impl TaskContext<'_> {
+    /// Returns an error once the host has asked to stop.
+    ///
+    /// # Errors
+    /// [`Status::Cancelled`].
+    pub fn check(&self) -> Result<(), PluginError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(PluginError::cancelled());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! The plugins an engine may use, as a value. Typed plugins are wrapped so that the engine sees one object per kind.
+
+use crate::{
+    BindContext, Descriptor, Finding, Findings, Input, Kind, PluginError, RecordKind, RecordSink, Source, Split,
+    Status, TaskContext, Transform, TransformRun,
+};
+use arrow::datatypes::{Schema, SchemaRef};
+use serde_json::Value;
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
+
+/// A source plugin as the engine sees it.
+pub trait SourcePlugin: Send + Sync {
+    /// How it describes itself.
+    fn descriptor(&self) -> Descriptor;
+    /// Checks options beyond their schema. Pure.
+    fn check(&self, options: &Value) -> Vec<Finding>;
+    /// Makes a source. Pure.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    fn bind(&self, options: &Value, context: &BindContext) -> Result<Arc<dyn BoundSource>, PluginError>;
+}
+
+/// A source with its options.
+pub trait BoundSource: Send + Sync {
+    /// See [`Source::records`].
+    fn records(&self) -> &[RecordKind];
+    /// See [`Source::splits`].
+    ///
+    /// # Errors
+    /// When the input cannot be read.
+    fn splits(&self, input: &dyn Input) -> Result<Vec<Split>, PluginError>;
+    /// See [`Source::read`].
+    ///
+    /// # Errors
+    /// When the input as a whole cannot be read, or the task was cancelled.
+    fn read(
+        &self,
+        input: &dyn Input,
+        split: &Split,
+        task: &TaskContext<'_>,
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError>;
+}
+
+/// A transform plugin as the engine sees it.
+pub trait TransformPlugin: Send + Sync {
+    /// How it describes itself.
+    fn descriptor(&self) -> Descriptor;
+    /// Checks options beyond their schema. Pure.
+    fn check(&self, options: &Value) -> Vec<Finding>;
+    /// Makes a step. Pure.
+    ///
+    /// # Errors
+    /// When the options do not fit the input.
+    fn bind(
+        &self,
+        options: &Value,
+        input: &Schema,
+        context: &BindContext,
+    ) -> Result<Arc<dyn BoundTransform>, PluginError>;
+}
+
+/// A transform with its options and input schema.
+pub trait BoundTransform: Send + Sync {
+    /// See [`Transform::output`].
+    fn output(&self) -> SchemaRef;
+    /// See [`Transform::open`].
+    ///
+    /// # Errors
+    /// When the run cannot begin.
+    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError>;
+}
+
+/// The plugins an engine may use.
+#[derive(Clone, Default)]
+pub struct Registry {
+    sources: BTreeMap<&'static str, Arc<dyn SourcePlugin>>,
+    transforms: BTreeMap<&'static str, Arc<dyn TransformPlugin>>,
+}
+
+impl Registry {
+    /// Adds a source plugin.
+    pub fn source<S: Source>(&mut self) -> &mut Self {
+        self.sources.insert(S::NAME, Arc::new(Typed::<S>(PhantomData)));
+        self
+    }
+
+    /// Adds a transform plugin.
+    pub fn transform<T: Transform>(&mut self) -> &mut Self {
+        self.transforms.insert(T::NAME, Arc::new(Typed::<T>(PhantomData)));
+        self
+    }
+
+    /// The source plugin of this name.
+    pub fn get_source(&self, name: &str) -> Option<&Arc<dyn SourcePlugin>> {
+        self.sources.get(name)
+    }
+
+    /// The transform plugin of this name.
+    pub fn get_transform(&self, name: &str) -> Option<&Arc<dyn TransformPlugin>> {
+        self.transforms.get(name)
+    }
+
+    /// All plugins of a kind, by name.
+    pub fn descriptors(&self, kind: Kind) -> Vec<Descriptor> {
+        match kind {
+            Kind::Source => self.sources.values().map(|p| p.descriptor()).collect(),
+            Kind::Transform => self.transforms.values().map(|p| p.descriptor()).collect(),
+        }
+    }
+}
+
+struct Typed<P>(PhantomData<fn() -> P>);
+
+fn schema_of<C: schemars::JsonSchema>() -> Value {
+    schemars::SchemaGenerator::default().into_root_schema_for::<C>().to_value()
+}
+
+fn config<C: crate::Config>(options: &Value) -> Result<C, PluginError> {
+    serde_json::from_value(options.clone()).map_err(|error| {
+        // The schema was checked before: what is left is a rule that only deserialization knows.
+        PluginError::new(Status::InvalidConfig, "OPTIONS", error.to_string())
+    })
+}
+
+fn findings<C: crate::Config>(options: &Value, check: impl FnOnce(&C, &mut Findings)) -> Vec<Finding> {
+    let mut found = Findings::default();
+    match config::<C>(options) {
+        Ok(config) => check(&config, &mut found),
+        Err(error) => found.add("", error.code, error.message),
+    }
+    found.into_vec()
+}
+
+impl<S: Source> SourcePlugin for Typed<S> {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: S::NAME,
+            version: S::VERSION,
+            summary: S::SUMMARY,
+            kind: Kind::Source,
+            caps: S::CAPS,
+            schema: schema_of::<S::Config>(),
+        }
+    }
+    fn check(&self, options: &Value) -> Vec<Finding> {
+        findings::<S::Config>(options, S::check)
+    }
+    fn bind(&self, options: &Value, context: &BindContext) -> Result<Arc<dyn BoundSource>, PluginError> {
+        Ok(Arc::new(Bound(S::bind(config(options)?, context)?)))
+    }
+}
+
+impl<T: Transform> TransformPlugin for Typed<T> {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: T::NAME,
+            version: T::VERSION,
+            summary: T::SUMMARY,
+            kind: Kind::Transform,
+            caps: T::CAPS,
+            schema: schema_of::<T::Config>(),
+        }
+    }
+    fn check(&self, options: &Value) -> Vec<Finding> {
+        findings::<T::Config>(options, T::check)
+    }
+    fn bind(
+        &self,
+        options: &Value,
+        input: &Schema,
+        context: &BindContext,
+    ) -> Result<Arc<dyn BoundTransform>, PluginError> {
+        Ok(Arc::new(Bound(T::bind(config(options)?, input, context)?)))
+    }
+}
+
+struct Bound<P>(P);
+
+impl<S: Source> BoundSource for Bound<S> {
+    fn records(&self) -> &[RecordKind] {
+        self.0.records()
+    }
+    fn splits(&self, input: &dyn Input) -> Result<Vec<Split>, PluginError> {
+        self.0.splits(input)
+    }
+    fn read(
+        &self,
+        input: &dyn Input,
+        split: &Split,
+        task: &TaskContext<'_>,
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError> {
+        self.0.read(input, split, task, out)
+    }
+}
+
+impl<T: Transform> BoundTransform for Bound<T> {
+    fn output(&self) -> SchemaRef {
+        self.0.output()
+    }
+    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+        self.0.open(task)
+    }
+}

@@ -1,0 +1,3 @@
+//! The pipeline file: YAML text to a checked [`Pipeline`] and all its diagnostics.
+
+pub mod pipeline;

@@ -1,0 +1,1 @@
+//! clinmill plugin hl7v2.
