@@ -130,7 +130,9 @@ fn guess(head: &[u8], whole: bool) -> Encoding {
 
 fn first_bad(encoding: &'static encoding_rs::Encoding, bytes: &[u8]) -> usize {
     let mut decoder = encoding.new_decoder_without_bom_handling();
-    let capacity = decoder.max_utf8_buffer_length_without_replacement(bytes.len()).unwrap_or(bytes.len() * 4 + 16);
+    let capacity = decoder
+        .max_utf8_buffer_length_without_replacement(bytes.len())
+        .unwrap_or(bytes.len() * 4 + 16);
     let mut text = vec![0; capacity];
     match decoder.decode_to_utf8_without_replacement(bytes, &mut text, true) {
         (encoding_rs::DecoderResult::Malformed(bad, after), read, _) => {
@@ -152,7 +154,10 @@ mod tests {
         assert_eq!(of(b"\xff\xfea\0b\0"), Encoding::Utf16);
         assert_eq!(of(b"a\0b\0c\0d\0"), Encoding::Utf16);
         assert_eq!(of(b"\xef\xbb\xbfabc"), Encoding::Utf8);
-        assert_eq!(Encoding::Auto.resolve(&"病".as_bytes()[..2], false).encoding, Encoding::Utf8);
+        assert_eq!(
+            Encoding::Auto.resolve(&"病".as_bytes()[..2], false).encoding,
+            Encoding::Utf8
+        );
     }
 
     #[test]

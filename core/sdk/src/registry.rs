@@ -114,7 +114,9 @@ impl Registry {
 struct Typed<P>(PhantomData<fn() -> P>);
 
 fn schema_of<C: schemars::JsonSchema>() -> Value {
-    schemars::SchemaGenerator::default().into_root_schema_for::<C>().to_value()
+    schemars::SchemaGenerator::default()
+        .into_root_schema_for::<C>()
+        .to_value()
 }
 
 fn config<C: crate::Config>(options: &Value) -> Result<C, PluginError> {

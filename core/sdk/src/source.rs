@@ -2,8 +2,10 @@
 
 use crate::{BindContext, Caps, Config, Findings, Input, PluginError, TaskContext};
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder,
-            UInt64Array, UInt64Builder},
+    array::{
+        ArrayRef, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder,
+        UInt64Array, UInt64Builder,
+    },
     datatypes::SchemaRef,
 };
 

@@ -1,4 +1,19 @@
-//! Helpers for the tests of plugins: sinks that collect what a plugin pushes.
+//! Helpers for the tests of plugins: sinks that collect what a plugin pushes, and the runners of the cases and the
+//! conformance checks that every plugin folder must pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
+
+mod cases;
+mod conformance;
+mod files;
+mod render;
+mod rows;
+
+pub use cases::{source_cases, transform_cases};
 
 use crate::{Emit, IdentityLink, Origin, PluginError, RecordBatchOf, RecordSink, RejectedRow, Rejection};
 use arrow::array::RecordBatch;
@@ -22,7 +37,11 @@ pub struct CollectedRecords {
 impl CollectedRecords {
     /// How many rows of a kind were pushed.
     pub fn rows_of(&self, kind: usize) -> usize {
-        self.batches.iter().filter(|b| b.kind == kind).map(|b| b.rows.num_rows()).sum()
+        self.batches
+            .iter()
+            .filter(|b| b.kind == kind)
+            .map(|b| b.rows.num_rows())
+            .sum()
     }
 }
 

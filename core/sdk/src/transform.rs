@@ -1,7 +1,10 @@
 //! Transforms: from rows to rows.
 
 use crate::{BindContext, Caps, Config, Findings, PluginError, TaskContext};
-use arrow::{array::RecordBatch, datatypes::{Schema, SchemaRef}};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 
 /// A transform plugin: one value per configured step, immutable after bind.
 pub trait Transform: Send + Sync + Sized + 'static {
