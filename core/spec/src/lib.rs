@@ -1,3 +1,84 @@
-//! The pipeline file: YAML text to a checked [`Pipeline`] and all its diagnostics.
+//! The pipeline file: YAML text to a checked [`Pipeline`] and all its diagnostics. No I/O.
+//!
+//! The layers, each in its own module: text to a tree with byte positions, substitution of `${VAR}`, tree to
+//! [`Pipeline`], plugin options against the plugin's own schema, then references. [`load`] does all that needs no bound
+//! plugin; [`resolve`] does the rest. Every layer goes on after an error, so that one run shows all of them.
 
+pub mod codes;
 pub mod pipeline;
+
+mod editor;
+mod keys;
+mod lower;
+mod options;
+mod paths;
+mod render;
+mod report;
+mod resolve;
+mod scalar;
+mod schema;
+mod substitute;
+mod text;
+mod tree;
+mod values;
+
+pub use editor::json_schema;
+pub use pipeline::Pipeline;
+pub use render::{render, render_coloured};
+pub use resolve::{Kinds, SqlTables, resolve};
+pub use text::SourceFile;
+pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+
+use clinmill_model::Diagnostic;
+use report::Report;
+use serde_json::Value;
+
+/// What the pipeline file needs to know of the plugins.
+pub trait Plugins {
+    /// The JSON Schema of a source plugin's options; `None` for an unknown plugin.
+    fn source_schema(&self, name: &str) -> Option<Value>;
+    /// The JSON Schema of a transform plugin's options; `None` for an unknown plugin.
+    fn transform_schema(&self, name: &str) -> Option<Value>;
+    /// The names of all source plugins.
+    fn source_names(&self) -> Vec<String>;
+    /// The names of all transform plugins.
+    fn transform_names(&self) -> Vec<String>;
+}
+
+/// A pipeline file after the first pass.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The pipeline, where nothing in it is missing. It may be there beside errors, for further checks; it may run
+    /// only when there are none.
+    pub pipeline: Option<Pipeline>,
+    /// What was found, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text, to turn a span into a place.
+    pub source: SourceFile,
+}
+
+impl Loaded {
+    /// True when an error was found.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Reads a pipeline file. `file` is its name in diagnostics, `env` looks up environment variables.
+pub fn load(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>, plugins: &dyn Plugins) -> Loaded {
+    let source = SourceFile::new(file, text);
+    let mut report = Report::new(&source);
+    let pipeline = tree::parse(&mut report).and_then(|mut root| {
+        substitute::apply(&mut root, env, &mut report);
+        lower::pipeline(&root, plugins, &mut report)
+    });
+    let diagnostics = report.finish();
+    Loaded {
+        pipeline,
+        diagnostics,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

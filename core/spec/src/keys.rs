@@ -1,0 +1,261 @@
+//! Every key of the pipeline file, once: what is known, what is required, what it means. Both the reader and the
+//! JSON Schema for editors are made from these tables.
+
+use crate::codes;
+
+/// A key of one section.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) shape: Shape,
+    /// One line, shown by editors.
+    pub(crate) doc: &'static str,
+}
+
+/// What may stand under a key.
+pub(crate) enum Shape {
+    /// Text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// The number 1: the version of the format.
+    Version,
+    /// A mapping of names to texts.
+    NamedTexts,
+    /// A mapping with these keys.
+    Section(&'static [Key]),
+    /// A mapping of names to mappings with these keys.
+    Named(&'static [Key]),
+    /// A mapping of names to sources.
+    Sources,
+    /// A list of steps.
+    Steps,
+    /// `auto` or a secret.
+    VaultKey,
+    /// `partial` or `{ complete: … }`.
+    Mode,
+    /// A share: `5%` or `0.05`.
+    Share,
+    /// Anything: checked by another part of the product, without effect on what a refresh writes.
+    Any,
+    /// Part of the format, but not carried out by this version: reported under this code.
+    Later(&'static str),
+}
+
+const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key {
+        name,
+        required: true,
+        shape,
+        doc,
+    }
+}
+
+const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key {
+        name,
+        required: false,
+        shape,
+        doc,
+    }
+}
+
+pub(crate) const PIPELINE: &[Key] = &[
+    required("version", Shape::Version, "The version of the pipeline format: 1."),
+    required(
+        "name",
+        Shape::Text,
+        "The pipeline's name: letters, digits, `-` and `_`.",
+    ),
+    optional("title", Shape::Text, "What the dataset is, for people."),
+    optional(
+        "timezone",
+        Shape::Text,
+        "The IANA time zone of every time that does not carry its own.",
+    ),
+    optional(
+        "roots",
+        Shape::NamedTexts,
+        "The only folders outside the pipeline's own that it may read, by name.",
+    ),
+    required(
+        "vault",
+        Shape::Section(VAULT),
+        "The store that never leaves the hospital.",
+    ),
+    required("dataset", Shape::Section(DATASET), "What buyers may read."),
+    required("sources", Shape::Sources, "Where records come from, by name."),
+    optional(
+        "transforms",
+        Shape::Named(TRANSFORM),
+        "Pure functions of one subject's events, by name.",
+    ),
+    required("tables", Shape::Named(TABLE), "The tables of the dataset, by name."),
+    optional(
+        "deidentify",
+        Shape::Later(codes::SECTION_LATER),
+        "The de-identification policy.",
+    ),
+    optional(
+        "gates",
+        Shape::Later(codes::SECTION_LATER),
+        "Checks that must hold before a release.",
+    ),
+    optional("sinks", Shape::Later(codes::SECTION_LATER), "Buyers and what they get."),
+    optional("schedule", Shape::Any, "When the refresh is due."),
+    optional("tests", Shape::Any, "Where the pipeline's unit tests are."),
+];
+
+pub(crate) const VAULT: &[Key] = &[
+    required("url", Shape::Text, "Where the vault is: `file:PATH`."),
+    required(
+        "key",
+        Shape::VaultKey,
+        "`auto` (made on the first run of a new vault) or `{ $secret: name }`.",
+    ),
+];
+
+pub(crate) const DATASET: &[Key] = &[required("url", Shape::Text, "Where the dataset is: `file:PATH`.")];
+
+/// The engine's own keys of a source. Every other key is an option of its plugin.
+pub(crate) const SOURCE: &[Key] = &[
+    required("plugin", Shape::Text, "The source plugin."),
+    required("inputs", Shape::Section(INPUTS), "The files it reads."),
+    optional(
+        "mode",
+        Shape::Mode,
+        "`partial` (default), or `{ complete: … }`: an input is everything there is in its scope.",
+    ),
+    optional(
+        "keep",
+        Shape::Choice(KEEP),
+        "`copy` inputs into the vault (default), or `reference` them as immutable.",
+    ),
+    optional(
+        "expect",
+        Shape::Section(EXPECT),
+        "What a refresh should bring; unmet, it says so and exits with 3.",
+    ),
+];
+
+pub(crate) const KEEP: &[&str] = &["copy", "reference"];
+
+pub(crate) const INPUTS: &[Key] = &[
+    required(
+        "glob",
+        Shape::Text,
+        "A path with `*`, `**`, `?` and `{captures}`, relative to this file, or `root:path`.",
+    ),
+    optional(
+        "settle",
+        Shape::Text,
+        "A file counts once it was not touched for this long, such as `10m`. Default: at once.",
+    ),
+    optional(
+        "as_of",
+        Shape::Text,
+        "What time a file speaks of: a pattern on its name such as `lis_{date}.csv`, or `arrival`.",
+    ),
+];
+
+pub(crate) const EXPECT: &[Key] = &[
+    optional(
+        "every",
+        Shape::Text,
+        "The longest time between two inputs, such as `7d`.",
+    ),
+    optional(
+        "rows",
+        Shape::Text,
+        "Records read per refresh, such as `500..` or `500..2000`.",
+    ),
+    optional(
+        "rejected",
+        Shape::Text,
+        "The largest share of records rejected, such as `..1%`.",
+    ),
+];
+
+pub(crate) const MODES: &[&str] = &["partial", "complete"];
+
+pub(crate) const COMPLETE: &[Key] = &[
+    optional(
+        "scope",
+        Shape::NamedTexts,
+        "What an input is complete for; values may hold `{captures}` of the glob.",
+    ),
+    required(
+        "as_of",
+        Shape::Text,
+        "What time an input speaks of: a pattern on its name such as `lis_{date}.csv`, or `arrival`.",
+    ),
+    optional(
+        "max_deletes",
+        Shape::Share,
+        "The share of live records in scope that one input may delete. Default: 5 %.",
+    ),
+];
+
+pub(crate) const TRANSFORM: &[Key] = &[
+    optional("from", Shape::Text, "A source, `source.kind` or transform."),
+    optional(
+        "union",
+        Shape::Texts,
+        "Several of them, by column name; a missing column is null.",
+    ),
+    optional("sql", Shape::Text, "A query over them."),
+    optional("steps", Shape::Steps, "Transform plugins, in order."),
+    optional(
+        "scope",
+        Shape::Choice(SCOPES),
+        "`subject` (default): one subject's events; `dataset`: whole tables, last.",
+    ),
+];
+
+pub(crate) const SCOPES: &[&str] = &["subject", "dataset"];
+
+/// The keys of which a transform has exactly one.
+pub(crate) const TRANSFORM_INPUTS: &[&str] = &["from", "union", "sql"];
+
+pub(crate) const TABLE: &[Key] = &[
+    required("from", Shape::Text, "A source, `source.kind` or transform."),
+    optional(
+        "key",
+        Shape::Texts,
+        "The columns that, with the subject, identify a row.",
+    ),
+    optional(
+        "columns",
+        Shape::Named(COLUMN),
+        "The contract: where given, the table has these columns only, in this order.",
+    ),
+    optional(
+        "model",
+        Shape::Later(codes::MODEL_LATER),
+        "The standard model the table follows.",
+    ),
+];
+
+pub(crate) const COLUMN: &[Key] = &[
+    optional("type", Shape::Choice(TYPES), "The column's type. Default: as it comes."),
+    optional("description", Shape::Text, "What the column holds, for people."),
+    optional(
+        "values",
+        Shape::Later(codes::CONSTRAINT_LATER),
+        "The values it may have.",
+    ),
+    optional(
+        "range",
+        Shape::Later(codes::CONSTRAINT_LATER),
+        "The range of its values.",
+    ),
+    optional(
+        "unit",
+        Shape::Later(codes::CONSTRAINT_LATER),
+        "The UCUM unit of its values.",
+    ),
+];
+
+pub(crate) const TYPES: &[&str] = &["string", "integer", "decimal", "number", "boolean", "date", "timestamp"];

@@ -1,0 +1,322 @@
+//! The tree to a [`Pipeline`]: every section checked, every finding kept, nothing looked up outside.
+
+mod fields;
+mod source;
+mod table;
+mod transform;
+
+pub(crate) use fields::quote_hint;
+
+use crate::{
+    Plugins, codes,
+    keys::{DATASET, PIPELINE, VAULT},
+    paths,
+    pipeline::{KeyRef, Pipeline, Span, Spanned, Vault},
+    report::{Report, quoted},
+    resolve,
+    tree::{Entry, Kind, Node},
+    values::{LABEL_RULE, NAME_RULE, is_label, is_name},
+};
+use clinmill_model::columns::is_reserved;
+use fields::{Fields, entries, text, wrong_type};
+use jiff::tz::TimeZoneDatabase;
+use std::collections::BTreeMap;
+
+/// What all sections need to know.
+pub(crate) struct Context<'c, 'r> {
+    pub(crate) report: &'c mut Report<'r>,
+    pub(crate) plugins: &'c dyn Plugins,
+    /// The declared roots.
+    pub(crate) roots: BTreeMap<String, Spanned<String>>,
+}
+
+impl Context<'_, '_> {
+    /// Checks a path that the pipeline reads.
+    pub(crate) fn path(&mut self, path: &str, span: Span) -> bool {
+        match paths::check(path, self.roots.keys().map(String::as_str)) {
+            Ok(()) => true,
+            Err(problem) => {
+                self.report.hinted(problem.code, span, problem.message, problem.hint);
+                false
+            }
+        }
+    }
+
+    /// Checks the name of a source, transform, table or column group.
+    fn name(&mut self, what: &str, entry: &Entry) -> Spanned<String> {
+        if is_reserved(&entry.key) {
+            let message = format!("the {what} name {} belongs to the engine", quoted(&entry.key));
+            self.report.hinted(
+                codes::RESERVED_NAME,
+                entry.key_span,
+                message,
+                Some(NAME_RULE.to_owned()),
+            );
+        } else if !is_name(&entry.key) {
+            let message = format!("{} cannot be the name of a {what}", quoted(&entry.key));
+            self.report
+                .hinted(codes::BAD_NAME, entry.key_span, message, Some(NAME_RULE.to_owned()));
+        }
+        Spanned {
+            value: entry.key.clone(),
+            span: entry.key_span,
+        }
+    }
+}
+
+/// Lowers a whole file. `None` where something that the rest needs is missing or unusable (then reported).
+pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_>) -> Option<Pipeline> {
+    let Kind::Mapping(_) = root.kind else {
+        report.error(
+            codes::DOCUMENT,
+            root.span,
+            "a pipeline file is a mapping of keys such as `version`, `name`, `sources`",
+        );
+        return None;
+    };
+    let fields = Fields::open(root, "the pipeline", root.span, PIPELINE, report)?;
+    version(&fields, report);
+    let name = label(fields.text("name", report), "the pipeline's name", report);
+    let title = fields.text("title", report).map(|t| t.value);
+    let timezone = fields.text("timezone", report).and_then(|zone| timezone(zone, report));
+    let roots = roots(&fields, report);
+    let vault = vault(&fields, report);
+    let dataset = dataset(&fields, report);
+    if let (Some(vault), Some(dataset)) = (&vault, &dataset) {
+        overlap(vault, dataset, report);
+    }
+    let mut context = Context { report, plugins, roots };
+    let sources = section(&fields, "sources", "source", &mut context, source::lower);
+    let transforms = section(&fields, "transforms", "transform", &mut context, transform::lower);
+    let tables = section(&fields, "tables", "table", &mut context, table::lower);
+    let names = resolve::Names {
+        sources: names(&fields, "sources"),
+        transforms: names(&fields, "transforms"),
+    };
+    let Context { report, roots, .. } = context;
+    let mut pipeline = Pipeline {
+        name: name.clone().unwrap_or_else(|| Spanned {
+            value: String::new(),
+            span: root.span,
+        }),
+        title,
+        timezone,
+        roots,
+        vault: vault.clone().unwrap_or_else(|| Vault {
+            url: empty(root),
+            key: KeyRef::Auto,
+        }),
+        dataset: dataset.clone().unwrap_or_else(|| empty(root)),
+        sources: sources.found,
+        transforms: transforms.found,
+        tables: tables.found,
+    };
+    resolve::names(&mut pipeline, &names, report);
+    let whole = sources.complete && transforms.complete && tables.complete;
+    (whole && name.is_some() && vault.is_some() && dataset.is_some()).then_some(pipeline)
+}
+
+fn empty(root: &Node) -> Spanned<String> {
+    Spanned {
+        value: String::new(),
+        span: root.span,
+    }
+}
+
+fn version(fields: &Fields<'_>, report: &mut Report<'_>) {
+    let Some(entry) = fields.entry("version") else { return };
+    if !matches!(entry.value.kind, Kind::Invalid) && entry.value.json() != 1 {
+        let message = "the version of the pipeline format must be the number 1";
+        report.hinted(
+            codes::BAD_VERSION,
+            entry.value.span,
+            message,
+            Some("write `version: 1`".to_owned()),
+        );
+    }
+}
+
+fn label(name: Option<Spanned<String>>, what: &str, report: &mut Report<'_>) -> Option<Spanned<String>> {
+    let name = name?;
+    if !is_label(&name.value) {
+        let message = format!("{} cannot be {what}", quoted(&name.value));
+        report.hinted(codes::BAD_NAME, name.span, message, Some(LABEL_RULE.to_owned()));
+        return None;
+    }
+    Some(name)
+}
+
+fn timezone(zone: Spanned<String>, report: &mut Report<'_>) -> Option<Spanned<String>> {
+    // The bundled database only: what is valid must not depend on the machine.
+    let database = TimeZoneDatabase::bundled();
+    match database.get(&zone.value) {
+        Ok(_) => Some(zone),
+        Err(_) => {
+            let known: Vec<String> = database.available().map(|name| name.to_string()).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let hint = match crate::report::nearest(&zone.value, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write an IANA name such as `Asia/Shanghai`".to_owned(),
+            };
+            let message = format!("{} is not a time zone", quoted(&zone.value));
+            report.hinted(codes::BAD_TIMEZONE, zone.span, message, Some(hint));
+            None
+        }
+    }
+}
+
+fn roots(fields: &Fields<'_>, report: &mut Report<'_>) -> BTreeMap<String, Spanned<String>> {
+    let mut roots = BTreeMap::new();
+    let listed = fields
+        .entry("roots")
+        .and_then(|entry| entries(&entry.value, "`roots`", report));
+    for entry in listed.unwrap_or_default() {
+        let name = Spanned {
+            value: entry.key.clone(),
+            span: entry.key_span,
+        };
+        let name = label(Some(name), "the name of a root", report);
+        if name.is_some() && matches!(entry.key.as_str(), "file" | "http" | "https" | "s3") {
+            report.error(
+                codes::RESERVED_NAME,
+                entry.key_span,
+                format!("`{}:` begins a URL; give the root another name", entry.key),
+            );
+        }
+        let Some(path) = text(&entry.value, &format!("the root {}", quoted(&entry.key)), report) else {
+            continue;
+        };
+        match paths::check_root(&path.value) {
+            // A root with a bad name is kept too, so that what refers to it is not reported again.
+            Ok(()) => {}
+            Err(problem) => report.hinted(problem.code, path.span, problem.message, problem.hint),
+        }
+        roots.insert(entry.key.clone(), path);
+    }
+    roots
+}
+
+fn vault(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Vault> {
+    let entry = fields.entry("vault")?;
+    let fields = Fields::open(&entry.value, "`vault`", entry.key_span, VAULT, report)?;
+    let url = store(&fields, report);
+    let key = fields.entry("key").and_then(|entry| key(&entry.value, report));
+    Some(Vault { url: url?, key: key? })
+}
+
+fn dataset(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Spanned<String>> {
+    let entry = fields.entry("dataset")?;
+    let fields = Fields::open(&entry.value, "`dataset`", entry.key_span, DATASET, report)?;
+    store(&fields, report)
+}
+
+fn store(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Spanned<String>> {
+    let url = fields.text("url", report)?;
+    match paths::check_store(&url.value) {
+        Ok(_) => Some(url),
+        Err(problem) => {
+            report.hinted(problem.code, url.span, problem.message, problem.hint);
+            None
+        }
+    }
+}
+
+fn overlap(vault: &Vault, dataset: &Spanned<String>, report: &mut Report<'_>) {
+    if let (Ok(inner), Ok(outer)) = (paths::check_store(&vault.url.value), paths::check_store(&dataset.value))
+        && paths::overlap(inner, outer)
+    {
+        let message = "the dataset and the vault lie one inside the other";
+        let hint = Some("give them separate folders: the vault must never be published".to_owned());
+        report.hinted(codes::OVERLAP, dataset.span, message, hint);
+    }
+}
+
+fn key(node: &Node, report: &mut Report<'_>) -> Option<KeyRef> {
+    let hint = || Some("write `auto` or `{ $secret: name }`".to_owned());
+    match &node.kind {
+        Kind::Invalid => None,
+        Kind::Scalar(scalar) if scalar.text == "auto" => Some(KeyRef::Auto),
+        // The text is not shown: it may be the key itself.
+        Kind::Scalar(_) => {
+            report.hinted(
+                codes::BAD_SECRET,
+                node.span,
+                "the key itself must not stand in the pipeline file",
+                hint(),
+            );
+            None
+        }
+        Kind::Mapping(entries) => match entries.as_slice() {
+            [entry] if entry.key == "$secret" => label(
+                text(&entry.value, "the name of a secret", report),
+                "the name of a secret",
+                report,
+            )
+            .map(KeyRef::Secret),
+            _ => {
+                report.hinted(
+                    codes::BAD_SECRET,
+                    node.span,
+                    "this is not a reference to a secret",
+                    hint(),
+                );
+                None
+            }
+        },
+        Kind::Sequence(_) => {
+            wrong_type(node, "`key`", "`auto` or a reference to a secret", report);
+            None
+        }
+    }
+}
+
+/// The entries of one section that could be lowered, and whether that is all of them.
+struct Found<T> {
+    found: Vec<T>,
+    complete: bool,
+}
+
+fn section<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    what: &str,
+    context: &mut Context<'_, '_>,
+    lower: fn(Spanned<String>, &Node, &mut Context<'_, '_>) -> Option<T>,
+) -> Found<T> {
+    let Some(entry) = fields.entry(key) else {
+        return Found {
+            found: Vec::new(),
+            complete: true,
+        };
+    };
+    if entry.value.is_null() && key == "transforms" {
+        return Found {
+            found: Vec::new(),
+            complete: true,
+        };
+    }
+    let Some(entries) = entries(&entry.value, &format!("`{key}`"), context.report) else {
+        return Found {
+            found: Vec::new(),
+            complete: false,
+        };
+    };
+    let found: Vec<T> = entries
+        .iter()
+        .filter_map(|entry| {
+            let name = context.name(what, entry);
+            lower(name, &entry.value, context)
+        })
+        .collect();
+    Found {
+        complete: found.len() == entries.len(),
+        found,
+    }
+}
+
+fn names(fields: &Fields<'_>, section: &str) -> BTreeMap<String, Span> {
+    match fields.entry(section).map(|e| &e.value.kind) {
+        Some(Kind::Mapping(entries)) => entries.iter().map(|e| (e.key.clone(), e.key_span)).collect(),
+        _ => BTreeMap::new(),
+    }
+}

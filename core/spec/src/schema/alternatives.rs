@@ -1,0 +1,81 @@
+//! `anyOf` and `oneOf`: which alternative was meant, and what to say when none fits.
+
+use super::{At, Checker, Outcome, Violation};
+use crate::{codes, tree::Node};
+use serde_json::Value;
+
+impl<'s> Checker<'s> {
+    /// The first alternative that fits is taken. That `oneOf` has no second one is left to the plugin: its enums are
+    /// read in the same order.
+    pub(super) fn check_alternatives(
+        &self,
+        branches: &'s [Value],
+        node: &Node,
+        at: &At,
+        depth: usize,
+        out: &mut Outcome,
+    ) {
+        let mut tried = Vec::new();
+        for branch in branches {
+            let mut outcome = Outcome::default();
+            self.check(branch, node, at, depth + 1, &mut outcome);
+            if outcome.violations.is_empty() {
+                out.mappings.append(&mut outcome.mappings);
+                return;
+            }
+            tried.push(outcome);
+        }
+        if tried.iter().all(|outcome| is_other_kind(outcome, at)) {
+            out.violations.push(self.none_fits(&tried, node, at));
+        } else if let Some(best) = tried.into_iter().min_by_key(|outcome| distance(outcome, at)) {
+            out.violations.extend(best.violations);
+            out.mappings.extend(best.mappings);
+        }
+    }
+
+    /// One sentence for a value that is of none of the kinds the alternatives ask for.
+    fn none_fits(&self, tried: &[Outcome], node: &Node, at: &At) -> Violation {
+        let all = || {
+            tried
+                .iter()
+                .flat_map(|o| &o.violations)
+                .filter(|v| v.pointer == at.pointer)
+        };
+        let mut choices: Vec<String> = all().flat_map(|v| v.choices.iter().cloned()).collect();
+        let mut expected: Vec<String> = all()
+            .flat_map(|v| v.expected.iter().cloned())
+            .filter(|e| !e.is_empty())
+            .collect();
+        expected.dedup();
+        choices.dedup();
+        if !choices.is_empty() && (expected.is_empty() || node.json().is_string()) {
+            return self.wrong_choice(node, at, choices);
+        }
+        expected.extend(choices.iter().map(|c| format!("`{c}`")));
+        self.wrong_type(node, at, expected)
+    }
+}
+
+/// True when the alternative asks for another type or another word than the value itself.
+fn is_other_kind(outcome: &Outcome, at: &At) -> bool {
+    outcome
+        .violations
+        .iter()
+        .any(|v| v.pointer == at.pointer && matches!(v.code, codes::OPTION_TYPE | codes::OPTION_CHOICE))
+}
+
+/// How far an alternative is from what was written: another type, then another tag (a fixed word or the keys of a
+/// variant), then everything else.
+fn distance(outcome: &Outcome, at: &At) -> (bool, usize, usize) {
+    let tags = outcome.violations.iter().filter(|v| {
+        let own = v.pointer == at.pointer;
+        let child = v.pointer.len() > at.pointer.len()
+            && v.pointer.get(at.pointer.len() + 1..).is_some_and(|p| !p.contains('/'));
+        match v.code {
+            codes::UNKNOWN_OPTION | codes::MISSING_OPTION => own,
+            codes::OPTION_CHOICE => child,
+            _ => false,
+        }
+    });
+    (is_other_kind(outcome, at), tags.count(), outcome.violations.len())
+}

@@ -1,0 +1,360 @@
+//! YAML text to a tree of located nodes, within limits. The only module that knows the YAML library.
+
+use crate::{
+    codes,
+    pipeline::Span,
+    report::{Report, quoted},
+    text::BOM,
+};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
+use std::collections::HashSet;
+
+/// Largest accepted text, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Deepest accepted nesting.
+pub const MAX_DEPTH: usize = 64;
+/// Most accepted nodes, keys included.
+pub const MAX_NODES: usize = 100_000;
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) span: Span,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Already reported: later layers pass over it in silence.
+    Invalid,
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// A scalar before its type is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scalar {
+    /// The value, after substitution.
+    pub(crate) text: String,
+    /// Not quoted and not a block: may be null, a boolean or a number.
+    pub(crate) plain: bool,
+    /// As written, where substitution changed it: messages never show what came from the environment.
+    pub(crate) written: Option<String>,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_span: Span,
+    pub(crate) value: Node,
+}
+
+/// Reads the text; what is wrong goes to the report, and `None` means that there is nothing to go on with.
+pub(crate) fn parse(report: &mut Report<'_>) -> Option<Node> {
+    let source = report.source;
+    let text = source.text();
+    if text.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len());
+        report.error(codes::TOO_LARGE, Span::default(), message);
+        return None;
+    }
+    let body = text.strip_prefix(BOM).unwrap_or(text);
+    let shift = text.len() - body.len();
+    if let Some((at, c)) = body.char_indices().find(|(_, c)| !printable(*c)) {
+        let span = Span {
+            start: shift + at,
+            end: shift + at + c.len_utf8(),
+        };
+        report.error(
+            codes::CHARACTER,
+            span,
+            format!("the character U+{:04X} is not allowed in YAML", u32::from(c)),
+        );
+        return None;
+    }
+    Builder {
+        report,
+        offsets: Offsets::new(body, shift),
+        stack: Vec::new(),
+        nodes: 0,
+        root: None,
+    }
+    .run(body)
+}
+
+/// YAML 1.2.2, production 1 (c-printable), without the byte order mark inside the text.
+fn printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{85}' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}'
+        | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// The library counts characters; everything else here counts bytes.
+struct Offsets {
+    /// Byte offset of each character; empty for ASCII, where both are the same.
+    bytes: Vec<usize>,
+    shift: usize,
+    length: usize,
+}
+
+impl Offsets {
+    fn new(body: &str, shift: usize) -> Self {
+        let bytes = if body.is_ascii() {
+            Vec::new()
+        } else {
+            body.char_indices().map(|(at, _)| at).collect()
+        };
+        Self {
+            bytes,
+            shift,
+            length: body.len(),
+        }
+    }
+
+    fn byte(&self, marker: Marker) -> usize {
+        let index = marker.index();
+        let at = if self.bytes.is_empty() {
+            index
+        } else {
+            self.bytes.get(index).copied().unwrap_or(self.length)
+        };
+        self.shift + at.min(self.length)
+    }
+
+    fn span(&self, span: saphyr_parser::Span) -> Span {
+        let start = self.byte(span.start);
+        Span {
+            start,
+            end: self.byte(span.end).max(start),
+        }
+    }
+}
+
+/// A container that is still open.
+struct Frame {
+    start: Span,
+    entries: Vec<Entry>,
+    items: Vec<Node>,
+    mapping: bool,
+    /// The key that waits for its value.
+    key: Option<(String, Span)>,
+    /// Set while the value of a key that must not be kept (a duplicate) is read.
+    discard: bool,
+    seen: HashSet<String>,
+}
+
+struct Builder<'r, 's> {
+    report: &'r mut Report<'s>,
+    offsets: Offsets,
+    stack: Vec<Frame>,
+    nodes: usize,
+    root: Option<Node>,
+}
+
+impl Builder<'_, '_> {
+    fn run(mut self, body: &str) -> Option<Node> {
+        let mut parser = Parser::new_from_str(body);
+        let mut documents = 0;
+        while let Some(event) = parser.next_event() {
+            let (event, at) = match event {
+                Ok((event, span)) => (event, self.offsets.span(span)),
+                Err(error) => {
+                    let start = self.offsets.byte(*error.marker());
+                    self.syntax(body, error.info(), start);
+                    return None;
+                }
+            };
+            match event {
+                Event::DocumentStart(_) => {
+                    documents += 1;
+                    if documents > 1 {
+                        let message = "a second YAML document begins here; a pipeline file has one";
+                        self.report.error(codes::DOCUMENT, at, message);
+                        return None;
+                    }
+                }
+                Event::Alias(_) => {
+                    let hint = Some("write the value out".to_owned());
+                    self.report
+                        .hinted(codes::ALIAS, at, "aliases are not allowed in a pipeline file", hint);
+                    self.value(Node {
+                        kind: Kind::Invalid,
+                        span: at,
+                    })?;
+                }
+                Event::Scalar(text, style, _, tag) => {
+                    self.tag(tag.is_some(), at);
+                    let plain = matches!(style, ScalarStyle::Plain);
+                    let scalar = Scalar {
+                        text: text.into_owned(),
+                        plain,
+                        written: None,
+                    };
+                    self.value(Node {
+                        kind: Kind::Scalar(scalar),
+                        span: at,
+                    })?;
+                }
+                Event::SequenceStart(_, tag) => {
+                    self.tag(tag.is_some(), at);
+                    self.open(at, false)?;
+                }
+                Event::MappingStart(_, tag) => {
+                    self.tag(tag.is_some(), at);
+                    self.open(at, true)?;
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    if let Some(frame) = self.stack.pop() {
+                        let span = Span {
+                            start: frame.start.start,
+                            end: at.end.max(frame.start.end),
+                        };
+                        let kind = if frame.mapping {
+                            Kind::Mapping(frame.entries)
+                        } else {
+                            Kind::Sequence(frame.items)
+                        };
+                        self.value(Node { kind, span })?;
+                    }
+                }
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            }
+        }
+        if self.root.is_none() {
+            self.report.error(codes::DOCUMENT, Span::default(), "the file is empty");
+        }
+        self.root
+    }
+
+    fn open(&mut self, start: Span, mapping: bool) -> Option<()> {
+        if self.stack.len() >= MAX_DEPTH {
+            self.report.error(
+                codes::TOO_COMPLEX,
+                start,
+                format!("nested deeper than {MAX_DEPTH} levels"),
+            );
+            return None;
+        }
+        self.stack.push(Frame {
+            start,
+            entries: Vec::new(),
+            items: Vec::new(),
+            mapping,
+            key: None,
+            discard: false,
+            seen: HashSet::new(),
+        });
+        Some(())
+    }
+
+    /// Takes a finished node: a key, a value, an item or the root.
+    fn value(&mut self, mut node: Node) -> Option<()> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            let message = format!("more than {MAX_NODES} values and keys");
+            self.report.error(codes::TOO_COMPLEX, node.span, message);
+            return None;
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return Some(());
+        };
+        if !frame.mapping {
+            frame.items.push(node);
+            return Some(());
+        }
+        if let Some((key, key_span)) = frame.key.take() {
+            // The library places an absent value at the next token, which may be lines away.
+            if node.span.start >= node.span.end {
+                node.span = key_span;
+            }
+            if !std::mem::take(&mut frame.discard) {
+                frame.entries.push(Entry {
+                    key,
+                    key_span,
+                    value: node,
+                });
+            }
+            return Some(());
+        }
+        match node.kind {
+            Kind::Scalar(scalar) => {
+                if !frame.seen.insert(scalar.text.clone()) {
+                    frame.discard = true;
+                    let message = format!("the key {} is there twice", quoted(&scalar.text));
+                    self.report.error(codes::DUPLICATE_KEY, node.span, message);
+                }
+                frame.key = Some((scalar.text, node.span));
+            }
+            Kind::Invalid => {
+                frame.discard = true;
+                frame.key = Some((String::new(), node.span));
+            }
+            Kind::Sequence(_) | Kind::Mapping(_) => {
+                frame.discard = true;
+                frame.key = Some((String::new(), node.span));
+                let hint = Some("quote it if it is meant as text, such as \"{...}\"".to_owned());
+                self.report
+                    .hinted(codes::COMPLEX_KEY, node.span, "a key must be a plain name", hint);
+            }
+        }
+        Some(())
+    }
+
+    fn tag(&mut self, present: bool, at: Span) {
+        if present {
+            let hint = Some("remove it; quote a value that is text".to_owned());
+            self.report
+                .hinted(codes::TAG, at, "tags are not allowed in a pipeline file", hint);
+        }
+    }
+
+    fn syntax(&mut self, body: &str, info: &str, start: usize) {
+        let line = body
+            .get(..start.saturating_sub(self.offsets.shift))
+            .and_then(|b| b.rfind('\n'))
+            .map_or(0, |n| n + 1);
+        let rest = body.get(line..).unwrap_or_default();
+        let indent = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = rest.get(..indent).and_then(|i| i.find('\t')) {
+            let at = self.offsets.shift + line + tab;
+            let hint = Some("indent with spaces".to_owned());
+            let message = "a tab stands where YAML allows only spaces";
+            self.report
+                .hinted(codes::TAB, Span { start: at, end: at + 1 }, message, hint);
+            return;
+        }
+        let end = self
+            .report
+            .source
+            .text()
+            .get(start..)
+            .and_then(|t| t.chars().next())
+            .map_or(start, |c| start + c.len_utf8());
+        let message = format!("not valid YAML: {}", info.trim_end_matches('.'));
+        self.report.hinted(
+            codes::SYNTAX,
+            Span { start, end },
+            message,
+            syntax_hint(info).map(str::to_owned),
+        );
+    }
+}
+
+fn syntax_hint(info: &str) -> Option<&'static str> {
+    let info = info.to_lowercase();
+    if info.contains("indent") || info.contains("block collection") {
+        Some("check the indentation of this line and the one before")
+    } else if info.contains("flow") {
+        Some("a `{`, `[`, `}` or `]` is missing or too many")
+    } else if info.contains("mapping values") || info.contains("simple key") {
+        Some("a text that holds `: ` must be quoted; a key is followed by `: `")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The small notations of the pipeline file: names, durations, shares, ranges, patterns with captures.
+
+use std::time::Duration;
+
+/// A name of a source, transform or table: it becomes a folder, a SQL table and part of row ids.
+pub(crate) const NAME_RULE: &str = "a name has lower-case letters, digits and `_`, and begins with a letter";
+const NAME_LENGTH: usize = 64;
+
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= NAME_LENGTH
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// A name of a pipeline, root or secret.
+pub(crate) const LABEL_RULE: &str = "it may have letters, digits, `-` and `_`, and begins with a letter or digit";
+
+pub(crate) fn is_label(text: &str) -> bool {
+    text.len() <= NAME_LENGTH
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+/// `10m`, `7d`, `1h30m`; units s, m, h, d, w. At most a hundred years.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    const LONGEST_SECONDS: u64 = 100 * 366 * 86_400;
+    let mut total: u64 = 0;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (count, tail) = rest.split_at_checked(digits)?;
+        let unit = match tail.chars().next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return None,
+        };
+        total = count.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(total)?;
+        rest = tail.get(1..)?;
+    }
+    (total <= LONGEST_SECONDS).then(|| Duration::from_secs(total))
+}
+
+/// `5%` or `0.05`: a share from 0 to 1.
+pub(crate) fn share(text: &str) -> Option<f64> {
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    if !number.starts_with(|c: char| c.is_ascii_digit()) || !number.ends_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let value = number.parse::<f64>().ok()? / scale;
+    (0.0..=1.0).contains(&value).then_some(value)
+}
+
+/// `500..`, `..900`, `500..900` or `500`: inclusive bounds.
+pub(crate) fn range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let bound = |text: &str| match text {
+        "" => Some(None),
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok().map(Some),
+        _ => None,
+    };
+    let (low, high) = match text.split_once("..") {
+        Some((low, high)) => (bound(low)?, bound(high)?),
+        None => (bound(text)?, bound(text)?),
+    };
+    match (low, high) {
+        (None, None) => None,
+        (Some(low), Some(high)) if low > high => None,
+        bounds => Some(bounds),
+    }
+}
+
+/// The `{captures}` of a path pattern, with the byte offset of each name; or what is wrong, and where.
+pub(crate) fn captures(pattern: &str) -> Result<Vec<(usize, &str)>, (usize, String)> {
+    let mut found: Vec<(usize, &str)> = Vec::new();
+    let mut at = 0;
+    while let Some(step) = pattern.get(at..).and_then(|rest| rest.find(['{', '}'])) {
+        let open = at + step;
+        if !pattern.get(open..).is_some_and(|rest| rest.starts_with('{')) {
+            return Err((open, "`}` without `{`".to_owned()));
+        }
+        let body = pattern.get(open + 1..).unwrap_or_default();
+        let Some(close) = body.find('}') else {
+            return Err((open, "`{` without `}`".to_owned()));
+        };
+        let name = body.get(..close).unwrap_or_default();
+        if !is_name(name) {
+            return Err((open, format!("the capture `{{{name}}}` is not a name: {NAME_RULE}")));
+        }
+        if found.iter().any(|(_, other)| *other == name) {
+            return Err((open, format!("the capture `{{{name}}}` is there twice")));
+        }
+        found.push((open + 1, name));
+        at = open + close + 2;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert!(is_name("visit_occurrence2"));
+        for bad in [
+            "",
+            "_x",
+            "2x",
+            "Lab",
+            "a-b",
+            "a.b",
+            "../x",
+            "a/b",
+            "结果",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_name(bad), "{bad}");
+        }
+        assert!(is_label("carotid-stenting"));
+        assert!(!is_label(".."));
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10m"), Some(Duration::from_secs(600)));
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("0s"), Some(Duration::ZERO));
+        for bad in [
+            "",
+            "10",
+            "m",
+            "1.5h",
+            "10 m",
+            "-1d",
+            "9999999999999999999d",
+            "99999999w",
+            "5分",
+        ] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_and_ranges() {
+        assert_eq!(share("5%"), Some(0.05));
+        assert_eq!(share("0.05"), Some(0.05));
+        for bad in ["5", "101%", "-1%", "%", "nan", "inf", "1e-3x", ""] {
+            assert_eq!(share(bad), None, "{bad}");
+        }
+        assert_eq!(range("500.."), Some((Some(500), None)));
+        assert_eq!(range("..9"), Some((None, Some(9))));
+        assert_eq!(range("7"), Some((Some(7), Some(7))));
+        for bad in ["", "..", "9..1", "a..", "-1..", "1...2"] {
+            assert_eq!(range(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn captures_of_patterns() {
+        let names = |p| captures(p).map(|c| c.into_iter().map(|(_, n)| n).collect::<Vec<_>>());
+        assert_eq!(names("inbox/{mrn}/{visit_no}_*.txt").unwrap(), ["mrn", "visit_no"]);
+        assert_eq!(names("a/*.csv").unwrap(), Vec::<&str>::new());
+        for bad in ["{", "}", "{a", "{}", "{A}", "{a}{a}", "{a,b}", "{{a}}"] {
+            assert!(captures(bad).is_err(), "{bad}");
+        }
+    }
+}
