@@ -1,1 +1,3 @@
-//! clinmill bench.
+//! The sample hospital and the workloads that measure clinmill.
+
+pub mod hospital;
