@@ -6,6 +6,7 @@
 
 mod error;
 mod input;
+mod mapping;
 mod plugin;
 mod registry;
 mod source;
@@ -17,6 +18,7 @@ pub mod testing;
 pub use arrow;
 pub use error::{Finding, Findings, PluginError, Retry, Status};
 pub use input::{Input, InputReader, MemoryInput};
+pub use mapping::{MappingRow, MappingTable};
 pub use plugin::{BindContext, Caps, Config, Descriptor, Kind, Resource, TaskContext, mapping_ref};
 pub use registry::{BoundSource, BoundTransform, Registry, SourcePlugin, TransformPlugin};
 pub use source::{

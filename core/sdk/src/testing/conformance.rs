@@ -248,7 +248,10 @@ pub fn source_sample(folder: &Path, plugin: &dyn SourcePlugin) -> Vec<String> {
                 .map(|f| format!("sample.yaml: {}: {}", f.pointer, f.message)),
         );
         if let Err(error) = plugin.bind(&step.options, &step.context(folder, folder)) {
-            wrong.push(format!("sample.yaml: {error} {}", error.pointer.as_deref().unwrap_or_default()));
+            wrong.push(format!(
+                "sample.yaml: {error} {}",
+                error.pointer.as_deref().unwrap_or_default()
+            ));
         }
     }
     wrong

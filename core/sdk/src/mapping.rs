@@ -1,0 +1,197 @@
+//! Mapping tables: the folder behind a mapping reference, with `map.csv` and `mapping.yaml`.
+
+use crate::{PluginError, Resource, Status};
+
+/// A mapping table as read: UTF-8 CSV as of RFC 4180, comma-separated, with a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MappingTable {
+    reference: String,
+    columns: Vec<String>,
+    /// The rows in file order.
+    pub rows: Vec<MappingRow>,
+}
+
+/// One row of a mapping table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingRow {
+    /// 1-based line in `map.csv` where it begins.
+    pub line: u32,
+    cells: Vec<String>,
+}
+
+/// What `mapping.yaml` has to say.
+const DECLARED: [&str; 6] = ["title", "from", "to", "version", "origin", "licence"];
+
+impl MappingTable {
+    /// Reads the folder behind `reference`. Mapping tables hold no patient's data: messages may quote them.
+    ///
+    /// # Errors
+    /// `MAPPING` with file and line when something is missing or does not parse.
+    pub fn read(reference: &str, resource: &Resource) -> Result<Self, PluginError> {
+        let declared = text(reference, resource, "mapping.yaml")?;
+        for key in DECLARED {
+            let begins = |line: &str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'));
+            if !declared.lines().any(begins) {
+                return Err(error(reference, "mapping.yaml", 1, format!("{key} is missing")));
+            }
+        }
+        let map = text(reference, resource, "map.csv")?;
+        let mut records = parse(map)
+            .map_err(|(line, what)| error(reference, "map.csv", line, what))?
+            .into_iter();
+        let columns = records.next().map(|header| header.cells).unwrap_or_default();
+        let table = Self {
+            reference: reference.to_owned(),
+            columns,
+            rows: records.collect(),
+        };
+        for (index, column) in table.columns.iter().enumerate() {
+            if column.is_empty() || table.columns[..index].contains(column) {
+                return Err(table.error(1, format!("the header names the column {column:?} twice or not at all")));
+            }
+        }
+        let width = table.columns.len();
+        if let Some(row) = table.rows.iter().find(|row| row.cells.len() != width) {
+            return Err(table.error(
+                row.line,
+                format!("{} cells where the header has {width}", row.cells.len()),
+            ));
+        }
+        Ok(table)
+    }
+
+    /// The index of a column, if the table has it.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    /// The index of a column that must be there.
+    ///
+    /// # Errors
+    /// `MAPPING` when it is not.
+    pub fn require(&self, name: &str) -> Result<usize, PluginError> {
+        self.column(name)
+            .ok_or_else(|| self.error(1, format!("the column {name:?} is missing")))
+    }
+
+    /// An error about a line of `map.csv`.
+    pub fn error(&self, line: u32, what: impl Into<String>) -> PluginError {
+        error(&self.reference, "map.csv", line, what)
+    }
+}
+
+impl MappingRow {
+    /// A cell without white space around it; empty where the row has none.
+    pub fn cell(&self, column: usize) -> &str {
+        self.cells.get(column).map_or("", |cell| cell.trim())
+    }
+}
+
+fn text<'a>(reference: &str, resource: &'a Resource, file: &str) -> Result<&'a str, PluginError> {
+    let bytes = resource
+        .files
+        .get(file)
+        .ok_or_else(|| error(reference, file, 1, "the file is missing"))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|bad| {
+        let lines = bytes[..bad.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        error(
+            reference,
+            file,
+            u32::try_from(lines + 1).unwrap_or(u32::MAX),
+            "the file is not UTF-8",
+        )
+    })
+}
+
+fn error(reference: &str, file: &str, line: u32, what: impl Into<String>) -> PluginError {
+    let message = format!("{reference}/{file}:{line}: {}", what.into());
+    PluginError::new(Status::InvalidConfig, "MAPPING", message)
+}
+
+/// RFC 4180, section 2. Empty lines are no records.
+fn parse(text: &str) -> Result<Vec<MappingRow>, (u32, &'static str)> {
+    let mut rows = Vec::new();
+    let (mut line, mut begun) = (1, 1);
+    let (mut cells, mut cell) = (Vec::new(), String::new());
+    let mut rest = text.chars().peekable();
+    // Inside quotes; after a closing quote nothing but a delimiter may follow.
+    let (mut inside, mut closed) = (false, false);
+    loop {
+        let next = rest.next();
+        match next {
+            Some('"') if inside => {
+                if rest.next_if_eq(&'"').is_some() {
+                    cell.push('"');
+                } else {
+                    (inside, closed) = (false, true);
+                }
+            }
+            None if inside => return Err((begun, "a quote is not closed")),
+            Some(c) if inside => {
+                line += u32::from(c == '\n');
+                cell.push(c);
+            }
+            Some('"') if cell.is_empty() && !closed => inside = true,
+            Some('\r') if rest.peek() == Some(&'\n') => {}
+            Some(',') => {
+                cells.push(std::mem::take(&mut cell));
+                closed = false;
+            }
+            Some('\n') | None => {
+                if !cells.is_empty() || !cell.is_empty() || closed {
+                    cells.push(std::mem::take(&mut cell));
+                    rows.push(MappingRow {
+                        line: begun,
+                        cells: std::mem::take(&mut cells),
+                    });
+                }
+                if next.is_none() {
+                    return Ok(rows);
+                }
+                line += 1;
+                (begun, closed) = (line, false);
+            }
+            Some(_) if closed => return Err((line, "text after a closing quote")),
+            Some(c) => cell.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(csv: &str) -> Result<MappingTable, PluginError> {
+        let mut resource = Resource::default();
+        let yaml = "title: t\nfrom: a\nto: b\nversion: 1\norigin: here\nlicence: x\n";
+        resource.files.insert("mapping.yaml".into(), yaml.into());
+        resource.files.insert("map.csv".into(), csv.into());
+        MappingTable::read("maps:x", &resource)
+    }
+
+    #[test]
+    fn reads_quotes_and_counts_lines() {
+        let table = table("a,b\r\n1,\"x, \"\"y\"\"\nz\"\r\n\r\n2,\r\n").unwrap();
+        assert_eq!(table.rows.len(), 2);
+        assert_eq!(table.rows[0].cell(1), "x, \"y\"\nz");
+        assert_eq!((table.rows[0].line, table.rows[1].line), (2, 5));
+        assert_eq!(table.column("b"), Some(1));
+    }
+
+    #[test]
+    fn says_which_line_is_broken() {
+        let message = |csv: &str| table(csv).unwrap_err().message;
+        assert_eq!(
+            message("a,b\n1,2\n3\n"),
+            "maps:x/map.csv:3: 1 cells where the header has 2"
+        );
+        assert_eq!(message("a,b\n1,\"2\n3,4\n"), "maps:x/map.csv:2: a quote is not closed");
+        assert_eq!(
+            message("a,b\n\"1\"x,2\n"),
+            "maps:x/map.csv:2: text after a closing quote"
+        );
+        assert!(message("a,a\n").contains("map.csv:1"));
+        assert_eq!(table("a\n").unwrap().require("c").unwrap_err().code, "MAPPING");
+    }
+}

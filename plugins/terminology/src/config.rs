@@ -1,0 +1,48 @@
+//! The options of `terminology`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Options of the `terminology` transform.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TerminologyConfig {
+    /// The column to look up, of text or integers.
+    pub column: String,
+    /// The mapping table, as `maps:FOLDER`.
+    #[schemars(schema_with = "clinmill_sdk::mapping_ref")]
+    pub map: String,
+    /// What the column holds: `name` (compared as written, then without differences of case, width and spaces) or
+    /// `code` (compared as written).
+    #[serde(default)]
+    pub by: By,
+    /// Prefix of the new columns `_code`, `_system`, `_name`, `_status` and, where the table has units, `_unit`.
+    /// Without it: the name of the column.
+    #[serde(default, rename = "as")]
+    pub prefix: Option<String>,
+    /// What happens to a row whose value has no single target: `keep` (with nulls and its status) or `reject`.
+    #[serde(default)]
+    pub unmapped: Unmapped,
+}
+
+/// What the column holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The table's `source_name`.
+    #[default]
+    Name,
+    /// The table's `source_code`.
+    Code,
+}
+
+/// What happens to a row without a single target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmapped {
+    /// The row stays, its new columns are null, its status says why.
+    #[default]
+    Keep,
+    /// The row is rejected.
+    Reject,
+}
