@@ -1,1 +1,19 @@
-//! clinmill engine.
+//! The engine: turns a pipeline into releases. The only crate that names DataFusion.
+//!
+//! [`bind`](bound::bind) finds everything a pipeline names; [`refresh`](refresh::refresh) makes a release of what is
+//! new.
+
+pub mod bound;
+pub mod refresh;
+
+mod columns;
+mod error;
+mod fold;
+mod graph;
+mod ingest;
+mod mappings;
+mod rows;
+mod sql;
+mod tables;
+
+pub use error::EngineError;

@@ -1,0 +1,31 @@
+//! Shards: Parquet files of the vault, immutable, named by their digest, sorted by subject, each for a contiguous
+//! range of buckets. Events and row indexes are kept in them.
+
+mod read;
+mod write;
+
+pub use read::{ShardFilter, read};
+pub use write::{ShardPlace, ShardWriter};
+
+use clinmill_model::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Keyed 128-bit id of a subject, the sort column of every shard.
+pub const SUBJECT: &str = "_subject";
+
+/// One shard, as the vault's state lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Lowest bucket it may hold.
+    pub lo: u16,
+    /// Highest bucket it may hold, inclusive.
+    pub hi: u16,
+    /// Path below the vault.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// Rows in it.
+    pub rows: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+}

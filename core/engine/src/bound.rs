@@ -1,0 +1,294 @@
+//! A pipeline file with everything it names found: plugins bound, mappings read, relations and tables typed.
+//!
+//! Pure but for reading the pipeline file and the mapping files it names.
+
+use crate::{
+    graph::{Graph, Located, plugin_finding},
+    mappings::{self, Mapping},
+    sql,
+    tables::{self, TableSpec},
+};
+use arrow::datatypes::SchemaRef;
+use clinmill_model::{Diagnostic, Digest};
+use clinmill_sdk::{BindContext, BoundSource, Kind, Registry};
+use clinmill_spec::{
+    Plugins, SourceFile,
+    pipeline::{Mode, Pipeline, Source, Span},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A pipeline that is ready to run.
+pub struct Bound {
+    /// The pipeline file as it was named.
+    pub file: PathBuf,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it says.
+    pub pipeline: Pipeline,
+    /// The sources, in file order.
+    pub sources: Vec<SourceSpec>,
+    /// The transforms.
+    pub graph: Graph,
+    /// The tables, in file order.
+    pub tables: Vec<TableSpec>,
+    /// The mappings it names, by reference.
+    pub mappings: BTreeMap<String, Mapping>,
+    /// The text of the file.
+    pub text: String,
+    /// Digest of everything that decides what the dataset holds: pipeline, mappings, plugins.
+    pub digest: Digest,
+    /// Findings that are no errors.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A source that is ready to run.
+pub struct SourceSpec {
+    /// What the pipeline says.
+    pub spec: Source,
+    /// The plugin with its options.
+    pub bound: Arc<dyn BoundSource>,
+    /// The parse generation: another one reads all inputs again.
+    pub parse_id: Digest,
+    /// The plugin's version.
+    pub plugin_version: &'static str,
+}
+
+impl SourceSpec {
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.spec.name.value
+    }
+
+    /// The relation of record kind `i`: `source` or `source.kind`.
+    pub fn relation(&self, kind: usize) -> String {
+        match self.bound.records()[kind].name.as_str() {
+            "" => self.name().to_owned(),
+            kind => format!("{}.{kind}", self.name()),
+        }
+    }
+
+    /// True for a source whose inputs say all there is.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.spec.mode, Mode::Complete { .. })
+    }
+}
+
+/// What is wrong with a pipeline file, and its text to show it in.
+pub struct Refused {
+    /// All findings, in file order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The file.
+    pub source: SourceFile,
+    /// Its text.
+    pub text: String,
+}
+
+/// Reads and binds a pipeline file.
+///
+/// # Errors
+/// All findings, if one of them is an error.
+pub async fn bind(
+    file: &Path,
+    registry: &Registry,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Bound, Box<Refused>> {
+    let shown = file.display().to_string();
+    let text = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => {
+            let at = error.utf8_error().valid_up_to();
+            return Err(unreadable(&shown, format!("{shown} is not UTF-8 from byte {at} on")));
+        }
+        Err(error) => return Err(unreadable(&shown, format!("cannot read {shown}: {error}"))),
+    };
+    let plugins = PluginsOf(registry);
+    let loaded = clinmill_spec::load(&shown, &text, env, &plugins);
+    let (mut diagnostics, source) = (loaded.diagnostics, loaded.source);
+    let Some(mut pipeline) = loaded.pipeline else {
+        return Err(Box::new(Refused { diagnostics, source, text }));
+    };
+    let dir = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+    let mut located: Vec<Located> = Vec::new();
+
+    let (mappings, found) = mappings::read_all(&pipeline, &dir);
+    located.extend(found);
+    let context = |name: &str| BindContext {
+        timezone: pipeline.timezone.as_ref().map(|t| t.value.clone()),
+        name: name.to_owned(),
+        resources: mappings.iter().map(|(reference, m)| (reference.clone(), m.resource.clone())).collect(),
+    };
+    let mut sources = Vec::new();
+    for spec in &pipeline.sources {
+        match bind_source(spec, registry, &context(&spec.name.value), &mappings) {
+            Ok(source) => sources.push(source),
+            Err(found) => located.extend(found),
+        }
+    }
+    check_steps(&pipeline, registry, &mut located);
+    let timezone_context = context("");
+    let kinds = |name: &str| -> Option<Vec<String>> {
+        let source = sources.iter().find(|s| s.name() == name)?;
+        Some(source.bound.records().iter().map(|k| k.name.clone()).collect())
+    };
+    diagnostics.extend(clinmill_spec::resolve(&mut pipeline, &source, &kinds, &|text: &str| {
+        sql::tables(text).map_err(|message| (0, message))
+    }));
+
+    let schemas: BTreeMap<String, SchemaRef> = sources
+        .iter()
+        .flat_map(|s| (0..s.bound.records().len()).map(|k| (s.relation(k), s.bound.records()[k].schema.clone())))
+        .collect();
+    let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
+    let mut graph = Graph::default();
+    let mut table_specs = Vec::new();
+    if ready {
+        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, &timezone_context).await;
+        graph = bound;
+        located.extend(found);
+        let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
+        table_specs = specs;
+        located.extend(found);
+    }
+    diagnostics.extend(located.into_iter().map(|(d, span)| if span == Span::default() { d } else { d.at(source.place(span)) }));
+    diagnostics.sort_by_key(|d| d.place.as_ref().map(|p| p.start));
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(Box::new(Refused { diagnostics, source, text }));
+    }
+    let digest = Digest::of_parts(
+        [Digest::of(text.as_bytes()).to_string(), pipeline_digest(&table_specs)]
+            .into_iter()
+            .chain(mappings.values().map(|m| m.sha256.to_string())),
+    );
+    Ok(Bound {
+        file: file.to_path_buf(),
+        dir,
+        pipeline,
+        sources,
+        graph,
+        tables: table_specs,
+        mappings,
+        text,
+        digest,
+        warnings: diagnostics,
+    })
+}
+
+fn pipeline_digest(tables: &[TableSpec]) -> String {
+    Digest::of_parts(tables.iter().map(|t| t.digest.to_string())).to_string()
+}
+
+fn unreadable(shown: &str, message: String) -> Box<Refused> {
+    Box::new(Refused {
+        diagnostics: vec![Diagnostic::error("E0100", message)],
+        source: SourceFile::new(shown, ""),
+        text: String::new(),
+    })
+}
+
+fn bind_source(
+    spec: &Source,
+    registry: &Registry,
+    context: &BindContext,
+    mappings: &BTreeMap<String, Mapping>,
+) -> Result<SourceSpec, Vec<Located>> {
+    // An unknown plugin was reported with the options.
+    let Some(plugin) = registry.get_source(&spec.plugin.value) else {
+        return Err(Vec::new());
+    };
+    let found: Vec<Located> = plugin.check(&spec.options.value).into_iter().map(|f| finding(f, &spec.options)).collect();
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let bound = plugin
+        .bind(&spec.options.value, context)
+        .map_err(|e| vec![plugin_finding(&e, &spec.options, spec.plugin.span)])?;
+    let mut found = Vec::new();
+    for kind in bound.records() {
+        let taken = kind.schema.fields().iter().find(|f| f.name() == "subject_id" || f.name().starts_with('_'));
+        if let Some(field) = taken {
+            let message = format!("the column name {:?} is the engine's", field.name());
+            found.push((Diagnostic::error("E0410", message).hint("give it another name"), spec.plugin.span));
+        }
+    }
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let descriptor = plugin.descriptor();
+    let used = spec.options.mappings.iter().filter_map(|(_, reference)| mappings.get(reference));
+    let mode = match &spec.mode {
+        Mode::Partial => "partial".to_owned(),
+        Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
+    };
+    let parse_id = Digest::of_parts(
+        [
+            descriptor.name.to_owned(),
+            descriptor.version.to_owned(),
+            canonical(&spec.options.value),
+            mode,
+            format!("{:?}", spec.inputs.as_of.as_ref().map(|a| &a.value)),
+            context.timezone.clone().unwrap_or_default(),
+        ]
+        .into_iter()
+        .chain(used.map(|m| m.sha256.to_string())),
+    );
+    Ok(SourceSpec {
+        spec: spec.clone(),
+        bound,
+        parse_id,
+        plugin_version: descriptor.version,
+    })
+}
+
+/// What the transform plugins say about their options, beyond the schema.
+fn check_steps(pipeline: &Pipeline, registry: &Registry, located: &mut Vec<Located>) {
+    for step in pipeline.transforms.iter().flat_map(|t| &t.steps) {
+        if let Some(plugin) = registry.get_transform(&step.plugin.value) {
+            located.extend(plugin.check(&step.options.value).into_iter().map(|f| finding(f, &step.options)));
+        }
+    }
+}
+
+fn finding(found: clinmill_sdk::Finding, options: &clinmill_spec::pipeline::Options) -> Located {
+    let span = options.locate(&found.pointer);
+    let mut diagnostic = Diagnostic::error(found.code, found.message);
+    diagnostic.hint = found.hint;
+    (diagnostic, span)
+}
+
+/// JSON with sorted keys: equal options have equal text.
+pub fn canonical(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let ordered: BTreeMap<&String, Value> = map.iter().map(|(k, v)| (k, sorted(v))).collect();
+                Value::Object(ordered.into_iter().map(|(k, v)| (k.clone(), v)).collect())
+            }
+            Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+            other => other.clone(),
+        }
+    }
+    sorted(value).to_string()
+}
+
+/// The plugins of a registry, as the pipeline file sees them.
+pub struct PluginsOf<'a>(pub &'a Registry);
+
+impl Plugins for PluginsOf<'_> {
+    fn source_schema(&self, name: &str) -> Option<Value> {
+        Some(self.0.get_source(name)?.descriptor().schema)
+    }
+    fn transform_schema(&self, name: &str) -> Option<Value> {
+        Some(self.0.get_transform(name)?.descriptor().schema)
+    }
+    fn source_names(&self) -> Vec<String> {
+        self.0.descriptors(Kind::Source).iter().map(|d| d.name.to_owned()).collect()
+    }
+    fn transform_names(&self) -> Vec<String> {
+        self.0.descriptors(Kind::Transform).iter().map(|d| d.name.to_owned()).collect()
+    }
+}

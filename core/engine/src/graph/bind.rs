@@ -1,0 +1,273 @@
+//! Binding a pipeline's transforms to plugins and schemas: all that is wrong is found here, before any input is read.
+
+use crate::sql::{self, NotLocal, SqlScope, SqlStep};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use clinmill_model::Diagnostic;
+use clinmill_sdk::{BindContext, BoundTransform, Caps, Registry};
+use clinmill_spec::pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A finding and where in the pipeline file it points.
+pub type Located = (Diagnostic, Span);
+
+/// The transforms of a pipeline, bound, in dependency order.
+#[derive(Clone, Default)]
+pub struct Graph {
+    pub(super) nodes: Vec<Node>,
+    schemas: BTreeMap<String, SchemaRef>,
+}
+
+/// One transform.
+#[derive(Clone)]
+pub enum Node {
+    /// `from` or `union`.
+    Union {
+        /// Its name.
+        name: String,
+        /// What it reads.
+        inputs: Vec<String>,
+        /// The columns of the union.
+        schema: SchemaRef,
+        /// Its steps.
+        steps: Vec<BoundStep>,
+    },
+    /// `sql`.
+    Sql {
+        /// Its name.
+        name: String,
+        /// The query.
+        step: SqlStep,
+        /// Subject by subject, or over the whole dataset.
+        scope: Scope,
+        /// Its further steps.
+        steps: Vec<BoundStep>,
+    },
+}
+
+/// A plugin step with its options.
+#[derive(Clone)]
+pub struct BoundStep {
+    /// `transform/plugin`, with a number where a plugin occurs twice.
+    pub name: String,
+    /// The plugin.
+    pub plugin: &'static str,
+    /// What it can do.
+    pub caps: Caps,
+    /// The step.
+    pub bound: Arc<dyn BoundTransform>,
+    /// The mappings it looks up.
+    pub mappings: Vec<String>,
+}
+
+impl Node {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Union { name, .. } | Self::Sql { name, .. } => name,
+        }
+    }
+
+    /// The relations it reads.
+    pub fn reads(&self) -> Vec<&str> {
+        match self {
+            Self::Union { inputs, .. } => inputs.iter().map(String::as_str).collect(),
+            Self::Sql { step, .. } => step.reads().collect(),
+        }
+    }
+
+    /// Its steps.
+    pub fn steps(&self) -> &[BoundStep] {
+        match self {
+            Self::Union { steps, .. } | Self::Sql { steps, .. } => steps,
+        }
+    }
+}
+
+impl Graph {
+    /// Binds all transforms. `sources` are the columns of `source` and `source.kind`.
+    pub async fn bind(
+        pipeline: &Pipeline,
+        registry: &Registry,
+        sources: &BTreeMap<String, SchemaRef>,
+        context: &BindContext,
+    ) -> (Self, Vec<Located>) {
+        let mut graph = Self {
+            nodes: Vec::new(),
+            schemas: sources.clone(),
+        };
+        let mut findings = Vec::new();
+        for transform in &pipeline.transforms {
+            match graph.bind_transform(transform, registry, context).await {
+                Ok((node, schema)) => {
+                    graph.schemas.insert(transform.name.value.clone(), schema);
+                    graph.nodes.push(node);
+                }
+                Err(found) => findings.extend(found),
+            }
+        }
+        (graph, findings)
+    }
+
+    /// The columns of a relation, without the engine's.
+    pub fn schema(&self, name: &str) -> Option<&SchemaRef> {
+        self.schemas.get(name)
+    }
+
+    /// The transform of this name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.name() == name)
+    }
+
+    /// `wanted` and everything they read, transitively.
+    pub fn needed(&self, wanted: &[String]) -> BTreeSet<String> {
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        while let Some(name) = open.pop() {
+            if needed.insert(name.to_owned())
+                && let Some(node) = self.node(name)
+            {
+                open.extend(node.reads());
+            }
+        }
+        needed
+    }
+
+    async fn bind_transform(
+        &self,
+        transform: &Transform,
+        registry: &Registry,
+        context: &BindContext,
+    ) -> Result<(Node, SchemaRef), Vec<Located>> {
+        let name = transform.name.value.clone();
+        let (mut node, mut schema) = match &transform.input {
+            TransformInput::From(input) => self.bind_union(&name, std::slice::from_ref(input))?,
+            TransformInput::Union(inputs) => self.bind_union(&name, inputs)?,
+            TransformInput::Sql(text) => {
+                let step = self.bind_sql(&text.value, transform.scope).await.map_err(|d| vec![(d, text.span)])?;
+                let schema = step.output().clone();
+                let (scope, steps) = (transform.scope, Vec::new());
+                (Node::Sql { name, step, scope, steps }, schema)
+            }
+        };
+        let mut bound: Vec<BoundStep> = Vec::new();
+        for step in &transform.steps {
+            let mut next = bind_step(step, &schema, registry, context)?;
+            let twins = bound.iter().filter(|s| s.plugin == next.plugin).count();
+            let suffix = if twins == 0 { String::new() } else { format!("#{}", twins + 1) };
+            next.name = format!("{}/{}{suffix}", transform.name.value, next.plugin);
+            schema = next.bound.output();
+            bound.push(next);
+        }
+        match &mut node {
+            Node::Union { steps, .. } | Node::Sql { steps, .. } => *steps = bound,
+        }
+        Ok((node, schema))
+    }
+
+    fn bind_union(
+        &self,
+        name: &str,
+        inputs: &[clinmill_spec::pipeline::Spanned<String>],
+    ) -> Result<(Node, SchemaRef), Vec<Located>> {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut findings = Vec::new();
+        for input in inputs {
+            // An input that is not there was reported with the references.
+            let Some(schema) = self.schemas.get(&input.value) else {
+                return Err(findings);
+            };
+            for field in schema.fields() {
+                match fields.iter_mut().find(|f| f.name() == field.name()) {
+                    None => fields.push(field.as_ref().clone().with_nullable(true)),
+                    Some(known) if known.data_type() == field.data_type() => {}
+                    Some(known) if known.data_type() == &DataType::Null => {
+                        *known = field.as_ref().clone().with_nullable(true);
+                    }
+                    Some(known) => findings.push((
+                        Diagnostic::error(
+                            "E0710",
+                            format!(
+                                "the column {:?} is {} here and {} in another part of the union",
+                                field.name(),
+                                field.data_type(),
+                                known.data_type()
+                            ),
+                        )
+                        .hint("cast it with a map step before the union"),
+                        input.span,
+                    )),
+                }
+            }
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let node = Node::Union {
+            name: name.to_owned(),
+            inputs: inputs.iter().map(|i| i.value.clone()).collect(),
+            schema: schema.clone(),
+            steps: Vec::new(),
+        };
+        Ok((node, schema))
+    }
+
+    async fn bind_sql(&self, text: &str, scope: Scope) -> Result<SqlStep, Diagnostic> {
+        let names = sql::tables(text).map_err(|message| Diagnostic::error("E0711", message))?;
+        let mut relations = BTreeMap::new();
+        for name in names {
+            match self.schemas.get(&name) {
+                Some(schema) => relations.insert(name, schema.clone()),
+                None => {
+                    return Err(Diagnostic::error("E0712", format!("the query reads {name:?}, which does not exist"))
+                        .hint("name a source, a `source.kind` or a transform"));
+                }
+            };
+        }
+        let scope = match scope {
+            Scope::Subject => SqlScope::Subject,
+            Scope::Dataset => SqlScope::Dataset,
+        };
+        SqlStep::plan(text, scope, &relations).await.map_err(|error| match error {
+            NotLocal::Refused(code, what, instead) => Diagnostic::error(code, what).hint(instead),
+            NotLocal::Plan(error) => Diagnostic::error("E0711", sql::plain(&error)),
+        })
+    }
+}
+
+fn bind_step(
+    step: &Step,
+    input: &SchemaRef,
+    registry: &Registry,
+    context: &BindContext,
+) -> Result<BoundStep, Vec<Located>> {
+    // An unknown plugin was reported with the options.
+    let Some(plugin) = registry.get_transform(&step.plugin.value) else {
+        return Err(Vec::new());
+    };
+    let descriptor = plugin.descriptor();
+    let bound = plugin
+        .bind(&step.options.value, input, context)
+        .map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
+    if let Some(field) = bound.output().fields().iter().find(|f| f.name() == "subject_id" || f.name().starts_with('_')) {
+        let name = field.name();
+        let found = Diagnostic::error("E0410", format!("the step gives a column the name {name:?}, which is the engine's"));
+        return Err(vec![(found, step.plugin.span)]);
+    }
+    Ok(BoundStep {
+        name: String::new(),
+        plugin: descriptor.name,
+        caps: descriptor.caps,
+        bound,
+        mappings: step.options.mappings.iter().map(|(_, reference)| reference.clone()).collect(),
+    })
+}
+
+/// A plugin's error as a finding in the pipeline file.
+pub fn plugin_finding(error: &clinmill_sdk::PluginError, options: &Options, fallback: Span) -> Located {
+    let span = error.pointer.as_deref().map_or(fallback, |p| options.locate(p));
+    (Diagnostic::error(error.code.clone(), error.message.clone()), span)
+}

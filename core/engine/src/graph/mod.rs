@@ -1,0 +1,7 @@
+//! The transforms of a pipeline as a graph of named relations, run over the records of one bucket range.
+
+mod bind;
+mod run;
+
+pub use bind::{Graph, Located, Node, plugin_finding};
+pub use run::{Lineage, Relation, StepReport, TaskInput, record_at, subject_column};

@@ -1,0 +1,308 @@
+//! Ingest: from the bytes of the pending inputs to event files in the vault.
+//!
+//! Inputs are read in parallel; what comes out is cut by bucket range ([`shuffle`]), and each range is then sorted,
+//! freed of duplicates and written once ([`settle`]).
+
+mod events;
+mod settle;
+mod shuffle;
+
+pub use events::subject_id;
+pub use settle::{Settled, SettleTask, settle};
+pub use shuffle::{Ranges, Shuffle};
+
+use crate::error::EngineError;
+use clinmill_catalog::vault::VaultKey;
+use clinmill_model::Digest;
+use clinmill_sdk::{
+    BoundSource, IdentityLink, Input, PluginError, RecordBatchOf, RecordKind, RecordSink, Rejection, Split, TaskContext,
+};
+use events::EventBuilder;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// A source as ingest sees it.
+pub struct IngestSource {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// The plugin with its options.
+    pub bound: Arc<dyn BoundSource>,
+    /// The parse generation.
+    pub parse_id: Digest,
+}
+
+impl IngestSource {
+    /// The record kinds it yields.
+    pub fn kinds(&self) -> &[RecordKind] {
+        self.bound.records()
+    }
+}
+
+/// An input to read.
+pub struct IngestInput {
+    /// Index of its source.
+    pub source: usize,
+    /// Its number in the ledger.
+    pub number: u32,
+    /// The time it speaks of.
+    pub as_of: Option<String>,
+    /// Its bytes.
+    pub input: Arc<dyn Input>,
+}
+
+/// What came of the records of one input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read.
+    pub read: u64,
+    /// Events written.
+    pub written: u64,
+    /// Records that were known already.
+    pub duplicates: u64,
+    /// Records in quarantine.
+    pub rejected: u64,
+    /// Records left out by a named rule.
+    pub filtered: u64,
+}
+
+impl Counts {
+    /// Adds another input's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.filtered += other.filtered;
+    }
+
+    /// True when every record read is accounted for.
+    pub fn balance(&self) -> bool {
+        self.read == self.written + self.duplicates + self.rejected + self.filtered
+    }
+}
+
+/// What reading one input gave, before duplicates are known.
+#[derive(Default)]
+pub struct InputReport {
+    /// The counts; `written` and `duplicates` are filled by [`settle`].
+    pub counts: Counts,
+    /// Rejected records.
+    pub rejections: Vec<Rejection>,
+    /// Rejections beyond [`KEPT_REJECTIONS`], by code: counted, not kept one by one.
+    pub more_rejections: BTreeMap<String, u64>,
+    /// Filtered records by rule.
+    pub filtered: BTreeMap<String, u64>,
+    /// Identity links.
+    pub links: Vec<IdentityLink>,
+    /// Why the input was given up.
+    pub failed: Option<PluginError>,
+}
+
+/// How many rejections of one input are kept one by one.
+pub const KEPT_REJECTIONS: usize = 100_000;
+
+/// What a refresh tells of its progress while it reads.
+pub trait IngestProgress: Sync {
+    /// Bytes read since the last call.
+    fn bytes(&self, n: u64);
+    /// Records read since the last call.
+    fn records(&self, n: u64);
+    /// One more input is done.
+    fn input_done(&self);
+}
+
+/// Reads all inputs, on `threads` threads, into the shuffle. The reports are in the order of the inputs.
+///
+/// # Errors
+/// When the task was cancelled or the staging area cannot be written. A bad input is no error: its report says so.
+pub fn read_inputs(
+    sources: &[IngestSource],
+    inputs: &[IngestInput],
+    shuffle: &Shuffle,
+    key: &VaultKey,
+    threads: usize,
+    cancelled: &AtomicBool,
+    progress: &dyn IngestProgress,
+) -> Result<Vec<InputReport>, EngineError> {
+    let reports: Vec<Mutex<InputReport>> = inputs.iter().map(|_| Mutex::default()).collect();
+    let mut tasks: Vec<(usize, Split)> = Vec::new();
+    for (i, input) in inputs.iter().enumerate() {
+        match sources[input.source].bound.splits(input.input.as_ref()) {
+            Ok(splits) => tasks.extend(splits.into_iter().map(|split| (i, split))),
+            Err(error) => lock(&reports[i]).failed = Some(error),
+        }
+    }
+    let left: Vec<AtomicUsize> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, _)| AtomicUsize::new(tasks.iter().filter(|t| t.0 == i).count()))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failure: Mutex<Option<EngineError>> = Mutex::new(None);
+    let work = || {
+        while let Some(&(i, split)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if lock(&failure).is_some() {
+                return;
+            }
+            let result = read_split(sources, &inputs[i], &split, shuffle, key, cancelled, progress, &reports[i]);
+            if let Err(error) = result {
+                lock(&failure).get_or_insert(error);
+                return;
+            }
+            if left[i].fetch_sub(1, Ordering::Relaxed) == 1 {
+                progress.input_done();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(tasks.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        return Err(error);
+    }
+    Ok(reports.into_iter().map(|r| r.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn read_split(
+    sources: &[IngestSource],
+    input: &IngestInput,
+    split: &Split,
+    shuffle: &Shuffle,
+    key: &VaultKey,
+    cancelled: &AtomicBool,
+    progress: &dyn IngestProgress,
+    report: &Mutex<InputReport>,
+) -> Result<(), EngineError> {
+    let source = &sources[input.source];
+    let mut sink = SplitSink {
+        builder: EventBuilder::new(source.kinds(), key, input.number, input.as_of.as_deref()),
+        source: input.source,
+        shuffle,
+        progress,
+        report: InputReport::default(),
+        staging: None,
+    };
+    let task = TaskContext {
+        cancelled,
+        batch_rows: 16_384,
+    };
+    // A panic of a parser costs its input, not the refresh.
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        source.bound.read(input.input.as_ref(), split, &task, &mut sink)
+    }));
+    let outcome = read.unwrap_or_else(|_| {
+        let status = clinmill_sdk::Status::Panic;
+        Err(PluginError::new(status, "PLUGIN_PANIC", "the source plugin panicked on this input"))
+    });
+    if let Some(error) = sink.staging.take() {
+        return Err(error);
+    }
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.status == clinmill_sdk::Status::Cancelled => return Err(EngineError::Cancelled),
+        Err(error) => sink.report.failed = Some(error),
+    }
+    lock(report).merge(sink.report);
+    Ok(())
+}
+
+impl InputReport {
+    fn merge(&mut self, other: Self) {
+        self.counts.add(&other.counts);
+        for rejection in other.rejections {
+            self.reject(rejection);
+        }
+        for (code, n) in other.more_rejections {
+            *self.more_rejections.entry(code).or_default() += n;
+        }
+        for (rule, n) in other.filtered {
+            *self.filtered.entry(rule).or_default() += n;
+        }
+        self.links.extend(other.links);
+        self.failed = self.failed.take().or(other.failed);
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        if self.rejections.len() < KEPT_REJECTIONS {
+            self.rejections.push(rejection);
+        } else {
+            *self.more_rejections.entry(rejection.code).or_default() += 1;
+        }
+    }
+}
+
+struct SplitSink<'a> {
+    builder: EventBuilder<'a>,
+    source: usize,
+    shuffle: &'a Shuffle,
+    progress: &'a dyn IngestProgress,
+    report: InputReport,
+    /// Why staging failed: not the plugin's fault.
+    staging: Option<EngineError>,
+}
+
+impl SplitSink<'_> {
+    fn fail(&mut self, error: EngineError) -> PluginError {
+        self.staging = Some(error);
+        PluginError::new(clinmill_sdk::Status::ResourceExhausted, "STAGING", "the host cannot take more rows")
+    }
+}
+
+impl RecordSink for SplitSink<'_> {
+    fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
+        let n = batch.rows.num_rows() as u64;
+        if n == 0 {
+            return Ok(());
+        }
+        self.report.counts.read += n;
+        self.progress.records(n);
+        let kind = batch.kind;
+        let built = self.builder.build(batch)?;
+        for at in built.without_subject {
+            self.report.counts.rejected += 1;
+            self.report.reject(Rejection {
+                kind: Some(kind),
+                code: "NO_SUBJECT".to_owned(),
+                message: "the record names no subject".to_owned(),
+                at,
+            });
+        }
+        self.shuffle.push(self.source, kind, built.events).map_err(|e| self.fail(e))
+    }
+
+    fn reject(&mut self, rejection: Rejection) -> Result<(), PluginError> {
+        self.report.counts.read += 1;
+        self.report.counts.rejected += 1;
+        self.report.reject(rejection);
+        Ok(())
+    }
+
+    fn filtered(&mut self, rule: &str, count: u64) {
+        self.report.counts.read += count;
+        self.report.counts.filtered += count;
+        *self.report.filtered.entry(rule.to_owned()).or_default() += count;
+    }
+
+    fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
+        self.report.counts.read += 1;
+        self.report.links.push(link);
+        Ok(())
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        self.progress.bytes(bytes);
+    }
+}

@@ -1,0 +1,167 @@
+//! Complete exports: what an export of a scope does not hold any more is deleted, unless that is too much at once.
+
+use super::session::Session;
+use crate::{
+    bound::SourceSpec,
+    error::EngineError,
+    fold::{Id, id_at},
+};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::UInt32Type,
+};
+use clinmill_catalog::{
+    events::{self, EventFile},
+    shards::{self, ShardFilter},
+    vault::Coverage,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The scope of an input, as one comparable text.
+pub fn scope_label(scope: &BTreeMap<String, String>) -> String {
+    scope.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";")
+}
+
+/// The latest complete export of each scope of one source: by the number of an input, the `as_of` that covers it.
+#[derive(Clone, Debug, Default)]
+pub struct Covered {
+    latest: BTreeMap<String, String>,
+    scope_of: HashMap<u32, String>,
+}
+
+impl Covered {
+    /// What the coverage events say about one source. `scopes` gives the scope of each of its inputs.
+    pub fn new<'a>(coverage: impl IntoIterator<Item = &'a Coverage>, scopes: &HashMap<u32, String>) -> Self {
+        let mut latest: BTreeMap<String, String> = BTreeMap::new();
+        for event in coverage {
+            let known = latest.entry(scope_label(&event.scope)).or_default();
+            if event.as_of > *known {
+                known.clone_from(&event.as_of);
+            }
+        }
+        Self {
+            latest,
+            scope_of: scopes.clone(),
+        }
+    }
+
+    /// The `as_of` of the latest complete export of this input's scope.
+    pub fn of(&self, input: u32) -> Option<&str> {
+        self.latest.get(self.scope_of.get(&input)?).map(String::as_str)
+    }
+}
+
+/// What a refresh's complete exports delete.
+#[derive(Debug, Default)]
+pub struct Absent {
+    /// Records that held before, in the scopes of the source.
+    pub live: u64,
+    /// Of these, records that no longer hold because they are absent.
+    pub deleted: u64,
+    /// The subject identifiers of the deleted records, and of records that hold again.
+    pub subjects: HashSet<Id>,
+}
+
+/// Compares what held before this refresh with what holds now. `before` are the event files and coverage of the last
+/// release, `now` of this refresh.
+///
+/// # Errors
+/// When an event file cannot be read.
+pub fn absent(
+    session: &Session,
+    source: &SourceSpec,
+    before: (&[EventFile], &Covered),
+    now: (&[EventFile], &Covered),
+) -> Result<Absent, EngineError> {
+    let mut out = Absent::default();
+    for kind in source.bound.records() {
+        let of_kind = |f: &&EventFile| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id;
+        let old: HashSet<&str> = before.0.iter().filter(of_kind).map(|f| f.shard.path.as_str()).collect();
+        let mut records: HashMap<(Id, Id, u32), Asserted> = HashMap::new();
+        for file in now.0.iter().filter(of_kind) {
+            let is_old = old.contains(file.shard.path.as_str());
+            for batch in read(session, file)? {
+                let columns = Columns::of(&batch)?;
+                for i in 0..batch.num_rows() {
+                    records.entry(columns.record(i)).or_default().add(columns.as_of(i), columns.input.value(i), is_old);
+                }
+            }
+        }
+        for ((subject, _, _), asserted) in &records {
+            let held = asserted.before.as_ref().is_some_and(|(as_of, input)| holds(as_of, *input, before.1));
+            let holds = asserted.now.as_ref().is_some_and(|(as_of, input)| holds(as_of, *input, now.1));
+            out.live += u64::from(held);
+            if held && !holds {
+                out.deleted += 1;
+            }
+            if held != holds {
+                out.subjects.insert(*subject);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn holds(as_of: &str, input: u32, covered: &Covered) -> bool {
+    covered.of(input).is_none_or(|latest| as_of >= latest)
+}
+
+/// When a record was last asserted: before this refresh, and with it.
+#[derive(Default)]
+struct Asserted {
+    before: Option<(String, u32)>,
+    now: Option<(String, u32)>,
+}
+
+impl Asserted {
+    fn add(&mut self, as_of: &str, input: u32, is_old: bool) {
+        let later = |known: &Option<(String, u32)>| known.as_ref().is_none_or(|(t, _)| t.as_str() < as_of);
+        if is_old && later(&self.before) {
+            self.before = Some((as_of.to_owned(), input));
+        }
+        if later(&self.now) {
+            self.now = Some((as_of.to_owned(), input));
+        }
+    }
+}
+
+fn read(session: &Session, file: &EventFile) -> Result<Vec<RecordBatch>, EngineError> {
+    let filter = ShardFilter {
+        lo: 0,
+        hi: u16::MAX,
+        subjects: None,
+    };
+    let needed = [events::SUBJECT, events::KEY, events::ORDINAL, events::AS_OF, events::INPUT];
+    Ok(shards::read(&session.vault.root().join(&file.shard.path), Some(&needed), &filter)?)
+}
+
+struct Columns<'a> {
+    subject: &'a arrow::array::FixedSizeBinaryArray,
+    key: &'a arrow::array::FixedSizeBinaryArray,
+    ordinal: &'a arrow::array::UInt32Array,
+    as_of: &'a arrow::array::StringArray,
+    input: &'a arrow::array::UInt32Array,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, EngineError> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
+        };
+        Ok(Self {
+            subject: column(events::SUBJECT)?.as_fixed_size_binary(),
+            key: column(events::KEY)?.as_fixed_size_binary(),
+            ordinal: column(events::ORDINAL)?.as_primitive::<UInt32Type>(),
+            as_of: column(events::AS_OF)?.as_string(),
+            input: column(events::INPUT)?.as_primitive::<UInt32Type>(),
+        })
+    }
+
+    fn record(&self, i: usize) -> (Id, Id, u32) {
+        (id_at(self.subject, i), id_at(self.key, i), self.ordinal.value(i))
+    }
+
+    fn as_of(&self, i: usize) -> &str {
+        if self.as_of.is_valid(i) { self.as_of.value(i) } else { "" }
+    }
+}

@@ -1,0 +1,245 @@
+//! Discover: which inputs lie in the inboxes, and which of them are pending.
+
+use super::session::Session;
+use crate::{
+    bound::{Bound, SourceSpec},
+    error::EngineError,
+    mappings,
+};
+use clinmill_catalog::vault::{
+    AsOfPattern, Found, FoundFile, Order, Pending, Sighting, VaultError, glob, normalize_as_of, pending,
+};
+use clinmill_model::{Digest, Sensitive};
+use clinmill_spec::pipeline::{AsOf, Keep, Mode};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+/// What one source has to read.
+pub struct SourcePlan {
+    /// Inputs to read.
+    pub pending: Vec<Pending>,
+    /// Copies seen under new paths.
+    pub sightings: Vec<Sighting>,
+    /// Where the new ones lie now.
+    pub paths: BTreeMap<Digest, PathBuf>,
+    /// How many files matched.
+    pub files: usize,
+}
+
+/// Something that a person should look at; it holds no values of rows and no paths of inputs.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    /// A stable word.
+    pub code: String,
+    /// What it is.
+    pub message: String,
+}
+
+impl Warning {
+    /// A warning.
+    pub fn new(code: &str, message: String) -> Self {
+        let code = code.to_owned();
+        Self { code, message }
+    }
+}
+
+/// Looks into the inboxes of all sources. With `keep`, new contents are copied into the vault while they are hashed.
+///
+/// # Errors
+/// When the vault cannot be written, or a glob cannot be understood.
+pub fn discover(
+    bound: &Bound,
+    session: &Session,
+    keep: bool,
+    threads: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<SourcePlan>, EngineError> {
+    let mut cache = session.vault.hash_cache();
+    let mut plans = Vec::new();
+    for source in &bound.sources {
+        plans.push(discover_source(bound, source, session, &mut cache, keep, threads, warnings)?);
+    }
+    if keep {
+        cache.save()?;
+    }
+    Ok(plans)
+}
+
+fn discover_source(
+    bound: &Bound,
+    source: &SourceSpec,
+    session: &Session,
+    cache: &mut clinmill_catalog::vault::HashCache,
+    keep: bool,
+    threads: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<SourcePlan, EngineError> {
+    let name = source.name();
+    let pattern = &source.spec.inputs.glob.value;
+    let (base, pattern) = match pattern.split_once(':') {
+        Some((root, rest)) => {
+            let base = mappings::resolve(&format!("{root}:"), &bound.pipeline, &bound.dir);
+            (base.unwrap_or_else(|| bound.dir.clone()), rest)
+        }
+        None => (bound.dir.clone(), pattern.as_str()),
+    };
+    let mut found = glob(&base, pattern)?;
+    found.settle(SystemTime::now(), source.spec.inputs.settle);
+    let mut by_reason: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for finding in &found.findings {
+        *by_reason.entry(finding.reason.code()).or_default() += 1;
+    }
+    for (reason, n) in by_reason {
+        warnings.push(Warning::new("INPUT_SKIPPED", format!("{name}: {n} found and not read: {reason}")));
+    }
+
+    let as_of = match &source.spec.mode {
+        Mode::Complete { as_of, .. } => Some(&as_of.value),
+        Mode::Partial => source.spec.inputs.as_of.as_ref().map(|a| &a.value),
+    };
+    let pattern = match as_of {
+        Some(AsOf::Pattern(text)) => Some(AsOfPattern::parse(text)?),
+        _ => None,
+    };
+    let order = if as_of == Some(&AsOf::Arrival) { Order::Arrival } else { Order::Content };
+    let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
+    let mut candidates = Vec::new();
+    let mut paths = BTreeMap::new();
+    let mut without_time = 0;
+    for (file, hash) in found.files.iter().zip(hashed) {
+        let Some((sha256, size)) = hash else { continue };
+        let captured = file.captures.expose().get("as_of").and_then(|text| normalize_as_of(text));
+        let as_of = match &pattern {
+            Some(pattern) => match pattern.read(file.relative.expose()) {
+                Some(time) => Some(time),
+                None => {
+                    without_time += 1;
+                    continue;
+                }
+            },
+            None => captured,
+        };
+        paths.insert(sha256, file.path.expose().clone());
+        candidates.push(Found {
+            path: Sensitive::new(file.path.expose().clone()),
+            relative: file.relative.clone(),
+            captures: file.captures.clone(),
+            as_of,
+            sha256,
+            size,
+            referenced: source.spec.keep == Keep::Reference,
+        });
+    }
+    if without_time > 0 {
+        warnings.push(Warning::new(
+            "INPUT_WITHOUT_AS_OF",
+            format!("{name}: {without_time} inputs were not read: their names do not say what time they speak of (`as_of`)"),
+        ));
+    }
+    let plan = pending(name, order, &source.parse_id, &candidates, &session.ledger);
+    Ok(SourcePlan {
+        pending: plan.pending,
+        sightings: plan.sightings,
+        paths,
+        files: found.files.len(),
+    })
+}
+
+type Hashed = Option<(Digest, u64)>;
+
+/// The digest of every file; none for one that cannot be read or is being written.
+fn hash_all(
+    files: &[FoundFile],
+    source: &SourceSpec,
+    session: &Session,
+    cache: &mut clinmill_catalog::vault::HashCache,
+    keep: bool,
+    threads: usize,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<Hashed>, EngineError> {
+    let inputs = session.vault.inputs();
+    let known: Vec<Hashed> = files
+        .iter()
+        .map(|f| cache.get(f).filter(|sha| !keep || inputs.has(sha)).map(|sha| (sha, f.stamp.size)))
+        .collect();
+    let results: Vec<Mutex<Option<Result<Hashed, EngineError>>>> = files.iter().map(|_| Mutex::default()).collect();
+    let began = SystemTime::now();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(i) else { return };
+            if known[i].is_some() {
+                continue;
+            }
+            let path = file.path.expose();
+            let kept = match (keep, source.spec.keep) {
+                (true, Keep::Copy) => inputs.keep(path).map(|k| Some((k.sha256, k.size))),
+                (true, Keep::Reference) => inputs.reference(path).map(|k| Some((k.sha256, k.size))),
+                (false, _) => hash(path),
+            };
+            let result = match kept {
+                Ok(hashed) => Ok(hashed),
+                // A file that cannot be read costs itself only; it is looked for again next time.
+                Err(VaultError::Source { .. } | VaultError::Changed { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            };
+            *results[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(files.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut unreadable = 0;
+    let mut out = Vec::with_capacity(files.len());
+    for ((file, known), result) in files.iter().zip(known).zip(results) {
+        let hashed = match (known, result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            (Some(known), _) => Some(known),
+            (None, Some(result)) => result?,
+            (None, None) => None,
+        };
+        match hashed {
+            Some((sha256, _)) => cache.put(file, sha256, began),
+            None => unreadable += 1,
+        }
+        out.push(hashed);
+    }
+    if unreadable > 0 {
+        warnings.push(Warning::new(
+            "INPUT_UNREADABLE",
+            format!("{}: {unreadable} inputs could not be read; the others were", source.name()),
+        ));
+    }
+    Ok(out)
+}
+
+fn hash(path: &std::path::Path) -> Result<Hashed, VaultError> {
+    use sha2::Digest as _;
+    let read = || -> std::io::Result<(Digest, u64)> {
+        let mut file = File::open(path)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut size = 0;
+        loop {
+            let n = file.read(&mut buffer)?;
+            if n == 0 {
+                return Ok((Digest::from_bytes(hasher.finalize().into()), size));
+            }
+            hasher.update(&buffer[..n]);
+            size += n as u64;
+        }
+    };
+    Ok(read().ok())
+}

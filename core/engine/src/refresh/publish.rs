@@ -1,0 +1,120 @@
+//! From staging to a release: new bases, the vault's next state, the gates, and the commit that makes all of it count.
+
+use super::{session::Session, stage::StagedTable};
+use crate::{bound::Bound, error::EngineError};
+use clinmill_catalog::{
+    dataset::{
+        DataFile, FileKind, StagedFile, TableEntry, base_schema, schema_digest,
+        table::{FileTarget, StoragePlan, TableWriter, WriterOptions, fold, plan_storage},
+        to_specs,
+    },
+    rowhash::Fingerprint,
+};
+use clinmill_model::columns::ROW_ID;
+use std::{collections::BTreeMap, path::Path};
+
+/// A table's next state, its files already under the dataset's root but named by no manifest yet.
+pub struct PublishedTable {
+    /// The manifest's entry.
+    pub entry: TableEntry,
+    /// Upserted rows.
+    pub upserts: u64,
+    /// Deleted rows.
+    pub deletes: u64,
+    /// Bytes written for it, changes and base.
+    pub written: u64,
+}
+
+/// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order.
+///
+/// # Errors
+/// When a file cannot be written or does not read back.
+pub async fn put_tables(
+    bound: &Bound,
+    session: &Session,
+    staged: BTreeMap<String, Vec<StagedTable>>,
+    staging: &Path,
+    run_id: &str,
+    release: u64,
+) -> Result<BTreeMap<String, PublishedTable>, EngineError> {
+    let mut published = BTreeMap::new();
+    for table in &bound.tables {
+        let old = session.last.as_ref().and_then(|r| r.manifest.tables.get(&table.name));
+        let schema = base_schema(&table.schema);
+        let specs = to_specs(&schema)?;
+        let Some(ranges) = staged.get(&table.name) else {
+            // Not recomputed: the table stays as it is, without changes in this release.
+            if let Some(old) = old {
+                let entry = TableEntry {
+                    changes: Vec::new(),
+                    ..old.clone()
+                };
+                published.insert(table.name.clone(), PublishedTable { entry, upserts: 0, deletes: 0, written: 0 });
+            }
+            continue;
+        };
+        let mut fingerprint = Fingerprint::default();
+        let (mut upserts, mut deletes) = (0, 0);
+        for range in ranges {
+            fingerprint.merge(range.fingerprint);
+            upserts += range.upserts;
+            deletes += range.deletes;
+        }
+        let mut changes = Vec::new();
+        let mut change_paths = Vec::new();
+        for file in ranges.iter().flat_map(|r| &r.changes) {
+            changes.push(session.dataset.put_file(file, &table.name, FileKind::Changes(release)).await?);
+            change_paths.push(file.path.clone());
+        }
+        let delta: u64 = changes.iter().map(|f| f.size).sum();
+        let same_schema = old.is_none_or(|o| o.schema == specs);
+        let plan = match plan_storage(old, delta, upserts + deletes) {
+            StoragePlan::Keep | StoragePlan::Overlay if !same_schema => StoragePlan::Rewrite,
+            plan => plan,
+        };
+        let old_files = |files: fn(&TableEntry) -> &Vec<DataFile>| old.map_or_else(Vec::new, |o| files(o).clone());
+        let (mut base, mut overlay) = (old_files(|o| &o.base), old_files(|o| &o.overlay));
+        let mut written = delta;
+        match plan {
+            StoragePlan::Keep => {}
+            StoragePlan::Overlay => overlay.extend(changes.iter().cloned()),
+            StoragePlan::Rewrite => {
+                let scratch = staging.join("fetched");
+                std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
+                let base_paths = session.dataset.fetch_all(&base, &scratch).await?;
+                let mut levels = Vec::new();
+                for file in &overlay {
+                    levels.push(vec![session.dataset.fetch(file, &scratch).await?]);
+                }
+                levels.push(change_paths);
+                let target = FileTarget {
+                    dir: staging.join(format!("base-{}", table.name)),
+                    run_id: run_id.to_owned(),
+                };
+                let mut writer = TableWriter::new(target, schema.clone(), WriterOptions::default())?;
+                for batch in fold(base_paths, levels, schema.clone())? {
+                    writer.write(&batch?)?;
+                }
+                let files: Vec<StagedFile> = writer.finish()?;
+                base = Vec::new();
+                overlay = Vec::new();
+                for file in &files {
+                    written += file.size;
+                    base.push(session.dataset.put_file(file, &table.name, FileKind::Base).await?);
+                }
+            }
+        }
+        let entry = TableEntry {
+            schema_sha256: schema_digest(&specs),
+            schema: specs,
+            key: vec![ROW_ID.to_owned()],
+            row_count: fingerprint.count,
+            fingerprint,
+            base,
+            overlay,
+            changes,
+        };
+        published.insert(table.name.clone(), PublishedTable { entry, upserts, deletes, written });
+    }
+    Ok(published)
+}

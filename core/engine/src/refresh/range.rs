@@ -1,0 +1,337 @@
+//! One bucket range of a refresh: the records of its dirty subjects go through the graph, and every table's rows are
+//! compared with the index.
+
+use super::{absent::Covered, identity::Identity, session::Session};
+use crate::{
+    bound::Bound,
+    error::EngineError,
+    fold::{FoldRule, Folded, Id, fold},
+    graph::{Relation, StepReport, TaskInput},
+    rows::{RowContext, TableRows, table_rows},
+    tables::TableSpec,
+};
+use arrow::array::RecordBatch;
+use clinmill_catalog::{
+    events::{self, EventFile},
+    index::{self, IndexEntry},
+    shards::{self, ShardFilter},
+};
+use clinmill_model::bucket_of;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// The subjects to recompute.
+#[derive(Clone, Debug)]
+pub enum Dirty {
+    /// All of them.
+    All,
+    /// These canonical subjects.
+    Some(Arc<HashSet<Id>>),
+}
+
+impl Dirty {
+    /// True when this subject is to be recomputed.
+    pub fn has(&self, subject: &Id) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(set) => set.contains(subject),
+        }
+    }
+
+    /// True when nothing is.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Some(set) if set.is_empty())
+    }
+}
+
+/// What all ranges of a refresh share.
+pub struct RangeContext<'a> {
+    /// The pipeline.
+    pub bound: &'a Bound,
+    /// Vault and dataset.
+    pub session: &'a Session,
+    /// The event files that count now.
+    pub events: &'a [EventFile],
+    /// Who is who now.
+    pub identity: &'a Identity,
+    /// Canonical subjects, and the subjects under which rows of theirs stood before.
+    pub former: &'a HashMap<Id, Vec<Id>>,
+    /// Complete exports by source.
+    pub covered: &'a BTreeMap<String, Covered>,
+    /// The subjects to recompute, by table.
+    pub dirty: &'a BTreeMap<String, Dirty>,
+    /// Keep which events every record was made of.
+    pub lineage: bool,
+    /// Set to stop.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What one range gave.
+pub struct RangeResult {
+    /// By table.
+    pub tables: BTreeMap<String, TableResult>,
+    /// What the steps rejected and counted.
+    pub report: StepReport,
+    /// The records of each kind, for locating rejections.
+    pub inputs: Vec<(String, Folded)>,
+}
+
+/// One table's share of a range.
+pub struct TableResult {
+    /// The rows of the recomputed subjects, sorted by subject and row id.
+    pub rows: TableRows,
+    /// Which of them are upserts, in their order.
+    pub upserts: Vec<Upsert>,
+    /// Rows that are no more.
+    pub deletes: Vec<IndexEntry>,
+    /// The index of the range after this refresh, sorted.
+    pub index: Vec<IndexEntry>,
+}
+
+/// A row that is new or other than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upsert {
+    /// Its place among the rows.
+    pub row: u32,
+    /// True when the row was there before.
+    pub known: bool,
+    /// The subject under which it stood before, if that was another one.
+    pub moved_from: Option<Id>,
+}
+
+impl RangeContext<'_> {
+    /// The union of all tables' dirty subjects in a range; `None`: all.
+    fn wanted(&self, (lo, hi): (u16, u16)) -> Option<HashSet<Id>> {
+        let mut all = HashSet::new();
+        for dirty in self.dirty.values() {
+            match dirty {
+                Dirty::All => return None,
+                Dirty::Some(set) => all.extend(set.iter().filter(|id| (lo..=hi).contains(&bucket_of(id))).copied()),
+            }
+        }
+        Some(all)
+    }
+
+    /// Reads and folds the records of a range, for the tables that are to be recomputed.
+    ///
+    /// # Errors
+    /// When an event file cannot be read.
+    pub fn records(&self, bounds: (u16, u16), tables: &[&TableSpec]) -> Result<Vec<(String, Folded)>, EngineError> {
+        let wanted = self.wanted(bounds);
+        let from: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
+        let needed = self.bound.graph.needed(&from);
+        let mut inputs = Vec::new();
+        for source in &self.bound.sources {
+            for (k, kind) in source.bound.records().iter().enumerate() {
+                let relation = source.relation(k);
+                if !needed.contains(&relation) {
+                    continue;
+                }
+                let files: Vec<&EventFile> = self
+                    .events
+                    .iter()
+                    .filter(|f| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id)
+                    .collect();
+                let batches = self.read(&files, bounds, wanted.as_ref())?;
+                let covered = self.covered.get(source.name());
+                let in_range = |own: &Id| {
+                    let canonical = self.identity.canonical(own);
+                    let mine = (bounds.0..=bounds.1).contains(&bucket_of(&canonical));
+                    let dirty = wanted.as_ref().is_none_or(|w| w.contains(&canonical));
+                    (mine && dirty).then_some(canonical)
+                };
+                let rule = FoldRule {
+                    fold: kind.fold,
+                    per_subject: matches!(&kind.key, clinmill_sdk::RecordKey::Columns(c) if c.is_empty()),
+                    as_of_first: source.is_complete(),
+                    canonical: &in_range,
+                    covered: &|input| covered.and_then(|c| c.of(input)),
+                    lineage: self.lineage,
+                };
+                inputs.push((relation, fold(&batches, &events::schema(&kind.schema), &rule)?));
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn read(
+        &self,
+        files: &[&EventFile],
+        (lo, hi): (u16, u16),
+        wanted: Option<&HashSet<Id>>,
+    ) -> Result<Vec<RecordBatch>, EngineError> {
+        let root = self.session.vault.root();
+        let mut batches = Vec::new();
+        // Every identifier of the wanted subjects; those in other ranges apart, because few files hold them.
+        let mut near: Option<HashSet<Id>> = wanted.cloned();
+        let mut far: HashSet<Id> = HashSet::new();
+        let mut add = |id: &Id| {
+            if (lo..=hi).contains(&bucket_of(id)) {
+                if let Some(near) = &mut near {
+                    near.insert(*id);
+                }
+            } else {
+                far.insert(*id);
+            }
+        };
+        match wanted {
+            Some(wanted) => wanted.iter().for_each(|id| self.identity.members(id).iter().for_each(&mut add)),
+            None => self
+                .identity
+                .merged()
+                .filter(|(canonical, _)| (lo..=hi).contains(&bucket_of(canonical)))
+                .for_each(|(_, members)| members.iter().for_each(&mut add)),
+        }
+        let filters = [
+            (!near.as_ref().is_some_and(HashSet::is_empty)).then(|| ShardFilter {
+                lo,
+                hi,
+                subjects: near.map(Arc::new),
+            }),
+            (!far.is_empty()).then(|| ShardFilter {
+                lo: far.iter().map(bucket_of).min().unwrap_or(0),
+                hi: far.iter().map(bucket_of).max().unwrap_or(0),
+                subjects: Some(Arc::new(far)),
+            }),
+        ];
+        for filter in filters.into_iter().flatten() {
+            for file in files.iter().filter(|f| f.shard.lo <= filter.hi && f.shard.hi >= filter.lo) {
+                batches.extend(shards::read(&root.join(&file.shard.path), None, &filter)?);
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Runs one range: records, graph, rows, comparison.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a step fails, or row ids are not unique.
+    pub async fn run(&self, bounds: (u16, u16)) -> Result<RangeResult, EngineError> {
+        let tables: Vec<&TableSpec> = self
+            .bound
+            .tables
+            .iter()
+            .filter(|t| self.dirty.get(&t.name).is_some_and(|d| !d.is_empty()))
+            .collect();
+        let inputs = self.records(bounds, &tables)?;
+        let mut report = StepReport::default();
+        let relations = self.relations(&inputs, &tables, &mut report).await?;
+        let mut results = BTreeMap::new();
+        for table in tables {
+            let relation = relations
+                .get(&table.from)
+                .ok_or_else(|| EngineError::internal(format!("the relation {} was not made", table.from)))?;
+            results.insert(table.name.clone(), self.compare(table, relation, &inputs, bounds)?);
+        }
+        Ok(RangeResult {
+            tables: results,
+            report,
+            inputs,
+        })
+    }
+
+    /// The relations that tables are made of.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub async fn relations(
+        &self,
+        inputs: &[(String, Folded)],
+        tables: &[&TableSpec],
+        report: &mut StepReport,
+    ) -> Result<BTreeMap<String, Relation>, EngineError> {
+        let wanted: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
+        let task_inputs: Vec<TaskInput<'_>> =
+            inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
+        self.bound.graph.run(&task_inputs, &wanted, self.lineage, self.cancelled, report).await
+    }
+
+    /// The rows of one table from its relation.
+    ///
+    /// # Errors
+    /// When columns do not fit or row ids are not unique.
+    pub fn rows(
+        &self,
+        table: &TableSpec,
+        relation: &Relation,
+        inputs: &[(String, Folded)],
+    ) -> Result<TableRows, EngineError> {
+        let context = RowContext {
+            key: &self.session.key,
+            inputs,
+        };
+        table_rows(table, relation, &context)
+    }
+
+    fn compare(
+        &self,
+        table: &TableSpec,
+        relation: &Relation,
+        inputs: &[(String, Folded)],
+        (lo, hi): (u16, u16),
+    ) -> Result<TableResult, EngineError> {
+        let rows = self.rows(table, relation, inputs)?;
+        let dirty = self.dirty.get(&table.name).cloned().unwrap_or(Dirty::All);
+        let root = self.session.vault.root();
+        let of_table = || self.session.state.index.iter().filter(|f| f.table == table.name);
+        let everything = ShardFilter { lo, hi, subjects: None };
+        let near = of_table().filter(|f| f.shard.lo <= hi && f.shard.hi >= lo);
+        let before = index::read(root, near, &everything)?;
+
+        // Rows of subjects that were merged into one of this range stood elsewhere; a subject that was merged away
+        // leaves its rows to the range of its survivor.
+        let mut elsewhere: HashMap<Id, IndexEntry> = HashMap::new();
+        let former: HashSet<Id> = self
+            .former
+            .iter()
+            .filter(|(canonical, _)| (lo..=hi).contains(&bucket_of(canonical)))
+            .flat_map(|(_, former)| former.iter().copied())
+            .collect();
+        if !former.is_empty() {
+            let filter = ShardFilter {
+                lo: 0,
+                hi: clinmill_model::BUCKETS - 1,
+                subjects: Some(Arc::new(former.clone())),
+            };
+            elsewhere.extend(index::read(root, of_table(), &filter)?.into_iter().map(|e| (e.row_id, e)));
+        }
+        let taken_over: HashSet<Id> = self.former.values().flatten().copied().collect();
+
+        let mut known: HashMap<Id, IndexEntry> = HashMap::new();
+        let mut index: Vec<IndexEntry> = Vec::with_capacity(before.len());
+        for entry in before {
+            if taken_over.contains(&entry.subject) {
+                continue;
+            }
+            if dirty.has(&entry.subject) || !table.subject {
+                known.insert(entry.row_id, entry);
+            } else {
+                index.push(entry);
+            }
+        }
+        let mut upserts = Vec::new();
+        for (i, entry) in rows.entries.iter().enumerate() {
+            let old = known.remove(&entry.row_id).or_else(|| elsewhere.remove(&entry.row_id));
+            let moved_from = old.filter(|o| o.subject != entry.subject).map(|o| o.subject);
+            if old.is_none_or(|o| o.hash != entry.hash) || moved_from.is_some() {
+                upserts.push(Upsert {
+                    row: i as u32,
+                    known: old.is_some(),
+                    moved_from,
+                });
+            }
+        }
+        let mut deletes: Vec<IndexEntry> = known.into_values().chain(elsewhere.into_values()).collect();
+        deletes.sort_unstable();
+        index.extend(rows.entries.iter().copied());
+        index.sort_unstable();
+        Ok(TableResult {
+            rows,
+            upserts,
+            deletes,
+            index,
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Staging: what the ranges of a refresh gave, written to the vault's staging area. Nothing here can be seen by a
+//! buyer; [`super::publish`] puts it into the dataset once every gate has passed.
+
+use super::range::{RangeContext, RangeResult, TableResult};
+use crate::{
+    error::EngineError,
+    fold::{Folded, Id, ids},
+    graph::{record_at, subject_column},
+    tables::TableSpec,
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+    datatypes::{DataType, Field, Schema},
+};
+use clinmill_catalog::{
+    dataset::{
+        MOVED_FROM, StagedFile, change_schema, prov_type,
+        table::{FileTarget, TableWriter, WriterOptions},
+    },
+    events,
+    index::{self, IndexFile},
+    rowhash::Fingerprint,
+    vault::base32,
+};
+use clinmill_model::{
+    columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
+    Digest,
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+};
+
+/// What a range left in staging.
+pub struct StagedRange {
+    /// By table.
+    pub tables: BTreeMap<String, StagedTable>,
+    /// Rejected rows: step, code, message, and the event behind each.
+    pub rejections: Vec<Rejected>,
+    /// Named counts by step.
+    pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// A rejected row of a step, located.
+pub struct Rejected {
+    /// `transform/plugin`.
+    pub step: String,
+    /// The plugin's code.
+    pub code: String,
+    /// Its message.
+    pub message: String,
+    /// The relation of the record.
+    pub relation: String,
+    /// Number of the input.
+    pub input: u32,
+    /// Where in the input.
+    pub at: clinmill_sdk::Locator,
+}
+
+/// One table's share.
+#[derive(Default)]
+pub struct StagedTable {
+    /// Change files.
+    pub changes: Vec<StagedFile>,
+    /// The range's index.
+    pub index: Option<IndexFile>,
+    /// Rows of the range after this refresh, and the sum of their hashes.
+    pub fingerprint: Fingerprint,
+    /// Upserted rows.
+    pub upserts: u64,
+    /// Deleted rows.
+    pub deletes: u64,
+}
+
+/// What staging needs to know.
+pub struct StageContext<'a> {
+    /// The refresh.
+    pub ranges: &'a RangeContext<'a>,
+    /// The staging folder.
+    pub staging: &'a Path,
+    /// The run.
+    pub run_id: &'a str,
+    /// The release to be.
+    pub release: u64,
+    /// Tables whose making changed: their rows are restandardized, not corrected.
+    pub changed_tables: &'a [String],
+    /// The latest `as_of` of each source before this refresh: what is older and new is late.
+    pub latest_as_of: &'a BTreeMap<String, String>,
+    /// The pipeline's digest, as `_prov` shows it.
+    pub pipeline: Digest,
+}
+
+impl StageContext<'_> {
+    /// Runs one range and stages what it gave.
+    ///
+    /// # Errors
+    /// When the range fails or staging cannot be written.
+    pub async fn run(&self, number: usize, bounds: (u16, u16)) -> Result<StagedRange, EngineError> {
+        let mut result = self.ranges.run(bounds).await?;
+        let mut tables = BTreeMap::new();
+        for table in &self.ranges.bound.tables {
+            if let Some(rows) = result.tables.remove(&table.name) {
+                let staged = self.stage(table, rows, &result.inputs, number, bounds)?;
+                tables.insert(table.name.clone(), staged);
+            }
+        }
+        Ok(StagedRange {
+            tables,
+            rejections: rejections(&result),
+            counts: result.report.counts,
+        })
+    }
+
+    fn stage(
+        &self,
+        table: &TableSpec,
+        result: TableResult,
+        inputs: &[(String, Folded)],
+        number: usize,
+        bounds: (u16, u16),
+    ) -> Result<StagedTable, EngineError> {
+        let mut fingerprint = Fingerprint::default();
+        for entry in &result.index {
+            fingerprint.add(entry.hash);
+        }
+        let mut changes = Vec::new();
+        if !result.upserts.is_empty() || !result.deletes.is_empty() {
+            let target = FileTarget {
+                dir: self.staging.join(format!("changes-{}-{number:04}", table.name)),
+                run_id: self.run_id.to_owned(),
+            };
+            let mut writer = TableWriter::new(target, change_schema(&table.schema), WriterOptions::default())?;
+            writer.write(&self.changes(table, &result, inputs)?)?;
+            changes = writer.finish()?;
+        }
+        let root = self.ranges.session.vault.root();
+        let index = match result.index.is_empty() {
+            true => None,
+            false => Some(index::write(root, self.staging, &table.name, bounds, &result.index)?),
+        };
+        Ok(StagedTable {
+            changes,
+            index,
+            fingerprint,
+            upserts: result.upserts.len() as u64,
+            deletes: result.deletes.len() as u64,
+        })
+    }
+
+    /// The changes of a range, sorted by subject and row id: upserts with all columns, deletes with their keys.
+    fn changes(
+        &self,
+        table: &TableSpec,
+        result: &TableResult,
+        inputs: &[(String, Folded)],
+    ) -> Result<RecordBatch, EngineError> {
+        let picked: UInt32Array = result.upserts.iter().map(|u| Some(u.row)).collect();
+        let rows = take_record_batch(&result.rows.rows, &picked)?;
+        let n = rows.num_rows();
+        let entries: Vec<_> = result.upserts.iter().map(|u| result.rows.entries[u.row as usize]).collect();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            (OP, Arc::new(StringArray::from(vec!["U"; n]))),
+            (ROW_ID, Arc::new(StringArray::from_iter_values(entries.iter().map(|e| base32(&e.row_id))))),
+        ];
+        let schema = rows.schema();
+        for (field, column) in schema.fields().iter().zip(rows.columns()) {
+            columns.push((field.name(), column.clone()));
+        }
+        columns.push((RELEASE, Arc::new(Int64Array::from(vec![self.release as i64; n]))));
+        columns.push((PROV, self.prov(table, result, inputs)?));
+        columns.push((CAUSE, self.causes(table, result, inputs)));
+        if table.subject {
+            let moved: StringArray = result.upserts.iter().map(|u| u.moved_from.map(|id| base32(&id))).collect();
+            columns.push((MOVED_FROM, Arc::new(moved)));
+        }
+        let upserts = batch(columns)?;
+
+        let d = result.deletes.len();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            (OP, Arc::new(StringArray::from(vec!["D"; d]))),
+            (ROW_ID, Arc::new(StringArray::from_iter_values(result.deletes.iter().map(|e| base32(&e.row_id))))),
+            (RELEASE, Arc::new(Int64Array::from(vec![self.release as i64; d]))),
+        ];
+        if table.subject {
+            let subjects = ids(result.deletes.iter().map(|e| e.subject))?;
+            columns.push((SUBJECT_ID, Arc::new(subject_column(&subjects))));
+        }
+        let deletes = batch(columns)?;
+
+        let schema = change_schema(&table.schema);
+        let parts = [crate::columns::fit(&upserts, &schema)?, crate::columns::fit(&deletes, &schema)?];
+        let all = concat_batches(&schema, &parts)?;
+        let mut order: Vec<(Id, Id, u32)> = entries
+            .iter()
+            .chain(&result.deletes)
+            .enumerate()
+            .map(|(i, e)| (e.subject, e.row_id, i as u32))
+            .collect();
+        order.sort_unstable();
+        let order: UInt32Array = order.into_iter().map(|o| Some(o.2)).collect();
+        Ok(take_record_batch(&all, &order)?)
+    }
+
+    /// `new`, `late`, `corrected` or `restandardized`.
+    fn causes(&self, table: &TableSpec, result: &TableResult, inputs: &[(String, Folded)]) -> ArrayRef {
+        let restandardized = self.changed_tables.contains(&table.name);
+        let late = |row: u32| -> Option<bool> {
+            let (kind, index) = record_at(result.rows.record_of(row as usize)?);
+            let (relation, folded) = inputs.get(kind)?;
+            let source = relation.split('.').next()?;
+            let latest = self.latest_as_of.get(source)?;
+            let as_of = folded.events.column_by_name(events::AS_OF)?.as_string_opt::<i32>()?;
+            let event = *folded.event.get(index)? as usize;
+            Some(as_of.is_valid(event) && as_of.value(event) < latest.as_str())
+        };
+        let causes = result.upserts.iter().map(|u| match (u.known, restandardized) {
+            (true, true) => "restandardized",
+            (true, false) => "corrected",
+            (false, _) if late(u.row) == Some(true) => "late",
+            (false, _) => "new",
+        });
+        Arc::new(StringArray::from_iter_values(causes))
+    }
+
+    /// Where each upserted row comes from, as a buyer may see it.
+    fn prov(
+        &self,
+        table: &TableSpec,
+        result: &TableResult,
+        inputs: &[(String, Folded)],
+    ) -> Result<ArrayRef, EngineError> {
+        let n = result.upserts.len();
+        // One dictionary entry per relation, and one for rows made of several.
+        let all = table.prov.sources.join(",");
+        let mut names: Vec<&str> = inputs.iter().map(|(r, _)| r.split('.').next().unwrap_or(r)).collect();
+        names.push(&all);
+        let keys: Int32Array = result
+            .upserts
+            .iter()
+            .map(|u| Some(result.rows.record_of(u.row as usize).map_or(inputs.len(), |r| record_at(r).0) as i32))
+            .collect();
+        let constant = |text: Option<String>| -> Result<ArrayRef, EngineError> {
+            let keys: Int32Array = (0..n).map(|_| text.is_some().then_some(0)).collect();
+            let values = StringArray::from(vec![text.unwrap_or_default()]);
+            Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(values))?))
+        };
+        let mappings = (!table.prov.mappings.is_empty()).then(|| table.prov.mappings.join(","));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(DictionaryArray::try_new(keys, Arc::new(StringArray::from(names)))?),
+            constant(Some("structured".to_owned()))?,
+            constant(mappings)?,
+            constant(Some(self.pipeline.to_string()))?,
+        ];
+        let DataType::Struct(fields) = prov_type() else {
+            return Err(EngineError::internal("_prov is not a struct".to_owned()));
+        };
+        Ok(Arc::new(StructArray::try_new(fields, columns, None)?))
+    }
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, EngineError> {
+    let fields: Vec<Field> = columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
+    let arrays = columns.into_iter().map(|(_, c)| c).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+fn rejections(result: &RangeResult) -> Vec<Rejected> {
+    let mut out = Vec::new();
+    for rejection in &result.report.rejections {
+        for &record in &rejection.records {
+            let (kind, index) = record_at(record);
+            let Some((relation, folded)) = result.inputs.get(kind) else { continue };
+            let Some(&event) = folded.event.get(index) else { continue };
+            let (input, at) = folded.locate(event);
+            out.push(Rejected {
+                step: rejection.step.clone(),
+                code: rejection.code.clone(),
+                message: rejection.message.clone(),
+                relation: relation.clone(),
+                input,
+                at,
+            });
+        }
+    }
+    out
+}

@@ -1,0 +1,151 @@
+//! Rows of a table: its columns, the identity and the hash of each row.
+
+use crate::{
+    columns::fit,
+    error::EngineError,
+    fold::{Folded, Id, id_at},
+    graph::{Lineage, Relation, record_at, subject_column},
+    tables::{Identity, TableSpec},
+};
+use arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::take_record_batch,
+    datatypes::{Schema, SchemaRef},
+};
+use clinmill_catalog::{index::IndexEntry, rowhash::row_hashes, vault::VaultKey};
+use clinmill_model::columns::SUBJECT_ID;
+use std::{collections::HashMap, sync::Arc};
+
+/// What rows are identified with.
+pub struct RowContext<'a> {
+    /// The vault's key.
+    pub key: &'a VaultKey,
+    /// The records of the range, by relation.
+    pub inputs: &'a [(String, Folded)],
+}
+
+/// The rows of one table in one range, sorted by subject and row id.
+pub struct TableRows {
+    /// The published columns without the engine's own, `subject_id` first.
+    pub rows: RecordBatch,
+    /// Identity and hash of each row.
+    pub entries: Vec<IndexEntry>,
+    /// The record that each row comes from, where a row comes from one.
+    pub records: Lineage,
+}
+
+impl TableRows {
+    /// The source behind a row, if its table has several and the row comes from one record.
+    pub fn record_of(&self, row: usize) -> Option<u64> {
+        match &self.records {
+            Lineage::One(names) => Some(names.value(row)),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the rows of a table.
+///
+/// # Errors
+/// When a value does not fit its column, or two rows have the same identity.
+pub fn table_rows(table: &TableSpec, relation: &Relation, context: &RowContext<'_>) -> Result<TableRows, EngineError> {
+    let n = relation.rows.num_rows();
+    let own: SchemaRef = Arc::new(Schema::new(
+        table.schema.fields().iter().filter(|f| f.name() != SUBJECT_ID).cloned().collect::<Vec<_>>(),
+    ));
+    let fitted = fit(&relation.rows, &own)?;
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(fitted.num_columns() + 1);
+    if table.subject {
+        let subjects = relation.subject.as_ref();
+        let subjects =
+            subjects.ok_or_else(|| EngineError::internal(format!("the rows of {} have no subject", table.name)))?;
+        columns.push(Arc::new(subject_column(subjects)));
+    }
+    columns.extend(fitted.columns().iter().cloned());
+    let options = RecordBatchOptions::new().with_row_count(Some(n));
+    let rows = RecordBatch::try_new_with_options(table.schema.clone(), columns, &options)?;
+    let hashes = row_hashes(&rows)?;
+    let ids = row_ids(table, &rows, relation, context)?;
+    let subject = |i: usize| match (&relation.subject, table.subject) {
+        (Some(subjects), true) => id_at(subjects, i),
+        _ => [0; 16],
+    };
+    let mut order: Vec<(IndexEntry, u32)> = ids
+        .into_iter()
+        .zip(hashes)
+        .enumerate()
+        .map(|(i, (row_id, hash))| {
+            let entry = IndexEntry {
+                subject: subject(i),
+                row_id,
+                hash,
+            };
+            (entry, i as u32)
+        })
+        .collect();
+    order.sort_unstable();
+    check_unique(table, &order)?;
+    let sorted: UInt32Array = order.iter().map(|o| Some(o.1)).collect();
+    Ok(TableRows {
+        rows: take_record_batch(&rows, &sorted)?,
+        entries: order.into_iter().map(|o| o.0).collect(),
+        records: relation.from.take(&sorted)?,
+    })
+}
+
+fn check_unique(table: &TableSpec, order: &[(IndexEntry, u32)]) -> Result<(), EngineError> {
+    let mut ids: Vec<&Id> = order.iter().map(|(e, _)| &e.row_id).collect();
+    ids.sort_unstable();
+    let twice = ids.windows(2).filter(|w| w[0] == w[1]).count();
+    if twice == 0 {
+        return Ok(());
+    }
+    let key = match &table.identity {
+        Identity::Key(names) => format!("its key [{}]", names.join(", ")),
+        Identity::Record => "its records' identity".to_owned(),
+    };
+    Err(EngineError::QualityGate(format!(
+        "table {}: {twice} rows have the same identity as another one; {key} does not tell them apart. Nothing was published",
+        table.name
+    )))
+}
+
+/// `_row_id` as 128 bits: HMAC over table, source and record key and output number, or over the table's key columns.
+fn row_ids(
+    table: &TableSpec,
+    rows: &RecordBatch,
+    relation: &Relation,
+    context: &RowContext<'_>,
+) -> Result<Vec<Id>, EngineError> {
+    let name = table.name.as_bytes();
+    match (&table.identity, &relation.from) {
+        (Identity::Key(columns), _) => {
+            let schema = rows.schema();
+            let indices = columns.iter().map(|c| schema.index_of(c)).collect::<Result<Vec<_>, _>>()?;
+            let hashes = row_hashes(&rows.project(&indices)?)?;
+            Ok(hashes.iter().map(|h| context.key.hmac128("row-key", &[name, &h.to_be_bytes()])).collect())
+        }
+        (Identity::Record, Lineage::One(records)) => {
+            let mut outputs: HashMap<u64, u32> = HashMap::new();
+            records
+                .values()
+                .iter()
+                .map(|&record| {
+                    let (kind, index) = record_at(record);
+                    let of = context.inputs.get(kind).and_then(|(n, f)| Some((n, f.entity.get(index)?)));
+                    let (relation, (entity, ordinal)) =
+                        of.ok_or_else(|| EngineError::internal("a row names no record".to_owned()))?;
+                    let output = outputs.entry(record).and_modify(|n| *n += 1).or_insert(0);
+                    Ok(context.key.hmac128(
+                        "row",
+                        &[name, relation.as_bytes(), entity, &ordinal.to_be_bytes(), &output.to_be_bytes()],
+                    ))
+                })
+                .collect()
+        }
+        (Identity::Record, Lineage::Many(_)) if rows.num_rows() > 0 => {
+            Err(EngineError::internal(format!("the rows of {} come from several records each", table.name)))
+        }
+        _ => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,225 @@
+//! `sql:` steps, run by DataFusion over the rows of one bucket range.
+
+mod local;
+
+pub use local::NotLocal;
+
+use arrow::{
+    array::RecordBatch,
+    compute::concat_batches,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use clinmill_model::columns::{INPUTS, SUBJECT_ID};
+use datafusion::{
+    common::TableReference,
+    datasource::MemTable,
+    error::DataFusionError,
+    logical_expr::LogicalPlan,
+    prelude::{DataFrame, SessionConfig, SessionContext},
+};
+use local::{Carried, make_local};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Whose rows may meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlScope {
+    /// Only rows of the same subject; enforced.
+    Subject,
+    /// All rows.
+    Dataset,
+}
+
+/// A planned `sql:` step.
+#[derive(Clone, Debug)]
+pub struct SqlStep {
+    text: String,
+    scope: SqlScope,
+    tables: BTreeMap<String, SchemaRef>,
+    output: SchemaRef,
+}
+
+/// The names of the relations that a query reads, as the pipeline names them (`source.kind` with a dot).
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn tables(text: &str) -> Result<Vec<String>, String> {
+    let context = context();
+    let state = context.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let statement = state.sql_to_statement(text, &dialect).map_err(|e| plain(&e))?;
+    let references = state.resolve_table_references(&statement).map_err(|e| plain(&e))?;
+    let mut names: Vec<String> = references.iter().map(name_of).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn name_of(reference: &TableReference) -> String {
+    match reference {
+        TableReference::Bare { table } => table.to_string(),
+        TableReference::Partial { schema, table } => format!("{schema}.{table}"),
+        TableReference::Full { schema, table, .. } => format!("{schema}.{table}"),
+    }
+}
+
+impl SqlStep {
+    /// Plans a query over relations of these schemas (their own columns; the subject is added here).
+    ///
+    /// # Errors
+    /// When the text is not valid SQL, does not fit the relations, or cannot be made subject-local.
+    pub async fn plan(
+        text: &str,
+        scope: SqlScope,
+        relations: &BTreeMap<String, SchemaRef>,
+    ) -> Result<Self, NotLocal> {
+        let tables: BTreeMap<_, _> =
+            relations.iter().map(|(name, schema)| (name.clone(), with_engine_columns(schema, scope, false))).collect();
+        let mut step = Self {
+            text: text.to_owned(),
+            scope,
+            tables,
+            output: Arc::new(Schema::empty()),
+        };
+        let context = context();
+        step.register(&context, &BTreeMap::new(), false)?;
+        let plan = step.logical(&context, false).await?;
+        let plan = context.state().optimize(&plan)?;
+        step.output = Arc::new(Schema::new(
+            plan.schema()
+                .fields()
+                .iter()
+                .filter(|f| f.name() != SUBJECT_ID && !f.name().starts_with('_'))
+                .map(|f| f.as_ref().clone().with_nullable(true))
+                .map(|f| match f.data_type() {
+                    DataType::Utf8View | DataType::LargeUtf8 => f.with_data_type(DataType::Utf8),
+                    _ => f,
+                })
+                .collect::<Vec<_>>(),
+        ));
+        Ok(step)
+    }
+
+    /// The names of the relations it reads.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+
+    /// The columns it yields, without the engine's.
+    pub fn output(&self) -> &SchemaRef {
+        &self.output
+    }
+
+    /// Runs the query over these rows. Every relation has its own columns, then `subject_id` (for scope subject),
+    /// then `_in` if lineage is on; so has the result.
+    ///
+    /// # Errors
+    /// When the query fails on these rows.
+    pub async fn run(
+        &self,
+        relations: &BTreeMap<String, Vec<RecordBatch>>,
+        lineage: bool,
+    ) -> Result<RecordBatch, NotLocal> {
+        let context = context();
+        self.register(&context, relations, lineage)?;
+        let plan = self.logical(&context, lineage).await?;
+        let batches = DataFrame::new(context.state(), plan).collect().await?;
+        let schema = with_engine_columns(&self.output, self.scope, lineage);
+        let cast = batches.iter().map(|batch| crate::columns::fit(batch, &schema)).collect::<Result<Vec<_>, _>>();
+        let batches = cast.map_err(|e| DataFusionError::ArrowError(Box::new(e), None))?;
+        concat_batches(&schema, &batches).map_err(|e| DataFusionError::ArrowError(Box::new(e), None).into())
+    }
+
+    fn register(
+        &self,
+        context: &SessionContext,
+        relations: &BTreeMap<String, Vec<RecordBatch>>,
+        lineage: bool,
+    ) -> Result<(), NotLocal> {
+        for (name, schema) in &self.tables {
+            let schema = if lineage { with_lineage(schema) } else { schema.clone() };
+            let batches = relations.get(name).cloned().unwrap_or_default();
+            let table: Arc<MemTable> = Arc::new(MemTable::try_new(schema, vec![batches])?);
+            context.register_table(TableReference::bare(name.as_str()), table.clone())?;
+            // `source.kind` without quotes is a schema and a table to SQL.
+            if let Some((source, kind)) = name.split_once('.') {
+                let catalog = context.catalog("datafusion").ok_or_else(|| missing("the default catalog"))?;
+                let provider = match catalog.schema(source) {
+                    Some(provider) => provider,
+                    None => {
+                        let provider = Arc::new(datafusion::catalog::MemorySchemaProvider::new());
+                        catalog.register_schema(source, provider.clone())?;
+                        provider
+                    }
+                };
+                provider.register_table(kind.to_owned(), table)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn logical(&self, context: &SessionContext, lineage: bool) -> Result<LogicalPlan, NotLocal> {
+        let plan = context.state().create_logical_plan(&self.text).await?;
+        match &plan {
+            LogicalPlan::Ddl(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::Statement(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::DescribeTable(_) => {
+                return Err(NotLocal::Refused(
+                    "E0709",
+                    "only SELECT is allowed".to_owned(),
+                    "write the step as one SELECT",
+                ));
+            }
+            _ => {}
+        }
+        match self.scope {
+            SqlScope::Dataset => Ok(plan),
+            SqlScope::Subject => make_local(
+                plan,
+                &Carried {
+                    subject: SUBJECT_ID,
+                    lineage: lineage.then_some(INPUTS),
+                },
+            ),
+        }
+    }
+}
+
+/// A session in which everything is deterministic: one partition, no clock in the options.
+fn context() -> SessionContext {
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(8192)
+        .with_information_schema(false)
+        .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+    SessionContext::new_with_config(config)
+}
+
+fn with_engine_columns(schema: &Schema, scope: SqlScope, lineage: bool) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    if scope == SqlScope::Subject {
+        fields.push(Arc::new(Field::new(SUBJECT_ID, DataType::Utf8, true)));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    if lineage { with_lineage(&schema) } else { schema }
+}
+
+fn with_lineage(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(INPUTS, DataType::Utf8, true)));
+    Arc::new(Schema::new(fields))
+}
+
+fn missing(what: &str) -> DataFusionError {
+    DataFusionError::Internal(format!("{what} is missing"))
+}
+
+/// The message of a planning error, first line only, without DataFusion's prefixes.
+pub fn plain(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.lines().next().unwrap_or_default();
+    let text = text.split_once("error: ").map_or(text, |(_, rest)| rest);
+    text.trim_end_matches('.').to_owned()
+}

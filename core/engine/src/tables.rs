@@ -1,0 +1,198 @@
+//! Tables: which relation a table is made of, its columns, and what identifies its rows.
+
+use crate::{
+    bound::{SourceSpec, canonical},
+    graph::{Graph, Located, Node},
+    mappings::Mapping,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
+use clinmill_spec::pipeline::{Column, Pipeline, Table, TransformInput};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A table that is ready to be made.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Its name.
+    pub name: String,
+    /// The relation it is made of.
+    pub from: String,
+    /// The published columns: `subject_id` first where the table has subjects.
+    pub schema: SchemaRef,
+    /// What identifies a row.
+    pub identity: Identity,
+    /// Rows are about subjects.
+    pub subject: bool,
+    /// The source names, the mappings and the method that `_prov` shows.
+    pub prov: Prov,
+    /// Digest of everything upstream: another one recomputes the table for all subjects.
+    pub digest: Digest,
+}
+
+/// What identifies a row of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The record it comes from.
+    Record,
+    /// These columns of the table.
+    Key(Vec<String>),
+}
+
+/// What `_prov` shows of all rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prov {
+    /// The sources behind the table.
+    pub sources: Vec<String>,
+    /// The mappings that its rows went through, by reference.
+    pub mappings: Vec<String>,
+}
+
+/// Binds all tables.
+pub fn bind(
+    pipeline: &Pipeline,
+    sources: &[SourceSpec],
+    graph: &Graph,
+    mappings: &BTreeMap<String, Mapping>,
+) -> (Vec<TableSpec>, Vec<Located>) {
+    let mut specs = Vec::new();
+    let mut findings = Vec::new();
+    for table in &pipeline.tables {
+        match bind_table(table, pipeline, sources, graph, mappings) {
+            Ok(spec) => specs.push(spec),
+            Err(found) => findings.extend(found),
+        }
+    }
+    (specs, findings)
+}
+
+fn bind_table(
+    table: &Table,
+    pipeline: &Pipeline,
+    sources: &[SourceSpec],
+    graph: &Graph,
+    mappings: &BTreeMap<String, Mapping>,
+) -> Result<TableSpec, Vec<Located>> {
+    let from = &table.from.value;
+    // A missing relation was reported with the references or with its transform.
+    let Some(input) = graph.schema(from) else {
+        return Err(Vec::new());
+    };
+    let upstream = graph.needed(std::slice::from_ref(from));
+    let subject = upstream.iter().all(|name| is_about_subjects(name, sources));
+    let mut findings = Vec::new();
+    let schema = published(table, input, subject, &mut findings);
+
+    let behind_query = upstream.iter().filter_map(|n| graph.node(n)).any(|n| matches!(n, Node::Sql { .. }));
+    let identity = match &table.key {
+        None if behind_query => {
+            let message = format!("the table {} comes from a query, so its rows need a key", table.name.value);
+            let hint = "add `key: [columns]` that are unique and do not change";
+            findings.push((Diagnostic::error("E0720", message).hint(hint), table.name.span));
+            Identity::Record
+        }
+        None => Identity::Record,
+        Some(names) => {
+            for name in names.iter().filter(|n| schema.field_with_name(&n.value).is_err()) {
+                let message = format!("the key column {:?} is not a column of the table", name.value);
+                let known: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+                let hint = format!("its columns are {}", known.join(", "));
+                findings.push((Diagnostic::error("E0721", message).hint(hint), name.span));
+            }
+            Identity::Key(names.iter().map(|n| n.value.clone()).collect())
+        }
+    };
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let behind: Vec<&SourceSpec> = sources
+        .iter()
+        .filter(|s| (0..s.bound.records().len()).any(|k| upstream.contains(&s.relation(k))))
+        .collect();
+    let nodes = pipeline.transforms.iter().filter(|t| upstream.contains(&t.name.value));
+    let mut used: Vec<String> = nodes
+        .clone()
+        .flat_map(|t| t.steps.iter().flat_map(|s| s.options.mappings.iter().map(|(_, reference)| reference.clone())))
+        .chain(behind.iter().flat_map(|s| s.spec.options.mappings.iter().map(|(_, reference)| reference.clone())))
+        .collect();
+    used.sort();
+    used.dedup();
+    let mut parts: Vec<String> = behind.iter().map(|s| format!("{} {}", s.name(), s.parse_id)).collect();
+    for transform in nodes {
+        parts.push(match &transform.input {
+            TransformInput::From(name) => format!("from {}", name.value),
+            TransformInput::Union(names) => {
+                format!("union {:?}", names.iter().map(|n| &n.value).collect::<Vec<_>>())
+            }
+            TransformInput::Sql(text) => format!("sql {}", text.value),
+        });
+        for step in &transform.steps {
+            parts.push(format!("{} {}", step.plugin.value, canonical(&step.options.value)));
+        }
+    }
+    parts.extend(used.iter().filter_map(|r| mappings.get(r)).map(|m| m.sha256.to_string()));
+    parts.push(format!("{} {from} {identity:?} {schema:?}", table.name.value));
+    parts.push(pipeline.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default());
+    Ok(TableSpec {
+        name: table.name.value.clone(),
+        from: from.clone(),
+        schema,
+        identity,
+        subject,
+        prov: Prov {
+            sources: behind.iter().map(|s| s.name().to_owned()).collect(),
+            mappings: used,
+        },
+        digest: Digest::of_parts(parts),
+    })
+}
+
+fn is_about_subjects(relation: &str, sources: &[SourceSpec]) -> bool {
+    sources
+        .iter()
+        .flat_map(|s| (0..s.bound.records().len()).map(move |k| (s.relation(k), s.bound.records()[k].subject)))
+        .find(|(name, _)| name == relation)
+        .is_none_or(|(_, subject)| subject)
+}
+
+fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec<Located>) -> SchemaRef {
+    let mut fields: Vec<Field> = Vec::new();
+    if subject {
+        fields.push(Field::new(SUBJECT_ID, DataType::Utf8, false));
+    }
+    if table.columns.is_empty() {
+        fields.extend(input.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
+    }
+    for column in &table.columns {
+        match input.field_with_name(&column.name.value) {
+            Ok(field) => {
+                let data_type = contract_type(column).unwrap_or_else(|| field.data_type().clone());
+                if arrow::compute::can_cast_types(field.data_type(), &data_type) {
+                    fields.push(Field::new(&column.name.value, data_type, true));
+                } else {
+                    let message = format!("the column {:?} is {} and cannot be {data_type}", column.name.value, field.data_type());
+                    findings.push((Diagnostic::error("E0722", message), column.name.span));
+                }
+            }
+            Err(_) if column.name.value == SUBJECT_ID => {}
+            Err(_) => {
+                let known: Vec<&str> = input.fields().iter().map(|f| f.name().as_str()).collect();
+                let message = format!("{} has no column {:?}", table.from.value, column.name.value);
+                let hint = format!("it has {}", known.join(", "));
+                findings.push((Diagnostic::error("E0723", message).hint(hint), column.name.span));
+            }
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
+fn contract_type(column: &Column) -> Option<DataType> {
+    Some(match column.kind.as_ref()?.value.as_str() {
+        "integer" => DataType::Int64,
+        "decimal" => DataType::Decimal128(38, 6),
+        "number" => DataType::Float64,
+        "boolean" => DataType::Boolean,
+        "date" => DataType::Date32,
+        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        _ => DataType::Utf8,
+    })
+}
