@@ -1,0 +1,367 @@
+//! Inputs kept in the vault under the SHA-256 of their content, so that any of them can be read again, at any offset,
+//! whatever becomes of the inbox.
+
+use super::{
+    error::{Context, Result, VaultError},
+    fs::{Temporary, atomic_write, create_temporary, publish, sync_dir},
+    seekable::{FRAME_BYTES, SeekableReader, SeekableWriter},
+};
+use clinmill_model::{Digest, Sensitive};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+const KIND: &str = "input";
+
+/// What was kept of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// SHA-256 of the content: the input's name.
+    pub sha256: Digest,
+    /// Size of the content in bytes.
+    pub size: u64,
+    /// Bytes the vault holds for it; 0 for an input that is only referenced.
+    pub stored_size: u64,
+}
+
+/// `<vault>/inputs`.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    folder: PathBuf,
+    staging: PathBuf,
+}
+
+/// What stands in `<vault>/inputs/<sha256>.ref`.
+#[derive(Serialize, Deserialize)]
+struct Reference {
+    path: PathBuf,
+    size: u64,
+}
+
+impl Inputs {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { folder: root.join("inputs"), staging: root.join("staging") }
+    }
+
+    /// Copies a file into the vault in one pass: hashed and compressed (zstd seekable format), durable under its name
+    /// when this returns; its folder's entry becomes durable by [`sync`](Self::sync). An input that is there already
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
+    pub fn keep(&self, source: &Path) -> Result<Kept> {
+        let (to, temporary) = create_temporary(&self.staging).vault("create", "staging")?;
+        let mut writer = SeekableWriter::new(to).vault("write", "staging")?;
+        let (sha256, size) = read_whole(source, |frame| writer.frame(frame).vault("write", "staging"))?;
+        let (file, stored_size) = writer.finish().vault("write", "staging")?;
+        if let Some(stored_size) = self.stored_size(&sha256)? {
+            return Ok(Kept { sha256, size, stored_size });
+        }
+        self.publish(&file, temporary, &sha256)?;
+        Ok(Kept { sha256, size, stored_size })
+    }
+
+    /// Keeps bytes that are in memory, as [`keep`](Self::keep) does.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep_bytes(&self, content: &[u8]) -> Result<Kept> {
+        let (sha256, size) = (Digest::of(content), content.len() as u64);
+        if let Some(stored_size) = self.stored_size(&sha256)? {
+            return Ok(Kept { sha256, size, stored_size });
+        }
+        let (to, temporary) = create_temporary(&self.staging).vault("create", "staging")?;
+        let mut writer = SeekableWriter::new(to).vault("write", "staging")?;
+        content.chunks(FRAME_BYTES).try_for_each(|f| writer.frame(f)).vault("write", "staging")?;
+        let (file, stored_size) = writer.finish().vault("write", "staging")?;
+        self.publish(&file, temporary, &sha256)?;
+        Ok(Kept { sha256, size, stored_size })
+    }
+
+    /// Hashes a file that is declared immutable and remembers where it is; nothing is copied.
+    ///
+    /// # Errors
+    /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
+    pub fn reference(&self, source: &Path) -> Result<Kept> {
+        let (sha256, size) = read_whole(source, |_| Ok(()))?;
+        let path = std::path::absolute(source)
+            .map_err(|e| VaultError::Source { path: Sensitive::new(source.to_owned()), source: e })?;
+        let text = serde_json::to_vec(&Reference { path, size }).map_err(io::Error::from).vault("write", "inputs")?;
+        atomic_write(&self.reference_path(&sha256), &text).vault("write", "inputs")?;
+        Ok(Kept { sha256, size, stored_size: 0 })
+    }
+
+    /// True when the content is kept or referenced.
+    pub fn has(&self, sha256: &Digest) -> bool {
+        self.path(sha256).exists() || self.reference_path(sha256).exists()
+    }
+
+    /// Makes the names of everything kept so far durable. Call once before a commit that relies on them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> Result<()> {
+        sync_dir(&self.folder).vault("synchronize", "inputs")
+    }
+
+    /// Opens an input for reading at any offset.
+    ///
+    /// # Errors
+    /// [`VaultError::Missing`] when it is neither kept nor referenced; [`VaultError::Corrupt`] when the copy is
+    /// damaged or the referenced file is gone or has another size.
+    pub fn open(&self, sha256: &Digest) -> Result<KeptInput> {
+        let name = format!("inputs/{sha256}");
+        match File::open(self.path(sha256)) {
+            Ok(file) => {
+                let reader = SeekableReader::open(file).map_err(|e| read_error(*sha256, e))?;
+                Ok(KeptInput { sha256: *sha256, size: reader.size(), bytes: Bytes::Kept(reader) })
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.open_reference(sha256),
+            Err(e) => Err(e).vault("read", name),
+        }
+    }
+
+    /// Reads an input whole and compares its digest.
+    ///
+    /// # Errors
+    /// [`VaultError::Corrupt`] naming the input when any byte differs.
+    pub fn verify(&self, sha256: &Digest) -> Result<()> {
+        let input = self.open(sha256)?;
+        let mut hasher = Sha256::new();
+        match &input.bytes {
+            Bytes::Kept(reader) => reader.each_frame(|f| hasher.update(f)).map_err(|e| read_error(*sha256, e))?,
+            Bytes::Referenced(_) => {
+                let mut buf = vec![0; FRAME_BYTES];
+                let mut at = 0;
+                loop {
+                    match input.read_at(at, &mut buf).map_err(|e| read_error(*sha256, e))? {
+                        0 => break,
+                        n => {
+                            hasher.update(&buf[..n]);
+                            at += n as u64;
+                        }
+                    }
+                }
+            }
+        }
+        if Digest::from_bytes(hasher.finalize().into()) == *sha256 {
+            Ok(())
+        } else {
+            Err(corrupt(*sha256, "its content has another digest"))
+        }
+    }
+
+    fn open_reference(&self, sha256: &Digest) -> Result<KeptInput> {
+        let text = match std::fs::read(self.reference_path(sha256)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(VaultError::Missing { kind: KIND, digest: *sha256 });
+            }
+            other => other.vault("read", format!("inputs/{sha256}.ref"))?,
+        };
+        let reference: Reference =
+            serde_json::from_slice(&text).map_err(|_| corrupt(*sha256, "its reference is not readable"))?;
+        let file = File::open(&reference.path)
+            .map_err(|_| corrupt(*sha256, "it is only referenced, and the file is not there any more"))?;
+        let size = file.metadata().map_err(|e| read_error(*sha256, e))?.len();
+        if size != reference.size {
+            return Err(corrupt(*sha256, "it is only referenced, and the file has another size now"));
+        }
+        Ok(KeptInput { sha256: *sha256, size, bytes: Bytes::Referenced(file) })
+    }
+
+    fn publish(&self, file: &File, temporary: Temporary, sha256: &Digest) -> Result<()> {
+        publish(file, temporary, &self.path(sha256)).vault("write", format!("inputs/{sha256}"))
+    }
+
+    fn stored_size(&self, sha256: &Digest) -> Result<Option<u64>> {
+        match self.path(sha256).metadata() {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).vault("read", format!("inputs/{sha256}")),
+        }
+    }
+
+    fn path(&self, sha256: &Digest) -> PathBuf {
+        self.folder.join(sha256.to_string())
+    }
+
+    fn reference_path(&self, sha256: &Digest) -> PathBuf {
+        self.folder.join(format!("{sha256}.ref"))
+    }
+}
+
+/// The bytes of a kept input, by offset, for several threads at once.
+#[derive(Debug)]
+pub struct KeptInput {
+    sha256: Digest,
+    size: u64,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Kept(SeekableReader),
+    Referenced(File),
+}
+
+impl KeptInput {
+    /// The input's name.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// Size of the content in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads at an offset into `buf`; returns how many bytes, 0 only at the end.
+    ///
+    /// # Errors
+    /// Damage is `InvalidData` around a [`VaultError::Corrupt`] that names the input.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.bytes {
+            Bytes::Kept(reader) => reader.read_at(offset, buf).map_err(|e| match e.kind() {
+                io::ErrorKind::InvalidData => {
+                    io::Error::new(io::ErrorKind::InvalidData, read_error(self.sha256, e))
+                }
+                _ => e,
+            }),
+            Bytes::Referenced(file) => std::os::unix::fs::FileExt::read_at(file, buf, offset),
+        }
+    }
+}
+
+/// Reads a file in frames, hashing; refuses one that changes meanwhile.
+fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64)> {
+    let failed = |e| VaultError::Source { path: Sensitive::new(source.to_owned()), source: e };
+    let mut file = File::open(source).map_err(failed)?;
+    let before = file.metadata().map_err(failed)?;
+    if !before.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
+    }
+    let mut hasher = Sha256::new();
+    let mut frame = Vec::with_capacity(FRAME_BYTES.min(before.len() as usize + 1));
+    let mut size = 0;
+    loop {
+        frame.clear();
+        file.by_ref().take(FRAME_BYTES as u64).read_to_end(&mut frame).map_err(failed)?;
+        if frame.is_empty() {
+            break;
+        }
+        hasher.update(&frame);
+        each(&frame)?;
+        size += frame.len() as u64;
+    }
+    let after = file.metadata().map_err(failed)?;
+    let same = |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
+    if size != before.len() || !same(&before, &after) {
+        return Err(VaultError::Changed { path: Sensitive::new(source.to_owned()) });
+    }
+    Ok((Digest::from_bytes(hasher.finalize().into()), size))
+}
+
+fn read_error(digest: Digest, error: io::Error) -> VaultError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => VaultError::Corrupt { kind: KIND, digest, reason: error.to_string() },
+        _ => VaultError::Io { action: "read", what: format!("inputs/{digest}"), source: error },
+    }
+}
+
+fn corrupt(digest: Digest, reason: &str) -> VaultError {
+    VaultError::Corrupt { kind: KIND, digest, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::testing::{flip, vault};
+
+    fn text() -> Vec<u8> {
+        (0..120_000).flat_map(|i| format!("{i},order-{},血红蛋白,{}\n", i * 7, i % 90).into_bytes()).collect()
+    }
+
+    fn read_all(input: &KeptInput) -> io::Result<Vec<u8>> {
+        let (mut all, mut buf) = (Vec::new(), vec![0; 70_000]);
+        loop {
+            match input.read_at(all.len() as u64, &mut buf)? {
+                0 => return Ok(all),
+                n => all.extend_from_slice(&buf[..n]),
+            }
+        }
+    }
+
+    #[test]
+    fn keeps_once_and_reads_back() {
+        let (dir, vault) = vault();
+        let path = dir.path().join("lis.csv");
+        std::fs::write(&path, text()).unwrap();
+        let kept = vault.inputs().keep(&path).unwrap();
+        assert_eq!(kept.sha256, Digest::of(&text()));
+        assert!(kept.stored_size < kept.size / 2);
+        assert_eq!(vault.inputs().keep(&path).unwrap(), kept);
+        std::fs::remove_file(&path).unwrap();
+        let input = vault.inputs().open(&kept.sha256).unwrap();
+        assert_eq!(read_all(&input).unwrap(), text());
+        vault.inputs().verify(&kept.sha256).unwrap();
+        vault.inputs().sync().unwrap();
+        assert_eq!(std::fs::read_dir(vault.root().join("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn bytes_in_memory_are_kept_under_the_same_name_as_a_file() {
+        let (dir, vault) = vault();
+        let path = dir.path().join("x");
+        for content in [text(), Vec::new()] {
+            std::fs::write(&path, &content).unwrap();
+            let kept = vault.inputs().keep_bytes(&content).unwrap();
+            assert_eq!(vault.inputs().keep(&path).unwrap(), kept);
+            vault.inputs().verify(&kept.sha256).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_damaged_copy_is_named() {
+        let (dir, vault) = vault();
+        let path = dir.path().join("x");
+        std::fs::write(&path, text()).unwrap();
+        let kept = vault.inputs().keep(&path).unwrap();
+        flip(&vault.root().join(format!("inputs/{}", kept.sha256)), 5000);
+        let error = read_all(&vault.inputs().open(&kept.sha256).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(&kept.sha256.to_string()), "{error}");
+        let error = vault.inputs().verify(&kept.sha256).unwrap_err();
+        assert!(matches!(error, VaultError::Corrupt { digest, .. } if digest == kept.sha256), "{error}");
+        std::fs::write(vault.root().join(format!("inputs/{}", kept.sha256)), b"").unwrap();
+        assert!(matches!(vault.inputs().open(&kept.sha256), Err(VaultError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_reference_stays_where_it_is() {
+        let (dir, vault) = vault();
+        let path = dir.path().join("x");
+        std::fs::write(&path, text()).unwrap();
+        let kept = vault.inputs().reference(&path).unwrap();
+        assert_eq!((kept.stored_size, vault.inputs().has(&kept.sha256)), (0, true));
+        assert_eq!(read_all(&vault.inputs().open(&kept.sha256).unwrap()).unwrap(), text());
+        flip(&path, 10);
+        assert!(matches!(vault.inputs().verify(&kept.sha256), Err(VaultError::Corrupt { .. })));
+        std::fs::write(&path, b"short").unwrap();
+        assert!(matches!(vault.inputs().open(&kept.sha256), Err(VaultError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_without_its_path() {
+        let (dir, vault) = vault();
+        for name in ["patient-4711.csv", ""] {
+            let error = vault.inputs().keep(&dir.path().join(name)).unwrap_err();
+            assert!(matches!(error, VaultError::Source { .. }));
+            assert!(!format!("{error} {error:?}").contains("4711"));
+        }
+        let missing = Digest::of(b"nothing");
+        assert!(matches!(vault.inputs().open(&missing), Err(VaultError::Missing { digest, .. }) if digest == missing));
+    }
+}
