@@ -43,7 +43,9 @@ pub struct Archive {
 
 impl Archive {
     pub(super) fn new(root: &Path) -> Self {
-        Self { folder: root.join("pipelines") }
+        Self {
+            folder: root.join("pipelines"),
+        }
     }
 
     /// Keeps bytes under their digest, durable.
@@ -89,7 +91,10 @@ impl Archive {
                 }),
             };
         }
-        Err(VaultError::Missing { kind: "pipeline, mapping or plugin", digest: *digest })
+        Err(VaultError::Missing {
+            kind: "pipeline, mapping or plugin",
+            digest: *digest,
+        })
     }
 }
 
@@ -101,7 +106,9 @@ pub struct Runs {
 
 impl Runs {
     pub(super) fn new(root: &Path) -> Self {
-        Self { folder: root.join("runs") }
+        Self {
+            folder: root.join("runs"),
+        }
     }
 
     /// Writes (or replaces) the report of a run.
@@ -110,7 +117,9 @@ impl Runs {
     /// [`VaultError::Name`] for an id that is no file name; when it cannot be written.
     pub fn write(&self, run_id: &str, report: &impl Serialize) -> Result<()> {
         let path = self.path(run_id)?;
-        let text = serde_json::to_vec_pretty(report).map_err(io::Error::from).vault("write", "runs")?;
+        let text = serde_json::to_vec_pretty(report)
+            .map_err(io::Error::from)
+            .vault("write", "runs")?;
         atomic_write(&path, &text).vault("write", format!("runs/{run_id}.json"))
     }
 
@@ -124,10 +133,12 @@ impl Runs {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.vault("read", &what)?,
         };
-        serde_json::from_slice(&text).map(Some).map_err(|e| VaultError::Damaged {
-            what,
-            reason: format!("line {}, column {}", e.line(), e.column()),
-        })
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|e| VaultError::Damaged {
+                what,
+                reason: format!("line {}, column {}", e.line(), e.column()),
+            })
     }
 
     /// The ids of all runs with a report, sorted.
@@ -164,10 +175,16 @@ mod tests {
         let text = b"version: 1\nname: x\n";
         let digest = vault.archive().put(ArchiveKind::Pipeline, text).unwrap();
         assert_eq!(vault.archive().put(ArchiveKind::Pipeline, text).unwrap(), digest);
-        assert_eq!(vault.archive().get(&digest).unwrap(), (ArchiveKind::Pipeline, text.to_vec()));
+        assert_eq!(
+            vault.archive().get(&digest).unwrap(),
+            (ArchiveKind::Pipeline, text.to_vec())
+        );
         flip(&vault.root().join(format!("pipelines/{digest}.pipeline.zst")), 12);
         assert!(matches!(vault.archive().get(&digest), Err(VaultError::Corrupt { .. })));
-        assert!(matches!(vault.archive().get(&Digest::of(b"")), Err(VaultError::Missing { .. })));
+        assert!(matches!(
+            vault.archive().get(&Digest::of(b"")),
+            Err(VaultError::Missing { .. })
+        ));
     }
 
     #[test]

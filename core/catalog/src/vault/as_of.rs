@@ -22,16 +22,30 @@ impl AsOfPattern {
     pub fn parse(text: &str) -> Result<Self> {
         let pattern = Pattern::parse(text)?;
         if pattern.names().count() != 1 {
-            return Err(VaultError::Pattern { pattern: text.to_owned(), reason: "needs just one {capture}, a date" });
+            return Err(VaultError::Pattern {
+                pattern: text.to_owned(),
+                reason: "needs just one {capture}, a date",
+            });
         }
-        Ok(Self { pattern, on_path: text.contains('/') })
+        Ok(Self {
+            pattern,
+            on_path: text.contains('/'),
+        })
     }
 
     /// The time in a relative path with `/` between its parts, as [`normalize`] writes it; none when the pattern does
     /// not match or what it captures is not a time or number.
     pub fn read(&self, relative: &str) -> Option<String> {
-        let text = if self.on_path { relative } else { relative.rsplit('/').next()? };
-        self.pattern.matches(text)?.into_values().next().and_then(|found| normalize(&found))
+        let text = if self.on_path {
+            relative
+        } else {
+            relative.rsplit('/').next()?
+        };
+        self.pattern
+            .matches(text)?
+            .into_values()
+            .next()
+            .and_then(|found| normalize(&found))
     }
 }
 
@@ -41,7 +55,10 @@ impl AsOfPattern {
 /// padded to twenty, which sorts as the number does. None for anything else, and for a date of 1900 to 2099 that does
 /// not exist.
 pub fn normalize(text: &str) -> Option<String> {
-    let groups: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|g| !g.is_empty()).collect();
+    let groups: Vec<&str> = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|g| !g.is_empty())
+        .collect();
     let digits = groups.concat();
     let lengths: Vec<usize> = groups.iter().map(|g| g.len()).collect();
     let fields = match lengths.as_slice() {
@@ -104,7 +121,14 @@ mod tests {
         ] {
             assert_eq!(normalize(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["", "final", "20261340", "2026-02-30", "20260420_250000", "123456789012345678901"] {
+        for text in [
+            "",
+            "final",
+            "20261340",
+            "2026-02-30",
+            "20260420_250000",
+            "123456789012345678901",
+        ] {
             assert_eq!(normalize(text), None, "{text}");
         }
     }
@@ -112,10 +136,16 @@ mod tests {
     #[test]
     fn looks_at_the_name_or_at_the_path() {
         let name = AsOfPattern::parse("lis_{date}.csv").unwrap();
-        assert_eq!(name.read("inbox/2025/lis_20260420.csv").as_deref(), Some("2026-04-20T00:00:00"));
+        assert_eq!(
+            name.read("inbox/2025/lis_20260420.csv").as_deref(),
+            Some("2026-04-20T00:00:00")
+        );
         assert_eq!(name.read("inbox/adt_20260420.csv"), None);
         let path = AsOfPattern::parse("**/{week}/*.csv").unwrap();
-        assert_eq!(path.read("inbox/2026-04-20/lis.csv").as_deref(), Some("2026-04-20T00:00:00"));
+        assert_eq!(
+            path.read("inbox/2026-04-20/lis.csv").as_deref(),
+            Some("2026-04-20T00:00:00")
+        );
         assert!(AsOfPattern::parse("lis.csv").is_err());
         assert!(AsOfPattern::parse("{a}_{b}.csv").is_err());
     }

@@ -100,9 +100,10 @@ impl Discovered {
         let limit = nanoseconds(now).saturating_sub(i64::try_from(settle.as_nanos()).unwrap_or(i64::MAX));
         let (ready, early): (Vec<_>, Vec<_>) = self.files.drain(..).partition(|f| f.stamp.modified <= limit);
         self.files = ready;
-        self.findings.extend(
-            early.into_iter().map(|f| Finding { relative: f.relative, reason: FindingReason::Unsettled }),
-        );
+        self.findings.extend(early.into_iter().map(|f| Finding {
+            relative: f.relative,
+            reason: FindingReason::Unsettled,
+        }));
     }
 }
 
@@ -112,7 +113,12 @@ impl Discovered {
 /// [`super::VaultError::Pattern`]; what cannot be read is a finding, not an error.
 pub fn glob(base: &Path, pattern: &str) -> Result<Discovered> {
     let pattern = Pattern::parse(pattern)?;
-    let mut walk = Walk { pattern, root: base.to_owned(), files: BTreeMap::new(), findings: Vec::new() };
+    let mut walk = Walk {
+        pattern,
+        root: base.to_owned(),
+        files: BTreeMap::new(),
+        findings: Vec::new(),
+    };
     match fs::canonicalize(base) {
         Ok(root) => {
             walk.root.clone_from(&root);
@@ -123,7 +129,10 @@ pub fn glob(base: &Path, pattern: &str) -> Result<Discovered> {
     }
     let mut findings = walk.findings;
     findings.sort_by(|a, b| a.relative.cmp(&b.relative));
-    Ok(Discovered { files: walk.files.into_values().collect(), findings })
+    Ok(Discovered {
+        files: walk.files.into_values().collect(),
+        findings,
+    })
 }
 
 struct Walk {
@@ -166,7 +175,9 @@ impl Walk {
     fn entry(&mut self, path: &Path, parts: &mut Vec<String>, real: &mut Vec<PathBuf>) {
         let relative = parts.join("/");
         let captures = self.pattern.matches(&relative);
-        let enter = self.pattern.may_hold(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        let enter = self
+            .pattern
+            .may_hold(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         if captures.is_none() && !enter {
             return;
         }
@@ -212,7 +223,10 @@ impl Walk {
     }
 
     fn found(&mut self, relative: &str, reason: FindingReason) {
-        self.findings.push(Finding { relative: Sensitive::new(relative.to_owned()), reason });
+        self.findings.push(Finding {
+            relative: Sensitive::new(relative.to_owned()),
+            reason,
+        });
     }
 }
 
@@ -240,7 +254,11 @@ pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
 }
 
 fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
 #[cfg(test)]
@@ -263,14 +281,28 @@ mod tests {
     }
 
     fn reasons(found: &Discovered) -> Vec<(&str, FindingReason)> {
-        found.findings.iter().map(|f| (f.relative.expose().as_str(), f.reason)).collect()
+        found
+            .findings
+            .iter()
+            .map(|f| (f.relative.expose().as_str(), f.reason))
+            .collect()
     }
 
     #[test]
     fn finds_what_matches_in_order() {
-        let dir = tree(&["b/2.csv", "a/1.csv", "a/1.txt", "a/deep/3.csv", ".hidden/4.csv", "0.csv"]);
+        let dir = tree(&[
+            "b/2.csv",
+            "a/1.csv",
+            "a/1.txt",
+            "a/deep/3.csv",
+            ".hidden/4.csv",
+            "0.csv",
+        ]);
         let base = dir.path().join("in");
-        assert_eq!(names(&glob(&base, "**/*.csv").unwrap()), ["0.csv", "a/1.csv", "a/deep/3.csv", "b/2.csv"]);
+        assert_eq!(
+            names(&glob(&base, "**/*.csv").unwrap()),
+            ["0.csv", "a/1.csv", "a/deep/3.csv", "b/2.csv"]
+        );
         let found = glob(&base, "{ward}/{n}.csv").unwrap();
         assert_eq!(names(&found), ["a/1.csv", "b/2.csv"]);
         assert_eq!(found.files[0].captures.expose()["ward"], "a");

@@ -154,6 +154,10 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn vault(self, action: &'static str, what: impl Into<String>) -> Result<T> {
-        self.map_err(|source| VaultError::Io { action, what: what.into(), source })
+        self.map_err(|source| VaultError::Io {
+            action,
+            what: what.into(),
+            source,
+        })
     }
 }

@@ -4,7 +4,11 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 /// Writes a file so that after a crash or a power loss it is either the old one or the new one, whole: a new file in
@@ -43,8 +47,13 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 pub(crate) struct Temporary(Option<PathBuf>);
 
 impl Temporary {
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.0.as_deref()
+    /// Gives the file its name.
+    pub(crate) fn rename(mut self, to: &Path) -> io::Result<()> {
+        if let Some(from) = &self.0 {
+            fs::rename(from, to)?;
+            self.0 = None;
+        }
+        Ok(())
     }
 }
 
@@ -77,13 +86,31 @@ fn create_beside(path: &Path) -> io::Result<(File, Temporary)> {
 }
 
 /// Makes the file's content durable and gives it its name. The folder is not synchronized yet.
-pub(crate) fn publish(file: &File, mut temporary: Temporary, path: &Path) -> io::Result<()> {
+pub(crate) fn publish(file: &File, temporary: Temporary, path: &Path) -> io::Result<()> {
     file.sync_all()?;
-    if let Some(from) = temporary.path() {
-        fs::rename(from, path)?;
-        temporary.0 = None;
-    }
-    Ok(())
+    temporary.rename(path)
+}
+
+/// Makes the contents of many files durable. Several at a time: a journal takes those that wait together.
+pub(crate) fn sync_all(files: &[PathBuf]) -> io::Result<()> {
+    const AT_A_TIME: usize = 32;
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(e) = File::open(file).and_then(|f| f.sync_all()) {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        (1..files.len().min(AT_A_TIME)).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    failed
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .map_or(Ok(()), Err)
 }
 
 /// Creates a folder (and those above it) that only its owner may enter.

@@ -76,15 +76,28 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"12345").unwrap();
         };
-        let all = ["events/lis/a.parquet", "events/adt/b.parquet", "identity/m", "identity/n", "staging/t/x", "inputs/i"];
+        let all = [
+            "events/lis/a.parquet",
+            "events/adt/b.parquet",
+            "identity/m",
+            "identity/n",
+            "staging/t/x",
+            "inputs/i",
+        ];
         all.into_iter().for_each(put);
         let mut state = VaultState::new("");
         state.identity = vec!["identity/m".into(), "events/lis/a.parquet".into()];
         let digest = vault.states().store(&state).unwrap();
         let lease = vault.lease(jiff::Timestamp::UNIX_EPOCH).unwrap();
         let missing = Digest::of(b"missing");
-        assert!(matches!(vault.gc(&lease, &[digest, missing]), Err(VaultError::Missing { .. })));
-        assert!(vault.root().join("staging/t/x").exists(), "nothing goes while a state cannot be read");
+        assert!(matches!(
+            vault.gc(&lease, &[digest, missing]),
+            Err(VaultError::Missing { .. })
+        ));
+        assert!(
+            vault.root().join("staging/t/x").exists(),
+            "nothing goes while a state cannot be read"
+        );
         assert_eq!(vault.gc(&lease, &[digest]).unwrap(), Removed { files: 3, bytes: 15 });
         let left: Vec<_> = all.into_iter().filter(|n| vault.root().join(n).exists()).collect();
         assert_eq!(left, ["events/lis/a.parquet", "identity/m", "inputs/i"]);

@@ -38,7 +38,10 @@ impl Pattern {
     /// [`VaultError::Pattern`] for an absolute pattern, `..`, an empty part, braces that are not one name, and a name
     /// used twice.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |reason| VaultError::Pattern { pattern: text.to_owned(), reason };
+        let wrong = |reason| VaultError::Pattern {
+            pattern: text.to_owned(),
+            reason,
+        };
         let mut names = HashSet::new();
         let mut segments = Vec::new();
         for part in text.strip_prefix("./").unwrap_or(text).split('/') {
@@ -60,14 +63,16 @@ impl Pattern {
 
     /// The names between braces, in the order written.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().flat_map(|s| match s {
-            Segment::Folders => &[],
-            Segment::Name(tokens) => tokens.as_slice(),
-        })
-        .filter_map(|t| match t {
-            Token::Capture(name) => Some(name.as_str()),
-            _ => None,
-        })
+        self.segments
+            .iter()
+            .flat_map(|s| match s {
+                Segment::Folders => &[],
+                Segment::Name(tokens) => tokens.as_slice(),
+            })
+            .filter_map(|t| match t {
+                Token::Capture(name) => Some(name.as_str()),
+                _ => None,
+            })
     }
 
     /// Matches a whole relative path with `/` between its parts. As in a shell, a name that begins with a dot is
@@ -101,7 +106,9 @@ impl Pattern {
 
     fn asks_for_hidden(&self) -> bool {
         let dot = Some(&Token::Literal('.'));
-        self.segments.iter().any(|s| matches!(s, Segment::Name(tokens) if tokens.first() == dot))
+        self.segments
+            .iter()
+            .any(|s| matches!(s, Segment::Name(tokens) if tokens.first() == dot))
     }
 
     fn walk(
@@ -192,7 +199,9 @@ fn name_matches(tokens: &[Token], name: &str) -> Option<Vec<(String, String)>> {
 }
 
 fn step(tokens: &[Token], chars: &[char], t: usize, c: usize, ends: &mut [usize], failed: &mut [bool]) -> bool {
-    let Some(token) = tokens.get(t) else { return c == chars.len() };
+    let Some(token) = tokens.get(t) else {
+        return c == chars.len();
+    };
     let state = t * (chars.len() + 1) + c;
     if failed.get(state).copied().unwrap_or(true) {
         return false;
@@ -224,7 +233,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn captures(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
-        Pattern::parse(pattern).unwrap().matches(path).map(|c| c.into_iter().collect())
+        Pattern::parse(pattern)
+            .unwrap()
+            .matches(path)
+            .map(|c| c.into_iter().collect())
     }
 
     fn is_match(pattern: &str, path: &str) -> bool {
@@ -263,7 +275,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for pattern in ["", "/a", "a//b", "../a", "a/../b", "a/**", "a**/b", "{a}/{a}", "{}", "{a b}", "{a", "a}", "{1}"] {
+        for pattern in [
+            "", "/a", "a//b", "../a", "a/../b", "a/**", "a**/b", "{a}/{a}", "{}", "{a b}", "{a", "a}", "{1}",
+        ] {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }
     }

@@ -35,8 +35,14 @@ struct Known {
 impl HashCache {
     pub(super) fn load(root: &Path) -> Self {
         let file = root.join("cache/hashes.json");
-        let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        Self { file, known: known.unwrap_or_default(), changed: false }
+        let known = std::fs::read(&file)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        Self {
+            file,
+            known: known.unwrap_or_default(),
+            changed: false,
+        }
     }
 
     /// The hash of the file's content, if it was not touched since it was computed.
@@ -49,8 +55,13 @@ impl HashCache {
     pub fn put(&mut self, file: &FoundFile, sha256: Digest, hashing_began: SystemTime) {
         let last = file.stamp.modified.max(file.stamp.changed);
         let settled = last.saturating_add(RACY.as_nanos() as i64) <= nanoseconds(hashing_began);
-        let Some(path) = file.path.expose().to_str() else { return };
-        let known = Known { stamp: file.stamp, sha256 };
+        let Some(path) = file.path.expose().to_str() else {
+            return;
+        };
+        let known = Known {
+            stamp: file.stamp,
+            sha256,
+        };
         self.changed |= if settled {
             self.known.insert(path.to_owned(), known.clone()) != Some(known)
         } else {
@@ -103,7 +114,11 @@ mod tests {
 
         let mut cache = vault.hash_cache();
         cache.put(&find(), digest, SystemTime::now());
-        assert_eq!(cache.get(&find()), None, "written less than two seconds before it was read");
+        assert_eq!(
+            cache.get(&find()),
+            None,
+            "written less than two seconds before it was read"
+        );
         cache.put(&find(), digest, later);
         cache.save().unwrap();
         let mut cache = vault.hash_cache();
@@ -111,7 +126,12 @@ mod tests {
 
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(&path, "two").unwrap();
-        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
         assert_eq!(cache.get(&find()), None, "same size and time, but the entry changed");
 
         fs::remove_file(&path).unwrap();

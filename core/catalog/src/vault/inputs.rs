@@ -3,19 +3,22 @@
 
 use super::{
     error::{Context, Result, VaultError},
-    fs::{Temporary, atomic_write, create_temporary, publish, sync_dir},
+    fs::{Temporary, atomic_write, create_private_dir, create_temporary, sync_all, sync_dir},
     seekable::{FRAME_BYTES, SeekableReader, SeekableWriter},
 };
 use clinmill_model::{Digest, Sensitive};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
-    fs::{File, Metadata},
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 const KIND: &str = "input";
+/// Copies that are whole but may not survive a power loss wait here, so that what has its name in `inputs` always
+/// does. Synchronizing many at once costs a fraction of doing so one by one.
+const WAITING: &str = "inputs/.new";
 
 /// What was kept of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct Inputs {
     folder: PathBuf,
+    waiting: PathBuf,
     staging: PathBuf,
 }
 
@@ -44,12 +48,23 @@ struct Reference {
 
 impl Inputs {
     pub(super) fn new(root: &Path) -> Self {
-        Self { folder: root.join("inputs"), staging: root.join("staging") }
+        Self {
+            folder: root.join("inputs"),
+            waiting: root.join(WAITING),
+            staging: root.join("staging"),
+        }
     }
 
-    /// Copies a file into the vault in one pass: hashed and compressed (zstd seekable format), durable under its name
-    /// when this returns; its folder's entry becomes durable by [`sync`](Self::sync). An input that is there already
-    /// stays as it is.
+    /// Forgets copies of a process that died before it made them durable.
+    pub(super) fn clear_waiting(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.waiting) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).vault("remove", WAITING),
+            _ => create_private_dir(&self.waiting).vault("create", WAITING),
+        }
+    }
+
+    /// Copies a file into the vault in one pass: hashed and compressed (zstd seekable format). It can be opened at
+    /// once and becomes durable by [`sync`](Self::sync). An input that is there already stays as it is.
     ///
     /// # Errors
     /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
@@ -57,12 +72,20 @@ impl Inputs {
         let (to, temporary) = create_temporary(&self.staging).vault("create", "staging")?;
         let mut writer = SeekableWriter::new(to).vault("write", "staging")?;
         let (sha256, size) = read_whole(source, |frame| writer.frame(frame).vault("write", "staging"))?;
-        let (file, stored_size) = writer.finish().vault("write", "staging")?;
+        let (_, stored_size) = writer.finish().vault("write", "staging")?;
         if let Some(stored_size) = self.stored_size(&sha256)? {
-            return Ok(Kept { sha256, size, stored_size });
+            return Ok(Kept {
+                sha256,
+                size,
+                stored_size,
+            });
         }
-        self.publish(&file, temporary, &sha256)?;
-        Ok(Kept { sha256, size, stored_size })
+        self.wait(temporary, &sha256)?;
+        Ok(Kept {
+            sha256,
+            size,
+            stored_size,
+        })
     }
 
     /// Keeps bytes that are in memory, as [`keep`](Self::keep) does.
@@ -72,14 +95,25 @@ impl Inputs {
     pub fn keep_bytes(&self, content: &[u8]) -> Result<Kept> {
         let (sha256, size) = (Digest::of(content), content.len() as u64);
         if let Some(stored_size) = self.stored_size(&sha256)? {
-            return Ok(Kept { sha256, size, stored_size });
+            return Ok(Kept {
+                sha256,
+                size,
+                stored_size,
+            });
         }
         let (to, temporary) = create_temporary(&self.staging).vault("create", "staging")?;
         let mut writer = SeekableWriter::new(to).vault("write", "staging")?;
-        content.chunks(FRAME_BYTES).try_for_each(|f| writer.frame(f)).vault("write", "staging")?;
-        let (file, stored_size) = writer.finish().vault("write", "staging")?;
-        self.publish(&file, temporary, &sha256)?;
-        Ok(Kept { sha256, size, stored_size })
+        content
+            .chunks(FRAME_BYTES)
+            .try_for_each(|f| writer.frame(f))
+            .vault("write", "staging")?;
+        let (_, stored_size) = writer.finish().vault("write", "staging")?;
+        self.wait(temporary, &sha256)?;
+        Ok(Kept {
+            sha256,
+            size,
+            stored_size,
+        })
     }
 
     /// Hashes a file that is declared immutable and remembers where it is; nothing is copied.
@@ -88,23 +122,43 @@ impl Inputs {
     /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
     pub fn reference(&self, source: &Path) -> Result<Kept> {
         let (sha256, size) = read_whole(source, |_| Ok(()))?;
-        let path = std::path::absolute(source)
-            .map_err(|e| VaultError::Source { path: Sensitive::new(source.to_owned()), source: e })?;
-        let text = serde_json::to_vec(&Reference { path, size }).map_err(io::Error::from).vault("write", "inputs")?;
+        let path = std::path::absolute(source).map_err(|e| VaultError::Source {
+            path: Sensitive::new(source.to_owned()),
+            source: e,
+        })?;
+        let text = serde_json::to_vec(&Reference { path, size })
+            .map_err(io::Error::from)
+            .vault("write", "inputs")?;
         atomic_write(&self.reference_path(&sha256), &text).vault("write", "inputs")?;
-        Ok(Kept { sha256, size, stored_size: 0 })
+        Ok(Kept {
+            sha256,
+            size,
+            stored_size: 0,
+        })
     }
 
     /// True when the content is kept or referenced.
     pub fn has(&self, sha256: &Digest) -> bool {
-        self.path(sha256).exists() || self.reference_path(sha256).exists()
+        self.path(sha256).exists() || self.waiting_path(sha256).exists() || self.reference_path(sha256).exists()
     }
 
-    /// Makes the names of everything kept so far durable. Call once before a commit that relies on them.
+    /// Makes everything kept so far durable. [`States::store`](super::States::store) calls this, so that no state can
+    /// rely on an input that a power loss takes away.
     ///
     /// # Errors
     /// What the system says.
     pub fn sync(&self) -> Result<()> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.waiting).vault("list", WAITING)? {
+            names.push(entry.vault("list", WAITING)?.file_name());
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        sync_all(&names.iter().map(|n| self.waiting.join(n)).collect::<Vec<_>>()).vault("synchronize", WAITING)?;
+        for name in names {
+            fs::rename(self.waiting.join(&name), self.folder.join(&name)).vault("rename", WAITING)?;
+        }
         sync_dir(&self.folder).vault("synchronize", "inputs")
     }
 
@@ -114,15 +168,20 @@ impl Inputs {
     /// [`VaultError::Missing`] when it is neither kept nor referenced; [`VaultError::Corrupt`] when the copy is
     /// damaged or the referenced file is gone or has another size.
     pub fn open(&self, sha256: &Digest) -> Result<KeptInput> {
-        let name = format!("inputs/{sha256}");
-        match File::open(self.path(sha256)) {
-            Ok(file) => {
-                let reader = SeekableReader::open(file).map_err(|e| read_error(*sha256, e))?;
-                Ok(KeptInput { sha256: *sha256, size: reader.size(), bytes: Bytes::Kept(reader) })
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.open_reference(sha256),
-            Err(e) => Err(e).vault("read", name),
+        // Twice, as a copy may become durable, and move, between two looks.
+        for path in [self.path(sha256), self.waiting_path(sha256), self.path(sha256)] {
+            let file = match File::open(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.vault("read", format!("inputs/{sha256}"))?,
+            };
+            let reader = SeekableReader::open(file).map_err(|e| read_error(*sha256, e))?;
+            return Ok(KeptInput {
+                sha256: *sha256,
+                size: reader.size(),
+                bytes: Bytes::Kept(reader),
+            });
         }
+        self.open_reference(sha256)
     }
 
     /// Reads an input whole and compares its digest.
@@ -133,7 +192,9 @@ impl Inputs {
         let input = self.open(sha256)?;
         let mut hasher = Sha256::new();
         match &input.bytes {
-            Bytes::Kept(reader) => reader.each_frame(|f| hasher.update(f)).map_err(|e| read_error(*sha256, e))?,
+            Bytes::Kept(reader) => reader
+                .each_frame(|f| hasher.update(f))
+                .map_err(|e| read_error(*sha256, e))?,
             Bytes::Referenced(_) => {
                 let mut buf = vec![0; FRAME_BYTES];
                 let mut at = 0;
@@ -156,9 +217,12 @@ impl Inputs {
     }
 
     fn open_reference(&self, sha256: &Digest) -> Result<KeptInput> {
-        let text = match std::fs::read(self.reference_path(sha256)) {
+        let text = match fs::read(self.reference_path(sha256)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(VaultError::Missing { kind: KIND, digest: *sha256 });
+                return Err(VaultError::Missing {
+                    kind: KIND,
+                    digest: *sha256,
+                });
             }
             other => other.vault("read", format!("inputs/{sha256}.ref"))?,
         };
@@ -168,25 +232,41 @@ impl Inputs {
             .map_err(|_| corrupt(*sha256, "it is only referenced, and the file is not there any more"))?;
         let size = file.metadata().map_err(|e| read_error(*sha256, e))?.len();
         if size != reference.size {
-            return Err(corrupt(*sha256, "it is only referenced, and the file has another size now"));
+            return Err(corrupt(
+                *sha256,
+                "it is only referenced, and the file has another size now",
+            ));
         }
-        Ok(KeptInput { sha256: *sha256, size, bytes: Bytes::Referenced(file) })
+        Ok(KeptInput {
+            sha256: *sha256,
+            size,
+            bytes: Bytes::Referenced(file),
+        })
     }
 
-    fn publish(&self, file: &File, temporary: Temporary, sha256: &Digest) -> Result<()> {
-        publish(file, temporary, &self.path(sha256)).vault("write", format!("inputs/{sha256}"))
+    fn wait(&self, temporary: Temporary, sha256: &Digest) -> Result<()> {
+        temporary
+            .rename(&self.waiting_path(sha256))
+            .vault("write", format!("inputs/{sha256}"))
     }
 
     fn stored_size(&self, sha256: &Digest) -> Result<Option<u64>> {
-        match self.path(sha256).metadata() {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e).vault("read", format!("inputs/{sha256}")),
+        for path in [self.path(sha256), self.waiting_path(sha256), self.path(sha256)] {
+            match path.metadata() {
+                Ok(metadata) => return Ok(Some(metadata.len())),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e).vault("read", format!("inputs/{sha256}")),
+            }
         }
+        Ok(None)
     }
 
     fn path(&self, sha256: &Digest) -> PathBuf {
         self.folder.join(sha256.to_string())
+    }
+
+    fn waiting_path(&self, sha256: &Digest) -> PathBuf {
+        self.waiting.join(sha256.to_string())
     }
 
     fn reference_path(&self, sha256: &Digest) -> PathBuf {
@@ -226,9 +306,7 @@ impl KeptInput {
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         match &self.bytes {
             Bytes::Kept(reader) => reader.read_at(offset, buf).map_err(|e| match e.kind() {
-                io::ErrorKind::InvalidData => {
-                    io::Error::new(io::ErrorKind::InvalidData, read_error(self.sha256, e))
-                }
+                io::ErrorKind::InvalidData => io::Error::new(io::ErrorKind::InvalidData, read_error(self.sha256, e)),
                 _ => e,
             }),
             Bytes::Referenced(file) => std::os::unix::fs::FileExt::read_at(file, buf, offset),
@@ -238,7 +316,10 @@ impl KeptInput {
 
 /// Reads a file in frames, hashing; refuses one that changes meanwhile.
 fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64)> {
-    let failed = |e| VaultError::Source { path: Sensitive::new(source.to_owned()), source: e };
+    let failed = |e| VaultError::Source {
+        path: Sensitive::new(source.to_owned()),
+        source: e,
+    };
     let mut file = File::open(source).map_err(failed)?;
     let before = file.metadata().map_err(failed)?;
     if !before.is_file() {
@@ -249,7 +330,10 @@ fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Resul
     let mut size = 0;
     loop {
         frame.clear();
-        file.by_ref().take(FRAME_BYTES as u64).read_to_end(&mut frame).map_err(failed)?;
+        file.by_ref()
+            .take(FRAME_BYTES as u64)
+            .read_to_end(&mut frame)
+            .map_err(failed)?;
         if frame.is_empty() {
             break;
         }
@@ -260,29 +344,48 @@ fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Resul
     let after = file.metadata().map_err(failed)?;
     let same = |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
     if size != before.len() || !same(&before, &after) {
-        return Err(VaultError::Changed { path: Sensitive::new(source.to_owned()) });
+        return Err(VaultError::Changed {
+            path: Sensitive::new(source.to_owned()),
+        });
     }
     Ok((Digest::from_bytes(hasher.finalize().into()), size))
 }
 
 fn read_error(digest: Digest, error: io::Error) -> VaultError {
     match error.kind() {
-        io::ErrorKind::InvalidData => VaultError::Corrupt { kind: KIND, digest, reason: error.to_string() },
-        _ => VaultError::Io { action: "read", what: format!("inputs/{digest}"), source: error },
+        io::ErrorKind::InvalidData => VaultError::Corrupt {
+            kind: KIND,
+            digest,
+            reason: error.to_string(),
+        },
+        _ => VaultError::Io {
+            action: "read",
+            what: format!("inputs/{digest}"),
+            source: error,
+        },
     }
 }
 
 fn corrupt(digest: Digest, reason: &str) -> VaultError {
-    VaultError::Corrupt { kind: KIND, digest, reason: reason.to_owned() }
+    VaultError::Corrupt {
+        kind: KIND,
+        digest,
+        reason: reason.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::testing::{flip, vault};
+    use crate::vault::{
+        VaultState,
+        testing::{flip, vault},
+    };
 
     fn text() -> Vec<u8> {
-        (0..120_000).flat_map(|i| format!("{i},order-{},血红蛋白,{}\n", i * 7, i % 90).into_bytes()).collect()
+        (0..120_000)
+            .flat_map(|i| format!("{i},order-{},血红蛋白,{}\n", i * 7, i % 90).into_bytes())
+            .collect()
     }
 
     fn read_all(input: &KeptInput) -> io::Result<Vec<u8>> {
@@ -330,13 +433,37 @@ mod tests {
         let path = dir.path().join("x");
         std::fs::write(&path, text()).unwrap();
         let kept = vault.inputs().keep(&path).unwrap();
+        vault.inputs().sync().unwrap();
         flip(&vault.root().join(format!("inputs/{}", kept.sha256)), 5000);
         let error = read_all(&vault.inputs().open(&kept.sha256).unwrap()).unwrap_err();
         assert!(error.to_string().contains(&kept.sha256.to_string()), "{error}");
         let error = vault.inputs().verify(&kept.sha256).unwrap_err();
-        assert!(matches!(error, VaultError::Corrupt { digest, .. } if digest == kept.sha256), "{error}");
+        assert!(
+            matches!(error, VaultError::Corrupt { digest, .. } if digest == kept.sha256),
+            "{error}"
+        );
         std::fs::write(vault.root().join(format!("inputs/{}", kept.sha256)), b"").unwrap();
-        assert!(matches!(vault.inputs().open(&kept.sha256), Err(VaultError::Corrupt { .. })));
+        assert!(matches!(
+            vault.inputs().open(&kept.sha256),
+            Err(VaultError::Corrupt { .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_not_durable_yet_has_no_name_and_is_forgotten_with_its_process() {
+        let (_dir, vault) = vault();
+        let names = || fs::read_dir(vault.root().join("inputs")).unwrap().count();
+        let lost = vault.inputs().keep_bytes(b"lost").unwrap().sha256;
+        assert!(vault.inputs().has(&lost) && vault.inputs().verify(&lost).is_ok());
+        assert_eq!(names(), 1, "only the folder of those that wait");
+        let _lease = vault.lease(jiff::Timestamp::UNIX_EPOCH).unwrap();
+        assert!(!vault.inputs().has(&lost), "the next process cannot trust it");
+        let kept: Vec<_> = (0..50u8)
+            .map(|i| vault.inputs().keep_bytes(&[i]).unwrap().sha256)
+            .collect();
+        vault.states().store(&VaultState::new("")).unwrap();
+        assert_eq!(names(), 51, "a state makes them durable");
+        kept.iter().for_each(|sha256| vault.inputs().verify(sha256).unwrap());
     }
 
     #[test]
@@ -348,9 +475,15 @@ mod tests {
         assert_eq!((kept.stored_size, vault.inputs().has(&kept.sha256)), (0, true));
         assert_eq!(read_all(&vault.inputs().open(&kept.sha256).unwrap()).unwrap(), text());
         flip(&path, 10);
-        assert!(matches!(vault.inputs().verify(&kept.sha256), Err(VaultError::Corrupt { .. })));
+        assert!(matches!(
+            vault.inputs().verify(&kept.sha256),
+            Err(VaultError::Corrupt { .. })
+        ));
         std::fs::write(&path, b"short").unwrap();
-        assert!(matches!(vault.inputs().open(&kept.sha256), Err(VaultError::Corrupt { .. })));
+        assert!(matches!(
+            vault.inputs().open(&kept.sha256),
+            Err(VaultError::Corrupt { .. })
+        ));
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl VaultKey {
             // 32 printable bytes are a passphrase or a shorter key in hexadecimal.
             Ok(raw) if raw.iter().all(|b| (0x20..0x7f).contains(b)) => return Err(KeyError::LowEntropy),
             Ok(raw) => raw,
-            Err(_) => decode_hex(text).or_else(|| decode_base64(text)).ok_or(KeyError::Format)?,
+            Err(_) => decode_hex(text)
+                .or_else(|| decode_base64(text))
+                .ok_or(KeyError::Format)?,
         };
         Self::from_bytes(&bytes)
     }
@@ -118,7 +120,11 @@ impl VaultKey {
         };
         let bytes = decode_hex(digits.as_bytes()).ok_or(KeyError::Damaged)?;
         let key = Self::from_bytes(&bytes)?;
-        if key.key_check() == check { Ok(key) } else { Err(KeyError::Damaged) }
+        if key.key_check() == check {
+            Ok(key)
+        } else {
+            Err(KeyError::Damaged)
+        }
     }
 
     fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
@@ -150,7 +156,11 @@ pub fn base32_ascii(id: &[u8; 16]) -> [u8; 26] {
     let value = u128::from_be_bytes(*id);
     let mut out = [0u8; 26];
     for (i, digit) in out.iter_mut().enumerate() {
-        let bits = if i == 25 { (value << 2) as usize } else { (value >> (123 - 5 * i)) as usize };
+        let bits = if i == 25 {
+            (value << 2) as usize
+        } else {
+            (value >> (123 - 5 * i)) as usize
+        };
         *digit = ALPHABET[bits & 31];
     }
     out
@@ -168,7 +178,11 @@ pub fn base32_decode(text: &str) -> Option<[u8; 16]> {
             b'a'..=b'v' => byte - b'a' + 10,
             _ => return None,
         });
-        value = if i == 25 { value << 3 | digit >> 2 } else { value << 5 | digit };
+        value = if i == 25 {
+            value << 3 | digit >> 2
+        } else {
+            value << 5 | digit
+        };
         if i == 25 && digit & 3 != 0 {
             return None;
         }
@@ -267,7 +281,12 @@ mod tests {
     fn a_secret_has_three_forms() {
         let raw = decode_hex(HEX.as_bytes()).unwrap();
         let url_safe = BASE64.replace('+', "-").replace('/', "_");
-        for form in [&raw[..], BASE64.as_bytes(), BASE64.trim_end_matches('=').as_bytes(), url_safe.as_bytes()] {
+        for form in [
+            &raw[..],
+            BASE64.as_bytes(),
+            BASE64.trim_end_matches('=').as_bytes(),
+            url_safe.as_bytes(),
+        ] {
             assert_eq!(VaultKey::from_secret(form).unwrap().key_check(), key().key_check());
         }
         assert!(VaultKey::from_secret(format!("  {HEX}\n").as_bytes()).is_ok());
@@ -277,7 +296,10 @@ mod tests {
     fn the_check_value_and_ids_are_those_of_hmac_sha_256() {
         // Computed with Python's hmac: hmac.new(key, b"kcv", sha256) and over 06 "domain" 01 "a" 00.
         assert_eq!(key().key_check(), "3351afa9");
-        assert_eq!(hex(&key().hmac128("domain", &[b"a", b""])), "03c0ced27ce4be9150d461a2e7955d44");
+        assert_eq!(
+            hex(&key().hmac128("domain", &[b"a", b""])),
+            "03c0ced27ce4be9150d461a2e7955d44"
+        );
     }
 
     #[test]
@@ -305,10 +327,16 @@ mod tests {
         let made = VaultKey::create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(VaultKey::read(&path).unwrap().key_check(), made.key_check());
-        assert!(matches!(VaultKey::create(&path), Err(VaultError::Key(KeyError::Exists))));
+        assert!(matches!(
+            VaultKey::create(&path),
+            Err(VaultError::Key(KeyError::Exists))
+        ));
         for mode in [0o640, 0o604, 0o620] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(VaultKey::read(&path), Err(VaultError::Key(KeyError::Readable))));
+            assert!(matches!(
+                VaultKey::read(&path),
+                Err(VaultError::Key(KeyError::Readable))
+            ));
         }
     }
 

@@ -20,14 +20,21 @@ impl Lease {
     /// # Errors
     /// [`VaultError::LeaseHeld`] when another holds it.
     pub(super) fn take(path: &Path, now: jiff::Timestamp) -> Result<Self> {
-        let mut file = private().read(true).create(true).truncate(false).open(path).vault("open", "lease")?;
+        let mut file = private()
+            .read(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .vault("open", "lease")?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held(&mut file)),
             Err(TryLockError::Error(e)) => return Err(e).vault("lock", "lease"),
         }
         let lease = Self { file };
-        lease.write(&format!("{} {now}\n", std::process::id())).vault("write", "lease")?;
+        lease
+            .write(&format!("{} {now}\n", std::process::id()))
+            .vault("write", "lease")?;
         Ok(lease)
     }
 

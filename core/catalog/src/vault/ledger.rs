@@ -209,7 +209,10 @@ impl SourceLedger {
         // Reading the past again tells nothing about what lies at a path now.
         if first_time {
             self.at_path.insert(entry.path.clone(), entry.sha256);
-            if entry.arrival.is_some_and(|n| n > self.last_arrival || self.latest.is_none()) {
+            if entry
+                .arrival
+                .is_some_and(|n| n > self.last_arrival || self.latest.is_none())
+            {
                 self.last_arrival = entry.arrival.unwrap_or_default();
                 self.latest = Some(known);
             }
@@ -294,14 +297,23 @@ mod tests {
         assert_eq!(ledger.next_number(), 2);
         assert_eq!(ledger.by_number(0).unwrap().path.expose(), "x/4711.csv");
         assert!(ledger.by_number(2).is_none());
-        assert_eq!(ledger.source("lis").unwrap().at_path[&Sensitive::new("z.csv".to_owned())], Digest::of(b"b"));
+        assert_eq!(
+            ledger.source("lis").unwrap().at_path[&Sensitive::new("z.csv".to_owned())],
+            Digest::of(b"b")
+        );
         assert!(!format!("{ledger:?}").contains("4711"));
         assert!(store.load(&[Digest::of(b"none")]).is_err());
     }
 
     #[test]
     fn counts_balance() {
-        let mut counts = RecordCounts { read: 10, written: 7, duplicates: 1, rejected: 1, filtered: 1 };
+        let mut counts = RecordCounts {
+            read: 10,
+            written: 7,
+            duplicates: 1,
+            rejected: 1,
+            filtered: 1,
+        };
         assert!(counts.balances());
         counts += counts;
         assert!(counts.balances() && counts.read == 20);

@@ -51,8 +51,19 @@ use std::{
 const FORMAT_VERSION: u32 = 1;
 
 /// What a new vault holds beside `vault.json`.
-const FOLDERS: [&str; 11] = [
-    "inputs", "events", "ledger", "index", "staging", "quarantine", "identity", "pipelines", "runs", "state", "cache",
+const FOLDERS: [&str; 12] = [
+    "inputs",
+    "inputs/.new",
+    "events",
+    "ledger",
+    "index",
+    "staging",
+    "quarantine",
+    "identity",
+    "pipelines",
+    "runs",
+    "state",
+    "cache",
 ];
 
 /// A vault on local files.
@@ -89,7 +100,11 @@ impl Vault {
         })?;
         if about.format_version > FORMAT_VERSION {
             let what = "vault.json".to_owned();
-            return Err(VaultError::Version { what, found: about.format_version, known: FORMAT_VERSION });
+            return Err(VaultError::Version {
+                what,
+                found: about.format_version,
+                known: FORMAT_VERSION,
+            });
         }
         // A copy of a vault may have lost its empty folders.
         make_folders(&root)?;
@@ -106,8 +121,14 @@ impl Vault {
             return Err(VaultError::VaultExists);
         }
         make_folders(&root)?;
-        let about = About { id: env.uuid(), created: env.clock.now().to_string(), format_version: FORMAT_VERSION };
-        let text = serde_json::to_vec_pretty(&about).map_err(io::Error::from).vault("write", "vault.json")?;
+        let about = About {
+            id: env.uuid(),
+            created: env.clock.now().to_string(),
+            format_version: FORMAT_VERSION,
+        };
+        let text = serde_json::to_vec_pretty(&about)
+            .map_err(io::Error::from)
+            .vault("write", "vault.json")?;
         atomic_write(&root.join("vault.json"), &text).vault("write", "vault.json")?;
         fs::sync_parent(&root).vault("synchronize", ".")?;
         Ok(Self { root, about })
@@ -156,12 +177,14 @@ impl Vault {
         }
     }
 
-    /// Takes the vault for this process alone.
+    /// Takes the vault for this process alone, and clears what one that died left half done.
     ///
     /// # Errors
     /// [`VaultError::LeaseHeld`].
     pub fn lease(&self, now: jiff::Timestamp) -> Result<Lease> {
-        Lease::take(&self.root.join("lease"), now)
+        let lease = Lease::take(&self.root.join("lease"), now)?;
+        self.inputs().clear_waiting()?;
+        Ok(lease)
     }
 
     /// Kept inputs.
@@ -229,12 +252,25 @@ mod tests {
         let made = Vault::create(&root, &Env::seeded(1)).unwrap();
         let opened = Vault::open(&root).unwrap();
         assert_eq!((opened.id(), opened.created()), (made.id(), made.created()));
-        assert!(matches!(Vault::create(&root, &Env::seeded(2)), Err(VaultError::VaultExists)));
-        assert_eq!(std::fs::metadata(root.join("inputs")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(
+            Vault::create(&root, &Env::seeded(2)),
+            Err(VaultError::VaultExists)
+        ));
+        assert_eq!(
+            std::fs::metadata(root.join("inputs")).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
 
         let text = std::fs::read_to_string(root.join("vault.json")).unwrap();
-        std::fs::write(root.join("vault.json"), text.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
-        assert!(matches!(Vault::open(&root), Err(VaultError::Version { found: 2, known: 1, .. })));
+        std::fs::write(
+            root.join("vault.json"),
+            text.replace("\"format_version\": 1", "\"format_version\": 2"),
+        )
+        .unwrap();
+        assert!(matches!(
+            Vault::open(&root),
+            Err(VaultError::Version { found: 2, known: 1, .. })
+        ));
         std::fs::write(root.join("vault.json"), "{").unwrap();
         assert!(matches!(Vault::open(&root), Err(VaultError::Damaged { .. })));
     }

@@ -105,10 +105,18 @@ fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan
         readings.insert((f.relative.expose(), f.sha256), identity(f));
     }
     let replaced = |g: &&Generation| {
-        readings.get(&(g.path.expose().as_str(), g.identity.sha256)).is_some_and(|now| *now != g.identity)
+        readings
+            .get(&(g.path.expose().as_str(), g.identity.sha256))
+            .is_some_and(|now| *now != g.identity)
     };
-    let past = known.generations.iter().filter(|g| !g.parsed.contains(parse_id) && !replaced(g));
-    let mut plan = Plan { pending: past.map(again).collect(), sightings: Vec::new() };
+    let past = known
+        .generations
+        .iter()
+        .filter(|g| !g.parsed.contains(parse_id) && !replaced(g));
+    let mut plan = Plan {
+        pending: past.map(again).collect(),
+        sightings: Vec::new(),
+    };
     let mut taken = HashSet::new();
     for f in found {
         let identity = identity(f);
@@ -121,7 +129,10 @@ fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan
 
 fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan {
     let past = known.generations.iter().filter(|g| !g.parsed.contains(parse_id));
-    let mut plan = Plan { pending: past.map(again).collect(), sightings: Vec::new() };
+    let mut plan = Plan {
+        pending: past.map(again).collect(),
+        sightings: Vec::new(),
+    };
     let mut arrival = known.last_arrival;
     // A copy is one of what was the latest before this refresh, or has just become it.
     let mut latest = BTreeSet::new();

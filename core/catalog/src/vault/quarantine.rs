@@ -186,7 +186,7 @@ mod tests {
             code: code.into(),
             message: "the row has too few fields".into(),
             input: Digest::of(b"x"),
-            path: (row % 2 == 0).then(|| Sensitive::new("4711.csv".into())),
+            path: row.is_multiple_of(2).then(|| Sensitive::new("4711.csv".into())),
             offset: row * 10,
             length: 10,
             row: Some(row),
@@ -203,7 +203,12 @@ mod tests {
         assert_eq!(record(1, "ragged").id.len(), 12);
         assert_ne!(record(1, "ragged").id, record(2, "ragged").id);
         assert_ne!(record(1, "ragged").id, record(1, "quote").id);
-        let later = QuarantineRecord { run_id: "r2".into(), release: 2, ..record(1, "ragged") }.identified();
+        let later = QuarantineRecord {
+            run_id: "r2".into(),
+            release: 2,
+            ..record(1, "ragged")
+        }
+        .identified();
         assert_eq!(later.id, record(1, "ragged").id);
     }
 
@@ -211,17 +216,47 @@ mod tests {
     fn lists_what_is_asked_for() {
         let (_dir, vault) = vault();
         let mut writer = vault.quarantine().create().unwrap();
-        let all: Vec<_> = (0..9).map(|i| record(i, if i % 3 == 0 { "quote" } else { "ragged" })).collect();
+        let all: Vec<_> = (0..9)
+            .map(|i| record(i, if i % 3 == 0 { "quote" } else { "ragged" }))
+            .collect();
         all.iter().for_each(|r| writer.push(r).unwrap());
         assert_eq!(writer.lines(), 9);
         let digest = writer.finish().unwrap().unwrap();
         let list = |filter, limit| vault.quarantine().list(&[digest], &filter, limit).unwrap();
         assert_eq!(list(QuarantineFilter::default(), 100), all);
         assert_eq!(list(QuarantineFilter::default(), 2).len(), 2);
-        assert_eq!(list(QuarantineFilter { code: Some("quote".into()), ..Default::default() }, 100).len(), 3);
+        assert_eq!(
+            list(
+                QuarantineFilter {
+                    code: Some("quote".into()),
+                    ..Default::default()
+                },
+                100
+            )
+            .len(),
+            3
+        );
         let id = Some(all[4].id.chars().take(8).collect());
-        assert_eq!(list(QuarantineFilter { id, ..Default::default() }, 100), [all[4].clone()]);
-        assert!(list(QuarantineFilter { source: Some("adt".into()), ..Default::default() }, 100).is_empty());
+        assert_eq!(
+            list(
+                QuarantineFilter {
+                    id,
+                    ..Default::default()
+                },
+                100
+            ),
+            [all[4].clone()]
+        );
+        assert!(
+            list(
+                QuarantineFilter {
+                    source: Some("adt".into()),
+                    ..Default::default()
+                },
+                100
+            )
+            .is_empty()
+        );
         assert!(!format!("{all:?}").contains("4711"));
     }
 }

@@ -29,7 +29,12 @@ pub(super) struct Segments<T> {
 
 impl<T> Segments<T> {
     pub(super) fn new(root: &Path, folder: &'static str, kind: &'static str) -> Self {
-        Self { root: root.to_owned(), folder, kind, lines: PhantomData }
+        Self {
+            root: root.to_owned(),
+            folder,
+            kind,
+            lines: PhantomData,
+        }
     }
 
     fn name(&self, digest: &Digest) -> String {
@@ -41,10 +46,20 @@ impl<T: Serialize> Segments<T> {
     /// Begins a segment; nothing is visible before it is finished.
     pub(super) fn create(&self) -> Result<SegmentWriter<T>> {
         let (file, temporary) = create_temporary(&self.root.join("staging")).vault("create", "staging")?;
-        let hashing = Hashing { inner: file, hasher: Sha256::new() };
+        let hashing = Hashing {
+            inner: file,
+            hasher: Sha256::new(),
+        };
         let to = zstd::Encoder::new(hashing, 3).vault("write", "staging")?;
         let (root, folder) = (self.root.clone(), self.folder);
-        Ok(SegmentWriter { to, temporary, root, folder, lines: 0, kind: PhantomData })
+        Ok(SegmentWriter {
+            to,
+            temporary,
+            root,
+            folder,
+            lines: 0,
+            kind: PhantomData,
+        })
     }
 }
 
@@ -52,14 +67,24 @@ impl<T: DeserializeOwned> Segments<T> {
     /// Reads a segment line by line. A digest that does not fit is found at its end, so nothing may be relied on
     /// before this returns.
     pub(super) fn read(&self, digest: &Digest, mut each: impl FnMut(T)) -> Result<()> {
-        let corrupt = |reason: &str| VaultError::Corrupt { kind: self.kind, digest: *digest, reason: reason.to_owned() };
+        let corrupt = |reason: &str| VaultError::Corrupt {
+            kind: self.kind,
+            digest: *digest,
+            reason: reason.to_owned(),
+        };
         let file = match File::open(self.root.join(self.name(digest))) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(VaultError::Missing { kind: self.kind, digest: *digest });
+                return Err(VaultError::Missing {
+                    kind: self.kind,
+                    digest: *digest,
+                });
             }
             other => other.vault("read", self.name(digest))?,
         };
-        let mut hashing = Hashing { inner: file, hasher: Sha256::new() };
+        let mut hashing = Hashing {
+            inner: file,
+            hasher: Sha256::new(),
+        };
         let decoder = zstd::Decoder::new(&mut hashing).vault("read", self.name(digest))?;
         let mut lines = BufReader::new(decoder);
         let mut line = Vec::new();
@@ -100,7 +125,9 @@ impl<T: Serialize> SegmentWriter<T> {
     /// # Errors
     /// When it cannot be written.
     pub fn push(&mut self, line: &T) -> Result<()> {
-        let mut text = serde_json::to_vec(line).map_err(io::Error::from).vault("write", self.folder)?;
+        let mut text = serde_json::to_vec(line)
+            .map_err(io::Error::from)
+            .vault("write", self.folder)?;
         text.push(b'\n');
         self.to.write_all(&text).vault("write", "staging")?;
         self.lines += 1;
@@ -182,7 +209,10 @@ mod tests {
         for at in (0..good.len()).step_by(7) {
             flip(&path, at);
             let error = read(&digest).unwrap_err();
-            assert!(matches!(error, VaultError::Corrupt { digest: d, .. } if d == digest), "{at}: {error}");
+            assert!(
+                matches!(error, VaultError::Corrupt { digest: d, .. } if d == digest),
+                "{at}: {error}"
+            );
             std::fs::write(&path, &good[..at]).unwrap();
             assert!(matches!(read(&digest), Err(VaultError::Corrupt { .. })), "cut at {at}");
             std::fs::write(&path, &good).unwrap();

@@ -4,6 +4,7 @@
 use super::{
     error::{Context, Result, VaultError},
     fs::{atomic_write, sync_dir},
+    inputs::Inputs,
 };
 use crate::{events::EventFile, index::IndexFile};
 use clinmill_model::Digest;
@@ -106,7 +107,11 @@ impl VaultState {
         let index = self.index.iter().map(|f| f.shard.path.clone());
         let ledger = self.ledger.iter().map(|d| format!("ledger/{d}.jsonl.zst"));
         let quarantine = self.quarantine.iter().map(|d| format!("quarantine/{d}.jsonl.zst"));
-        events.chain(index).chain(self.identity.iter().cloned()).chain(ledger).chain(quarantine)
+        events
+            .chain(index)
+            .chain(self.identity.iter().cloned())
+            .chain(ledger)
+            .chain(quarantine)
     }
 }
 
@@ -114,19 +119,26 @@ impl VaultState {
 #[derive(Clone, Debug)]
 pub struct States {
     folder: PathBuf,
+    inputs: Inputs,
 }
 
 impl States {
     pub(super) fn new(root: &Path) -> Self {
-        Self { folder: root.join("state") }
+        Self {
+            folder: root.join("state"),
+            inputs: Inputs::new(root),
+        }
     }
 
-    /// Writes a state, durable; its digest is its name.
+    /// Writes a state, durable, after the inputs it may speak of; its digest is its name.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn store(&self, state: &VaultState) -> Result<Digest> {
-        let text = serde_json::to_vec(state).map_err(io::Error::from).vault("write", "state")?;
+        self.inputs.sync()?;
+        let text = serde_json::to_vec(state)
+            .map_err(io::Error::from)
+            .vault("write", "state")?;
         let digest = Digest::of(&text);
         let path = self.path(&digest);
         if std::fs::read(&path).is_ok_and(|there| there == text) {
@@ -146,11 +158,18 @@ impl States {
         let name = format!("state/{digest}.json");
         let text = match std::fs::read(self.path(digest)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(VaultError::Missing { kind: KIND, digest: *digest });
+                return Err(VaultError::Missing {
+                    kind: KIND,
+                    digest: *digest,
+                });
             }
             other => other.vault("read", &name)?,
         };
-        let corrupt = |reason: String| VaultError::Corrupt { kind: KIND, digest: *digest, reason };
+        let corrupt = |reason: String| VaultError::Corrupt {
+            kind: KIND,
+            digest: *digest,
+            reason,
+        };
         if Digest::of(&text) != *digest {
             return Err(corrupt("its content has another digest".into()));
         }
@@ -161,7 +180,11 @@ impl States {
         let unreadable = |e: serde_json::Error| corrupt(format!("line {}, column {}", e.line(), e.column()));
         let Version { format_version } = serde_json::from_slice(&text).map_err(unreadable)?;
         if format_version > FORMAT_VERSION {
-            return Err(VaultError::Version { what: name, found: format_version, known: FORMAT_VERSION });
+            return Err(VaultError::Version {
+                what: name,
+                found: format_version,
+                known: FORMAT_VERSION,
+            });
         }
         serde_json::from_slice(&text).map_err(unreadable)
     }
@@ -198,8 +221,14 @@ mod tests {
         assert!(matches!(vault.states().load(&digest), Err(VaultError::Corrupt { digest: d, .. }) if d == digest));
         std::fs::remove_file(path).unwrap();
         assert!(matches!(vault.states().load(&digest), Err(VaultError::Missing { digest: d, .. }) if d == digest));
-        let newer = VaultState { format_version: 2, ..VaultState::new("") };
+        let newer = VaultState {
+            format_version: 2,
+            ..VaultState::new("")
+        };
         let digest = vault.states().store(&newer).unwrap();
-        assert!(matches!(vault.states().load(&digest), Err(VaultError::Version { found: 2, .. })));
+        assert!(matches!(
+            vault.states().load(&digest),
+            Err(VaultError::Version { found: 2, .. })
+        ));
     }
 }

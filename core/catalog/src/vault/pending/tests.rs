@@ -41,7 +41,10 @@ fn record(ledger: &mut Ledger, parse_id: Digest, plan: &Plan) {
             error: None,
         }));
     }
-    plan.sightings.iter().cloned().for_each(|s| ledger.push(LedgerLine::Sighting(s)));
+    plan.sightings
+        .iter()
+        .cloned()
+        .for_each(|s| ledger.push(LedgerLine::Sighting(s)));
 }
 
 /// One refresh; a plan without inputs commits nothing.
@@ -54,7 +57,10 @@ fn refresh(ledger: &mut Ledger, order: Order, parse_id: Digest, files: &[Found])
 }
 
 fn contents(ledger: &mut Ledger, order: Order, parse_id: u8, files: &[Found]) -> Vec<Digest> {
-    refresh(ledger, order, parse(parse_id), files).into_iter().map(|(sha256, _)| sha256).collect()
+    refresh(ledger, order, parse(parse_id), files)
+        .into_iter()
+        .map(|(sha256, _)| sha256)
+        .collect()
 }
 
 fn d(content: &str) -> Digest {
@@ -68,10 +74,24 @@ fn the_same_content_counts_once_per_meaning() {
     let two = [file("a/1", "A"), file("a/2", "A")];
     assert_eq!(contents(ledger, Content, 1, &two), [d("A")], "two paths, one input");
     assert!(contents(ledger, Content, 1, &two).is_empty());
-    assert!(contents(ledger, Content, 1, &[file("a/3", "A")]).is_empty(), "a renamed file is no news");
-    assert_eq!(contents(ledger, Content, 1, &[file("b/1", "A")]), [d("A")], "another patient's identical note is");
-    let dated = Found { as_of: Some("2026-04-20T00:00:00".into()), ..file("a/1", "A") };
-    assert_eq!(contents(ledger, Content, 1, &[dated]), [d("A")], "so is the same export of another day");
+    assert!(
+        contents(ledger, Content, 1, &[file("a/3", "A")]).is_empty(),
+        "a renamed file is no news"
+    );
+    assert_eq!(
+        contents(ledger, Content, 1, &[file("b/1", "A")]),
+        [d("A")],
+        "another patient's identical note is"
+    );
+    let dated = Found {
+        as_of: Some("2026-04-20T00:00:00".into()),
+        ..file("a/1", "A")
+    };
+    assert_eq!(
+        contents(ledger, Content, 1, &[dated]),
+        [d("A")],
+        "so is the same export of another day"
+    );
 }
 
 #[test]
@@ -80,9 +100,17 @@ fn a_changed_source_reads_its_past_again() {
     let ledger = &mut Ledger::default();
     assert_eq!(contents(ledger, Content, 1, &[file("a/1", "A")]), [d("A")]);
     assert_eq!(contents(ledger, Content, 1, &[file("a/1", "B")]), [d("B")]);
-    assert_eq!(contents(ledger, Content, 2, &[file("a/9", "C")]), [d("A"), d("B"), d("C")], "also what is gone");
+    assert_eq!(
+        contents(ledger, Content, 2, &[file("a/9", "C")]),
+        [d("A"), d("B"), d("C")],
+        "also what is gone"
+    );
     assert!(contents(ledger, Content, 2, &[file("a/9", "C")]).is_empty());
-    assert_eq!(contents(ledger, Content, 1, &[]), [d("C")], "going back reads only what that generation lacks");
+    assert_eq!(
+        contents(ledger, Content, 1, &[]),
+        [d("C")],
+        "going back reads only what that generation lacks"
+    );
 }
 
 #[test]
@@ -90,9 +118,19 @@ fn a_changed_pattern_replaces_the_old_reading() {
     use Order::Content;
     let ledger = &mut Ledger::default();
     assert_eq!(contents(ledger, Content, 1, &[file("a/1", "A")]).len(), 1);
-    let dated = Found { as_of: Some("2026-04-20T00:00:00".into()), ..file("a/1", "A") };
-    assert_eq!(contents(ledger, Content, 2, &[dated]), [d("A")], "once, not with and without a date");
-    assert!(contents(ledger, Content, 2, &[]).is_empty(), "also after the file has left");
+    let dated = Found {
+        as_of: Some("2026-04-20T00:00:00".into()),
+        ..file("a/1", "A")
+    };
+    assert_eq!(
+        contents(ledger, Content, 2, &[dated]),
+        [d("A")],
+        "once, not with and without a date"
+    );
+    assert!(
+        contents(ledger, Content, 2, &[]).is_empty(),
+        "also after the file has left"
+    );
 }
 
 #[test]
@@ -107,7 +145,12 @@ fn arrival_counts_every_state_of_a_path() {
     assert!(run(ledger, "A").is_empty());
     assert_eq!(
         refresh(ledger, Arrival, parse(2), &[file("full.csv", "C")]),
-        [(d("A"), Some(1)), (d("B"), Some(2)), (d("A"), Some(3)), (d("C"), Some(4))],
+        [
+            (d("A"), Some(1)),
+            (d("B"), Some(2)),
+            (d("A"), Some(3)),
+            (d("C"), Some(4))
+        ],
         "read again with the numbers they had"
     );
     assert!(refresh(ledger, Arrival, parse(2), &[file("full.csv", "C")]).is_empty());
@@ -119,24 +162,48 @@ fn arrival_does_not_take_a_copy_for_news() {
     use Order::Arrival;
     let ledger = &mut Ledger::default();
     let all = [file("x/1.csv", "A"), file("x/1_copy.csv", "A"), file("x/2.csv", "C")];
-    assert_eq!(refresh(ledger, Arrival, parse(1), &all), [(d("A"), Some(1)), (d("C"), Some(2))]);
-    assert!(refresh(ledger, Arrival, parse(1), &all).is_empty(), "the copy is not news after C either");
+    assert_eq!(
+        refresh(ledger, Arrival, parse(1), &all),
+        [(d("A"), Some(1)), (d("C"), Some(2))]
+    );
+    assert!(
+        refresh(ledger, Arrival, parse(1), &all).is_empty(),
+        "the copy is not news after C either"
+    );
     let copy = [file("x/2_copy.csv", "C"), file("x/0.csv", "D")];
-    assert_eq!(refresh(ledger, Arrival, parse(1), &copy), [(d("D"), Some(3))], "the order of paths does not matter");
+    assert_eq!(
+        refresh(ledger, Arrival, parse(1), &copy),
+        [(d("D"), Some(3))],
+        "the order of paths does not matter"
+    );
     assert!(refresh(ledger, Arrival, parse(1), &copy).is_empty());
     let other = [file("y/0.csv", "D")];
-    assert_eq!(refresh(ledger, Arrival, parse(1), &other), [(d("D"), Some(4))], "another scope is another input");
+    assert_eq!(
+        refresh(ledger, Arrival, parse(1), &other),
+        [(d("D"), Some(4))],
+        "another scope is another input"
+    );
 }
 
 fn files() -> impl Strategy<Value = Vec<Found>> {
     proptest::collection::vec(("[ab]/[0-3]", "[A-D]", proptest::option::of("[12]")), 0..8).prop_map(|files| {
-        files.into_iter().map(|(path, content, as_of)| Found { as_of, ..file(&path, &content) }).collect()
+        files
+            .into_iter()
+            .map(|(path, content, as_of)| Found {
+                as_of,
+                ..file(&path, &content)
+            })
+            .collect()
     })
 }
 
 /// What counts, whatever order it came in.
 fn counted(ledger: &Ledger) -> BTreeSet<(Digest, Sensitive<Captures>, Option<String>)> {
-    ledger.entries().iter().map(|e| (e.sha256, e.captures.clone(), e.as_of.clone())).collect()
+    ledger
+        .entries()
+        .iter()
+        .map(|e| (e.sha256, e.captures.clone(), e.as_of.clone()))
+        .collect()
 }
 
 proptest! {
