@@ -81,7 +81,10 @@ impl Clock for SystemClock {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[allow(clippy::panic, reason = "a system without randomness can make no key and no identity")]
+    #[allow(
+        clippy::panic,
+        reason = "a system without randomness can make no key and no identity"
+    )]
     fn fill(&self, buffer: &mut [u8]) {
         if let Err(e) = getrandom::fill(buffer) {
             panic!("the system gives no random bytes: {e}");
@@ -96,7 +99,9 @@ pub struct TestClock(Mutex<Timestamp>);
 impl Default for TestClock {
     fn default() -> Self {
         // 2026-01-01T00:00:00Z
-        Self(Mutex::new(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_767_225_600)))
+        Self(Mutex::new(
+            Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_767_225_600),
+        ))
     }
 }
 

@@ -96,12 +96,7 @@ impl CatalogError {
         // serde_json quotes the offending value; where it stands is enough.
         move |e| Self::Json {
             what,
-            reason: format!(
-                "{:?} error in line {}, column {}",
-                e.classify(),
-                e.line(),
-                e.column()
-            ),
+            reason: format!("{:?} error in line {}, column {}", e.classify(), e.line(), e.column()),
         }
     }
 

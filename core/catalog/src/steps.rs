@@ -37,10 +37,12 @@ pub fn step(name: &str) {
 
 fn read() -> Option<Switches> {
     let log = std::env::var_os("CLINMILL_STEPS_LOG");
-    let kill = std::env::var("CLINMILL_KILL_AT").ok().map(|text| match text.rsplit_once(':') {
-        Some((step, nth)) => (step.to_owned(), nth.parse().unwrap_or(1)),
-        None => (text, 1),
-    });
+    let kill = std::env::var("CLINMILL_KILL_AT")
+        .ok()
+        .map(|text| match text.rsplit_once(':') {
+            Some((step, nth)) => (step.to_owned(), nth.parse().unwrap_or(1)),
+            None => (text, 1),
+        });
     (log.is_some() || kill.is_some()).then(|| Switches {
         log,
         kill,

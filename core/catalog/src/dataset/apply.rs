@@ -79,7 +79,10 @@ pub async fn apply(dataset: &Dataset, dir: &Path, until: Option<u64>) -> Result<
         ..Apply::default()
     };
     if let Some(state) = &local {
-        let same = dataset.release(state.release).await.is_ok_and(|r| r.sha256 == state.manifest_sha256);
+        let same = dataset
+            .release(state.release)
+            .await
+            .is_ok_and(|r| r.sha256 == state.manifest_sha256);
         if !same {
             return Err(CatalogError::refused(
                 format!("{} is not a copy of {}", dir.display(), dataset.url()),
@@ -250,7 +253,10 @@ fn publish(dir: &Path, new: &Path, state: &State, manifest: &Manifest) -> Result
     // Copies of remote files that were only needed for folding.
     for entry in fs::read_dir(new).map_err(CatalogError::io("read", new))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.strip_suffix(".parquet").is_some_and(|t| manifest.tables.contains_key(t)) {
+        if !name
+            .strip_suffix(".parquet")
+            .is_some_and(|t| manifest.tables.contains_key(t))
+        {
             fs::remove_file(entry.path()).map_err(CatalogError::io("remove", entry.path()))?;
         }
     }
@@ -280,7 +286,10 @@ fn publish(dir: &Path, new: &Path, state: &State, manifest: &Manifest) -> Result
         .map_err(CatalogError::io("link", &link))?;
     fs::rename(&link, &now).map_err(CatalogError::io("rename", &now))?;
     sync(dir)?;
-    for entry in fs::read_dir(&releases).map_err(CatalogError::io("read", &releases))?.flatten() {
+    for entry in fs::read_dir(&releases)
+        .map_err(CatalogError::io("read", &releases))?
+        .flatten()
+    {
         if entry.path() != folder {
             fs::remove_dir_all(entry.path()).map_err(CatalogError::io("remove", entry.path()))?;
         }
@@ -304,7 +313,9 @@ fn sync(path: &Path) -> Result<()> {
 }
 
 fn table_path(dir: &Path, release: u64, table: &str) -> PathBuf {
-    dir.join("releases").join(format!("{release:08}")).join(format!("{table}.parquet"))
+    dir.join("releases")
+        .join(format!("{release:08}"))
+        .join(format!("{table}.parquet"))
 }
 
 fn read_state(dir: &Path) -> Result<Option<State>> {
@@ -313,7 +324,9 @@ fn read_state(dir: &Path) -> Result<Option<State>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         read => {
             let bytes = read.map_err(CatalogError::io("read", &path))?;
-            serde_json::from_slice(&bytes).map(Some).map_err(CatalogError::json(path.display().to_string()))
+            serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(CatalogError::json(path.display().to_string()))
         }
     }
 }

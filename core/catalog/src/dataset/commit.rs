@@ -9,6 +9,7 @@ use super::{Dataset, Hint, LATEST, Release, parse};
 use crate::steps::step;
 use crate::{CatalogError, Result};
 use clinmill_model::Digest;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A release to be: everything that the engine says of it. Number, commit id and time are given by the commit.
@@ -81,11 +82,15 @@ impl Dataset {
                 published.extend(table.files().cloned().map(|f| f.path));
             }
         }
-        let new = draft.tables.values().flat_map(TableEntry::files).filter(|f| !published.contains(&f.path));
-        self.check_present(new).await?;
+        let new = draft
+            .tables
+            .values()
+            .flat_map(TableEntry::files)
+            .filter(|f| !published.contains(&f.path));
+        let deadline = self.check_present(new).await?;
 
         let manifest = self.number(draft);
-        let release = self.put_manifest(&manifest).await?;
+        let release = self.put_manifest(&manifest, deadline).await?;
         if let Some(release) = &release {
             step("commit.before-hint");
             let hint = Hint {
@@ -94,7 +99,10 @@ impl Dataset {
             };
             let hint = serde_json::to_vec(&hint).map_err(CatalogError::json(LATEST))?;
             // A hint: the release is committed whether it is written or not.
-            let _ = self.retry.run(&self.env, || self.store.put(LATEST, hint.clone().into())).await;
+            let _ = self
+                .retry
+                .run(&self.env, || self.store.put(LATEST, hint.clone().into()))
+                .await;
             step("commit.done");
         }
         Ok(release.map_or(CommitOutcome::Lost, |r| CommitOutcome::Committed(Box::new(r))))
@@ -122,13 +130,17 @@ impl Dataset {
         }
     }
 
-    /// Writes the manifest under its number. None: another writer's stands there.
-    async fn put_manifest(&self, manifest: &Manifest) -> Result<Option<Release>> {
+    /// Writes the manifest under its number, not after the deadline of its files. None: another writer's stands there.
+    async fn put_manifest(&self, manifest: &Manifest, deadline: Timestamp) -> Result<Option<Release>> {
         let key = Manifest::key(manifest.release);
         let bytes = manifest.to_bytes()?;
         let mine = parse(&key, &bytes)?;
         let mut reason = String::new();
         for attempt in 1..=self.retry.attempts {
+            if self.env.clock.now() > deadline {
+                reason = "its data files became too old meanwhile".into();
+                break;
+            }
             step("commit.before-put");
             let put = self.store.put_if_absent(&key, bytes.clone()).await;
             step("commit.after-put");
@@ -194,12 +206,18 @@ fn check(draft: &Draft) -> Result<()> {
         return bad("release 1".into(), "the first release is of kind full");
     }
     if let Some(gate) = draft.gates.iter().find(|g| !g.passed) {
-        return bad(format!("gate {}", gate.name), "a release with a failed gate is not committed");
+        return bad(
+            format!("gate {}", gate.name),
+            "a release with a failed gate is not committed",
+        );
     }
     for (name, table) in &draft.tables {
         check_table_name(name)?;
         if table.fingerprint.count != table.row_count {
-            return bad(format!("table {name}"), "its fingerprint counts other rows than its row count");
+            return bad(
+                format!("table {name}"),
+                "its fingerprint counts other rows than its row count",
+            );
         }
         let folder = format!("tables/{name}/");
         if let Some(file) = table.files().find(|f| !f.path.starts_with(&folder)) {
@@ -213,7 +231,9 @@ fn check(draft: &Draft) -> Result<()> {
 pub(super) fn check_table_name(name: &str) -> Result<()> {
     let good = name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if good {
         return Ok(());
     }

@@ -82,7 +82,10 @@ pub async fn diff(dataset: &Dataset, from: u64, to: u64, limit: usize, scratch: 
             if release == to {
                 table.rows_after = entry.row_count;
             }
-            files.entry(name).or_default().extend(dataset.fetch_all(&entry.changes, scratch).await?);
+            files
+                .entry(name)
+                .or_default()
+                .extend(dataset.fetch_all(&entry.changes, scratch).await?);
         }
     }
     for (name, files) in files {
@@ -154,7 +157,11 @@ fn net(files: Vec<PathBuf>, limit: usize) -> Result<Net> {
         match (fate.deleted, fate.existed) {
             (true, false) => continue,
             (true, true) => deletes += 1,
-            (false, _) => *upserts.entry(cause.cloned().unwrap_or_else(|| "new".into())).or_default() += 1,
+            (false, _) => {
+                *upserts
+                    .entry(cause.cloned().unwrap_or_else(|| "new".into()))
+                    .or_default() += 1
+            }
         }
         if let Some(row_id) = (fate.listed as usize).checked_sub(1).and_then(|i| ids.get(i)) {
             rows.push(ChangedRow {

@@ -7,7 +7,7 @@ use crate::steps::step;
 use crate::store::StoreErrorKind;
 use crate::{CatalogError, Result};
 use clinmill_model::Digest;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -112,29 +112,40 @@ impl Dataset {
         // An old orphan of the same content could be cleaned up before the commit: written again, it is young.
         let fresh = |at| self.env.clock.now().duration_since(at) < Gc::GRACE / 4;
         head.is_ok_and(|info| info.size == file.size && fresh(info.modified))
-            && self.store.digest(&file.path).await.is_ok_and(|d| d == (file.size, file.sha256))
+            && self
+                .store
+                .digest(&file.path)
+                .await
+                .is_ok_and(|d| d == (file.size, file.sha256))
     }
 
-    /// The files of a release must be there, whole, and young enough that no clean-up takes them.
-    pub(super) async fn check_present(&self, files: impl Iterator<Item = &DataFile>) -> Result<()> {
+    /// The files of a release must be there, whole, and young enough that no clean-up takes them. Returns until when
+    /// they are.
+    pub(super) async fn check_present(&self, files: impl Iterator<Item = &DataFile>) -> Result<Timestamp> {
+        let mut deadline = Timestamp::MAX;
         for file in files {
             let info = match self.retry.run(&self.env, || self.store.head(&file.path)).await {
                 Err(e) if e.kind == StoreErrorKind::NotFound => {
-                    return Err(CatalogError::damaged(&file.path, "missing before its release is committed"));
+                    return Err(CatalogError::damaged(
+                        &file.path,
+                        "missing before its release is committed",
+                    ));
                 }
                 info => info?,
             };
             if info.size != file.size {
                 return Err(CatalogError::damaged(&file.path, "another size than its release says"));
             }
-            if self.env.clock.now().duration_since(info.modified) > Gc::GRACE / 2 {
+            let until = info.modified.saturating_add(Gc::GRACE / 2).unwrap_or(Timestamp::MAX);
+            deadline = deadline.min(until);
+            if self.env.clock.now() > until {
                 return Err(CatalogError::refused(
                     format!("{} was written too long before its release", file.path),
                     "run the refresh again; a clean-up could take the file between now and the commit",
                 ));
             }
         }
-        Ok(())
+        Ok(deadline)
     }
 
     /// Removes data files that no manifest names. Safe beside writers whose refresh takes less than half of the grace
@@ -183,17 +194,22 @@ pub(super) fn is_data_file(key: &str) -> bool {
         ["tables", _, "changes", release, name] if release.parse::<u64>().is_ok() => name,
         _ => return false,
     };
-    name.strip_suffix(".parquet").is_some_and(|n| n.parse::<Digest>().is_ok())
+    name.strip_suffix(".parquet")
+        .is_some_and(|n| n.parse::<Digest>().is_ok())
 }
 
 /// True for a key that belongs to the dataset beside its data files: manifests and what stands beside them, and
 /// the projection for Delta readers.
 pub(super) fn is_own(key: &str) -> bool {
     let withdrawn = |key: &str| {
-        key.strip_suffix(".withdrawn.json").is_some_and(|k| Manifest::release_of(&format!("{k}.json")).is_some())
+        key.strip_suffix(".withdrawn.json")
+            .is_some_and(|k| Manifest::release_of(&format!("{k}.json")).is_some())
     };
     if key.starts_with(RELEASES) {
         return Manifest::release_of(key).is_some() || key == super::LATEST || withdrawn(key);
     }
-    matches!(key.split('/').collect::<Vec<_>>().as_slice(), ["tables", _, "_delta_log", ..])
+    matches!(
+        key.split('/').collect::<Vec<_>>().as_slice(),
+        ["tables", _, "_delta_log", ..]
+    )
 }

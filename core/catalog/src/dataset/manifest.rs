@@ -139,7 +139,9 @@ impl TableEntry {
 
     /// True when the table has a subject column, and is therefore sorted by subject.
     pub fn has_subject(&self) -> bool {
-        self.schema.iter().any(|c| c.name == clinmill_model::columns::SUBJECT_ID)
+        self.schema
+            .iter()
+            .any(|c| c.name == clinmill_model::columns::SUBJECT_ID)
     }
 }
 
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(json["kind"], "delta");
         assert_eq!(json["parent"]["release"], 6);
         assert_eq!(json["tables"]["t"]["row_count"], 2);
-        assert_eq!(json.as_object().unwrap().keys().last().unwrap(), "checksum");
+        assert_eq!(json.as_object().unwrap().keys().next_back().unwrap(), "checksum");
     }
 
     #[test]
@@ -288,7 +290,12 @@ mod tests {
     fn keys() {
         assert_eq!(Manifest::key(7), "_releases/00000007.json");
         assert_eq!(Manifest::release_of("_releases/00000007.json"), Some(7));
-        for other in ["_releases/7.json", "_releases/latest.json", "_releases/00000007.withdrawn.json", "x/00000007.json"] {
+        for other in [
+            "_releases/7.json",
+            "_releases/latest.json",
+            "_releases/00000007.withdrawn.json",
+            "x/00000007.json",
+        ] {
             assert_eq!(Manifest::release_of(other), None, "{other}");
         }
     }

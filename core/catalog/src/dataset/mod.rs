@@ -28,9 +28,7 @@ pub use manifest::{
     Counts, DataFile, FORMAT_VERSION, GateResult, Manifest, MappingRef, Parent, PluginRef, RELEASES, ReleaseKind,
     TableEntry, VaultRef,
 };
-pub use schema::{
-    ColumnSpec, MOVED_FROM, base_schema, change_schema, from_specs, prov_type, schema_digest, to_specs,
-};
+pub use schema::{ColumnSpec, MOVED_FROM, base_schema, change_schema, from_specs, prov_type, schema_digest, to_specs};
 pub use verify::{Finding, FindingKind, Verification, verify};
 
 use crate::env::Env;

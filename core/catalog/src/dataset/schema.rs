@@ -56,7 +56,11 @@ pub fn from_specs(specs: &[ColumnSpec]) -> Result<SchemaRef> {
 /// The digest of a schema: equal lists of columns have equal digests.
 pub fn schema_digest(specs: &[ColumnSpec]) -> Digest {
     let nullable = |c: &ColumnSpec| if c.nullable { "null" } else { "not null" };
-    Digest::of_parts(specs.iter().flat_map(|c| [c.name.as_str(), c.kind.as_str(), nullable(c)]))
+    Digest::of_parts(
+        specs
+            .iter()
+            .flat_map(|c| [c.name.as_str(), c.kind.as_str(), nullable(c)]),
+    )
 }
 
 /// The type of `_prov`: source system, method (structured, rule, model), rule or mapping id, pipeline digest.
@@ -130,8 +134,10 @@ fn type_name(column: &str, kind: &DataType) -> Result<String> {
         T::Dictionary(_, value) if matches!(**value, T::Utf8) => "coded".into(),
         T::List(item) => format!("list<{}>", type_name(column, item.data_type())?),
         T::Struct(fields) => {
-            let parts: Result<Vec<_>> =
-                fields.iter().map(|f| Ok(format!("{}: {}", f.name(), type_name(column, f.data_type())?))).collect();
+            let parts: Result<Vec<_>> = fields
+                .iter()
+                .map(|f| Ok(format!("{}: {}", f.name(), type_name(column, f.data_type())?)))
+                .collect();
             format!("struct<{}>", parts?.join(", "))
         }
         other => {
@@ -149,7 +155,9 @@ fn parse_type(text: &mut &str, depth: usize) -> Option<DataType> {
     if depth > 16 {
         return None;
     }
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     *text = rest;
     Some(match word {
@@ -212,7 +220,11 @@ mod tests {
             Field::new("subject_id", DataType::Utf8, false),
             Field::new("value", DataType::Decimal128(18, -2), true),
             Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true),
-            Field::new("names", DataType::List(Arc::new(Field::new_list_field(prov_type(), true))), true),
+            Field::new(
+                "names",
+                DataType::List(Arc::new(Field::new_list_field(prov_type(), true))),
+                true,
+            ),
         ]);
         for schema in [base_schema(&columns), change_schema(&columns)] {
             let specs = to_specs(&schema).unwrap();

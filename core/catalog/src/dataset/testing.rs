@@ -36,7 +36,11 @@ pub(crate) fn draft(parent: Option<Parent>, tables: BTreeMap<String, TableEntry>
     Draft {
         dataset: "d".into(),
         run_id: "run".into(),
-        kind: if parent.is_none() { ReleaseKind::Full } else { ReleaseKind::Delta },
+        kind: if parent.is_none() {
+            ReleaseKind::Full
+        } else {
+            ReleaseKind::Delta
+        },
         parent,
         deidentified: false,
         vault: VaultRef {
@@ -98,6 +102,9 @@ pub(crate) fn columns() -> Schema {
 /// One change of a test: a row number, and its subject and value, or none to delete it.
 pub(crate) type Change = (u8, Option<(u8, i64)>);
 
+/// A row of a change file: subject, value, operation, the subject it moved from.
+type ChangeRow = (String, Option<i64>, &'static str, Option<String>);
+
 /// A row of the model: subject, value, release.
 pub(crate) type Row = (String, i64, i64);
 
@@ -131,7 +138,7 @@ impl World {
     /// The changes of a release as rows of a change file, sorted; and the model after it.
     pub(crate) fn change(&mut self, changes: &[Change]) -> RecordBatch {
         let release = self.latest.as_ref().map_or(1, |r| r.manifest.release + 1) as i64;
-        let mut rows: BTreeMap<String, (String, Option<i64>, &str, Option<String>)> = BTreeMap::new();
+        let mut rows: BTreeMap<String, ChangeRow> = BTreeMap::new();
         let before = self.state.clone();
         for (id, change) in changes {
             let id = format!("r{id:03}");
@@ -166,13 +173,31 @@ impl World {
             (op == "U").then_some(if known { "corrected" } else { "new" })
         };
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("_op", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1.2)))),
-            ("_row_id", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.0)))),
-            ("subject_id", Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.1.0)))),
+            (
+                "_op",
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.1.2))),
+            ),
+            (
+                "_row_id",
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.0))),
+            ),
+            (
+                "subject_id",
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.1.0))),
+            ),
             ("value", Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.1.1)))),
-            ("_release", Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| release)))),
-            ("_cause", Arc::new(StringArray::from_iter(rows.iter().map(|r| cause(&r.0, r.1.2))))),
-            ("_moved_from", Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1.3.as_deref())))),
+            (
+                "_release",
+                Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| release))),
+            ),
+            (
+                "_cause",
+                Arc::new(StringArray::from_iter(rows.iter().map(|r| cause(&r.0, r.1.2)))),
+            ),
+            (
+                "_moved_from",
+                Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1.3.as_deref()))),
+            ),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap()
     }
@@ -259,14 +284,20 @@ impl World {
         let base = self.dataset.fetch_all(base, self.staging.path()).await.unwrap();
         let overlay = self.dataset.fetch_all(overlay, self.staging.path()).await.unwrap();
         let levels = overlay.into_iter().map(|f| vec![f]).collect();
-        fold(base, levels, base_schema(&columns())).unwrap().map(|b| b.unwrap()).collect()
+        fold(base, levels, base_schema(&columns()))
+            .unwrap()
+            .map(|b| b.unwrap())
+            .collect()
     }
 
     /// The fingerprint of the model, worked out from its rows.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         let rows = || self.state.values();
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("subject_id", Arc::new(StringArray::from_iter_values(rows().map(|r| &r.0)))),
+            (
+                "subject_id",
+                Arc::new(StringArray::from_iter_values(rows().map(|r| &r.0))),
+            ),
             ("value", Arc::new(Int64Array::from_iter_values(rows().map(|r| r.1)))),
         ];
         Fingerprint::of(&RecordBatch::try_from_iter(columns).unwrap()).unwrap()

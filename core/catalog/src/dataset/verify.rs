@@ -98,8 +98,12 @@ pub async fn verify(dataset: &Dataset, scratch: &Path) -> Result<Verification> {
     };
     let read = run.chain(&releases).await?;
     run.hint(&read, releases.last().copied()).await?;
-    let named: BTreeSet<&str> =
-        read.values().flat_map(|r| r.manifest.tables.values()).flat_map(TableEntry::files).map(|f| &*f.path).collect();
+    let named: BTreeSet<&str> = read
+        .values()
+        .flat_map(|r| r.manifest.tables.values())
+        .flat_map(TableEntry::files)
+        .map(|f| &*f.path)
+        .collect();
     for object in &listed {
         if named.contains(object.key.as_str()) || is_own(&object.key) {
             continue;
@@ -110,7 +114,11 @@ pub async fn verify(dataset: &Dataset, scratch: &Path) -> Result<Verification> {
             run.find(&object.key, FindingKind::Foreign, "not a file of this dataset");
         }
     }
-    let since = read.values().filter(|r| r.manifest.kind != ReleaseKind::Delta).map(|r| r.manifest.release).max();
+    let since = read
+        .values()
+        .filter(|r| r.manifest.kind != ReleaseKind::Delta)
+        .map(|r| r.manifest.release)
+        .max();
     run.out.release = releases.last().copied().unwrap_or(0);
     run.out.since = since.unwrap_or(0);
     for release in read.range(run.out.since..).map(|(_, r)| r) {
@@ -173,7 +181,11 @@ impl Run<'_> {
                     self.find(&key, FindingKind::Chain, format!("its parent is release {release}"));
                 }
                 (Some(parent), Some(expected)) if parent != expected => {
-                    self.find(&key, FindingKind::Chain, "names another digest of its parent's manifest");
+                    self.find(
+                        &key,
+                        FindingKind::Chain,
+                        "names another digest of its parent's manifest",
+                    );
                 }
                 _ => {}
             }
@@ -202,7 +214,11 @@ impl Run<'_> {
             }
             Ok(hint) => {
                 if read.get(&hint.release).is_none_or(|r| r.sha256 != hint.sha256) {
-                    self.find(LATEST, FindingKind::Content, "names another digest of its release's manifest");
+                    self.find(
+                        LATEST,
+                        FindingKind::Content,
+                        "names another digest of its release's manifest",
+                    );
                 }
             }
         }
@@ -255,7 +271,12 @@ impl Run<'_> {
                 if let Err(e) = self.count_rows(&changes).await {
                     self.find(&what, FindingKind::RowCount, e.to_string());
                 }
-                let key: String = entry.base.iter().chain(&entry.overlay).map(|f| f.sha256.to_string()).collect();
+                let key: String = entry
+                    .base
+                    .iter()
+                    .chain(&entry.overlay)
+                    .map(|f| f.sha256.to_string())
+                    .collect();
                 let key = format!("{name} {} {key}", entry.schema_sha256);
                 let found = match known.get(&key) {
                     Some(found) => *found,
@@ -309,7 +330,9 @@ impl Run<'_> {
                 let open = std::fs::File::open(&path).map_err(CatalogError::io("read", &path))?;
                 let reader = parquet::file::serialized_reader::SerializedFileReader::new(open)
                     .map_err(CatalogError::parquet(&name))?;
-                let found = parquet::file::reader::FileReader::metadata(&reader).file_metadata().num_rows();
+                let found = parquet::file::reader::FileReader::metadata(&reader)
+                    .file_metadata()
+                    .num_rows();
                 if found == rows as i64 {
                     return Ok(());
                 }

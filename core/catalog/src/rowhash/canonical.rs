@@ -66,7 +66,9 @@ impl Column {
     fn each(&self, start: usize, rows: usize, mut f: impl FnMut(usize, usize)) {
         match &self.nulls {
             None => (0..rows).for_each(|i| f(i, start + i)),
-            Some(nulls) => (0..rows).filter(|i| nulls.is_valid(start + i)).for_each(|i| f(i, start + i)),
+            Some(nulls) => (0..rows)
+                .filter(|i| nulls.is_valid(start + i))
+                .for_each(|i| f(i, start + i)),
         }
     }
 
@@ -140,13 +142,9 @@ impl Values {
             T::Null => Self::Null,
             T::Boolean => Self::Bool(array.as_boolean().clone()),
             T::UInt64 => Self::Unsigned(array.as_primitive::<UInt64Type>().clone()),
-            t if t.is_integer() => {
-                Self::Int(to(array, &T::Int64, |a| a.as_primitive::<Int64Type>().clone())?)
-            }
+            t if t.is_integer() => Self::Int(to(array, &T::Int64, |a| a.as_primitive::<Int64Type>().clone())?),
             t if t.is_floating() => Self::Float(to(array, &T::Float64, |a| a.as_primitive().clone())?),
-            T::Utf8 | T::LargeUtf8 | T::Utf8View => {
-                Self::Text(to(array, &T::Utf8, |a| a.as_string::<i32>().clone())?)
-            }
+            T::Utf8 | T::LargeUtf8 | T::Utf8View => Self::Text(to(array, &T::Utf8, |a| a.as_string::<i32>().clone())?),
             T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
                 Self::Binary(to(array, &T::Binary, |a| a.as_binary::<i32>().clone())?)
             }
@@ -170,13 +168,20 @@ impl Values {
                 if texts.is_empty() {
                     return Ok(Self::Null);
                 }
-                Self::Coded(keys.as_primitive::<Int64Type>().clone(), texts.as_string::<i32>().clone())
+                Self::Coded(
+                    keys.as_primitive::<Int64Type>().clone(),
+                    texts.as_string::<i32>().clone(),
+                )
             }
             T::Dictionary(_, value) => Self::new(&cast(array, value)?)?,
             T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) => {
                 let wide = T::Decimal256(Decimal256Type::MAX_PRECISION, *scale);
                 let wide = to(array, &wide, |a| a.as_primitive::<Decimal256Type>().clone())?;
-                Self::Ready(wide.iter().map(|v| v.map(|v| decimal(v, *scale)).unwrap_or_default()).collect())
+                Self::Ready(
+                    wide.iter()
+                        .map(|v| v.map(|v| decimal(v, *scale)).unwrap_or_default())
+                        .collect(),
+                )
             }
             T::List(_) | T::LargeList(_) | T::FixedSizeList(..) => Self::Ready(lists(array)?),
             T::Struct(fields) => {

@@ -28,7 +28,11 @@ fn encodings_do_not_matter() {
         DataType::Dictionary(DataType::UInt8.into(), DataType::Utf8.into()),
     ] {
         let other = cast(&plain, &kind).unwrap();
-        assert_eq!(row_hashes(&batch(vec![("c", other.clone())])).unwrap(), expected, "{kind}");
+        assert_eq!(
+            row_hashes(&batch(vec![("c", other.clone())])).unwrap(),
+            expected,
+            "{kind}"
+        );
         let slice = row_hashes(&batch(vec![("c", other)]).slice(1, 3)).unwrap();
         assert_eq!(slice, expected[1..], "{kind}, sliced");
     }
@@ -43,12 +47,20 @@ fn encodings_do_not_matter() {
 fn numbers_count_by_value() {
     let zeros = one(Float64Array::from(vec![0.0, -0.0]));
     assert_eq!(zeros[0], zeros[1]);
-    let nans = one(Float64Array::from(vec![f64::NAN, -f64::NAN, f64::from_bits(0x7ff8_0000_0000_0001)]));
+    let nans = one(Float64Array::from(vec![
+        f64::NAN,
+        -f64::NAN,
+        f64::from_bits(0x7ff8_0000_0000_0001),
+    ]));
     assert!(nans.iter().all(|h| *h == nans[0]));
     assert_eq!(one(Float32Array::from(vec![1.5])), one(Float64Array::from(vec![1.5])));
     assert_eq!(one(Int8Array::from(vec![-5])), one(Int64Array::from(vec![-5])));
     assert_eq!(one(UInt64Array::from(vec![5])), one(Int32Array::from(vec![5])));
-    assert_ne!(one(Int32Array::from(vec![5])), one(Float64Array::from(vec![5.0])), "another logical type");
+    assert_ne!(
+        one(Int32Array::from(vec![5])),
+        one(Float64Array::from(vec![5.0])),
+        "another logical type"
+    );
     let decimal = |v, p, s| one(Decimal128Array::from(vec![v]).with_precision_and_scale(p, s).unwrap());
     assert_eq!(decimal(150, 10, 2), decimal(15, 5, 1));
     assert_eq!(decimal(0, 10, 2), decimal(0, 5, 0));
@@ -63,7 +75,13 @@ fn times_count_in_microseconds() {
     assert_eq!(row_hashes(&batch(vec![("c", seconds)])).unwrap(), one(micros.clone()));
     assert_ne!(one(micros.clone().with_timezone("UTC"))[0], one(micros)[0]);
     let date = Date32Array::from(vec![20_000]);
-    assert_eq!(one(cast(&date, &DataType::Date64).unwrap().as_primitive::<arrow::datatypes::Date64Type>().clone()), one(date));
+    assert_eq!(
+        one(cast(&date, &DataType::Date64)
+            .unwrap()
+            .as_primitive::<arrow::datatypes::Date64Type>()
+            .clone()),
+        one(date)
+    );
 }
 
 #[test]
@@ -74,7 +92,15 @@ fn names_count_order_and_engine_columns_do_not() {
     let hash = |columns| row_hashes(&batch(columns)).unwrap();
     let ab = hash(vec![("a", a.clone()), ("b", b.clone())]);
     assert_eq!(ab, hash(vec![("b", b.clone()), ("a", a.clone())]));
-    assert_eq!(ab, hash(vec![("a", a.clone()), ("n", null), ("_row_id", b.clone()), ("b", b.clone())]));
+    assert_eq!(
+        ab,
+        hash(vec![
+            ("a", a.clone()),
+            ("n", null),
+            ("_row_id", b.clone()),
+            ("b", b.clone())
+        ])
+    );
     assert_ne!(ab, hash(vec![("a", b), ("b", a)]));
 }
 
@@ -148,10 +174,18 @@ proptest! {
 #[ignore = "a measurement"]
 fn rows_per_second() {
     let rows = 65_536;
-    let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("value {}", i % 100))));
+    let text: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..rows).map(|i| format!("value {}", i % 100)),
+    ));
     let number: ArrayRef = Arc::new(Float64Array::from_iter_values((0..rows).map(|i| i as f64)));
-    let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values((0..rows as i64).map(|i| i * 1000)));
-    let coded = cast(&text, &DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into())).unwrap();
+    let time: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(
+        (0..rows as i64).map(|i| i * 1000),
+    ));
+    let coded = cast(
+        &text,
+        &DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into()),
+    )
+    .unwrap();
     let batch = batch(vec![
         ("subject_id", text.clone()),
         ("visit_id", text.clone()),

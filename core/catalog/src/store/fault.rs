@@ -141,7 +141,9 @@ impl FaultStore {
             let mut state = self.state();
             state.operation += 1;
             let now = state.operation;
-            let (due, later) = std::mem::take(&mut state.late).into_iter().partition(|(at, _)| *at <= now);
+            let (due, later) = std::mem::take(&mut state.late)
+                .into_iter()
+                .partition(|(at, _)| *at <= now);
             state.late = later;
             let due: Vec<(u64, Write)> = due;
             due.into_iter().map(|(_, write)| write).collect()
@@ -231,8 +233,7 @@ impl Store for FaultStore {
     }
 
     async fn put_file(&self, key: &str, file: &Path) -> Result<(), StoreError> {
-        let bytes =
-            std::fs::read(file).map_err(|e| StoreError::new("write", key, Kind::Permanent, e.to_string()))?;
+        let bytes = std::fs::read(file).map_err(|e| StoreError::new("write", key, Kind::Permanent, e.to_string()))?;
         self.write("write", key, Write::Put(key.to_owned(), bytes.into())).await
     }
 
@@ -251,7 +252,12 @@ impl Store for FaultStore {
                 }
                 _ => {
                     bytes.truncate(at);
-                    broken = Some(Err(StoreError::new("read", key, Kind::Transient, "injected: broke off")));
+                    broken = Some(Err(StoreError::new(
+                        "read",
+                        key,
+                        Kind::Transient,
+                        "injected: broke off",
+                    )));
                 }
             }
         }

@@ -43,7 +43,11 @@ impl LocalStore {
     fn note(&self, _call: &str, _path: &Path) {
         #[cfg(test)]
         if let Ok(mut calls) = self.calls.lock() {
-            let name = _path.strip_prefix(&self.root).unwrap_or(_path).to_string_lossy().into_owned();
+            let name = _path
+                .strip_prefix(&self.root)
+                .unwrap_or(_path)
+                .to_string_lossy()
+                .into_owned();
             let name = match name.split_once(TEMPORARY) {
                 Some((folder, _)) => format!("{folder}<new>"),
                 None => name,
@@ -125,7 +129,11 @@ impl LocalStore {
             if kind.is_dir() {
                 self.walk(&path, found)?;
             } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                let old = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+                let old = entry
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .ok()
+                    .and_then(|t| t.elapsed().ok());
                 if old.is_some_and(|age| age > ABANDONED) {
                     let _ = fs::remove_file(&path);
                 }
@@ -142,7 +150,11 @@ impl LocalStore {
         Some(ObjectInfo {
             key: parts?.join("/"),
             size: meta.len(),
-            modified: meta.modified().ok().and_then(|t| Timestamp::try_from(t).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
+            modified: meta
+                .modified()
+                .ok()
+                .and_then(|t| Timestamp::try_from(t).ok())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
         })
     }
 
@@ -179,16 +191,19 @@ impl Store for LocalStore {
     }
 
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.blocking("create", key, move |this, path| this.create(&path, &bytes)).await
+        self.blocking("create", key, move |this, path| this.create(&path, &bytes))
+            .await
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.blocking("write", key, move |this, path| this.replace(&path, &bytes[..])).await
+        self.blocking("write", key, move |this, path| this.replace(&path, &bytes[..]))
+            .await
     }
 
     async fn put_file(&self, key: &str, file: &Path) -> Result<(), StoreError> {
         let file = file.to_path_buf();
-        self.blocking("write", key, move |this, path| this.replace(&path, File::open(file)?)).await
+        self.blocking("write", key, move |this, path| this.replace(&path, File::open(file)?))
+            .await
     }
 
     async fn stream(&self, key: &str) -> Result<ByteStream, StoreError> {
@@ -271,7 +286,10 @@ mod tests {
     async fn everything_is_synced_before_its_name_appears_and_the_name_before_success() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::new(dir.path());
-        store.put_if_absent("_releases/1.json", Bytes::from_static(b"{}")).await.unwrap();
+        store
+            .put_if_absent("_releases/1.json", Bytes::from_static(b"{}"))
+            .await
+            .unwrap();
         let calls = std::mem::take(&mut *store.calls.lock().unwrap());
         assert_eq!(
             calls,
@@ -282,11 +300,18 @@ mod tests {
                 "syncdir _releases"
             ]
         );
-        store.put("_releases/latest.json", Bytes::from_static(b"{}")).await.unwrap();
+        store
+            .put("_releases/latest.json", Bytes::from_static(b"{}"))
+            .await
+            .unwrap();
         let calls = std::mem::take(&mut *store.calls.lock().unwrap());
         assert_eq!(
             calls,
-            ["syncfile _releases/<new>", "rename _releases/latest.json", "syncdir _releases"]
+            [
+                "syncfile _releases/<new>",
+                "rename _releases/latest.json",
+                "syncdir _releases"
+            ]
         );
     }
 

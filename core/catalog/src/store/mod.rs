@@ -172,11 +172,7 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// Repeats a call while its error says that it may succeed later.
-    pub async fn run<T, F>(
-        &self,
-        env: &crate::env::Env,
-        mut call: impl FnMut() -> F,
-    ) -> Result<T, StoreError>
+    pub async fn run<T, F>(&self, env: &crate::env::Env, mut call: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -249,11 +245,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"from a file").unwrap();
         store.put_file("a/c/d", file.path()).await.unwrap();
-        assert_eq!(
-            store.digest("a/c/d").await.unwrap(),
-            (11, Digest::of(b"from a file"))
-        );
-        let keys: Vec<_> = store.list("a").await.unwrap().into_iter().map(|o| (o.key, o.size)).collect();
+        assert_eq!(store.digest("a/c/d").await.unwrap(), (11, Digest::of(b"from a file")));
+        let keys: Vec<_> = store
+            .list("a")
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|o| (o.key, o.size))
+            .collect();
         assert_eq!(keys, [("a/b".to_owned(), 5), ("a/c/d".to_owned(), 11)]);
         assert_eq!(store.list("").await.unwrap().len(), 3);
         assert_eq!(store.head("a/b").await.unwrap().size, 5);
@@ -276,7 +275,10 @@ mod tests {
 
     #[tokio::test]
     async fn cloud_store() {
-        behaves(Arc::new(CloudStore::new(Arc::new(object_store::memory::InMemory::new())))).await;
+        behaves(Arc::new(CloudStore::new(Arc::new(
+            object_store::memory::InMemory::new(),
+        ))))
+        .await;
     }
 
     #[test]

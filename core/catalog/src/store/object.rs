@@ -99,7 +99,13 @@ impl Store for CloudStore {
             "" => None,
             prefix => Some(location("list", prefix)?),
         };
-        let mut all: Vec<_> = self.0.list(at.as_ref()).map_ok(info).try_collect().await.map_err(wrap("list", prefix))?;
+        let mut all: Vec<_> = self
+            .0
+            .list(at.as_ref())
+            .map_ok(info)
+            .try_collect()
+            .await
+            .map_err(wrap("list", prefix))?;
         all.sort_by(|a: &ObjectInfo, b| a.key.cmp(&b.key));
         Ok(all)
     }

@@ -72,7 +72,10 @@ mod tests {
         store.ignore_conditions(true);
         let store: Arc<dyn Store> = Arc::new(store);
         let refusal = probe(&store, &env).await.unwrap_err();
-        assert!(refusal.to_string().contains("does not honour conditional writes"), "{refusal}");
+        assert!(
+            refusal.to_string().contains("does not honour conditional writes"),
+            "{refusal}"
+        );
         assert!(matches!(refusal, CatalogError::Refused { .. }));
     }
 }

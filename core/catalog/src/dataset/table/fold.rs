@@ -108,7 +108,9 @@ impl Level {
     }
 
     fn is_delete(&self) -> bool {
-        self.now.as_ref().is_some_and(|now| now.deletes.as_ref().is_some_and(|d| d.value(now.row) == "D"))
+        self.now
+            .as_ref()
+            .is_some_and(|now| now.deletes.as_ref().is_some_and(|d| d.value(now.row) == "D"))
     }
 
     fn skip(&mut self) -> Result<()> {
@@ -116,7 +118,10 @@ impl Level {
             Some(now) if now.row + 1 < now.keys.len() => {
                 let (before, after) = (now.keys.get(now.row), now.keys.get(now.row + 1));
                 if before >= after {
-                    return Err(CatalogError::invalid("a table's file", "is not sorted by subject_id and _row_id"));
+                    return Err(CatalogError::invalid(
+                        "a table's file",
+                        "is not sorted by subject_id and _row_id",
+                    ));
                 }
                 now.row += 1;
                 Ok(())
@@ -150,11 +155,17 @@ impl Fold {
             return Ok(false);
         };
         let newest = self.levels.iter().rposition(|l| l.key() == Some(key)).unwrap_or(0);
-        let left_at = if self.moved.is_empty() { None } else { self.moved.get(&place(key)).copied() };
+        let left_at = if self.moved.is_empty() {
+            None
+        } else {
+            self.moved.get(&place(key)).copied()
+        };
         // Levels above zero that stand at this key are few; mostly it is the base alone.
         let here: Vec<usize> = match newest {
             0 => vec![0],
-            _ => (0..=newest).filter(|l| self.levels.get(*l).is_some_and(|l| l.key() == Some(key))).collect(),
+            _ => (0..=newest)
+                .filter(|l| self.levels.get(*l).is_some_and(|l| l.key() == Some(key)))
+                .collect(),
         };
         let gone = left_at.is_some_and(|at| at > newest) || self.levels.get(newest).is_some_and(Level::is_delete);
         if !gone {
@@ -186,7 +197,10 @@ impl Fold {
         let mut to = now.row;
         while to + 1 < limit && stop.is_none_or(|stop| now.keys.get(to) < stop) {
             if now.keys.get(to) >= now.keys.get(to + 1) {
-                return Err(CatalogError::invalid("a table's file", "is not sorted by subject_id and _row_id"));
+                return Err(CatalogError::invalid(
+                    "a table's file",
+                    "is not sorted by subject_id and _row_id",
+                ));
             }
             to += 1;
         }

@@ -11,8 +11,8 @@ mod writer;
 
 pub use fold::{Fold, fold};
 pub use plan::{OVERLAY_PERCENT, SMALL_BASE, StoragePlan, plan_storage};
-pub use read::{BatchReader, adapt, read_files};
 pub(super) use read::text;
+pub use read::{BatchReader, adapt, read_files};
 pub use writer::{FileTarget, TableWriter, WriterOptions};
 
 #[cfg(test)]

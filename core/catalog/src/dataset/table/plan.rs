@@ -49,7 +49,13 @@ mod tests {
         assert_eq!(plan_storage(Some(&sized(1, &[])), 0, 0), StoragePlan::Keep);
         assert_eq!(plan_storage(Some(&sized(255 * mb, &[])), mb, 1), StoragePlan::Rewrite);
         assert_eq!(plan_storage(Some(&sized(300 * mb, &[])), mb, 1), StoragePlan::Overlay);
-        assert_eq!(plan_storage(Some(&sized(300 * mb, &[30 * mb])), 30 * mb, 1), StoragePlan::Overlay);
-        assert_eq!(plan_storage(Some(&sized(300 * mb, &[30 * mb])), 31 * mb, 1), StoragePlan::Rewrite);
+        assert_eq!(
+            plan_storage(Some(&sized(300 * mb, &[30 * mb])), 30 * mb, 1),
+            StoragePlan::Overlay
+        );
+        assert_eq!(
+            plan_storage(Some(&sized(300 * mb, &[30 * mb])), 31 * mb, 1),
+            StoragePlan::Rewrite
+        );
     }
 }

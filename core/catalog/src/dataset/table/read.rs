@@ -38,10 +38,15 @@ impl BatchReader {
     }
 
     fn open(&self, path: PathBuf) -> Result<(String, ParquetRecordBatchReader)> {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let file = File::open(&path).map_err(CatalogError::io("read", &path))?;
         let bad = || CatalogError::parquet(name.clone());
-        let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(bad())?.with_batch_size(BATCH);
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(bad())?
+            .with_batch_size(BATCH);
         if let Some(columns) = &self.columns {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);

@@ -60,9 +60,15 @@ fn long_runs_of_the_base_are_kept_whole() {
     let columns_of = |ids: &[String]| -> Vec<(&str, ArrayRef)> {
         vec![
             ("_row_id", Arc::new(StringArray::from_iter_values(ids))),
-            ("subject_id", Arc::new(StringArray::from_iter_values(ids.iter().map(|_| "s")))),
+            (
+                "subject_id",
+                Arc::new(StringArray::from_iter_values(ids.iter().map(|_| "s"))),
+            ),
             ("value", Arc::new(Int64Array::from_iter_values(0..ids.len() as i64))),
-            ("_release", Arc::new(Int64Array::from_iter_values(ids.iter().map(|_| 1)))),
+            (
+                "_release",
+                Arc::new(Int64Array::from_iter_values(ids.iter().map(|_| 1))),
+            ),
         ]
     };
     let target = |name: &str| FileTarget {
@@ -79,8 +85,10 @@ fn long_runs_of_the_base_are_kept_whole() {
     change.push(("_op", Arc::new(StringArray::from(vec!["D", "U", "D", "U", "D"]))));
     let change = RecordBatch::try_from_iter(change).unwrap();
     let staged = world.write(change_schema(&columns()), [change]);
-    let state: Vec<_> =
-        fold(base, vec![paths(&staged)], base_schema(&columns())).unwrap().map(|b| b.unwrap()).collect();
+    let state: Vec<_> = fold(base, vec![paths(&staged)], base_schema(&columns()))
+        .unwrap()
+        .map(|b| b.unwrap())
+        .collect();
     let state = rows(&state);
     assert_eq!(state.len(), n - 3);
     assert!(state.windows(2).all(|w| w[0].0 < w[1].0));
@@ -108,18 +116,31 @@ fn a_writer_refuses_disorder_and_doubles() {
     };
     let mut writer = TableWriter::new(target, base_schema(&columns()), WriterOptions::default()).unwrap();
     writer.write(&row("b", "1")).unwrap();
-    assert!(writer.write(&row("a", "2")).unwrap_err().to_string().contains("not sorted"));
+    assert!(
+        writer
+            .write(&row("a", "2"))
+            .unwrap_err()
+            .to_string()
+            .contains("not sorted")
+    );
     assert!(writer.write(&row("b", "1")).is_err());
     writer.write(&row("b", "2")).unwrap();
     let staged = writer.finish().unwrap();
     assert_eq!(staged[0].rows, 2);
     let bytes = std::fs::read(&staged[0].path).unwrap();
-    assert_eq!((staged[0].size, staged[0].sha256), (bytes.len() as u64, clinmill_model::Digest::of(&bytes)));
+    assert_eq!(
+        (staged[0].size, staged[0].sha256),
+        (bytes.len() as u64, clinmill_model::Digest::of(&bytes))
+    );
 }
 
 #[test]
 fn schemas_may_grow_but_values_must_fit() {
-    let old = RecordBatch::try_from_iter(vec![("a", Arc::new(StringArray::from(vec!["12", "Zhang"])) as ArrayRef)]).unwrap();
+    let old = RecordBatch::try_from_iter(vec![(
+        "a",
+        Arc::new(StringArray::from(vec!["12", "Zhang"])) as ArrayRef,
+    )])
+    .unwrap();
     let grown = Arc::new(Schema::new(vec![
         Field::new("b", DataType::Int64, true),
         Field::new("a", DataType::LargeUtf8, true),

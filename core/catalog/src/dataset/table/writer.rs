@@ -115,7 +115,9 @@ impl TableWriter {
             self.open = Some(start(&self.target, &self.schema, &self.options, self.number)?);
         }
         self.close()?;
-        self.done.pop().ok_or_else(|| CatalogError::invalid("a table's file", "was not written"))
+        self.done
+            .pop()
+            .ok_or_else(|| CatalogError::invalid("a table's file", "was not written"))
     }
 
     fn close(&mut self) -> Result<()> {
@@ -185,7 +187,9 @@ fn properties(schema: &Schema, options: &WriterOptions, run_id: &str) -> WriterP
         }
     }
     // Row ids are all different: a dictionary of them is built for nothing.
-    properties.set_column_dictionary_enabled(ColumnPath::from(columns::ROW_ID), false).build()
+    properties
+        .set_column_dictionary_enabled(ColumnPath::from(columns::ROW_ID), false)
+        .build()
 }
 
 /// Hashes and counts what goes into a file.
@@ -197,7 +201,9 @@ struct Hashed {
 
 impl std::fmt::Debug for Hashed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hashed").field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Hashed")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 
