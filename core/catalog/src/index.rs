@@ -107,3 +107,25 @@ pub fn read<'a>(
     entries.sort_unstable();
     Ok(entries)
 }
+
+/// The entry of one row, wherever it stands.
+///
+/// # Errors
+/// When a shard is missing or damaged.
+pub fn find<'a>(
+    vault: &Path,
+    files: impl IntoIterator<Item = &'a IndexFile>,
+    row_id: &[u8; 16],
+) -> Result<Option<IndexEntry>, CatalogError> {
+    let everything = ShardFilter {
+        lo: 0,
+        hi: u16::MAX,
+        subjects: None,
+    };
+    for file in files {
+        if let Some(found) = read(vault, [file], &everything)?.into_iter().find(|e| e.row_id == *row_id) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}

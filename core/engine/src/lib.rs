@@ -4,7 +4,9 @@
 //! new.
 
 pub mod bound;
+pub mod inspect;
 pub mod refresh;
+pub mod trace;
 
 mod columns;
 mod error;

@@ -70,6 +70,14 @@ impl Node {
         }
     }
 
+    /// `union` or `sql`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Union { .. } => "union",
+            Self::Sql { .. } => "sql",
+        }
+    }
+
     /// The relations it reads.
     pub fn reads(&self) -> Vec<&str> {
         match self {

@@ -12,7 +12,7 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use clinmill_catalog::{events, rowhash::row_hashes, vault::VaultKey};
-use clinmill_sdk::{Locator, PluginError, RecordBatchOf, RecordKey, RecordKind};
+use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection};
 use std::{collections::HashMap, sync::Arc};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -183,4 +183,58 @@ fn repeated(value: Option<&str>, n: usize) -> StringArray {
         None => StringArray::new_null(n),
         Some(value) => StringArray::from_iter_values(std::iter::repeat_n(value, n)),
     }
+}
+
+/// Collects events in memory, up to a number of records per kind: for previews.
+pub struct EventSink<'a> {
+    builder: Option<EventBuilder<'a>>,
+    events: Vec<Vec<RecordBatch>>,
+    limit: usize,
+    full: bool,
+}
+
+impl<'a> EventSink<'a> {
+    /// A sink for so many kinds.
+    pub fn new(kinds: usize, limit: usize) -> Self {
+        Self {
+            builder: None,
+            events: vec![Vec::new(); kinds],
+            limit,
+            full: false,
+        }
+    }
+
+    /// The next input begins.
+    pub fn begin(&mut self, builder: EventBuilder<'a>) {
+        self.builder = Some(builder);
+    }
+
+    /// True when one kind has all records it may have.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The events of a kind.
+    pub fn events(&self, kind: usize) -> &[RecordBatch] {
+        &self.events[kind]
+    }
+}
+
+impl RecordSink for EventSink<'_> {
+    fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
+        let kind = batch.kind;
+        if let Some(builder) = &mut self.builder {
+            self.events[kind].push(builder.build(batch)?.events);
+        }
+        self.full |= self.events[kind].iter().map(RecordBatch::num_rows).sum::<usize>() >= self.limit;
+        if self.full { Err(PluginError::cancelled()) } else { Ok(()) }
+    }
+    fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn filtered(&mut self, _: &str, _: u64) {}
+    fn link(&mut self, _: IdentityLink) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn progress(&mut self, _: u64) {}
 }

@@ -7,7 +7,7 @@ mod events;
 mod settle;
 mod shuffle;
 
-pub use events::subject_id;
+pub use events::{EventBuilder, EventSink, subject_id};
 pub use settle::{Settled, SettleTask, settle};
 pub use shuffle::{Ranges, Shuffle};
 
@@ -17,7 +17,6 @@ use clinmill_model::Digest;
 use clinmill_sdk::{
     BoundSource, IdentityLink, Input, PluginError, RecordBatchOf, RecordKind, RecordSink, Rejection, Split, TaskContext,
 };
-use events::EventBuilder;
 use std::{
     collections::BTreeMap,
     sync::{

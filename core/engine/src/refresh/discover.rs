@@ -74,6 +74,18 @@ pub fn discover(
     Ok(plans)
 }
 
+/// The folder that a source's glob is searched in, and the pattern below it.
+pub fn input_folder(bound: &Bound, source: &SourceSpec) -> (PathBuf, String) {
+    let pattern = &source.spec.inputs.glob.value;
+    match pattern.split_once(':') {
+        Some((root, rest)) => {
+            let base = mappings::resolve(&format!("{root}:"), &bound.pipeline, &bound.dir);
+            (base.unwrap_or_else(|| bound.dir.clone()), rest.to_owned())
+        }
+        None => (bound.dir.clone(), pattern.clone()),
+    }
+}
+
 fn discover_source(
     bound: &Bound,
     source: &SourceSpec,
@@ -84,15 +96,8 @@ fn discover_source(
     warnings: &mut Vec<Warning>,
 ) -> Result<SourcePlan, EngineError> {
     let name = source.name();
-    let pattern = &source.spec.inputs.glob.value;
-    let (base, pattern) = match pattern.split_once(':') {
-        Some((root, rest)) => {
-            let base = mappings::resolve(&format!("{root}:"), &bound.pipeline, &bound.dir);
-            (base.unwrap_or_else(|| bound.dir.clone()), rest)
-        }
-        None => (bound.dir.clone(), pattern.as_str()),
-    };
-    let mut found = glob(&base, pattern)?;
+    let (base, pattern) = input_folder(bound, source);
+    let mut found = glob(&base, &pattern)?;
     found.settle(SystemTime::now(), source.spec.inputs.settle);
     let mut by_reason: BTreeMap<&'static str, usize> = BTreeMap::new();
     for finding in &found.findings {

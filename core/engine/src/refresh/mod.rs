@@ -12,7 +12,7 @@ mod session;
 mod stage;
 
 pub use absent::{Covered, scope_label};
-pub use discover::{SourcePlan, Warning, discover};
+pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
 pub use range::{Dirty, RangeContext};
 pub use report::{Outcome, Progress, RunReport, SourceReport, TableReport, TotalCounts};
@@ -56,6 +56,8 @@ pub struct RefreshOptions {
     pub full: bool,
     /// Let complete exports delete more than their guard allows.
     pub approve_deletes: bool,
+    /// Read the inputs again that have records in quarantine.
+    pub replay: bool,
     /// Threads for reading and transforming.
     pub threads: usize,
     /// Bytes of events held in memory while reading; the rest goes to staging files.
@@ -67,6 +69,7 @@ impl Default for RefreshOptions {
         Self {
             full: false,
             approve_deletes: false,
+            replay: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory: 256 << 20,
         }
@@ -165,7 +168,10 @@ impl Refresh<'_> {
         }
         let staging = self.clean_staging()?;
         self.progress.stage("discover");
-        let plans = discover(self.bound, &self.session, true, self.options.threads, &mut warnings)?;
+        let mut plans = discover(self.bound, &self.session, true, self.options.threads, &mut warnings)?;
+        if self.options.replay {
+            self.add_rejected(&mut plans);
+        }
         step("refresh.discovered");
         self.check_cancelled()?;
         let engine_state = EngineState::of(&self.session.state);
@@ -255,6 +261,29 @@ impl Refresh<'_> {
             subjects,
         };
         self.publish(parts, &staging).await
+    }
+
+    /// Inputs of the present generation with records in quarantine, once each.
+    fn add_rejected(&self, plans: &mut [SourcePlan]) {
+        for (source, plan) in self.bound.sources.iter().zip(plans) {
+            let mut taken: HashSet<(Digest, Option<&str>, Option<u64>)> = HashSet::new();
+            let entries = self.session.ledger.entries().iter();
+            for entry in entries.filter(|e| e.source == source.name() && e.parse_id == source.parse_id) {
+                let rejected = entry.counts.rejected > 0 || entry.error.is_some();
+                if rejected && taken.insert((entry.sha256, entry.as_of.as_deref(), entry.arrival)) {
+                    plan.pending.push(Pending {
+                        sha256: entry.sha256,
+                        path: entry.path.clone(),
+                        captures: entry.captures.clone(),
+                        as_of: entry.as_of.clone(),
+                        arrival: entry.arrival,
+                        size: entry.size,
+                        referenced: entry.referenced,
+                        again: true,
+                    });
+                }
+            }
+        }
     }
 
     fn check_cancelled(&self) -> Result<(), EngineError> {

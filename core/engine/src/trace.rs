@@ -1,0 +1,315 @@
+//! Trace: a row of the dataset back to the bytes of its inputs, by running its subject's graph again with lineage on.
+
+use crate::{
+    bound::Bound,
+    error::EngineError,
+    fold::Id,
+    graph::{StepReport, record_at},
+    refresh::{Access, Covered, Dirty, EngineState, Identity, RangeContext, Secrets, Session, read_links, scopes_of},
+    tables::TableSpec,
+};
+use arrow::{
+    array::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clinmill_catalog::{
+    env::Env,
+    index,
+    vault::{base32, base32_decode},
+};
+use clinmill_model::{Digest, columns::SUBJECT_ID};
+use clinmill_provenance::{Chain, Made, Origin};
+use clinmill_sdk::Locator;
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// A row and everything it was made of. It holds values: for use inside the hospital only.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceReport {
+    /// The table.
+    pub table: String,
+    /// The row.
+    pub row_id: String,
+    /// The release it was looked up in.
+    pub release: u64,
+    /// The row's columns as text.
+    pub row: BTreeMap<String, Option<String>>,
+    /// What made it: relations, steps, mappings, plugins, pipeline.
+    pub chain: Chain,
+    /// The records it was made of, and where their bytes are.
+    pub origins: Vec<Origin>,
+}
+
+/// More bytes of one record than this are cut off in a report.
+const SHOWN_BYTES: u64 = 64 << 10;
+
+/// Traces one row.
+///
+/// # Errors
+/// When the row does not exist at the last release, or the pipeline is no longer the one that made it.
+pub async fn trace(
+    bound: &Bound,
+    env: &Env,
+    secrets: Secrets<'_>,
+    table: &str,
+    row_id: &str,
+) -> Result<TraceReport, EngineError> {
+    let tracer = Tracer::open(bound, env, secrets).await?;
+    let id = base32_decode(row_id)
+        .ok_or_else(|| EngineError::NotFound(format!("{row_id:?} is not a row id: 26 letters and digits are needed")))?;
+    let spec = tracer.table(table)?;
+    let files = tracer.session.state.index.iter().filter(|f| f.table == table);
+    let Some(entry) = index::find(tracer.session.vault.root(), files, &id)? else {
+        return Err(EngineError::NotFound(format!(
+            "table {table} has no row {row_id} at release {}",
+            tracer.session.release()
+        )));
+    };
+    let subjects = spec.subject.then_some(entry.subject);
+    let mut reports = tracer.rows(spec, subjects.map(|s| HashSet::from([s])), Some(id)).await?;
+    reports.pop().ok_or_else(|| EngineError::internal(format!("running the graph again did not give the row {row_id}")))
+}
+
+/// Traces every row of a table at the last release, subject by subject.
+///
+/// # Errors
+/// As [`trace`].
+pub async fn trace_all(
+    bound: &Bound,
+    env: &Env,
+    secrets: Secrets<'_>,
+    table: &str,
+) -> Result<Vec<TraceReport>, EngineError> {
+    let tracer = Tracer::open(bound, env, secrets).await?;
+    let spec = tracer.table(table)?;
+    tracer.rows(spec, None, None).await
+}
+
+struct Tracer<'a> {
+    bound: &'a Bound,
+    session: Session,
+    identity: Identity,
+    covered: BTreeMap<String, Covered>,
+}
+
+impl<'a> Tracer<'a> {
+    async fn open(bound: &'a Bound, env: &Env, secrets: Secrets<'_>) -> Result<Self, EngineError> {
+        let session = Session::open(bound, env, secrets, Access::Read).await?;
+        if session.last.is_none() {
+            return Err(EngineError::NotFound("there is no release yet: run the pipeline first".to_owned()));
+        }
+        let identity = Identity::new(&read_links(&session.vault, &session.state.identity)?);
+        let scopes: HashMap<u32, String> = scopes_of(bound, session.ledger.entries().iter());
+        let covered = bound
+            .sources
+            .iter()
+            .filter(|s| s.is_complete())
+            .map(|s| {
+                let mine = session.state.coverage.iter().filter(|c| c.source == s.name());
+                (s.name().to_owned(), Covered::new(mine, &scopes))
+            })
+            .collect();
+        Ok(Self {
+            bound,
+            session,
+            identity,
+            covered,
+        })
+    }
+
+    fn table(&self, name: &str) -> Result<&'a TableSpec, EngineError> {
+        let spec = self.bound.tables.iter().find(|t| t.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.bound.tables.iter().map(|t| t.name.as_str()).collect();
+            EngineError::NotFound(format!("there is no table {name:?}; there are: {}", known.join(", ")))
+        })?;
+        let made_by = EngineState::of(&self.session.state).tables.get(name).copied();
+        if made_by != Some(spec.digest) {
+            let archived = self.session.state.pipelines.last().map_or_else(String::new, |p| p.sha256.to_string());
+            return Err(EngineError::Refused {
+                reason: format!(
+                    "the pipeline, a mapping or a plugin behind table {name} changed since release {}",
+                    self.session.release()
+                ),
+                advice: format!(
+                    "run the pipeline once, or trace with the text that made the release (kept in the vault: pipelines/{archived}.pipeline.zst)"
+                ),
+            });
+        }
+        Ok(spec)
+    }
+
+    async fn rows(
+        &self,
+        table: &TableSpec,
+        subjects: Option<HashSet<Id>>,
+        row_id: Option<Id>,
+    ) -> Result<Vec<TraceReport>, EngineError> {
+        let dirty = match subjects {
+            Some(set) => Dirty::Some(Arc::new(set)),
+            None => Dirty::All,
+        };
+        let cancelled = AtomicBool::new(false);
+        let context = RangeContext {
+            bound: self.bound,
+            session: &self.session,
+            events: &self.session.state.events,
+            identity: &self.identity,
+            former: &HashMap::new(),
+            covered: &self.covered,
+            dirty: &BTreeMap::from([(table.name.clone(), dirty)]),
+            lineage: true,
+            cancelled: &cancelled,
+        };
+        let inputs = context.records((0, clinmill_model::BUCKETS - 1), &[table])?;
+        let relations = context.relations(&inputs, &[table], &mut StepReport::default()).await?;
+        let relation = relations
+            .get(&table.from)
+            .ok_or_else(|| EngineError::internal(format!("the relation {} was not made", table.from)))?;
+        let rows = context.rows(table, relation, &inputs)?;
+        let chain = self.chain(table);
+        let mut reports = Vec::new();
+        for (i, entry) in rows.entries.iter().enumerate() {
+            if row_id.is_some_and(|wanted| wanted != entry.row_id) {
+                continue;
+            }
+            let mut origins = Vec::new();
+            for record in rows.records.at(i) {
+                let (kind, index) = record_at(record);
+                let Some((relation, folded)) = inputs.get(kind) else { continue };
+                let values = as_text(&folded.rows, index)?;
+                for &event in folded.made_of.get(index).map_or(&[][..], Vec::as_slice) {
+                    let (number, at) = folded.locate(event);
+                    origins.push(self.origin(relation, number, at, &values, row_id.is_some())?);
+                }
+            }
+            let mut row = as_text(&rows.rows, i)?;
+            if let Some(subject) = row.remove(SUBJECT_ID) {
+                row.insert(SUBJECT_ID.to_owned(), subject);
+            }
+            reports.push(TraceReport {
+                table: table.name.clone(),
+                row_id: base32(&entry.row_id),
+                release: self.session.release(),
+                row,
+                chain: chain.clone(),
+                origins,
+            });
+        }
+        Ok(reports)
+    }
+
+    /// From the sources to the table, in the order in which rows pass.
+    fn chain(&self, table: &TableSpec) -> Chain {
+        let needed = self.bound.graph.needed(std::slice::from_ref(&table.from));
+        let mut made = Vec::new();
+        for source in &self.bound.sources {
+            for k in 0..source.bound.records().len() {
+                let relation = source.relation(k);
+                if needed.contains(&relation) {
+                    made.push(Made {
+                        relation,
+                        by: format!("source {} {}", source.spec.plugin.value, source.plugin_version),
+                        reads: vec![],
+                        mappings: vec![],
+                    });
+                }
+            }
+        }
+        for transform in self.bound.pipeline.transforms.iter().filter(|t| needed.contains(&t.name.value)) {
+            let Some(node) = self.bound.graph.node(&transform.name.value) else { continue };
+            let mut by = vec![node.kind().to_owned()];
+            by.extend(node.steps().iter().map(|s| s.plugin.to_owned()));
+            let references = node.steps().iter().flat_map(|s| &s.mappings);
+            made.push(Made {
+                relation: transform.name.value.clone(),
+                by: by.join(", "),
+                reads: node.reads().into_iter().map(str::to_owned).collect(),
+                mappings: references
+                    .filter_map(|r| Some((r.clone(), self.bound.mappings.get(r)?.sha256)))
+                    .collect(),
+            });
+        }
+        made.push(Made {
+            relation: table.name.clone(),
+            by: "table".to_owned(),
+            reads: vec![table.from.clone()],
+            mappings: vec![],
+        });
+        let manifest = self.session.last.as_ref().map(|r| &r.manifest);
+        Chain {
+            made,
+            pipeline: manifest.map_or_else(|| Digest::of(b""), |m| m.pipeline_sha256),
+            engine: manifest.map_or_else(String::new, |m| m.engine_version.clone()),
+        }
+    }
+
+    fn origin(
+        &self,
+        relation: &str,
+        number: u32,
+        at: Locator,
+        record: &BTreeMap<String, Option<String>>,
+        with_bytes: bool,
+    ) -> Result<Origin, EngineError> {
+        let entry = self
+            .session
+            .ledger
+            .by_number(number)
+            .ok_or_else(|| EngineError::internal(format!("the ledger does not know input {number}")))?;
+        let mut origin = Origin {
+            relation: relation.to_owned(),
+            input: entry.sha256,
+            path: entry.path.expose().clone(),
+            as_of: entry.as_of.clone(),
+            size: entry.size,
+            offset: at.offset,
+            length: at.length,
+            row: at.row,
+            part: at.part,
+            cell: at.cell,
+            record: record.clone(),
+            bytes: None,
+            cut: at.length > SHOWN_BYTES,
+        };
+        if with_bytes {
+            let kept = self.session.vault.inputs().open(&entry.sha256)?;
+            let length = at.length.min(SHOWN_BYTES).min(kept.size().saturating_sub(at.offset));
+            let mut bytes = vec![0; length as usize];
+            let mut filled = 0;
+            while filled < bytes.len() {
+                let n = kept
+                    .read_at(at.offset + filled as u64, &mut bytes[filled..])
+                    .map_err(|_| EngineError::internal(format!("the kept input {} is damaged", entry.sha256)))?;
+                if n == 0 {
+                    break;
+                }
+                filled += n;
+            }
+            bytes.truncate(filled);
+            origin.bytes = Some(STANDARD.encode(&bytes));
+        }
+        Ok(origin)
+    }
+}
+
+/// One row as text, by column.
+///
+/// # Errors
+/// When a value cannot be shown.
+pub fn as_text(batch: &RecordBatch, row: usize) -> Result<BTreeMap<String, Option<String>>, EngineError> {
+    let options = FormatOptions::default();
+    let schema = batch.schema();
+    let mut out = BTreeMap::new();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let text = match column.is_valid(row) {
+            true => Some(ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).to_string()),
+            false => None,
+        };
+        out.insert(field.name().clone(), text);
+    }
+    Ok(out)
+}
