@@ -1,0 +1,8 @@
+//! The end-to-end tests, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod hostile;
+mod kills;
+mod laws;
+mod layout;
+mod pipelines;
