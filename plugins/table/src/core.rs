@@ -1,0 +1,508 @@
+//! Rows of text fields to record batches: all formats meet here.
+
+use crate::{
+    date::{self, DateFormat},
+    error,
+    plan::{Kind, Place, Resolved, ResolvedRecord},
+    rows::{Rows, View},
+    value,
+};
+use clinmill_sdk::{
+    Locator, PluginError, RecordBatchOf, RecordMetaBuilder, RecordSink, Rejection,
+    arrow::{
+        array::{
+            ArrayRef, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
+            StringBuilder, TimestampMicrosecondBuilder,
+        },
+        compute::filter,
+    },
+};
+use std::sync::Arc;
+
+/// Records of one row or one cell.
+#[derive(Clone, Copy)]
+struct Record {
+    row: u32,
+    cell: u32,
+}
+
+/// Turns rows into batches; keeps what must be known from one lot of rows to the next.
+pub struct Core<'a> {
+    plan: Resolved<'a>,
+    batch_rows: usize,
+    /// Date cells may come as ISO text whatever the column's format says (XLSX, Parquet).
+    typed_cells: bool,
+    /// Per fill-down column: the value above.
+    above: Vec<Above>,
+    /// The rows that can be used, and the records of one kind among them; kept for their memory.
+    usable: Vec<u32>,
+    records: Vec<Record>,
+    meta: RecordMetaBuilder,
+    /// Rejections since the last push: they are told in the order of their rows, however the rows are batched.
+    rejections: Vec<Rejection>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Above {
+    Value(String),
+    Unknown,
+}
+
+impl<'a> Core<'a> {
+    /// A core for one input.
+    pub fn new(plan: Resolved<'a>, batch_rows: usize, typed_cells: bool) -> Self {
+        let above = vec![Above::Value(String::new()); plan.fill_down.len()];
+        Self {
+            plan,
+            batch_rows: batch_rows.max(1),
+            typed_cells,
+            above,
+            usable: Vec::new(),
+            records: Vec::new(),
+            meta: RecordMetaBuilder::default(),
+            rejections: Vec::new(),
+        }
+    }
+
+    /// Fields that a row must have.
+    pub const fn width(&self) -> usize {
+        self.plan.width
+    }
+
+    /// Pushes all rows and empties them.
+    ///
+    /// # Errors
+    /// Of the sink.
+    pub fn push(&mut self, text: &str, rows: &mut Rows, out: &mut dyn RecordSink) -> Result<(), PluginError> {
+        if !rows.is_empty() {
+            let unfilled = self.fill_down(text, rows);
+            let view = rows.view(text);
+            self.select(&view, &unfilled);
+            for kind in 0..self.plan.records.len() {
+                self.push_kind(kind, &view, out)?;
+            }
+        }
+        rows.clear();
+        self.rejections.sort_by_key(|rejection| rejection.at.row);
+        self.rejections
+            .drain(..)
+            .try_for_each(|rejection| out.reject(rejection))
+    }
+
+    /// Rejects a row that has no fields to look at. Cells below it that are empty have no value to take.
+    pub fn reject(&mut self, rows: &mut Rows, at: RowAt, code: &str, message: String) {
+        if !self.plan.fill_down.is_empty() {
+            rows.gap();
+        }
+        self.rejections.push(Rejection {
+            kind: None,
+            code: code.to_owned(),
+            message,
+            at: at.locator(rows.part(), None),
+        });
+    }
+
+    /// Lets empty cells take the value above. Returns the rows whose value above is not known, because it stands in a
+    /// row that was rejected.
+    fn fill_down(&mut self, text: &str, rows: &mut Rows) -> Vec<u32> {
+        let mut unfilled = Vec::new();
+        for (i, field) in self.plan.fill_down.iter().enumerate() {
+            let Some(above) = self.above.get_mut(i) else { continue };
+            unfilled.extend(rows.fill_down(
+                *field,
+                match above {
+                    Above::Value(value) => Some(value.as_str()),
+                    Above::Unknown => None,
+                },
+            ));
+            *above = rows
+                .last_value(text, *field)
+                .map_or(Above::Unknown, |value| Above::Value(value.to_owned()));
+        }
+        unfilled.sort_unstable();
+        unfilled.dedup();
+        unfilled
+    }
+
+    /// Finds the rows that can be used and rejects the others.
+    fn select(&mut self, view: &View<'_>, unfilled: &[u32]) {
+        self.usable.clear();
+        let mut unfilled = unfilled.iter().peekable();
+        for row in 0..view.len() {
+            let at = |code: &str, message: &str| Rejection {
+                kind: None,
+                code: code.to_owned(),
+                message: message.to_owned(),
+                at: view.locator(row, None),
+            };
+            let row = row as u32;
+            if unfilled.next_if(|r| **r == row).is_some() {
+                self.rejections.push(at(
+                    error::FILL_UNKNOWN,
+                    "the row whose value an empty cell takes was rejected",
+                ));
+                continue;
+            }
+            if let Some((_, place)) = &self.plan.subject
+                && self.value(view, place, row).is_none()
+            {
+                self.rejections.push(at(error::NO_SUBJECT, "the row names no subject"));
+                continue;
+            }
+            self.usable.push(row);
+        }
+    }
+
+    /// A value of a row; `None` where it means nothing.
+    fn value<'v>(&'v self, view: &View<'v>, place: &'v Place, row: u32) -> Option<&'v str> {
+        let text = match place {
+            Place::Field(field) => view.get(row as usize, *field),
+            Place::Constant(value) => value,
+            Place::Cell | Place::CellName => return None,
+        };
+        (!is_null(text, self.plan.nulls)).then_some(text)
+    }
+
+    fn push_kind(&mut self, kind: usize, view: &View<'_>, out: &mut dyn RecordSink) -> Result<(), PluginError> {
+        let mut records = std::mem::take(&mut self.records);
+        records.clear();
+        let mut filtered = 0;
+        let nulls = self.plan.nulls;
+        for i in 0..self.usable.len() {
+            let (Some(row), Some(plan)) = (self.usable.get(i).copied(), self.plan.records.get(kind)) else {
+                break;
+            };
+            if !plan.only.is_empty() && !self.wanted(plan, view, row) {
+                filtered += 1;
+                continue;
+            }
+            match &plan.cells {
+                None => records.push(Record { row, cell: 0 }),
+                Some(cells) => {
+                    for (cell, (field, _)) in cells.iter().enumerate() {
+                        if !is_null(view.get(row as usize, *field), nulls) {
+                            records.push(Record { row, cell: cell as u32 });
+                        }
+                    }
+                }
+            }
+            if records.len() >= self.batch_rows {
+                self.push_records(kind, view, &records, out)?;
+                records.clear();
+            }
+        }
+        if filtered > 0 {
+            out.filtered("where", filtered);
+        }
+        self.push_records(kind, view, &records, out)?;
+        self.records = records;
+        Ok(())
+    }
+
+    fn wanted(&self, plan: &ResolvedRecord<'_>, view: &View<'_>, row: u32) -> bool {
+        plan.only.iter().all(|(place, values)| {
+            let value = self.value(view, place, row).unwrap_or("");
+            values.iter().any(|v| v == value)
+        })
+    }
+
+    fn push_records(
+        &mut self,
+        kind: usize,
+        view: &View<'_>,
+        records: &[Record],
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError> {
+        let Some(plan) = self.plan.records.get(kind) else {
+            return Ok(());
+        };
+        if records.is_empty() {
+            return Ok(());
+        }
+        let maker = Maker {
+            plan,
+            view,
+            records,
+            nulls: self.plan.nulls,
+            typed_cells: self.typed_cells,
+        };
+        let mut bad: Vec<(u32, Fault)> = Vec::new();
+        if !plan.plan.key.is_empty() {
+            maker.keyless(&mut bad);
+        }
+        let mut columns = Vec::with_capacity(plan.places.len());
+        for (i, (place, column)) in plan.places.iter().zip(&plan.plan.columns).enumerate() {
+            columns.push(maker.array(place, &column.kind, |record| bad.push((record, Fault::Type(i)))));
+        }
+        let (keep, rejected) = self.reject_bad(kind, view, records, bad);
+        if let Some(keep) = &keep {
+            for column in &mut columns {
+                *column = filter(column, keep)?;
+            }
+        }
+        let issuer = self.plan.subject.as_ref().map_or("", |(issuer, _)| issuer);
+        let mut version_text = String::new();
+        let mut meta = std::mem::take(&mut self.meta);
+        for (i, record) in records.iter().enumerate() {
+            if keep.as_ref().is_some_and(|keep| !keep.value(i)) {
+                continue;
+            }
+            let subject = self
+                .plan
+                .subject
+                .as_ref()
+                .and_then(|(_, place)| self.value(view, place, record.row));
+            let version = match &self.plan.version {
+                None => None,
+                Some((place, None)) => self.value(view, place, record.row),
+                Some((place, Some(format))) => self.value(view, place, record.row).map(|text| {
+                    version_text.clear();
+                    match self.time(format, text) {
+                        Some(micros) => date::iso_text(micros, &mut version_text),
+                        None => version_text.push_str(text),
+                    }
+                    version_text.as_str()
+                }),
+            };
+            let at = view.locator(record.row as usize, maker.cell_number(*record));
+            meta.push(issuer, subject, version, false, at);
+        }
+        let schema = plan.plan.schema.clone();
+        self.rejections.extend(rejected);
+        if meta.is_empty() {
+            return Ok(());
+        }
+        let batch = RecordBatchOf::new(kind, schema, columns, meta.finish())?;
+        self.meta = meta;
+        out.rows(batch)
+    }
+
+    fn time(&self, format: &DateFormat, text: &str) -> Option<i64> {
+        format.timestamp(text).or_else(|| {
+            if self.typed_cells {
+                DateFormat::Iso.timestamp(text)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Which records to keep, if not all, and the rejections of the others, each with its first fault.
+    fn reject_bad(
+        &self,
+        kind: usize,
+        view: &View<'_>,
+        records: &[Record],
+        mut bad: Vec<(u32, Fault)>,
+    ) -> (Option<BooleanArray>, Vec<Rejection>) {
+        let mut rejected = Vec::new();
+        let Some(plan) = self.plan.records.get(kind).filter(|_| !bad.is_empty()) else {
+            return (None, rejected);
+        };
+        bad.sort_by_key(|(record, fault)| (*record, *fault));
+        bad.dedup_by_key(|(record, _)| *record);
+        let mut keep = vec![true; records.len()];
+        for (i, fault) in bad {
+            let (Some(flag), Some(record)) = (keep.get_mut(i as usize), records.get(i as usize)) else {
+                continue;
+            };
+            *flag = false;
+            let cell = plan.cells.as_ref().and_then(|cells| cells.get(record.cell as usize));
+            let (code, message) = match fault {
+                Fault::NoKey => (error::NO_KEY, "all key columns are empty".to_owned()),
+                Fault::Type(column) => (
+                    error::TYPE,
+                    self.type_message(plan, column, cell.map(|(field, _)| *field)),
+                ),
+            };
+            rejected.push(Rejection {
+                kind: Some(kind),
+                code: code.to_owned(),
+                message,
+                at: view.locator(record.row as usize, cell.map(|(field, _)| *field as u32 + 1)),
+            });
+        }
+        (Some(BooleanArray::from(keep)), rejected)
+    }
+
+    fn type_message(&self, plan: &ResolvedRecord<'_>, column: usize, cell: Option<usize>) -> String {
+        let field = match plan.places.get(column) {
+            Some(Place::Field(field)) => Some(*field),
+            Some(Place::Cell) => cell,
+            _ => None,
+        };
+        let output = plan.plan.columns.get(column);
+        let word = output.map_or("string", |c| c.kind.word());
+        match field.and_then(|field| self.plan.header.get(field)) {
+            Some(header) => format!("the value of column {header:?} is not of type {word}"),
+            None => format!(
+                "the value of {:?} is not of type {word}",
+                output.map_or("", |c| c.name.as_str())
+            ),
+        }
+    }
+}
+
+/// What is wrong with a record; the order says which is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    NoKey,
+    Type(usize),
+}
+
+fn is_null(text: &str, nulls: &[String]) -> bool {
+    text.is_empty() || (!nulls.is_empty() && nulls.iter().any(|null| null == text))
+}
+
+/// Makes the columns of one batch.
+struct Maker<'m> {
+    plan: &'m ResolvedRecord<'m>,
+    view: &'m View<'m>,
+    records: &'m [Record],
+    nulls: &'m [String],
+    typed_cells: bool,
+}
+
+impl Maker<'_> {
+    #[inline]
+    fn text<'t>(&'t self, place: &'t Place, record: Record) -> Option<&'t str> {
+        let text = match place {
+            Place::Field(field) => self.view.get(record.row as usize, *field),
+            Place::Constant(value) => value,
+            Place::CellName => self.cell(record).map_or("", |(_, name)| name),
+            Place::Cell => self
+                .cell(record)
+                .map_or("", |(field, _)| self.view.get(record.row as usize, *field)),
+        };
+        (!is_null(text, self.nulls)).then_some(text)
+    }
+
+    fn cell(&self, record: Record) -> Option<&(usize, String)> {
+        self.plan.cells.as_ref()?.get(record.cell as usize)
+    }
+
+    fn cell_number(&self, record: Record) -> Option<u32> {
+        self.cell(record).map(|(field, _)| *field as u32 + 1)
+    }
+
+    fn keyless(&self, bad: &mut Vec<(u32, Fault)>) {
+        let places: Vec<&Place> = self
+            .plan
+            .plan
+            .key
+            .iter()
+            .filter_map(|i| self.plan.places.get(*i))
+            .collect();
+        for (i, record) in self.records.iter().enumerate() {
+            if places.iter().all(|place| self.text(place, *record).is_none()) {
+                bad.push((i as u32, Fault::NoKey));
+            }
+        }
+    }
+
+    fn array(&self, place: &Place, kind: &Kind, bad: impl FnMut(u32)) -> ArrayRef {
+        let n = self.records.len();
+        match kind {
+            Kind::String => self.strings(place),
+            Kind::Integer => {
+                let mut builder = Int64Builder::with_capacity(n);
+                self.each(place, value::integer, |v| builder.append_option(v), bad);
+                Arc::new(builder.finish())
+            }
+            Kind::Decimal(scale) => {
+                let mut builder = Decimal128Builder::with_capacity(n).with_data_type(kind.data_type());
+                self.each(
+                    place,
+                    |text| value::decimal(text, *scale),
+                    |v| builder.append_option(v),
+                    bad,
+                );
+                Arc::new(builder.finish())
+            }
+            Kind::Number => {
+                let mut builder = Float64Builder::with_capacity(n);
+                self.each(place, value::number, |v| builder.append_option(v), bad);
+                Arc::new(builder.finish())
+            }
+            Kind::Boolean => {
+                let mut builder = BooleanBuilder::with_capacity(n);
+                self.each(place, value::boolean, |v| builder.append_option(v), bad);
+                Arc::new(builder.finish())
+            }
+            Kind::Date(format) => {
+                let mut builder = Date32Builder::with_capacity(n);
+                let read = |text: &str| format.date(text).or_else(|| self.iso(|| DateFormat::Iso.date(text)));
+                self.each(place, read, |v| builder.append_option(v), bad);
+                Arc::new(builder.finish())
+            }
+            Kind::Timestamp(format) => {
+                let mut builder = TimestampMicrosecondBuilder::with_capacity(n);
+                let read = |text: &str| {
+                    format
+                        .timestamp(text)
+                        .or_else(|| self.iso(|| DateFormat::Iso.timestamp(text)))
+                };
+                self.each(place, read, |v| builder.append_option(v), bad);
+                Arc::new(builder.finish())
+            }
+        }
+    }
+
+    fn iso<T>(&self, read: impl FnOnce() -> Option<T>) -> Option<T> {
+        if self.typed_cells { read() } else { None }
+    }
+
+    #[inline]
+    fn each<T>(
+        &self,
+        place: &Place,
+        read: impl Fn(&str) -> Option<T>,
+        mut append: impl FnMut(Option<T>),
+        mut bad: impl FnMut(u32),
+    ) {
+        for (i, record) in self.records.iter().enumerate() {
+            let Some(text) = self.text(place, *record) else {
+                append(None);
+                continue;
+            };
+            let value = read(text);
+            if value.is_none() {
+                bad(i as u32);
+            }
+            append(value);
+        }
+    }
+
+    fn strings(&self, place: &Place) -> ArrayRef {
+        let guess = self.records.len() * 12;
+        let mut builder = StringBuilder::with_capacity(self.records.len(), guess);
+        for record in self.records {
+            builder.append_option(self.text(place, *record));
+        }
+        Arc::new(builder.finish())
+    }
+}
+
+/// Where a row stands in its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowAt {
+    /// Byte offset.
+    pub offset: u64,
+    /// Length in bytes, without the line end.
+    pub length: u64,
+    /// Row number from 1, as a spreadsheet or editor shows it.
+    pub row: u64,
+}
+
+impl RowAt {
+    /// As a locator in this sheet.
+    pub const fn locator(self, part: u32, cell: Option<u32>) -> Locator {
+        Locator {
+            offset: self.offset,
+            length: self.length,
+            row: self.row,
+            part,
+            cell,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The header of an input: finds the columns that the options name and collects what is missing.
+
+use crate::{error, plan::Place};
+use clinmill_sdk::PluginError;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Near matches that an error names for each missing column.
+const NEAR: usize = 3;
+
+/// The column names of one input.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// The names, in order.
+    pub names: &'a [String],
+    /// Where the header stands.
+    pub offset: u64,
+}
+
+impl<'a> Header<'a> {
+    /// A finder over these names and the captured path names.
+    pub fn finder(self, captures: &'a BTreeMap<String, String>) -> Finder<'a> {
+        let mut index: HashMap<&str, (usize, bool)> = HashMap::with_capacity(self.names.len());
+        for (i, name) in self.names.iter().enumerate() {
+            index
+                .entry(name.trim())
+                .and_modify(|(_, twice)| *twice = true)
+                .or_insert((i, false));
+        }
+        Finder {
+            header: self,
+            captures,
+            index,
+            named: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            twice: BTreeSet::new(),
+        }
+    }
+}
+
+/// Finds columns by name; what is not there is reported at the end, all of it.
+pub struct Finder<'a> {
+    header: Header<'a>,
+    captures: &'a BTreeMap<String, String>,
+    index: HashMap<&'a str, (usize, bool)>,
+    named: BTreeSet<usize>,
+    missing: BTreeSet<String>,
+    twice: BTreeSet<String>,
+}
+
+impl Finder<'_> {
+    /// A column, or else a captured path name.
+    pub fn place(&mut self, name: &str) -> Place {
+        if !self.index.contains_key(name.trim())
+            && let Some(value) = self.captures.get(name)
+        {
+            return Place::Constant(value.clone());
+        }
+        self.field(name)
+            .map_or_else(|| Place::Constant(String::new()), Place::Field)
+    }
+
+    /// A column.
+    pub fn field(&mut self, name: &str) -> Option<usize> {
+        let field = self.cell(name)?;
+        self.named.insert(field);
+        Some(field)
+    }
+
+    /// A column that becomes records: does not count as named.
+    pub fn cell(&mut self, name: &str) -> Option<usize> {
+        match self.index.get(name.trim()) {
+            Some((_, true)) => {
+                self.twice.insert(name.to_owned());
+                None
+            }
+            Some((field, false)) => Some(*field),
+            None => {
+                self.missing.insert(name.to_owned());
+                None
+            }
+        }
+    }
+
+    /// All columns that have a name and that nothing else names.
+    pub fn unnamed(&mut self, except: &BTreeSet<&str>) -> Vec<(usize, String)> {
+        for name in except {
+            let _ = self.cell(name);
+        }
+        let mut cells = Vec::new();
+        for (i, name) in self.header.names.iter().enumerate() {
+            let name = name.trim();
+            if name.is_empty() || self.named.contains(&i) || except.contains(name) {
+                continue;
+            }
+            if self.index.get(name).is_some_and(|(_, twice)| *twice) {
+                self.twice.insert(name.to_owned());
+                continue;
+            }
+            cells.push((i, name.to_owned()));
+        }
+        cells
+    }
+
+    /// All that was not found.
+    ///
+    /// # Errors
+    /// `TABLE_MISSING_COLUMN`, `TABLE_DUPLICATE_COLUMN`.
+    pub fn finish(self) -> Result<(), PluginError> {
+        if !self.missing.is_empty() {
+            let missing: Vec<String> = self.missing.iter().map(|name| self.described(name)).collect();
+            let message = format!("the header lacks {}", missing.join(", "));
+            return Err(PluginError::data(self.header.offset, error::MISSING_COLUMN, message));
+        }
+        if !self.twice.is_empty() {
+            let twice: Vec<String> = self.twice.iter().map(|name| format!("{name:?}")).collect();
+            let message = format!("the header has more than one column {}", twice.join(", "));
+            return Err(PluginError::data(self.header.offset, error::DUPLICATE_COLUMN, message));
+        }
+        Ok(())
+    }
+
+    /// A missing name with the header's names that are like it. Only close ones: a file without a header would
+    /// otherwise show its first row.
+    fn described(&self, name: &str) -> String {
+        let mut near: Vec<(f64, &str)> = self
+            .index
+            .keys()
+            .filter(|other| other.len() <= 200)
+            .map(|other| (strsim::normalized_damerau_levenshtein(name, other), *other))
+            .filter(|(likeness, _)| *likeness >= 0.5)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        near.truncate(NEAR);
+        if near.is_empty() {
+            return format!("{name:?}");
+        }
+        let near: Vec<String> = near.iter().map(|(_, other)| format!("{other:?}")).collect();
+        format!("{name:?} (it has {})", near.join(", "))
+    }
+}

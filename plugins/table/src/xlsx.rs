@@ -1,0 +1,330 @@
+//! Excel workbooks (ECMA-376), sheet data streamed cell by cell; never the bounding box that a sheet claims.
+
+use crate::{
+    config::{Config, Sheet},
+    core::{Core, RowAt},
+    date, error,
+    header::Header,
+    plan::{self, RecordPlan},
+    rows::Rows,
+};
+use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
+use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
+use std::{
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// The most entries of a workbook's archive.
+const MOST_ENTRIES: usize = 10_000;
+/// The most bytes of the parts that are held in memory (shared strings, styles): unpacked.
+const MOST_HELD: u64 = 512 << 20;
+/// Unpacked bytes per packed byte above which large archives count as bombs.
+const MOST_RATIO: u64 = 400;
+/// Archives that unpack to less are harmless at any ratio.
+const HARMLESS: u64 = 64 << 20;
+/// Columns of a sheet (ECMA-376 part 1, 18.3.1.13).
+const MOST_COLUMNS: usize = 16_384;
+/// Bytes of fields at which rows are pushed whatever their number.
+const HEAVY: usize = 8 << 20;
+
+/// Reads a whole workbook.
+///
+/// # Errors
+/// When the input is no workbook, is damaged, or lacks the sheet or its columns.
+pub fn read(
+    config: &Config,
+    plans: &[RecordPlan],
+    input: &dyn Input,
+    task: &TaskContext<'_>,
+    out: &mut dyn RecordSink,
+) -> Result<(), PluginError> {
+    check_archive(config, input)?;
+    // The XML and zip readers below are not ours and may panic on hostile input.
+    catch_unwind(AssertUnwindSafe(|| read_workbook(config, plans, input, task, out)))
+        .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
+}
+
+fn damaged(input: &dyn Input, what: &str) -> PluginError {
+    PluginError::data(
+        input.size(),
+        error::XLSX_DAMAGED,
+        format!("the workbook is cut off or damaged: {what} cannot be read"),
+    )
+}
+
+fn not_xlsx() -> PluginError {
+    PluginError::data(0, error::NOT_XLSX, "the input is no XLSX workbook")
+}
+
+/// Looks at the archive's directory before anything is unpacked. The archive reader holds each entry to the size that
+/// the directory states.
+fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> {
+    let mut magic = [0; 4];
+    if input.read_at(0, &mut magic)? < 4 || !matches!(&magic, b"PK\x03\x04" | b"PK\x05\x06") {
+        return Err(not_xlsx());
+    }
+    let mut archive = zip::ZipArchive::new(seekable(input)).map_err(|_| damaged(input, "the archive's directory"))?;
+    if archive.len() > MOST_ENTRIES {
+        return Err(error::limit(
+            0,
+            error::XLSX_TOO_LARGE,
+            "the workbook has too many parts",
+        ));
+    }
+    let (mut total, mut held, mut workbook) = (0u64, 0u64, false);
+    for i in 0..archive.len() {
+        let entry = archive
+            .by_index_raw(i)
+            .map_err(|_| damaged(input, "an entry of the archive"))?;
+        total = total.saturating_add(entry.size());
+        let name = entry.name().map_err(|_| damaged(input, "the name of an entry"))?;
+        let name = name.replace('\\', "/").to_ascii_lowercase();
+        if !name.contains("worksheets/") && (name.ends_with(".xml") || name.ends_with(".rels")) {
+            held = held.saturating_add(entry.size());
+        }
+        workbook |= name.ends_with("xl/workbook.xml") || name.starts_with("xl/workbook");
+    }
+    if !workbook {
+        return Err(not_xlsx());
+    }
+    if total > config.max_unpacked || held > MOST_HELD || (total > HARMLESS && total / input.size().max(1) > MOST_RATIO)
+    {
+        return Err(error::limit(
+            0,
+            error::XLSX_TOO_LARGE,
+            "the workbook unpacks to more than is allowed",
+        ));
+    }
+    Ok(())
+}
+
+fn read_workbook(
+    config: &Config,
+    plans: &[RecordPlan],
+    input: &dyn Input,
+    task: &TaskContext<'_>,
+    out: &mut dyn RecordSink,
+) -> Result<(), PluginError> {
+    let mut workbook = Xlsx::new(seekable(input)).map_err(|e| of_workbook(input, &e))?;
+    let names = workbook.sheet_names();
+    let index = match &config.sheet {
+        None => Some(0),
+        Some(Sheet::Number(number)) => Some(number.saturating_sub(1) as usize),
+        Some(Sheet::Name(name)) => names.iter().position(|n| n == name),
+    };
+    let Some((index, name)) = index.and_then(|i| Some((i, names.get(i)?))) else {
+        let message = format!("the workbook has no such sheet; it has {} sheets", names.len());
+        return Err(PluginError::data(0, error::NO_SHEET, message));
+    };
+    let mut cells = workbook
+        .worksheet_cells_reader(name)
+        .map_err(|e| of_workbook(input, &e))?;
+    let mut sheet = SheetReader {
+        config,
+        plans,
+        input,
+        task,
+        out,
+        part: index as u32,
+        row: None,
+        texts: Line::default(),
+        core: None,
+        rows: Rows::default(),
+    };
+    while let Some(cell) = cells.next_cell().map_err(|e| of_workbook(input, &e))? {
+        let (row, column) = cell.get_position();
+        if matches!(cell.get_value(), DataRef::Empty) {
+            continue;
+        }
+        if sheet.row != Some(row) {
+            if sheet.row.is_some_and(|last| row < last) {
+                return Err(damaged(input, "the order of its rows"));
+            }
+            sheet.end_row()?;
+            sheet.row = Some(row);
+        }
+        sheet.texts.put(column as usize, |into| render(cell.get_value(), into));
+    }
+    sheet.end_row()?;
+    sheet.finish()
+}
+
+fn of_workbook(input: &dyn Input, error: &XlsxError) -> PluginError {
+    // The messages quote the workbook's content: only the kind of failure may leave.
+    match error {
+        XlsxError::Io(e) if e.kind() == io::ErrorKind::Other => PluginError::from(io::Error::from(e.kind())),
+        XlsxError::FileNotFound(_) | XlsxError::RelationshipNotFound => damaged(input, "a part that it refers to"),
+        XlsxError::Password => PluginError::data(0, error::NOT_XLSX, "the workbook is protected by a password"),
+        XlsxError::Zip(_) => damaged(input, "an entry of the archive"),
+        _ => damaged(input, "its XML"),
+    }
+}
+
+/// The cells of one row as text, by column.
+#[derive(Default)]
+struct Line {
+    text: String,
+    cells: Vec<(usize, usize, usize)>,
+}
+
+impl Line {
+    fn put(&mut self, column: usize, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        if column < MOST_COLUMNS && self.text.len() > start {
+            self.cells.push((column, start, self.text.len()));
+        }
+    }
+}
+
+struct SheetReader<'s, 'o> {
+    config: &'s Config,
+    plans: &'s [RecordPlan],
+    input: &'s dyn Input,
+    task: &'s TaskContext<'s>,
+    out: &'o mut dyn RecordSink,
+    part: u32,
+    row: Option<u32>,
+    texts: Line,
+    core: Option<Core<'s>>,
+    rows: Rows,
+}
+
+impl SheetReader<'_, '_> {
+    /// Takes the row that the cells so far make up.
+    fn end_row(&mut self) -> Result<(), PluginError> {
+        let Some(row) = self.row.take() else { return Ok(()) };
+        let number = u64::from(row) + 1;
+        let Some(core) = &mut self.core else {
+            if number >= u64::from(self.config.header_row) {
+                self.header()?;
+            }
+            self.texts = Line::default();
+            return Ok(());
+        };
+        if self.texts.cells.is_empty() {
+            return Ok(());
+        }
+        // Hostile sheets may give cells in any order and twice: the last one counts.
+        self.texts.cells.sort_by_key(|(column, start, _)| (*column, *start));
+        let mut cells = self.texts.cells.iter().peekable();
+        for column in 0..core.width() {
+            let mut found = "";
+            while let Some((_, start, end)) = cells.next_if(|(c, _, _)| *c <= column) {
+                found = self.texts.text.get(*start..*end).unwrap_or_default();
+            }
+            self.rows.written(|into| into.push_str(found));
+        }
+        self.rows.end_row(RowAt {
+            offset: 0,
+            length: self.input.size(),
+            row: number,
+        });
+        self.texts.text.clear();
+        self.texts.cells.clear();
+        if self.rows.len() >= self.task.batch_rows.max(1) || self.rows.weight() > HEAVY {
+            self.task.check()?;
+            core.push("", &mut self.rows, self.out)?;
+        }
+        Ok(())
+    }
+
+    fn header(&mut self) -> Result<(), PluginError> {
+        let width = self
+            .texts
+            .cells
+            .iter()
+            .map(|(column, _, _)| column + 1)
+            .max()
+            .unwrap_or(0);
+        let mut names = vec![String::new(); width];
+        for (column, start, end) in &self.texts.cells {
+            if let (Some(name), Some(text)) = (names.get_mut(*column), self.texts.text.get(*start..*end)) {
+                *name = text.trim().to_owned();
+            }
+        }
+        let header = Header {
+            names: &names,
+            offset: 0,
+        };
+        let resolved = plan::resolve(self.config, self.plans, header, self.input.captures())?;
+        self.rows = Rows::new(width, self.part);
+        self.core = Some(Core::new(resolved, self.task.batch_rows, true));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), PluginError> {
+        let Some(core) = &mut self.core else {
+            return Err(plan::no_header(0));
+        };
+        core.push("", &mut self.rows, self.out)?;
+        self.out.progress(self.input.size());
+        Ok(())
+    }
+}
+
+/// A cell as text: numbers in their shortest form, dates in ISO 8601.
+fn render(value: &DataRef<'_>, into: &mut String) {
+    use std::fmt::Write;
+    // Writing to a string does not fail.
+    let _ = match value {
+        DataRef::Int(number) => write!(into, "{number}"),
+        DataRef::Float(number) => write!(into, "{number}"),
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => into.write_str(text),
+        DataRef::SharedString(text) => into.write_str(text),
+        DataRef::Bool(flag) => into.write_str(if *flag { "TRUE" } else { "FALSE" }),
+        DataRef::DateTime(time) => {
+            render_time(time, into);
+            Ok(())
+        }
+        DataRef::Error(error) => write!(into, "{error}"),
+        DataRef::Empty => Ok(()),
+    };
+}
+
+fn render_time(time: &ExcelDateTime, into: &mut String) {
+    use std::fmt::Write;
+    let serial = time.as_f64();
+    // A duration, a time of day, or a number that is no day of Excel's calendar.
+    if time.is_duration() || !(1.0..2_958_466.0).contains(&serial) {
+        let _ = write!(into, "{serial}");
+        return;
+    }
+    let (year, month, day, hour, minute, second, milli) = time.to_ymd_hms_milli();
+    let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
+    match date::DateFormat::Iso.timestamp(&text) {
+        Some(micros) => date::iso_text(micros, into),
+        None => into.push_str(&text),
+    }
+}
+
+fn seekable(input: &dyn Input) -> BufReader<InputCursor<'_>> {
+    BufReader::with_capacity(1 << 16, InputCursor { input, at: 0 })
+}
+
+/// An input as the archive reader wants it.
+struct InputCursor<'i> {
+    input: &'i dyn Input,
+    at: u64,
+}
+
+impl Read for InputCursor<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.input.read_at(self.at, buf)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+impl Seek for InputCursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.input.size().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
