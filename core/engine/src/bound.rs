@@ -110,9 +110,17 @@ pub async fn bind(
     let loaded = clinmill_spec::load(&shown, &text, env, &plugins);
     let (mut diagnostics, source) = (loaded.diagnostics, loaded.source);
     let Some(mut pipeline) = loaded.pipeline else {
-        return Err(Box::new(Refused { diagnostics, source, text }));
+        return Err(Box::new(Refused {
+            diagnostics,
+            source,
+            text,
+        }));
     };
-    let dir = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+    let dir = file
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_path_buf();
     let mut located: Vec<Located> = Vec::new();
 
     let (mappings, found) = mappings::read_all(&pipeline, &dir);
@@ -120,7 +128,10 @@ pub async fn bind(
     let context = |name: &str| BindContext {
         timezone: pipeline.timezone.as_ref().map(|t| t.value.clone()),
         name: name.to_owned(),
-        resources: mappings.iter().map(|(reference, m)| (reference.clone(), m.resource.clone())).collect(),
+        resources: mappings
+            .iter()
+            .map(|(reference, m)| (reference.clone(), m.resource.clone()))
+            .collect(),
     };
     let mut sources = Vec::new();
     for spec in &pipeline.sources {
@@ -154,10 +165,20 @@ pub async fn bind(
         table_specs = specs;
         located.extend(found);
     }
-    diagnostics.extend(located.into_iter().map(|(d, span)| if span == Span::default() { d } else { d.at(source.place(span)) }));
+    diagnostics.extend(located.into_iter().map(|(d, span)| {
+        if span == Span::default() {
+            d
+        } else {
+            d.at(source.place(span))
+        }
+    }));
     diagnostics.sort_by_key(|d| d.place.as_ref().map(|p| p.start));
     if diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(Box::new(Refused { diagnostics, source, text }));
+        return Err(Box::new(Refused {
+            diagnostics,
+            source,
+            text,
+        }));
     }
     let digest = Digest::of_parts(
         [Digest::of(text.as_bytes()).to_string(), pipeline_digest(&table_specs)]
@@ -200,7 +221,11 @@ fn bind_source(
     let Some(plugin) = registry.get_source(&spec.plugin.value) else {
         return Err(Vec::new());
     };
-    let found: Vec<Located> = plugin.check(&spec.options.value).into_iter().map(|f| finding(f, &spec.options)).collect();
+    let found: Vec<Located> = plugin
+        .check(&spec.options.value)
+        .into_iter()
+        .map(|f| finding(f, &spec.options))
+        .collect();
     if !found.is_empty() {
         return Err(found);
     }
@@ -209,17 +234,28 @@ fn bind_source(
         .map_err(|e| vec![plugin_finding(&e, &spec.options, spec.plugin.span)])?;
     let mut found = Vec::new();
     for kind in bound.records() {
-        let taken = kind.schema.fields().iter().find(|f| f.name() == "subject_id" || f.name().starts_with('_'));
+        let taken = kind
+            .schema
+            .fields()
+            .iter()
+            .find(|f| f.name() == "subject_id" || f.name().starts_with('_'));
         if let Some(field) = taken {
             let message = format!("the column name {:?} is the engine's", field.name());
-            found.push((Diagnostic::error("E0410", message).hint("give it another name"), spec.plugin.span));
+            found.push((
+                Diagnostic::error("E0410", message).hint("give it another name"),
+                spec.plugin.span,
+            ));
         }
     }
     if !found.is_empty() {
         return Err(found);
     }
     let descriptor = plugin.descriptor();
-    let used = spec.options.mappings.iter().filter_map(|(_, reference)| mappings.get(reference));
+    let used = spec
+        .options
+        .mappings
+        .iter()
+        .filter_map(|(_, reference)| mappings.get(reference));
     let mode = match &spec.mode {
         Mode::Partial => "partial".to_owned(),
         Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
@@ -248,7 +284,12 @@ fn bind_source(
 fn check_steps(pipeline: &Pipeline, registry: &Registry, located: &mut Vec<Located>) {
     for step in pipeline.transforms.iter().flat_map(|t| &t.steps) {
         if let Some(plugin) = registry.get_transform(&step.plugin.value) {
-            located.extend(plugin.check(&step.options.value).into_iter().map(|f| finding(f, &step.options)));
+            located.extend(
+                plugin
+                    .check(&step.options.value)
+                    .into_iter()
+                    .map(|f| finding(f, &step.options)),
+            );
         }
     }
 }
@@ -286,9 +327,17 @@ impl Plugins for PluginsOf<'_> {
         Some(self.0.get_transform(name)?.descriptor().schema)
     }
     fn source_names(&self) -> Vec<String> {
-        self.0.descriptors(Kind::Source).iter().map(|d| d.name.to_owned()).collect()
+        self.0
+            .descriptors(Kind::Source)
+            .iter()
+            .map(|d| d.name.to_owned())
+            .collect()
     }
     fn transform_names(&self) -> Vec<String> {
-        self.0.descriptors(Kind::Transform).iter().map(|d| d.name.to_owned()).collect()
+        self.0
+            .descriptors(Kind::Transform)
+            .iter()
+            .map(|d| d.name.to_owned())
+            .collect()
     }
 }

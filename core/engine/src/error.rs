@@ -107,7 +107,9 @@ impl EngineError {
         use datafusion::error::DataFusionError as D;
         Self::Sql(match error {
             NotLocal::Refused(code, what, instead) => format!("{code}: {what} ({instead})"),
-            NotLocal::Plan(error @ (D::Plan(_) | D::SchemaError(..) | D::SQL(..) | D::NotImplemented(_))) => plain(error),
+            NotLocal::Plan(error @ (D::Plan(_) | D::SchemaError(..) | D::SQL(..) | D::NotImplemented(_))) => {
+                plain(error)
+            }
             NotLocal::Plan(D::ArrowError(..)) => "a value does not fit the type that the query wants".to_owned(),
             NotLocal::Plan(_) => "the query failed on these rows".to_owned(),
         })

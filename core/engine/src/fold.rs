@@ -57,7 +57,9 @@ impl Folded {
         let column = |name: &str| self.events.column_by_name(name);
         let u64_at = |name| column(name).map_or(0, |c| c.as_primitive::<UInt64Type>().value(i));
         let u32_at = |name| column(name).map_or(0, |c| c.as_primitive::<UInt32Type>().value(i));
-        let cell = column(events::CELL).filter(|c| c.is_valid(i)).map(|_| u32_at(events::CELL));
+        let cell = column(events::CELL)
+            .filter(|c| c.is_valid(i))
+            .map(|_| u32_at(events::CELL));
         let at = Locator {
             offset: u64_at(events::OFFSET),
             length: u64_at(events::LENGTH),
@@ -115,7 +117,9 @@ impl Versions<'_> {
 pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) -> Result<Folded, ArrowError> {
     let events = concat_batches(schema, batches)?;
     let by_name = |name: &str| {
-        events.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("events without {name}")))
+        events
+            .column_by_name(name)
+            .ok_or_else(|| ArrowError::SchemaError(format!("events without {name}")))
     };
     let subjects = by_name(events::SUBJECT)?.as_fixed_size_binary();
     let keys = by_name(events::KEY)?.as_fixed_size_binary();
@@ -147,7 +151,11 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             event: i as u32,
         });
     }
-    sorted.sort_unstable_by(|a, b| a.entity().cmp(&b.entity()).then_with(|| versions.compare(a.event, b.event)));
+    sorted.sort_unstable_by(|a, b| {
+        a.entity()
+            .cmp(&b.entity())
+            .then_with(|| versions.compare(a.event, b.event))
+    });
 
     // Each record that holds: its latest event, and how many of its versions count.
     let mut held: Vec<(usize, usize)> = Vec::new();
@@ -160,7 +168,11 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
         let from = match rule.fold {
             Fold::Replace => end - 1,
             Fold::Patch => {
-                start + group.iter().rposition(|e| void.value(e.event as usize) != 0).map_or(0, |last_void| last_void + 1)
+                start
+                    + group
+                        .iter()
+                        .rposition(|e| void.value(e.event as usize) != 0)
+                        .map_or(0, |last_void| last_void + 1)
             }
         };
         held.push((from, end));
@@ -183,7 +195,9 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             Fold::Patch => patched(column, &held, &sorted),
         })
         .collect::<Result<Vec<ArrayRef>, _>>()?;
-    let own_schema = Arc::new(arrow::datatypes::Schema::new(schema.fields()[SYSTEM_COLUMNS..].to_vec()));
+    let own_schema = Arc::new(arrow::datatypes::Schema::new(
+        schema.fields()[SYSTEM_COLUMNS..].to_vec(),
+    ));
     let options = RecordBatchOptions::new().with_row_count(Some(held.len()));
     let rows = RecordBatch::try_new_with_options(own_schema, columns, &options)?;
     let winners = || held.iter().map(|h| &sorted[h.1 - 1]);
@@ -198,7 +212,9 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             .collect(),
         event: winners().map(|w| w.event).collect(),
         made_of: if rule.lineage {
-            held.iter().map(|&(from, end)| sorted[from..end].iter().map(|e| e.event).collect()).collect()
+            held.iter()
+                .map(|&(from, end)| sorted[from..end].iter().map(|e| e.event).collect())
+                .collect()
         } else {
             Vec::new()
         },
@@ -260,7 +276,11 @@ fn patched(column: &ArrayRef, held: &[(usize, usize)], sorted: &[Sorted]) -> Res
     let rows: UInt32Array = held
         .iter()
         .map(|&(from, end)| {
-            let latest = sorted[from..end].iter().rev().map(|e| e.event).find(|&e| column.is_valid(e as usize))?;
+            let latest = sorted[from..end]
+                .iter()
+                .rev()
+                .map(|e| e.event)
+                .find(|&e| column.is_valid(e as usize))?;
             let cleared = text.is_some_and(|t| t.value(latest as usize) == "\"\"");
             (!cleared).then_some(latest)
         })

@@ -16,12 +16,7 @@ use clinmill_catalog::{
 };
 use clinmill_sdk::{Input, Status, TaskContext};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    os::unix::fs::FileExt,
-    sync::atomic::AtomicBool,
-};
+use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt, sync::atomic::AtomicBool};
 
 /// What a refresh would read, recompute and write.
 #[derive(Clone, Debug, Serialize)]
@@ -109,7 +104,13 @@ pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Plan
     }
     let state = EngineState::of(&session.state);
     let pending = sources.values().any(|s| s.pending > 0);
-    let rows = |name: &str| session.last.as_ref().and_then(|r| r.manifest.tables.get(name)).map_or(0, |t| t.row_count);
+    let rows = |name: &str| {
+        session
+            .last
+            .as_ref()
+            .and_then(|r| r.manifest.tables.get(name))
+            .map_or(0, |t| t.row_count)
+    };
     let mut tables = BTreeMap::new();
     for table in &bound.tables {
         let scope = match state.tables.get(&table.name) {
@@ -121,7 +122,11 @@ pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Plan
         let rows = rows(&table.name);
         tables.insert(table.name.clone(), PlannedTable { scope, rows });
     }
-    for name in state.tables.keys().filter(|n| !bound.tables.iter().any(|t| t.name == **n)) {
+    for name in state
+        .tables
+        .keys()
+        .filter(|n| !bound.tables.iter().any(|t| t.name == **n))
+    {
         let rows = rows(name);
         tables.insert(name.clone(), PlannedTable { scope: "removed", rows });
     }
@@ -150,10 +155,16 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
         .find(|s| s.name() == name && s.bound.records().len() == 1)
         .map_or_else(|| name.to_owned(), |s| s.relation(0));
     if bound.graph.schema(&name).is_none() {
-        let mut known: Vec<String> =
-            bound.sources.iter().flat_map(|s| (0..s.bound.records().len()).map(|k| s.relation(k))).collect();
+        let mut known: Vec<String> = bound
+            .sources
+            .iter()
+            .flat_map(|s| (0..s.bound.records().len()).map(|k| s.relation(k)))
+            .collect();
         known.extend(bound.pipeline.transforms.iter().map(|t| t.name.value.clone()));
-        return Err(EngineError::NotFound(format!("there is no {name:?}; there are: {}", known.join(", "))));
+        return Err(EngineError::NotFound(format!(
+            "there is no {name:?}; there are: {}",
+            known.join(", ")
+        )));
     }
     let mut secret = [0u8; 32];
     env.random.fill(&mut secret);
@@ -198,12 +209,20 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
                 covered: &|_| None,
                 lineage: false,
             };
-            folded.push((source.relation(k), fold(sink.events(k), &events::schema(&kind.schema), &rule)?));
+            folded.push((
+                source.relation(k),
+                fold(sink.events(k), &events::schema(&kind.schema), &rule)?,
+            ));
         }
     }
     let inputs: Vec<TaskInput<'_>> = folded.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
-    let relations = bound.graph.run(&inputs, &wanted, false, &cancelled, &mut StepReport::default()).await?;
-    let relation = relations.get(&name).ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
+    let relations = bound
+        .graph
+        .run(&inputs, &wanted, false, &cancelled, &mut StepReport::default())
+        .await?;
+    let relation = relations
+        .get(&name)
+        .ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
     let table = as_table(relation, false)?;
     Ok(table.slice(0, limit.min(table.num_rows())))
 }

@@ -25,7 +25,10 @@ const MAX_BYTES: u64 = 512 << 20;
 /// Reads every mapping that an option of the pipeline names.
 pub fn read_all(pipeline: &Pipeline, dir: &Path) -> (BTreeMap<String, Mapping>, Vec<Located>) {
     let sources = pipeline.sources.iter().map(|s| &s.options);
-    let steps = pipeline.transforms.iter().flat_map(|t| t.steps.iter().map(|s| &s.options));
+    let steps = pipeline
+        .transforms
+        .iter()
+        .flat_map(|t| t.steps.iter().map(|s| &s.options));
     let mut mappings = BTreeMap::new();
     let mut findings = Vec::new();
     for options in sources.chain(steps) {
@@ -92,11 +95,19 @@ fn read(path: &Path) -> Result<Mapping, String> {
     let mut left = MAX_BYTES;
     for path in paths {
         let size = fs::metadata(&path).map_err(plain)?.len();
-        left = left.checked_sub(size).ok_or_else(|| "is larger than 512 MiB".to_owned())?;
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        left = left
+            .checked_sub(size)
+            .ok_or_else(|| "is larger than 512 MiB".to_owned())?;
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         resource.files.insert(name, fs::read(&path).map_err(plain)?);
     }
-    let parts = resource.files.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
+    let parts = resource
+        .files
+        .iter()
+        .flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
     let sha256 = Digest::of_parts(parts);
     Ok(Mapping { resource, sha256 })
 }

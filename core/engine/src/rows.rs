@@ -51,7 +51,13 @@ impl TableRows {
 pub fn table_rows(table: &TableSpec, relation: &Relation, context: &RowContext<'_>) -> Result<TableRows, EngineError> {
     let n = relation.rows.num_rows();
     let own: SchemaRef = Arc::new(Schema::new(
-        table.schema.fields().iter().filter(|f| f.name() != SUBJECT_ID).cloned().collect::<Vec<_>>(),
+        table
+            .schema
+            .fields()
+            .iter()
+            .filter(|f| f.name() != SUBJECT_ID)
+            .cloned()
+            .collect::<Vec<_>>(),
     ));
     let fitted = fit(&relation.rows, &own)?;
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(fitted.num_columns() + 1);
@@ -121,9 +127,15 @@ fn row_ids(
     match (&table.identity, &relation.from) {
         (Identity::Key(columns), _) => {
             let schema = rows.schema();
-            let indices = columns.iter().map(|c| schema.index_of(c)).collect::<Result<Vec<_>, _>>()?;
+            let indices = columns
+                .iter()
+                .map(|c| schema.index_of(c))
+                .collect::<Result<Vec<_>, _>>()?;
             let hashes = row_hashes(&rows.project(&indices)?)?;
-            Ok(hashes.iter().map(|h| context.key.hmac128("row-key", &[name, &h.to_be_bytes()])).collect())
+            Ok(hashes
+                .iter()
+                .map(|h| context.key.hmac128("row-key", &[name, &h.to_be_bytes()]))
+                .collect())
         }
         (Identity::Record, Lineage::One(records)) => {
             let mut outputs: HashMap<u64, u32> = HashMap::new();
@@ -132,20 +144,30 @@ fn row_ids(
                 .iter()
                 .map(|&record| {
                     let (kind, index) = record_at(record);
-                    let of = context.inputs.get(kind).and_then(|(n, f)| Some((n, f.entity.get(index)?)));
+                    let of = context
+                        .inputs
+                        .get(kind)
+                        .and_then(|(n, f)| Some((n, f.entity.get(index)?)));
                     let (relation, (entity, ordinal)) =
                         of.ok_or_else(|| EngineError::internal("a row names no record".to_owned()))?;
                     let output = outputs.entry(record).and_modify(|n| *n += 1).or_insert(0);
                     Ok(context.key.hmac128(
                         "row",
-                        &[name, relation.as_bytes(), entity, &ordinal.to_be_bytes(), &output.to_be_bytes()],
+                        &[
+                            name,
+                            relation.as_bytes(),
+                            entity,
+                            &ordinal.to_be_bytes(),
+                            &output.to_be_bytes(),
+                        ],
                     ))
                 })
                 .collect()
         }
-        (Identity::Record, Lineage::Many(_)) if rows.num_rows() > 0 => {
-            Err(EngineError::internal(format!("the rows of {} come from several records each", table.name)))
-        }
+        (Identity::Record, Lineage::Many(_)) if rows.num_rows() > 0 => Err(EngineError::internal(format!(
+            "the rows of {} come from several records each",
+            table.name
+        ))),
         _ => Ok(Vec::new()),
     }
 }

@@ -82,10 +82,16 @@ fn bind_table(
     let mut findings = Vec::new();
     let schema = published(table, input, subject, &mut findings);
 
-    let behind_query = upstream.iter().filter_map(|n| graph.node(n)).any(|n| matches!(n, Node::Sql { .. }));
+    let behind_query = upstream
+        .iter()
+        .filter_map(|n| graph.node(n))
+        .any(|n| matches!(n, Node::Sql { .. }));
     let identity = match &table.key {
         None if behind_query => {
-            let message = format!("the table {} comes from a query, so its rows need a key", table.name.value);
+            let message = format!(
+                "the table {} comes from a query, so its rows need a key",
+                table.name.value
+            );
             let hint = "add `key: [columns]` that are unique and do not change";
             findings.push((Diagnostic::error("E0720", message).hint(hint), table.name.span));
             Identity::Record
@@ -111,8 +117,16 @@ fn bind_table(
     let nodes = pipeline.transforms.iter().filter(|t| upstream.contains(&t.name.value));
     let mut used: Vec<String> = nodes
         .clone()
-        .flat_map(|t| t.steps.iter().flat_map(|s| s.options.mappings.iter().map(|(_, reference)| reference.clone())))
-        .chain(behind.iter().flat_map(|s| s.spec.options.mappings.iter().map(|(_, reference)| reference.clone())))
+        .flat_map(|t| {
+            t.steps
+                .iter()
+                .flat_map(|s| s.options.mappings.iter().map(|(_, reference)| reference.clone()))
+        })
+        .chain(
+            behind
+                .iter()
+                .flat_map(|s| s.spec.options.mappings.iter().map(|(_, reference)| reference.clone())),
+        )
         .collect();
     used.sort();
     used.dedup();
@@ -129,7 +143,11 @@ fn bind_table(
             parts.push(format!("{} {}", step.plugin.value, canonical(&step.options.value)));
         }
     }
-    parts.extend(used.iter().filter_map(|r| mappings.get(r)).map(|m| m.sha256.to_string()));
+    parts.extend(
+        used.iter()
+            .filter_map(|r| mappings.get(r))
+            .map(|m| m.sha256.to_string()),
+    );
     parts.push(format!("{} {from} {identity:?} {schema:?}", table.name.value));
     parts.push(pipeline.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default());
     Ok(TableSpec {
@@ -169,7 +187,11 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
                 if arrow::compute::can_cast_types(field.data_type(), &data_type) {
                     fields.push(Field::new(&column.name.value, data_type, true));
                 } else {
-                    let message = format!("the column {:?} is {} and cannot be {data_type}", column.name.value, field.data_type());
+                    let message = format!(
+                        "the column {:?} is {} and cannot be {data_type}",
+                        column.name.value,
+                        field.data_type()
+                    );
                     findings.push((Diagnostic::error("E0722", message), column.name.span));
                 }
             }

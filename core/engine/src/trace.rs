@@ -59,8 +59,9 @@ pub async fn trace(
     row_id: &str,
 ) -> Result<TraceReport, EngineError> {
     let tracer = Tracer::open(bound, env, secrets).await?;
-    let id = base32_decode(row_id)
-        .ok_or_else(|| EngineError::NotFound(format!("{row_id:?} is not a row id: 26 letters and digits are needed")))?;
+    let id = base32_decode(row_id).ok_or_else(|| {
+        EngineError::NotFound(format!("{row_id:?} is not a row id: 26 letters and digits are needed"))
+    })?;
     let spec = tracer.table(table)?;
     let files = tracer.session.state.index.iter().filter(|f| f.table == table);
     let Some(entry) = index::find(tracer.session.vault.root(), files, &id)? else {
@@ -70,8 +71,12 @@ pub async fn trace(
         )));
     };
     let subjects = spec.subject.then_some(entry.subject);
-    let mut reports = tracer.rows(spec, subjects.map(|s| HashSet::from([s])), Some(id)).await?;
-    reports.pop().ok_or_else(|| EngineError::internal(format!("running the graph again did not give the row {row_id}")))
+    let mut reports = tracer
+        .rows(spec, subjects.map(|s| HashSet::from([s])), Some(id))
+        .await?;
+    reports
+        .pop()
+        .ok_or_else(|| EngineError::internal(format!("running the graph again did not give the row {row_id}")))
 }
 
 /// Traces every row of a table at the last release, subject by subject.
@@ -100,7 +105,9 @@ impl<'a> Tracer<'a> {
     async fn open(bound: &'a Bound, env: &Env, secrets: Secrets<'_>) -> Result<Self, EngineError> {
         let session = Session::open(bound, env, secrets, Access::Read).await?;
         if session.last.is_none() {
-            return Err(EngineError::NotFound("there is no release yet: run the pipeline first".to_owned()));
+            return Err(EngineError::NotFound(
+                "there is no release yet: run the pipeline first".to_owned(),
+            ));
         }
         let identity = Identity::new(&read_links(&session.vault, &session.state.identity)?);
         let scopes: HashMap<u32, String> = scopes_of(bound, session.ledger.entries().iter());
@@ -128,7 +135,12 @@ impl<'a> Tracer<'a> {
         })?;
         let made_by = EngineState::of(&self.session.state).tables.get(name).copied();
         if made_by != Some(spec.digest) {
-            let archived = self.session.state.pipelines.last().map_or_else(String::new, |p| p.sha256.to_string());
+            let archived = self
+                .session
+                .state
+                .pipelines
+                .last()
+                .map_or_else(String::new, |p| p.sha256.to_string());
             return Err(EngineError::Refused {
                 reason: format!(
                     "the pipeline, a mapping or a plugin behind table {name} changed since release {}",
@@ -179,7 +191,9 @@ impl<'a> Tracer<'a> {
             let mut origins = Vec::new();
             for record in rows.records.at(i) {
                 let (kind, index) = record_at(record);
-                let Some((relation, folded)) = inputs.get(kind) else { continue };
+                let Some((relation, folded)) = inputs.get(kind) else {
+                    continue;
+                };
                 let values = as_text(&folded.rows, index)?;
                 for &event in folded.made_of.get(index).map_or(&[][..], Vec::as_slice) {
                     let (number, at) = folded.locate(event);
@@ -219,8 +233,16 @@ impl<'a> Tracer<'a> {
                 }
             }
         }
-        for transform in self.bound.pipeline.transforms.iter().filter(|t| needed.contains(&t.name.value)) {
-            let Some(node) = self.bound.graph.node(&transform.name.value) else { continue };
+        for transform in self
+            .bound
+            .pipeline
+            .transforms
+            .iter()
+            .filter(|t| needed.contains(&t.name.value))
+        {
+            let Some(node) = self.bound.graph.node(&transform.name.value) else {
+                continue;
+            };
             let mut by = vec![node.kind().to_owned()];
             by.extend(node.steps().iter().map(|s| s.plugin.to_owned()));
             let references = node.steps().iter().flat_map(|s| &s.mappings);
@@ -306,7 +328,11 @@ pub fn as_text(batch: &RecordBatch, row: usize) -> Result<BTreeMap<String, Optio
     let mut out = BTreeMap::new();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         let text = match column.is_valid(row) {
-            true => Some(ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).to_string()),
+            true => Some(
+                ArrayFormatter::try_new(column.as_ref(), &options)?
+                    .value(row)
+                    .to_string(),
+            ),
             false => None,
         };
         out.insert(field.name().clone(), text);

@@ -154,17 +154,32 @@ impl Graph {
             TransformInput::From(input) => self.bind_union(&name, std::slice::from_ref(input))?,
             TransformInput::Union(inputs) => self.bind_union(&name, inputs)?,
             TransformInput::Sql(text) => {
-                let step = self.bind_sql(&text.value, transform.scope).await.map_err(|d| vec![(d, text.span)])?;
+                let step = self
+                    .bind_sql(&text.value, transform.scope)
+                    .await
+                    .map_err(|d| vec![(d, text.span)])?;
                 let schema = step.output().clone();
                 let (scope, steps) = (transform.scope, Vec::new());
-                (Node::Sql { name, step, scope, steps }, schema)
+                (
+                    Node::Sql {
+                        name,
+                        step,
+                        scope,
+                        steps,
+                    },
+                    schema,
+                )
             }
         };
         let mut bound: Vec<BoundStep> = Vec::new();
         for step in &transform.steps {
             let mut next = bind_step(step, &schema, registry, context)?;
             let twins = bound.iter().filter(|s| s.plugin == next.plugin).count();
-            let suffix = if twins == 0 { String::new() } else { format!("#{}", twins + 1) };
+            let suffix = if twins == 0 {
+                String::new()
+            } else {
+                format!("#{}", twins + 1)
+            };
             next.name = format!("{}/{}{suffix}", transform.name.value, next.plugin);
             schema = next.bound.output();
             bound.push(next);
@@ -230,8 +245,10 @@ impl Graph {
             match self.schemas.get(&name) {
                 Some(schema) => relations.insert(name, schema.clone()),
                 None => {
-                    return Err(Diagnostic::error("E0712", format!("the query reads {name:?}, which does not exist"))
-                        .hint("name a source, a `source.kind` or a transform"));
+                    return Err(
+                        Diagnostic::error("E0712", format!("the query reads {name:?}, which does not exist"))
+                            .hint("name a source, a `source.kind` or a transform"),
+                    );
                 }
             };
         }
@@ -239,10 +256,12 @@ impl Graph {
             Scope::Subject => SqlScope::Subject,
             Scope::Dataset => SqlScope::Dataset,
         };
-        SqlStep::plan(text, scope, &relations).await.map_err(|error| match error {
-            NotLocal::Refused(code, what, instead) => Diagnostic::error(code, what).hint(instead),
-            NotLocal::Plan(error) => Diagnostic::error("E0711", sql::plain(&error)),
-        })
+        SqlStep::plan(text, scope, &relations)
+            .await
+            .map_err(|error| match error {
+                NotLocal::Refused(code, what, instead) => Diagnostic::error(code, what).hint(instead),
+                NotLocal::Plan(error) => Diagnostic::error("E0711", sql::plain(&error)),
+            })
     }
 }
 
@@ -260,9 +279,17 @@ fn bind_step(
     let bound = plugin
         .bind(&step.options.value, input, context)
         .map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
-    if let Some(field) = bound.output().fields().iter().find(|f| f.name() == "subject_id" || f.name().starts_with('_')) {
+    if let Some(field) = bound
+        .output()
+        .fields()
+        .iter()
+        .find(|f| f.name() == "subject_id" || f.name().starts_with('_'))
+    {
         let name = field.name();
-        let found = Diagnostic::error("E0410", format!("the step gives a column the name {name:?}, which is the engine's"));
+        let found = Diagnostic::error(
+            "E0410",
+            format!("the step gives a column the name {name:?}, which is the engine's"),
+        );
         return Err(vec![(found, step.plugin.span)]);
     }
     Ok(BoundStep {
@@ -270,7 +297,12 @@ fn bind_step(
         plugin: descriptor.name,
         caps: descriptor.caps,
         bound,
-        mappings: step.options.mappings.iter().map(|(_, reference)| reference.clone()).collect(),
+        mappings: step
+            .options
+            .mappings
+            .iter()
+            .map(|(_, reference)| reference.clone())
+            .collect(),
     })
 }
 

@@ -130,7 +130,9 @@ impl Graph {
         report: &mut StepReport,
     ) -> Result<Relation, EngineError> {
         let get = |name: &str| {
-            relations.get(name).ok_or_else(|| EngineError::internal(format!("the relation {name} was not made")))
+            relations
+                .get(name)
+                .ok_or_else(|| EngineError::internal(format!("the relation {name} was not made")))
         };
         let mut relation = match node {
             Node::Union { inputs, schema, .. } => {
@@ -147,8 +149,14 @@ impl Graph {
 }
 
 fn union(parts: &[&Relation], schema: &SchemaRef) -> Result<Relation, EngineError> {
-    let batches = parts.iter().map(|p| fit(&p.rows, schema)).collect::<Result<Vec<_>, _>>()?;
-    let subjects: Option<Vec<&dyn Array>> = parts.iter().map(|p| p.subject.as_ref().map(|s| s as &dyn Array)).collect();
+    let batches = parts
+        .iter()
+        .map(|p| fit(&p.rows, schema))
+        .collect::<Result<Vec<_>, _>>()?;
+    let subjects: Option<Vec<&dyn Array>> = parts
+        .iter()
+        .map(|p| p.subject.as_ref().map(|s| s as &dyn Array))
+        .collect();
     let subject = match subjects {
         Some(subjects) if !subjects.is_empty() => Some(concat(&subjects)?.as_fixed_size_binary().clone()),
         _ => None,
@@ -163,7 +171,12 @@ fn union(parts: &[&Relation], schema: &SchemaRef) -> Result<Relation, EngineErro
     let from = match ones {
         Some(ones) if !ones.is_empty() => Lineage::One(concat(&ones)?.as_primitive().clone()),
         _ if parts.iter().any(|p| matches!(p.from, Lineage::Unknown)) => Lineage::Unknown,
-        _ => Lineage::Many(parts.iter().flat_map(|p| (0..p.rows.num_rows()).map(|i| p.from.at(i))).collect()),
+        _ => Lineage::Many(
+            parts
+                .iter()
+                .flat_map(|p| (0..p.rows.num_rows()).map(|i| p.from.at(i)))
+                .collect(),
+        ),
     };
     Ok(Relation {
         rows: concat_batches(schema, &batches)?,
@@ -335,7 +348,12 @@ async fn run_sql(
         None => None,
     };
     let from = match result.column_by_name(INPUTS).and_then(|c| c.as_string_opt::<i32>()) {
-        Some(lists) => Lineage::Many(lists.iter().map(|list| parse_lineage(list.unwrap_or_default())).collect()),
+        Some(lists) => Lineage::Many(
+            lists
+                .iter()
+                .map(|list| parse_lineage(list.unwrap_or_default()))
+                .collect(),
+        ),
         None => Lineage::Unknown,
     };
     Ok(Relation {
@@ -362,7 +380,11 @@ pub fn as_table(relation: &Relation, lineage: bool) -> Result<RecordBatch, Engin
         columns.push(Arc::new(lists.collect::<StringArray>()));
     }
     let options = RecordBatchOptions::new().with_row_count(Some(relation.rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &options,
+    )?)
 }
 
 /// Subject ids as they are published: 26 letters and digits.

@@ -156,7 +156,10 @@ fn record_keys(
         RecordKey::Columns(names) if names.is_empty() => return Ok(vec![[0; 16]; rows.num_rows()]),
         RecordKey::Columns(names) => {
             let schema = rows.schema();
-            let indices = names.iter().map(|n| schema.index_of(n)).collect::<Result<Vec<_>, _>>()?;
+            let indices = names
+                .iter()
+                .map(|n| schema.index_of(n))
+                .collect::<Result<Vec<_>, _>>()?;
             hashes_of(&rows.project(&indices)?)?
         }
     };
@@ -175,7 +178,11 @@ fn hashes_of(rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {
 
 fn id_column(ids: impl Iterator<Item = Id>) -> Result<ArrayRef, PluginError> {
     let bytes: Vec<u8> = ids.flatten().collect();
-    Ok(Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), None)?))
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(
+        16,
+        Buffer::from_vec(bytes),
+        None,
+    )?))
 }
 
 fn repeated(value: Option<&str>, n: usize) -> StringArray {
@@ -227,7 +234,11 @@ impl RecordSink for EventSink<'_> {
             self.events[kind].push(builder.build(batch)?.events);
         }
         self.full |= self.events[kind].iter().map(RecordBatch::num_rows).sum::<usize>() >= self.limit;
-        if self.full { Err(PluginError::cancelled()) } else { Ok(()) }
+        if self.full {
+            Err(PluginError::cancelled())
+        } else {
+            Ok(())
+        }
     }
     fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
         Ok(())

@@ -8,7 +8,7 @@ mod settle;
 mod shuffle;
 
 pub use events::{EventBuilder, EventSink, subject_id};
-pub use settle::{Settled, SettleTask, settle};
+pub use settle::{SettleTask, Settled, settle};
 pub use shuffle::{Ranges, Shuffle};
 
 use crate::error::EngineError;
@@ -148,7 +148,16 @@ pub fn read_inputs(
             if lock(&failure).is_some() {
                 return;
             }
-            let result = read_split(sources, &inputs[i], &split, shuffle, key, cancelled, progress, &reports[i]);
+            let result = read_split(
+                sources,
+                &inputs[i],
+                &split,
+                shuffle,
+                key,
+                cancelled,
+                progress,
+                &reports[i],
+            );
             if let Err(error) = result {
                 lock(&failure).get_or_insert(error);
                 return;
@@ -167,7 +176,10 @@ pub fn read_inputs(
     if let Some(error) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         return Err(error);
     }
-    Ok(reports.into_iter().map(|r| r.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)).collect())
+    Ok(reports
+        .into_iter()
+        .map(|r| r.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        .collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -204,7 +216,11 @@ fn read_split(
     }));
     let outcome = read.unwrap_or_else(|_| {
         let status = clinmill_sdk::Status::Panic;
-        Err(PluginError::new(status, "PLUGIN_PANIC", "the source plugin panicked on this input"))
+        Err(PluginError::new(
+            status,
+            "PLUGIN_PANIC",
+            "the source plugin panicked on this input",
+        ))
     });
     if let Some(error) = sink.staging.take() {
         return Err(error);
@@ -256,7 +272,11 @@ struct SplitSink<'a> {
 impl SplitSink<'_> {
     fn fail(&mut self, error: EngineError) -> PluginError {
         self.staging = Some(error);
-        PluginError::new(clinmill_sdk::Status::ResourceExhausted, "STAGING", "the host cannot take more rows")
+        PluginError::new(
+            clinmill_sdk::Status::ResourceExhausted,
+            "STAGING",
+            "the host cannot take more rows",
+        )
     }
 }
 
@@ -279,7 +299,9 @@ impl RecordSink for SplitSink<'_> {
                 at,
             });
         }
-        self.shuffle.push(self.source, kind, built.events).map_err(|e| self.fail(e))
+        self.shuffle
+            .push(self.source, kind, built.events)
+            .map_err(|e| self.fail(e))
     }
 
     fn reject(&mut self, rejection: Rejection) -> Result<(), PluginError> {

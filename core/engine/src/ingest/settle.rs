@@ -78,8 +78,10 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let columns = Columns::of(&all)?;
     let mut kept_so_far = known_events(task.vault, task.known, task.bounds, &columns)?;
 
-    let mut order: Vec<Row> =
-        (0..all.num_rows()).map(|i| columns.row(i)).filter(|row| !task.failed.contains(&row.input)).collect();
+    let mut order: Vec<Row> = (0..all.num_rows())
+        .map(|i| columns.row(i))
+        .filter(|row| !task.failed.contains(&row.input))
+        .collect();
     order.sort_unstable();
     let by_content = task.kind.key == RecordKey::Content;
     let mut kept: Vec<u32> = Vec::with_capacity(order.len());
@@ -109,7 +111,13 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
 
     let ordinal_column = schema.index_of(events::ORDINAL)?;
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
-    let unique = [events::KEY, events::CONTENT, events::OFFSET, events::ROW, events::LENGTH];
+    let unique = [
+        events::KEY,
+        events::CONTENT,
+        events::OFFSET,
+        events::ROW,
+        events::LENGTH,
+    ];
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), &unique)?;
     for (rows, ordinals) in kept.chunks(CHUNK).zip(ordinals.chunks(CHUNK)) {
         let chunk = take_record_batch(&all, &UInt32Array::from(rows.to_vec()))?;
@@ -150,8 +158,15 @@ fn known_events(
         hi,
         subjects: Some(Arc::new(subjects)),
     };
-    let needed =
-        [events::SUBJECT, events::KEY, events::AS_OF, events::VERSION, events::VOID, events::CONTENT, events::INPUT];
+    let needed = [
+        events::SUBJECT,
+        events::KEY,
+        events::AS_OF,
+        events::VERSION,
+        events::VOID,
+        events::CONTENT,
+        events::INPUT,
+    ];
     for file in files {
         for batch in shards::read(&vault.join(&file.shard.path), Some(&needed), &filter)? {
             let columns = Columns::of(&batch)?;
@@ -189,7 +204,9 @@ struct Row {
 impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self, EngineError> {
         let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
         };
         Ok(Self {
             subject: column(events::SUBJECT)?.as_fixed_size_binary(),
@@ -199,7 +216,9 @@ impl<'a> Columns<'a> {
             void: column(events::VOID)?.as_primitive::<UInt8Type>(),
             content: column(events::CONTENT)?.as_primitive::<UInt64Type>(),
             input: column(events::INPUT)?.as_primitive::<UInt32Type>(),
-            offset: batch.column_by_name(events::OFFSET).map(|c| c.as_primitive::<UInt64Type>()),
+            offset: batch
+                .column_by_name(events::OFFSET)
+                .map(|c| c.as_primitive::<UInt64Type>()),
         })
     }
 

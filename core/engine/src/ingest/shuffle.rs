@@ -109,7 +109,9 @@ impl Shuffle {
     }
 
     fn put(&self, range: usize, of: KindOf, events: RecordBatch) -> Result<(), EngineError> {
-        let mut slot = self.slots[range].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self.slots[range]
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         slot.bytes += events.get_array_memory_size();
         slot.held.entry(of).or_default().push(events);
         if slot.bytes <= self.budget_per_slot {
@@ -139,7 +141,11 @@ impl Shuffle {
     /// # Errors
     /// When a staging file cannot be read back.
     pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<RecordBatch>>, EngineError> {
-        let slot = std::mem::take(&mut *self.slots[range].lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let slot = std::mem::take(
+            &mut *self.slots[range]
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
         let mut out: BTreeMap<KindOf, Vec<RecordBatch>> = BTreeMap::new();
         for (of, mut spill) in slot.spilled {
             spill.writer.finish()?;

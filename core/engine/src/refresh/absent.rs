@@ -19,7 +19,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The scope of an input, as one comparable text.
 pub fn scope_label(scope: &BTreeMap<String, String>) -> String {
-    scope.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";")
+    scope
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect::<Vec<_>>()
+        .join(";")
 }
 
 /// The latest complete export of each scope of one source: by the number of an input, the `as_of` that covers it.
@@ -75,7 +79,8 @@ pub fn absent(
 ) -> Result<Absent, EngineError> {
     let mut out = Absent::default();
     for kind in source.bound.records() {
-        let of_kind = |f: &&EventFile| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id;
+        let of_kind =
+            |f: &&EventFile| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id;
         let old: HashSet<&str> = before.0.iter().filter(of_kind).map(|f| f.shard.path.as_str()).collect();
         let mut records: HashMap<(Id, Id, u32), Asserted> = HashMap::new();
         for file in now.0.iter().filter(of_kind) {
@@ -83,13 +88,22 @@ pub fn absent(
             for batch in read(session, file)? {
                 let columns = Columns::of(&batch)?;
                 for i in 0..batch.num_rows() {
-                    records.entry(columns.record(i)).or_default().add(columns.as_of(i), columns.input.value(i), is_old);
+                    records
+                        .entry(columns.record(i))
+                        .or_default()
+                        .add(columns.as_of(i), columns.input.value(i), is_old);
                 }
             }
         }
         for ((subject, _, _), asserted) in &records {
-            let held = asserted.before.as_ref().is_some_and(|(as_of, input)| holds(as_of, *input, before.1));
-            let holds = asserted.now.as_ref().is_some_and(|(as_of, input)| holds(as_of, *input, now.1));
+            let held = asserted
+                .before
+                .as_ref()
+                .is_some_and(|(as_of, input)| holds(as_of, *input, before.1));
+            let holds = asserted
+                .now
+                .as_ref()
+                .is_some_and(|(as_of, input)| holds(as_of, *input, now.1));
             out.live += u64::from(held);
             if held && !holds {
                 out.deleted += 1;
@@ -131,8 +145,18 @@ fn read(session: &Session, file: &EventFile) -> Result<Vec<RecordBatch>, EngineE
         hi: u16::MAX,
         subjects: None,
     };
-    let needed = [events::SUBJECT, events::KEY, events::ORDINAL, events::AS_OF, events::INPUT];
-    Ok(shards::read(&session.vault.root().join(&file.shard.path), Some(&needed), &filter)?)
+    let needed = [
+        events::SUBJECT,
+        events::KEY,
+        events::ORDINAL,
+        events::AS_OF,
+        events::INPUT,
+    ];
+    Ok(shards::read(
+        &session.vault.root().join(&file.shard.path),
+        Some(&needed),
+        &filter,
+    )?)
 }
 
 struct Columns<'a> {
@@ -146,7 +170,9 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self, EngineError> {
         let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
         };
         Ok(Self {
             subject: column(events::SUBJECT)?.as_fixed_size_binary(),
@@ -162,6 +188,10 @@ impl<'a> Columns<'a> {
     }
 
     fn as_of(&self, i: usize) -> &str {
-        if self.as_of.is_valid(i) { self.as_of.value(i) } else { "" }
+        if self.as_of.is_valid(i) {
+            self.as_of.value(i)
+        } else {
+            ""
+        }
     }
 }

@@ -66,7 +66,9 @@ pub fn discover(
     let mut cache = session.vault.hash_cache();
     let mut plans = Vec::new();
     for source in &bound.sources {
-        plans.push(discover_source(bound, source, session, &mut cache, keep, threads, warnings)?);
+        plans.push(discover_source(
+            bound, source, session, &mut cache, keep, threads, warnings,
+        )?);
     }
     if keep {
         cache.save()?;
@@ -104,7 +106,10 @@ fn discover_source(
         *by_reason.entry(finding.reason.code()).or_default() += 1;
     }
     for (reason, n) in by_reason {
-        warnings.push(Warning::new("INPUT_SKIPPED", format!("{name}: {n} found and not read: {reason}")));
+        warnings.push(Warning::new(
+            "INPUT_SKIPPED",
+            format!("{name}: {n} found and not read: {reason}"),
+        ));
     }
 
     let as_of = match &source.spec.mode {
@@ -115,14 +120,22 @@ fn discover_source(
         Some(AsOf::Pattern(text)) => Some(AsOfPattern::parse(text)?),
         _ => None,
     };
-    let order = if as_of == Some(&AsOf::Arrival) { Order::Arrival } else { Order::Content };
+    let order = if as_of == Some(&AsOf::Arrival) {
+        Order::Arrival
+    } else {
+        Order::Content
+    };
     let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
     let mut candidates = Vec::new();
     let mut paths = BTreeMap::new();
     let mut without_time = 0;
     for (file, hash) in found.files.iter().zip(hashed) {
         let Some((sha256, size)) = hash else { continue };
-        let captured = file.captures.expose().get("as_of").and_then(|text| normalize_as_of(text));
+        let captured = file
+            .captures
+            .expose()
+            .get("as_of")
+            .and_then(|text| normalize_as_of(text));
         let as_of = match &pattern {
             Some(pattern) => match pattern.read(file.relative.expose()) {
                 Some(time) => Some(time),
@@ -147,7 +160,9 @@ fn discover_source(
     if without_time > 0 {
         warnings.push(Warning::new(
             "INPUT_WITHOUT_AS_OF",
-            format!("{name}: {without_time} inputs were not read: their names do not say what time they speak of (`as_of`)"),
+            format!(
+                "{name}: {without_time} inputs were not read: their names do not say what time they speak of (`as_of`)"
+            ),
         ));
     }
     let plan = pending(name, order, &source.parse_id, &candidates, &session.ledger);
@@ -174,7 +189,12 @@ fn hash_all(
     let inputs = session.vault.inputs();
     let known: Vec<Hashed> = files
         .iter()
-        .map(|f| cache.get(f).filter(|sha| !keep || inputs.has(sha)).map(|sha| (sha, f.stamp.size)))
+        .map(|f| {
+            cache
+                .get(f)
+                .filter(|sha| !keep || inputs.has(sha))
+                .map(|sha| (sha, f.stamp.size))
+        })
         .collect();
     let results: Vec<Mutex<Option<Result<Hashed, EngineError>>>> = files.iter().map(|_| Mutex::default()).collect();
     let began = SystemTime::now();
@@ -210,7 +230,10 @@ fn hash_all(
     let mut unreadable = 0;
     let mut out = Vec::with_capacity(files.len());
     for ((file, known), result) in files.iter().zip(known).zip(results) {
-        let hashed = match (known, result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+        let hashed = match (
+            known,
+            result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+        ) {
             (Some(known), _) => Some(known),
             (None, Some(result)) => result?,
             (None, None) => None,
@@ -224,7 +247,10 @@ fn hash_all(
     if unreadable > 0 {
         warnings.push(Warning::new(
             "INPUT_UNREADABLE",
-            format!("{}: {unreadable} inputs could not be read; the others were", source.name()),
+            format!(
+                "{}: {unreadable} inputs could not be read; the others were",
+                source.name()
+            ),
         ));
     }
     Ok(out)

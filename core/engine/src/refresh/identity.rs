@@ -86,7 +86,9 @@ impl Identity {
 
     /// Canonical subjects with other identifiers, and these.
     pub fn merged(&self) -> impl Iterator<Item = (&Id, &[Id])> {
-        self.members.iter().map(|(canonical, members)| (canonical, members.as_slice()))
+        self.members
+            .iter()
+            .map(|(canonical, members)| (canonical, members.as_slice()))
     }
 
     /// True when no identifier was ever replaced.

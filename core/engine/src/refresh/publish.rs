@@ -49,7 +49,15 @@ pub async fn put_tables(
                     changes: Vec::new(),
                     ..old.clone()
                 };
-                published.insert(table.name.clone(), PublishedTable { entry, upserts: 0, deletes: 0, written: 0 });
+                published.insert(
+                    table.name.clone(),
+                    PublishedTable {
+                        entry,
+                        upserts: 0,
+                        deletes: 0,
+                        written: 0,
+                    },
+                );
             }
             continue;
         };
@@ -63,7 +71,12 @@ pub async fn put_tables(
         let mut changes = Vec::new();
         let mut change_paths = Vec::new();
         for file in ranges.iter().flat_map(|r| &r.changes) {
-            changes.push(session.dataset.put_file(file, &table.name, FileKind::Changes(release)).await?);
+            changes.push(
+                session
+                    .dataset
+                    .put_file(file, &table.name, FileKind::Changes(release))
+                    .await?,
+            );
             change_paths.push(file.path.clone());
         }
         let delta: u64 = changes.iter().map(|f| f.size).sum();
@@ -114,7 +127,15 @@ pub async fn put_tables(
             overlay,
             changes,
         };
-        published.insert(table.name.clone(), PublishedTable { entry, upserts, deletes, written });
+        published.insert(
+            table.name.clone(),
+            PublishedTable {
+                entry,
+                upserts,
+                deletes,
+                written,
+            },
+        );
     }
     Ok(published)
 }

@@ -177,7 +177,9 @@ impl RangeContext<'_> {
             }
         };
         match wanted {
-            Some(wanted) => wanted.iter().for_each(|id| self.identity.members(id).iter().for_each(&mut add)),
+            Some(wanted) => wanted
+                .iter()
+                .for_each(|id| self.identity.members(id).iter().for_each(&mut add)),
             None => self
                 .identity
                 .merged()
@@ -197,7 +199,10 @@ impl RangeContext<'_> {
             }),
         ];
         for filter in filters.into_iter().flatten() {
-            for file in files.iter().filter(|f| f.shard.lo <= filter.hi && f.shard.hi >= filter.lo) {
+            for file in files
+                .iter()
+                .filter(|f| f.shard.lo <= filter.hi && f.shard.hi >= filter.lo)
+            {
                 batches.extend(shards::read(&root.join(&file.shard.path), None, &filter)?);
             }
         }
@@ -243,9 +248,11 @@ impl RangeContext<'_> {
         report: &mut StepReport,
     ) -> Result<BTreeMap<String, Relation>, EngineError> {
         let wanted: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
-        let task_inputs: Vec<TaskInput<'_>> =
-            inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
-        self.bound.graph.run(&task_inputs, &wanted, self.lineage, self.cancelled, report).await
+        let task_inputs: Vec<TaskInput<'_>> = inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
+        self.bound
+            .graph
+            .run(&task_inputs, &wanted, self.lineage, self.cancelled, report)
+            .await
     }
 
     /// The rows of one table from its relation.
@@ -295,7 +302,11 @@ impl RangeContext<'_> {
                 hi: clinmill_model::BUCKETS - 1,
                 subjects: Some(Arc::new(former.clone())),
             };
-            elsewhere.extend(index::read(root, of_table(), &filter)?.into_iter().map(|e| (e.row_id, e)));
+            elsewhere.extend(
+                index::read(root, of_table(), &filter)?
+                    .into_iter()
+                    .map(|e| (e.row_id, e)),
+            );
         }
         let taken_over: HashSet<Id> = self.former.values().flatten().copied().collect();
 

@@ -40,8 +40,6 @@ pub struct RunReport {
     pub subjects: Option<u64>,
     /// What somebody should look at.
     pub warnings: Vec<Warning>,
-    /// Expectations of sources that do not hold, though the release was made.
-    pub unmet: Vec<String>,
     /// Seconds it took.
     pub seconds: f64,
 }

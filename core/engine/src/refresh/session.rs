@@ -5,7 +5,7 @@ use crate::{bound::Bound, error::EngineError};
 use clinmill_catalog::{
     dataset::{Dataset, Release},
     env::Env,
-    vault::{KeyError, Ledger, Lease, Vault, VaultError, VaultKey, VaultState},
+    vault::{KeyError, Lease, Ledger, Vault, VaultError, VaultKey, VaultState},
 };
 use clinmill_model::Digest;
 use clinmill_spec::pipeline::KeyRef;
@@ -103,9 +103,10 @@ impl Session {
                             root.display(),
                             release.manifest.release
                         ),
-                        advice: "restore the key that belongs to this vault; another key would give every subject and row \
+                        advice:
+                            "restore the key that belongs to this vault; another key would give every subject and row \
                                  a new identity"
-                            .to_owned(),
+                                .to_owned(),
                     });
                 }
                 let digest: Digest = release
@@ -117,7 +118,11 @@ impl Session {
                 match vault.states().load(&digest) {
                     Ok(state) => (state, Some(digest)),
                     Err(VaultError::Missing { .. }) => {
-                        return Err(another_vault(&root, release, "the vault does not know the last release (a backup?)"));
+                        return Err(another_vault(
+                            &root,
+                            release,
+                            "the vault does not know the last release (a backup?)",
+                        ));
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -151,9 +156,10 @@ fn another_vault(root: &Path, release: &Release, what: &str) -> EngineError {
             release.manifest.release,
             release.manifest.vault.id
         ),
-        advice: "point `vault.url` (or CLINMILL_HOME) at the vault that made this dataset, or restore it from a backup \
+        advice:
+            "point `vault.url` (or CLINMILL_HOME) at the vault that made this dataset, or restore it from a backup \
                  that is not behind; to start anew, point `dataset.url` (or DATASET_URL) at an empty folder"
-            .to_owned(),
+                .to_owned(),
     }
 }
 
@@ -167,8 +173,9 @@ fn open_key(
         KeyRef::Auto => vault.key_auto(may_make).map_err(|error| match error {
             VaultError::Key(KeyError::NotNew) => EngineError::Refused {
                 reason: "the vault has no key, but it or its dataset was used before".to_owned(),
-                advice: "restore the file `key` of the vault; a new key would give every subject and row a new identity"
-                    .to_owned(),
+                advice:
+                    "restore the file `key` of the vault; a new key would give every subject and row a new identity"
+                        .to_owned(),
             },
             error => error.into(),
         }),

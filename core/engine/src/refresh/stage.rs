@@ -9,7 +9,10 @@ use crate::{
     tables::TableSpec,
 };
 use arrow::{
-    array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
+        UInt32Array,
+    },
     compute::{concat_batches, take_record_batch},
     datatypes::{DataType, Field, Schema},
 };
@@ -24,14 +27,10 @@ use clinmill_catalog::{
     vault::base32,
 };
 use clinmill_model::{
-    columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
     Digest,
+    columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
 };
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// What a range left in staging.
 pub struct StagedRange {
@@ -159,10 +158,17 @@ impl StageContext<'_> {
         let picked: UInt32Array = result.upserts.iter().map(|u| Some(u.row)).collect();
         let rows = take_record_batch(&result.rows.rows, &picked)?;
         let n = rows.num_rows();
-        let entries: Vec<_> = result.upserts.iter().map(|u| result.rows.entries[u.row as usize]).collect();
+        let entries: Vec<_> = result
+            .upserts
+            .iter()
+            .map(|u| result.rows.entries[u.row as usize])
+            .collect();
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             (OP, Arc::new(StringArray::from(vec!["U"; n]))),
-            (ROW_ID, Arc::new(StringArray::from_iter_values(entries.iter().map(|e| base32(&e.row_id))))),
+            (
+                ROW_ID,
+                Arc::new(StringArray::from_iter_values(entries.iter().map(|e| base32(&e.row_id)))),
+            ),
         ];
         let schema = rows.schema();
         for (field, column) in schema.fields().iter().zip(rows.columns()) {
@@ -172,7 +178,11 @@ impl StageContext<'_> {
         columns.push((PROV, self.prov(table, result, inputs)?));
         columns.push((CAUSE, self.causes(table, result, inputs)));
         if table.subject {
-            let moved: StringArray = result.upserts.iter().map(|u| u.moved_from.map(|id| base32(&id))).collect();
+            let moved: StringArray = result
+                .upserts
+                .iter()
+                .map(|u| u.moved_from.map(|id| base32(&id)))
+                .collect();
             columns.push((MOVED_FROM, Arc::new(moved)));
         }
         let upserts = batch(columns)?;
@@ -180,7 +190,12 @@ impl StageContext<'_> {
         let d = result.deletes.len();
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             (OP, Arc::new(StringArray::from(vec!["D"; d]))),
-            (ROW_ID, Arc::new(StringArray::from_iter_values(result.deletes.iter().map(|e| base32(&e.row_id))))),
+            (
+                ROW_ID,
+                Arc::new(StringArray::from_iter_values(
+                    result.deletes.iter().map(|e| base32(&e.row_id)),
+                )),
+            ),
             (RELEASE, Arc::new(Int64Array::from(vec![self.release as i64; d]))),
         ];
         if table.subject {
@@ -190,7 +205,10 @@ impl StageContext<'_> {
         let deletes = batch(columns)?;
 
         let schema = change_schema(&table.schema);
-        let parts = [crate::columns::fit(&upserts, &schema)?, crate::columns::fit(&deletes, &schema)?];
+        let parts = [
+            crate::columns::fit(&upserts, &schema)?,
+            crate::columns::fit(&deletes, &schema)?,
+        ];
         let all = concat_batches(&schema, &parts)?;
         let mut order: Vec<(Id, Id, u32)> = entries
             .iter()
@@ -239,7 +257,14 @@ impl StageContext<'_> {
         let keys: Int32Array = result
             .upserts
             .iter()
-            .map(|u| Some(result.rows.record_of(u.row as usize).map_or(inputs.len(), |r| record_at(r).0) as i32))
+            .map(|u| {
+                Some(
+                    result
+                        .rows
+                        .record_of(u.row as usize)
+                        .map_or(inputs.len(), |r| record_at(r).0) as i32,
+                )
+            })
             .collect();
         let constant = |text: Option<String>| -> Result<ArrayRef, EngineError> {
             let keys: Int32Array = (0..n).map(|_| text.is_some().then_some(0)).collect();
@@ -261,7 +286,10 @@ impl StageContext<'_> {
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, EngineError> {
-    let fields: Vec<Field> = columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(n, c)| Field::new(*n, c.data_type().clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, c)| c).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
@@ -271,8 +299,12 @@ fn rejections(result: &RangeResult) -> Vec<Rejected> {
     for rejection in &result.report.rejections {
         for &record in &rejection.records {
             let (kind, index) = record_at(record);
-            let Some((relation, folded)) = result.inputs.get(kind) else { continue };
-            let Some(&event) = folded.event.get(index) else { continue };
+            let Some((relation, folded)) = result.inputs.get(kind) else {
+                continue;
+            };
+            let Some(&event) = folded.event.get(index) else {
+                continue;
+            };
             let (input, at) = folded.locate(event);
             out.push(Rejected {
                 step: rejection.step.clone(),

@@ -60,7 +60,11 @@ pub fn make_local(plan: LogicalPlan, carried: &Carried) -> Result<LogicalPlan, N
 }
 
 fn visible(schema: &DFSchema, carried: &Carried) -> Vec<Column> {
-    schema.columns().into_iter().filter(|c| c.name != carried.subject && !c.name.starts_with('_')).collect()
+    schema
+        .columns()
+        .into_iter()
+        .filter(|c| c.name != carried.subject && !c.name.starts_with('_'))
+        .collect()
 }
 
 /// A relation, and which of its columns are the subject and the lineage.
@@ -77,13 +81,23 @@ struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn rewrite(&mut self, plan: LogicalPlan) -> Result<Local, NotLocal> {
-        plan.apply_expressions(|expr| check_expression(expr).map(|()| TreeNodeRecursion::Continue).map_err(wrap))
-            .map_err(unwrap)?;
+        plan.apply_expressions(|expr| {
+            check_expression(expr)
+                .map(|()| TreeNodeRecursion::Continue)
+                .map_err(wrap)
+        })
+        .map_err(unwrap)?;
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let of = |name: &str| Column::new(Some(scan.table_name.clone()), name);
                 let (subject, lineage) = (of(self.carried.subject), self.carried.lineage.map(of));
-                if !scan.source.schema().fields().iter().any(|f| f.name() == self.carried.subject) {
+                if !scan
+                    .source
+                    .schema()
+                    .fields()
+                    .iter()
+                    .any(|f| f.name() == self.carried.subject)
+                {
                     return refuse(
                         "E0701",
                         format!("{} has no subject: it is a reference", scan.table_name),
@@ -146,7 +160,10 @@ impl Rewriter<'_> {
             ),
             other => refuse(
                 "E0705",
-                format!("{} cannot be made subject-local", other.display().to_string().split(':').next().unwrap_or("this")),
+                format!(
+                    "{} cannot be made subject-local",
+                    other.display().to_string().split(':').next().unwrap_or("this")
+                ),
                 "use joins, GROUP BY, window functions and UNION ALL, or give the step `scope: dataset`",
             ),
         }
@@ -195,7 +212,10 @@ impl Rewriter<'_> {
             NullEquality::NullEqualsNothing,
             node.null_aware,
         )?);
-        let both = matches!(join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+        let both = matches!(
+            join_type,
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+        );
         if !both {
             let one = match join_type {
                 JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (right.subject, right.lineage),
@@ -309,8 +329,10 @@ impl Rewriter<'_> {
         for input in node.inputs {
             let columns = input.schema().columns();
             let local = self.rewrite(Arc::unwrap_or_clone(input))?;
-            let mut columns: Vec<Expr> =
-                columns.into_iter().map(|c| Expr::Column(c.clone()).alias(c.name)).collect();
+            let mut columns: Vec<Expr> = columns
+                .into_iter()
+                .map(|c| Expr::Column(c.clone()).alias(c.name))
+                .collect();
             columns.push(Expr::Column(local.subject).alias(&subject));
             if let (Some(name), Some(column)) = (&lineage, local.lineage) {
                 columns.push(Expr::Column(column).alias(name));
@@ -322,7 +344,11 @@ impl Rewriter<'_> {
             });
         }
         let Some(plan) = plan else {
-            return refuse("E0704", "an empty UNION".to_owned(), "read from a source or a transform");
+            return refuse(
+                "E0704",
+                "an empty UNION".to_owned(),
+                "read from a source or a transform",
+            );
         };
         Ok(Local {
             plan: plan.build()?,
@@ -361,9 +387,23 @@ fn refuse_limit<T>() -> Result<T, NotLocal> {
 }
 
 /// Functions that give another result at another time, whatever their declared volatility.
-const CLOCKS: [&str; 6] = ["now", "current_date", "current_time", "current_timestamp", "today", "localtimestamp"];
+const CLOCKS: [&str; 6] = [
+    "now",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "today",
+    "localtimestamp",
+];
 /// Aggregates whose result depends on the order of their rows.
-const ORDERED: [&str; 6] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg", "any_value"];
+const ORDERED: [&str; 6] = [
+    "first_value",
+    "last_value",
+    "nth_value",
+    "array_agg",
+    "string_agg",
+    "any_value",
+];
 
 fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
     let mut found = Ok(());
@@ -378,12 +418,13 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
                     "take the time from a column of an input",
                 )
             }
-            Expr::AggregateFunction(call)
-                if ORDERED.contains(&call.func.name()) && call.params.order_by.is_empty() =>
-            {
+            Expr::AggregateFunction(call) if ORDERED.contains(&call.func.name()) && call.params.order_by.is_empty() => {
                 refuse(
                     "E0707",
-                    format!("{}() without ORDER BY depends on the order of the rows", call.func.name()),
+                    format!(
+                        "{}() without ORDER BY depends on the order of the rows",
+                        call.func.name()
+                    ),
                     "write the order into the call: first_value(x order by t)",
                 )
             }

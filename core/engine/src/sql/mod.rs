@@ -67,13 +67,11 @@ impl SqlStep {
     ///
     /// # Errors
     /// When the text is not valid SQL, does not fit the relations, or cannot be made subject-local.
-    pub async fn plan(
-        text: &str,
-        scope: SqlScope,
-        relations: &BTreeMap<String, SchemaRef>,
-    ) -> Result<Self, NotLocal> {
-        let tables: BTreeMap<_, _> =
-            relations.iter().map(|(name, schema)| (name.clone(), with_engine_columns(schema, scope, false))).collect();
+    pub async fn plan(text: &str, scope: SqlScope, relations: &BTreeMap<String, SchemaRef>) -> Result<Self, NotLocal> {
+        let tables: BTreeMap<_, _> = relations
+            .iter()
+            .map(|(name, schema)| (name.clone(), with_engine_columns(schema, scope, false)))
+            .collect();
         let mut step = Self {
             text: text.to_owned(),
             scope,
@@ -124,7 +122,10 @@ impl SqlStep {
         let plan = self.logical(&context, lineage).await?;
         let batches = DataFrame::new(context.state(), plan).collect().await?;
         let schema = with_engine_columns(&self.output, self.scope, lineage);
-        let cast = batches.iter().map(|batch| crate::columns::fit(batch, &schema)).collect::<Result<Vec<_>, _>>();
+        let cast = batches
+            .iter()
+            .map(|batch| crate::columns::fit(batch, &schema))
+            .collect::<Result<Vec<_>, _>>();
         let batches = cast.map_err(|e| DataFusionError::ArrowError(Box::new(e), None))?;
         concat_batches(&schema, &batches).map_err(|e| DataFusionError::ArrowError(Box::new(e), None).into())
     }
@@ -142,7 +143,9 @@ impl SqlStep {
             context.register_table(TableReference::bare(name.as_str()), table.clone())?;
             // `source.kind` without quotes is a schema and a table to SQL.
             if let Some((source, kind)) = name.split_once('.') {
-                let catalog = context.catalog("datafusion").ok_or_else(|| missing("the default catalog"))?;
+                let catalog = context
+                    .catalog("datafusion")
+                    .ok_or_else(|| missing("the default catalog"))?;
                 let provider = match catalog.schema(source) {
                     Some(provider) => provider,
                     None => {

@@ -1,0 +1,261 @@
+//! Dirty: which subjects a refresh has to recompute, and why: new events, merges, absences, a changed pipeline.
+
+use super::{
+    Link, Refresh, SourcePlan,
+    absent::{self, Covered, scope_label},
+    as_entry,
+    identity::{Identity, read_links},
+    range::Dirty,
+    read::Ingested,
+};
+use crate::{bound::Bound, error::EngineError, fold::Id, ingest::subject_id};
+use clinmill_catalog::{
+    events::EventFile,
+    vault::{Coverage, LedgerEntry},
+};
+use clinmill_model::Digest;
+use clinmill_spec::pipeline::{AsOf, Mode};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+impl Refresh<'_> {
+    /// The event files that count now: of the present generation of each source.
+    pub(super) fn current_events(&self, ingested: &Ingested) -> Vec<EventFile> {
+        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
+        let old = self
+            .session
+            .state
+            .events
+            .iter()
+            .filter(|f| present.contains(&(f.source.as_str(), f.parse_id)));
+        old.chain(&ingested.events).cloned().collect()
+    }
+
+    /// All identity links, who is who now, and for each canonical subject the subjects its rows stood under before.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn identity(
+        &self,
+        ingested: &Ingested,
+    ) -> Result<(Vec<Link>, Identity, HashMap<Id, Vec<Id>>), EngineError> {
+        let before = read_links(&self.session.vault, &self.session.state.identity)?;
+        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
+        let mut links: Vec<Link> = before
+            .iter()
+            .filter(|l| present.contains(&(l.source.as_str(), l.parse_id)))
+            .cloned()
+            .collect();
+        for (entry, report) in ingested.inputs() {
+            links.extend(report.links.iter().map(|link| Link {
+                version: link.version.clone(),
+                retired: subject_id(&self.session.key, &link.retired.issuer, &link.retired.id),
+                survivor: subject_id(&self.session.key, &link.survivor.issuer, &link.survivor.id),
+                source: entry.source.clone(),
+                parse_id: entry.parse_id,
+            }));
+        }
+        links.sort();
+        links.dedup();
+        let was = Identity::new(&before);
+        let is = Identity::new(&links);
+        let mut former: HashMap<Id, Vec<Id>> = HashMap::new();
+        for (_, old, new) in was.difference(&is) {
+            // A subject that is still one of its own keeps its rows; only one that went away hands them over.
+            if is.canonical(&old) == new {
+                former.entry(new).or_default().push(old);
+            }
+        }
+        for list in former.values_mut() {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok((links, is, former))
+    }
+
+    /// Subjects before and after of every identifier that now names another one.
+    pub(super) fn identity_changes(&self, now: &Identity) -> Result<Vec<Id>, EngineError> {
+        let before = Identity::new(&read_links(&self.session.vault, &self.session.state.identity)?);
+        Ok(before
+            .difference(now)
+            .into_iter()
+            .flat_map(|(_, old, new)| [old, new])
+            .collect())
+    }
+
+    /// The coverage events of complete sources, old and new. An export with rejected records asserts nothing about
+    /// what it lacks: the record may be among the rejected.
+    pub(super) fn coverage(&self, ingested: &Ingested) -> Vec<Coverage> {
+        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
+        let old = &self.session.state.coverage;
+        let mut coverage: Vec<Coverage> = old
+            .iter()
+            .filter(|c| present.contains(&(c.source.as_str(), c.parse_id)))
+            .cloned()
+            .collect();
+        for (entry, report) in ingested.inputs() {
+            let Some(source) = self.bound.sources.iter().find(|s| s.name() == entry.source) else {
+                continue;
+            };
+            let Mode::Complete { scope, as_of, .. } = &source.spec.mode else {
+                continue;
+            };
+            if report.failed.is_some() || report.counts.rejected > 0 {
+                continue;
+            }
+            let as_of = match (&as_of.value, &entry.as_of, entry.arrival) {
+                (AsOf::Arrival, _, Some(n)) => format!("{n:020}"),
+                (_, Some(as_of), _) => as_of.clone(),
+                _ => continue,
+            };
+            coverage.push(Coverage {
+                source: entry.source.clone(),
+                parse_id: entry.parse_id,
+                scope: scope_of(scope, entry.captures.expose()),
+                as_of,
+                input: entry.number,
+            });
+        }
+        coverage
+    }
+
+    /// The scope of every input of the complete sources.
+    pub(super) fn scopes(&self, ingested: &Ingested) -> HashMap<u32, String> {
+        let new = ingested.lines.iter().filter_map(as_entry);
+        scopes_of(self.bound, self.session.ledger.entries().iter().chain(new))
+    }
+
+    /// What complete exports cover now; deletions are counted, guarded and made dirty.
+    pub(super) fn deletions(
+        &self,
+        events: &[EventFile],
+        coverage: &[Coverage],
+        scopes: &HashMap<u32, String>,
+        ingested: &mut Ingested,
+        dirty: &mut HashSet<Id>,
+        identity: &Identity,
+    ) -> Result<BTreeMap<String, Covered>, EngineError> {
+        let mut covered = BTreeMap::new();
+        let mut too_many = Vec::new();
+        for source in self.bound.sources.iter().filter(|s| s.is_complete()) {
+            let of = |all: &[Coverage]| {
+                let mine: Vec<Coverage> = all.iter().filter(|c| c.source == source.name()).cloned().collect();
+                Covered::new(&mine, scopes)
+            };
+            let now = of(coverage);
+            let news = coverage.len() > self.session.state.coverage.len()
+                || ingested.events.iter().any(|e| e.source == source.name());
+            if news {
+                let before = of(&self.session.state.coverage);
+                let found = absent::absent(
+                    &self.session,
+                    source,
+                    (&self.session.state.events, &before),
+                    (events, &now),
+                )?;
+                dirty.extend(found.subjects.iter().map(|id| identity.canonical(id)));
+                if let Some(report) = ingested.sources.get_mut(source.name()) {
+                    report.deleted = found.deleted;
+                }
+                let Mode::Complete { max_deletes, .. } = &source.spec.mode else {
+                    continue;
+                };
+                let share = found.deleted as f64 / (found.live.max(1)) as f64;
+                if share > *max_deletes && !self.options.approve_deletes {
+                    too_many.push(format!(
+                        "source {}: the complete export lacks {} of {} records ({:.1} %, allowed are {:.1} %)",
+                        source.name(),
+                        found.deleted,
+                        found.live,
+                        share * 100.0,
+                        max_deletes * 100.0
+                    ));
+                }
+            }
+            covered.insert(source.name().to_owned(), now);
+        }
+        if too_many.is_empty() {
+            return Ok(covered);
+        }
+        Err(EngineError::QualityGate(format!(
+            "{}. Nothing was published. If the records are really gone, run again with --approve-deletes",
+            too_many.join("; ")
+        )))
+    }
+
+    pub(super) fn dirty_tables(&self, subjects: HashSet<Id>, changed: &[String]) -> BTreeMap<String, Dirty> {
+        let some = Dirty::Some(Arc::new(subjects));
+        let any = |name: &str| self.options.full || changed.iter().any(|c| c == name);
+        self.bound
+            .tables
+            .iter()
+            .map(|t| {
+                // A table without subjects is small: it is made whole when anything is new.
+                let all = any(&t.name) || (!t.subject && !some.is_empty());
+                (t.name.clone(), if all { Dirty::All } else { some.clone() })
+            })
+            .collect()
+    }
+
+    /// The `expect` of every source that had inputs.
+    pub(super) fn check_expectations(&self, plans: &[SourcePlan], ingested: &Ingested) -> Result<(), EngineError> {
+        let mut broken = Vec::new();
+        for (source, plan) in self.bound.sources.iter().zip(plans) {
+            let (Some(expect), Some(report)) = (&source.spec.expect, ingested.sources.get(source.name())) else {
+                continue;
+            };
+            if plan.pending.is_empty() {
+                continue;
+            }
+            let name = source.name();
+            if expect.rows.0.is_some_and(|least| report.read < least)
+                || expect.rows.1.is_some_and(|most| report.read > most)
+            {
+                broken.push(format!(
+                    "source {name}: {} records were read, outside of `expect.rows`",
+                    report.read
+                ));
+            }
+            if let Some(most) = expect.rejected {
+                let share = report.rejected as f64 / report.read.max(1) as f64;
+                if share > most {
+                    broken.push(format!(
+                        "source {name}: {:.2} % of the records were rejected, `expect.rejected` allows {:.2} %",
+                        share * 100.0,
+                        most * 100.0
+                    ));
+                }
+            }
+        }
+        if broken.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::QualityGate(format!(
+            "{}. Nothing was published",
+            broken.join("; ")
+        )))
+    }
+}
+
+/// A scope with the captures of an input's path put in.
+fn scope_of(scope: &BTreeMap<String, String>, captures: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let fill = |text: &String| {
+        captures.iter().fold(text.clone(), |text, (name, value)| {
+            text.replace(&format!("{{{name}}}"), value)
+        })
+    };
+    scope.iter().map(|(k, v)| (k.clone(), fill(v))).collect()
+}
+
+/// The scope label of every input of the complete sources.
+pub fn scopes_of<'a>(bound: &Bound, entries: impl Iterator<Item = &'a LedgerEntry>) -> HashMap<u32, String> {
+    entries
+        .filter_map(|entry| {
+            let source = bound.sources.iter().find(|s| s.name() == entry.source)?;
+            let Mode::Complete { scope, .. } = &source.spec.mode else {
+                return None;
+            };
+            Some((entry.number, scope_label(&scope_of(scope, entry.captures.expose()))))
+        })
+        .collect()
+}

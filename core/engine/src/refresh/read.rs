@@ -1,0 +1,270 @@
+//! Ingest within a refresh: the pending inputs become event files, and every record is accounted for.
+
+use super::{
+    Refresh, SourcePlan, as_entry,
+    parallel::in_parallel,
+    report::{Progress, SourceReport},
+};
+use crate::{
+    error::EngineError,
+    fold::Id,
+    ingest::{
+        Counts, IngestInput, IngestProgress, IngestSource, InputReport, Ranges, SettleTask, Settled, Shuffle,
+        read_inputs, settle,
+    },
+};
+use clinmill_catalog::{
+    events::EventFile,
+    vault::{KeptInput, LedgerEntry, LedgerLine, Pending, RecordCounts},
+};
+use clinmill_model::Digest;
+use clinmill_sdk::Input;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+/// Target size of the events of one bucket range, in bytes of input.
+const RANGE_BYTES: u64 = 48 << 20;
+
+/// What ingest left.
+#[derive(Default)]
+pub(super) struct Ingested {
+    /// The refresh's lines of the ledger.
+    pub lines: Vec<LedgerLine>,
+    /// What reading each input gave, in the order of the ledger's inputs.
+    pub reports: Vec<InputReport>,
+    /// New event files.
+    pub events: Vec<EventFile>,
+    /// Subject identifiers with new events.
+    pub subjects: HashSet<Id>,
+    /// What became of each source's records.
+    pub sources: BTreeMap<String, SourceReport>,
+}
+
+impl Ingested {
+    /// The inputs, each with what reading it gave.
+    pub fn inputs(&self) -> impl Iterator<Item = (&LedgerEntry, &InputReport)> {
+        self.lines.iter().filter_map(as_entry).zip(&self.reports)
+    }
+}
+
+impl Refresh<'_> {
+    /// Reads the pending inputs and settles every bucket range.
+    pub(super) fn ingest(&self, plans: &[SourcePlan], staging: &Path) -> Result<Ingested, EngineError> {
+        let sources: Vec<IngestSource> = self
+            .bound
+            .sources
+            .iter()
+            .map(|s| IngestSource {
+                name: s.name().to_owned(),
+                bound: s.bound.clone(),
+                parse_id: s.parse_id,
+            })
+            .collect();
+        let kept = self.session.vault.inputs();
+        let mut number = self.session.ledger.next_number();
+        let mut out = Ingested::default();
+        let mut inputs = Vec::new();
+        let mut entries: Vec<LedgerEntry> = Vec::new();
+        for (i, (source, plan)) in self.bound.sources.iter().zip(plans).enumerate() {
+            out.sources.entry(source.name().to_owned()).or_default().files = plan.files as u64;
+            for pending in &plan.pending {
+                let entry = self.ledger_entry(source.name(), source.parse_id, pending, number);
+                let open = kept.open(&pending.sha256)?;
+                inputs.push(IngestInput {
+                    source: i,
+                    number,
+                    as_of: entry
+                        .as_of
+                        .clone()
+                        .or_else(|| pending.arrival.map(|n| format!("{n:020}"))),
+                    input: Arc::new(VaultInput {
+                        name: pending.path.expose().clone(),
+                        captures: pending.captures.expose().clone(),
+                        kept: open,
+                    }),
+                });
+                entries.push(entry);
+                number += 1;
+            }
+            out.lines
+                .extend(plan.sightings.iter().cloned().map(LedgerLine::Sighting));
+        }
+        let bytes: u64 = entries.iter().map(|e| e.size).sum();
+        self.progress.plan(entries.len() as u64, bytes);
+        let shuffle = Shuffle::new(Ranges::for_bytes(bytes, RANGE_BYTES), self.options.memory, staging);
+        let follow = Follow(self.progress);
+        let mut reports = read_inputs(
+            &sources,
+            &inputs,
+            &shuffle,
+            &self.session.key,
+            self.options.threads,
+            self.cancelled,
+            &follow,
+        )?;
+        // An input that was given up counts as one rejected record, and none of its rows count.
+        let failed: HashSet<u32> = inputs
+            .iter()
+            .zip(&reports)
+            .filter(|(_, r)| r.failed.is_some())
+            .map(|(i, _)| i.number)
+            .collect();
+        let settled = self.settle_all(&sources, &shuffle, staging, &failed)?;
+        let mut tally: HashMap<u32, (u64, u64)> = HashMap::new();
+        for part in settled {
+            out.events.extend(part.file);
+            out.subjects.extend(part.subjects);
+            part.written
+                .into_iter()
+                .for_each(|(n, count)| tally.entry(n).or_default().0 += count);
+            part.duplicates
+                .into_iter()
+                .for_each(|(n, count)| tally.entry(n).or_default().1 += count);
+        }
+        for ((input, entry), report) in inputs.iter().zip(&mut entries).zip(&mut reports) {
+            if let Some(error) = &report.failed {
+                report.counts = Counts {
+                    read: 1,
+                    rejected: 1,
+                    ..Counts::default()
+                };
+                report.rejections.clear();
+                report.more_rejections.clear();
+                report.filtered.clear();
+                report.links.clear();
+                entry.error = Some(error.code.clone());
+            } else {
+                let (written, duplicates) = tally.get(&input.number).copied().unwrap_or_default();
+                report.counts.written += written + report.links.len() as u64;
+                report.counts.duplicates += duplicates;
+            }
+            if !report.counts.balance() {
+                return Err(EngineError::Unbalanced {
+                    stage: format!("ingest of source {}", entry.source),
+                });
+            }
+            entry.counts = RecordCounts {
+                read: report.counts.read,
+                written: report.counts.written,
+                duplicates: report.counts.duplicates,
+                rejected: report.counts.rejected,
+                filtered: report.counts.filtered,
+            };
+            let of_source = out.sources.entry(entry.source.clone()).or_default();
+            of_source.add(&report.counts);
+            for (rule, n) in &report.filtered {
+                *of_source.filtered_by.entry(rule.clone()).or_default() += n;
+            }
+            for rejection in &report.rejections {
+                *of_source.rejected_by.entry(rejection.code.clone()).or_default() += 1;
+            }
+            for (code, n) in &report.more_rejections {
+                *of_source.rejected_by.entry(code.clone()).or_default() += n;
+            }
+            if let Some(error) = &report.failed {
+                *of_source.rejected_by.entry(error.code.clone()).or_default() += 1;
+            }
+        }
+        out.lines.extend(entries.into_iter().map(LedgerLine::Input));
+        out.reports = reports;
+        Ok(out)
+    }
+
+    fn ledger_entry(&self, source: &str, parse_id: Digest, pending: &Pending, number: u32) -> LedgerEntry {
+        LedgerEntry {
+            number,
+            source: source.to_owned(),
+            parse_id,
+            sha256: pending.sha256,
+            path: pending.path.clone(),
+            captures: pending.captures.clone(),
+            as_of: pending.as_of.clone(),
+            arrival: pending.arrival,
+            size: pending.size,
+            referenced: pending.referenced,
+            counts: RecordCounts::default(),
+            error: None,
+        }
+    }
+
+    fn settle_all(
+        &self,
+        sources: &[IngestSource],
+        shuffle: &Shuffle,
+        staging: &Path,
+        failed: &HashSet<u32>,
+    ) -> Result<Vec<Settled>, EngineError> {
+        let ranges = shuffle.ranges();
+        let vault = self.session.vault.root();
+        let known = &self.session.state.events;
+        in_parallel(ranges.len(), self.options.threads, |range| {
+            self.check_cancelled()?;
+            let mut out = Vec::new();
+            for (of, batches) in shuffle.take(range)? {
+                let source = &sources[of.0];
+                let kind = &source.kinds()[of.1];
+                let known: Vec<EventFile> = known
+                    .iter()
+                    .filter(|f| f.source == source.name && f.kind == kind.name && f.parse_id == source.parse_id)
+                    .cloned()
+                    .collect();
+                out.push(settle(SettleTask {
+                    vault,
+                    staging,
+                    source: &source.name,
+                    of,
+                    kind,
+                    parse_id: source.parse_id,
+                    bounds: ranges.bounds(range),
+                    known: &known,
+                    failed,
+                    batches,
+                })?);
+            }
+            Ok(out)
+        })
+        .map(|parts| parts.into_iter().flatten().collect())
+    }
+}
+
+/// A kept input, as sources read it.
+pub struct VaultInput {
+    /// Its path as the pipeline sees it.
+    pub name: String,
+    /// What the source's pattern captured.
+    pub captures: BTreeMap<String, String>,
+    /// Its bytes.
+    pub kept: KeptInput,
+}
+
+impl Input for VaultInput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn captures(&self) -> &BTreeMap<String, String> {
+        &self.captures
+    }
+    fn size(&self) -> u64 {
+        self.kept.size()
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.kept.read_at(offset, buf)
+    }
+}
+
+struct Follow<'a>(&'a dyn Progress);
+
+impl IngestProgress for Follow<'_> {
+    fn bytes(&self, n: u64) {
+        self.0.bytes(n);
+    }
+    fn records(&self, n: u64) {
+        self.0.records(n);
+    }
+    fn input_done(&self) {
+        self.0.input();
+    }
+}

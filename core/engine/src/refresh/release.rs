@@ -1,0 +1,385 @@
+//! The end of a refresh: everything that is new is made durable, then one commit makes it count.
+
+use super::{
+    EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
+    identity, publish,
+    range::Dirty,
+    read::Ingested,
+    stage::{Rejected, StagedRange, StagedTable},
+};
+use crate::{error::EngineError, ingest::InputReport};
+use clinmill_catalog::{
+    dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
+    events::EventFile,
+    index::IndexFile,
+    steps::step,
+    vault::{ArchiveKind, Coverage, LedgerEntry, PipelineUse, QuarantineRecord},
+};
+use clinmill_model::{Digest, Sensitive};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+/// All that is ready when nothing can fail any more but writing.
+pub(super) struct Publishing {
+    pub links: Vec<Link>,
+    pub events: Vec<EventFile>,
+    pub coverage: Vec<Coverage>,
+    pub dirty: BTreeMap<String, Dirty>,
+    pub ranges: Vec<StagedRange>,
+    pub ingested: Ingested,
+    pub engine_state: EngineState,
+    pub warnings: Vec<Warning>,
+    pub subjects: Option<u64>,
+}
+
+impl Refresh<'_> {
+    pub(super) async fn publish(&self, parts: Publishing, staging: &Path) -> Result<Option<RunReport>, EngineError> {
+        let Publishing {
+            links,
+            events,
+            coverage,
+            dirty,
+            ranges,
+            ingested,
+            engine_state,
+            warnings,
+            subjects,
+        } = parts;
+        let vault = &self.session.vault;
+        let mut staged: BTreeMap<String, Vec<StagedTable>> = BTreeMap::new();
+        for (name, dirty) in &dirty {
+            if !dirty.is_empty() {
+                staged.insert(name.clone(), Vec::new());
+            }
+        }
+        let mut steps: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut quarantine = vault.quarantine().create()?;
+        let inputs = self.input_digests(&ingested);
+        for (entry, report) in ingested.inputs() {
+            for record in self.quarantined(entry, report) {
+                quarantine.push(&record)?;
+            }
+        }
+        for range in ranges {
+            for rejected in &range.rejections {
+                quarantine.push(&self.rejected_row(rejected, &inputs))?;
+                *steps
+                    .entry(rejected.step.clone())
+                    .or_default()
+                    .entry(format!("rejected {}", rejected.code))
+                    .or_default() += 1;
+            }
+            for (step, counts) in range.counts {
+                let known = steps.entry(step).or_default();
+                counts
+                    .into_iter()
+                    .for_each(|(name, n)| *known.entry(name).or_default() += n);
+            }
+            for (name, table) in range.tables {
+                staged.entry(name).or_default().push(table);
+            }
+        }
+        let index = self.next_index(&staged);
+        let tables =
+            publish::put_tables(self.bound, &self.session, staged, staging, &self.run_id, self.release).await?;
+        step("refresh.staged");
+
+        let mut ledger = vault.ledger().create()?;
+        for line in &ingested.lines {
+            ledger.push(line)?;
+        }
+        let mut state = self.session.state.clone();
+        state.release = self.release;
+        state.parent = self.session.state_digest;
+        state.ledger.extend(ledger.finish()?);
+        state.quarantine.extend(quarantine.finish()?);
+        state.events = events;
+        state.index = index;
+        state.coverage = coverage;
+        state.identity = identity::write_links(vault, &links)?;
+        let pipeline = self.archive()?;
+        if !state.pipelines.iter().any(|p| p.sha256 == pipeline) {
+            state.pipelines.push(PipelineUse {
+                sha256: pipeline,
+                release: self.release,
+            });
+        }
+        state.extra = serde_json::to_value(self.next_engine_state(engine_state, &ingested))
+            .map_err(|e| EngineError::internal(e.to_string()))?;
+        vault.inputs().sync()?;
+        let state_digest = vault.states().store(&state)?;
+        step("refresh.state-stored");
+
+        let counts = total(&ingested.sources);
+        let draft = Draft {
+            dataset: self.bound.pipeline.name.value.clone(),
+            run_id: self.run_id.clone(),
+            parent: self.session.last.as_ref().map(|r| r.as_parent()),
+            kind: if self.session.last.is_some() {
+                ReleaseKind::Delta
+            } else {
+                ReleaseKind::Full
+            },
+            deidentified: false,
+            vault: VaultRef {
+                id: vault.id().to_owned(),
+                state: state_digest.to_string(),
+                key_check: self.session.key.key_check(),
+            },
+            pipeline_sha256: pipeline,
+            engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+            plugins: self.plugins(),
+            mappings: self.mappings(),
+            tables: tables.iter().map(|(name, t)| (name.clone(), t.entry.clone())).collect(),
+            counts: clinmill_catalog::dataset::Counts {
+                inputs: counts.inputs,
+                read: counts.read,
+                written: counts.written,
+                duplicates: counts.duplicates,
+                rejected: counts.rejected,
+                filtered: counts.filtered,
+            },
+            gates: gates(),
+        };
+        if self.session.last.is_none() {
+            self.session.dataset.probe().await?;
+        }
+        self.check_cancelled()?;
+        self.progress.stage("commit");
+        let CommitOutcome::Committed(_) = self.session.dataset.commit(draft).await? else {
+            return Ok(None);
+        };
+        step("refresh.committed");
+        let report = RunReport {
+            outcome: Outcome::Released,
+            release: self.release,
+            run_id: self.run_id.clone(),
+            pipeline: self.bound.pipeline.name.value.clone(),
+            counts,
+            sources: ingested.sources,
+            tables: tables
+                .iter()
+                .map(|(name, t)| {
+                    let report = TableReport {
+                        rows: t.entry.row_count,
+                        upserts: t.upserts,
+                        deletes: t.deletes,
+                    };
+                    (name.clone(), report)
+                })
+                .collect(),
+            steps,
+            written_bytes: tables.values().map(|t| t.written).sum(),
+            subjects,
+            warnings,
+            seconds: self.seconds(),
+        };
+        // The release is made; what follows is housekeeping and must not turn it into a failure.
+        let _ = vault.runs().write(&self.run_id, &report);
+        let _ = std::fs::remove_dir_all(staging);
+        if let Some(lease) = &self.session.lease {
+            let keep: Vec<Digest> = std::iter::once(state_digest).chain(self.session.state_digest).collect();
+            let _ = vault.gc(lease, &keep);
+        }
+        Ok(Some(report))
+    }
+
+    /// The index after this refresh: new shards for the tables that were made, the old ones for the rest.
+    fn next_index(&self, staged: &BTreeMap<String, Vec<StagedTable>>) -> Vec<IndexFile> {
+        let old = self.session.state.index.iter();
+        let kept =
+            old.filter(|f| self.bound.tables.iter().any(|t| t.name == f.table) && !staged.contains_key(&f.table));
+        let new = staged.values().flatten().filter_map(|t| t.index.as_ref());
+        kept.chain(new).cloned().collect()
+    }
+
+    fn next_engine_state(&self, before: EngineState, ingested: &Ingested) -> EngineState {
+        let mut latest_as_of = before.latest_as_of;
+        for entry in ingested.lines.iter().filter_map(as_entry) {
+            if let Some(as_of) = &entry.as_of {
+                let known = latest_as_of.entry(entry.source.clone()).or_default();
+                if as_of > known {
+                    known.clone_from(as_of);
+                }
+            }
+        }
+        EngineState {
+            tables: self.bound.tables.iter().map(|t| (t.name.clone(), t.digest)).collect(),
+            latest_as_of,
+        }
+    }
+
+    /// Keeps the text of the pipeline, its mappings and the description of its plugins for good.
+    fn archive(&self) -> Result<Digest, EngineError> {
+        let archive = self.session.vault.archive();
+        for mapping in self.bound.mappings.values() {
+            for bytes in mapping.resource.files.values() {
+                archive.put(ArchiveKind::Mapping, bytes)?;
+            }
+        }
+        for plugin in self.plugins() {
+            let text = serde_json::to_vec(&plugin).map_err(|e| EngineError::internal(e.to_string()))?;
+            archive.put(ArchiveKind::Plugin, &text)?;
+        }
+        Ok(archive.put(ArchiveKind::Pipeline, self.bound.text.as_bytes())?)
+    }
+
+    /// The plugins that take part. A built-in is what the engine's version says it is.
+    fn plugins(&self) -> Vec<PluginRef> {
+        let engine = env!("CARGO_PKG_VERSION");
+        let sources = self
+            .bound
+            .sources
+            .iter()
+            .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
+        let steps = self
+            .bound
+            .pipeline
+            .transforms
+            .iter()
+            .flat_map(|t| &t.steps)
+            .map(|s| (s.plugin.value.as_str(), engine));
+        let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
+        plugins.extend(steps);
+        plugins.extend(sources);
+        plugins
+            .into_iter()
+            .map(|(name, version)| PluginRef {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                sha256: Digest::of_parts(["built-in", name, version, engine]),
+            })
+            .collect()
+    }
+
+    fn mappings(&self) -> Vec<MappingRef> {
+        self.bound
+            .mappings
+            .iter()
+            .map(|(name, m)| MappingRef {
+                name: name.clone(),
+                sha256: m.sha256,
+            })
+            .collect()
+    }
+
+    /// Source, content digest and path of every input, by number.
+    fn input_digests(&self, ingested: &Ingested) -> HashMap<u32, LedgerEntry> {
+        let old = self.session.ledger.entries().iter();
+        old.chain(ingested.lines.iter().filter_map(as_entry))
+            .map(|e| (e.number, e.clone()))
+            .collect()
+    }
+
+    fn quarantined<'r>(
+        &'r self,
+        entry: &'r LedgerEntry,
+        report: &'r InputReport,
+    ) -> impl Iterator<Item = QuarantineRecord> + 'r {
+        let source = self.bound.sources.iter().find(|s| s.name() == entry.source);
+        let base = move |code: &str, message: &str, at: clinmill_sdk::Locator, kind: Option<String>| {
+            QuarantineRecord {
+                id: String::new(),
+                run_id: self.run_id.clone(),
+                release: self.release,
+                source: entry.source.clone(),
+                stage: "ingest".to_owned(),
+                code: code.to_owned(),
+                message: message.to_owned(),
+                input: entry.sha256,
+                path: Some(entry.path.clone()),
+                offset: at.offset,
+                length: at.length,
+                row: (at.row > 0).then_some(at.row),
+                part: (at.part > 0).then_some(at.part),
+                cell: at.cell,
+                kind,
+            }
+            .identified()
+        };
+        let failed = report.failed.iter().map(move |error| {
+            let offset = error.offset.unwrap_or(0);
+            let at = clinmill_sdk::Locator {
+                offset,
+                length: entry.size.saturating_sub(offset),
+                ..Default::default()
+            };
+            base(&error.code, &error.message, at, None)
+        });
+        let rejected = report.rejections.iter().map(move |r| {
+            let kind = r.kind.and_then(|k| Some(source?.bound.records().get(k)?.name.clone()));
+            base(&r.code, &r.message, r.at, kind)
+        });
+        let more = report.more_rejections.iter().map(move |(code, n)| {
+            base(
+                code,
+                &format!("{n} more records with this code are not listed one by one"),
+                Default::default(),
+                None,
+            )
+        });
+        failed.chain(rejected).chain(more)
+    }
+
+    fn rejected_row(&self, rejected: &Rejected, inputs: &HashMap<u32, LedgerEntry>) -> QuarantineRecord {
+        let entry = inputs.get(&rejected.input);
+        let (source, kind) = rejected.relation.split_once('.').unwrap_or((&rejected.relation, ""));
+        QuarantineRecord {
+            id: String::new(),
+            run_id: self.run_id.clone(),
+            release: self.release,
+            source: source.to_owned(),
+            stage: rejected.step.clone(),
+            code: rejected.code.clone(),
+            message: rejected.message.clone(),
+            input: entry.map_or_else(|| Digest::of(b""), |e| e.sha256),
+            path: entry.map(|e| Sensitive::new(e.path.expose().clone())),
+            offset: rejected.at.offset,
+            length: rejected.at.length,
+            row: (rejected.at.row > 0).then_some(rejected.at.row),
+            part: (rejected.at.part > 0).then_some(rejected.at.part),
+            cell: rejected.at.cell,
+            kind: (!kind.is_empty()).then(|| kind.to_owned()),
+        }
+        .identified()
+    }
+}
+
+/// The gates that a refresh without declared ones passes; a refresh that does not pass them publishes nothing.
+fn gates() -> Vec<GateResult> {
+    let held = |(name, detail): (&str, &str)| GateResult {
+        name: name.to_owned(),
+        passed: true,
+        detail: detail.to_owned(),
+    };
+    [
+        (
+            "counts_balance",
+            "every record read is written, a duplicate, rejected or filtered",
+        ),
+        ("row_ids_unique", "no two rows of a table have the same identity"),
+        (
+            "deletions_guard",
+            "no complete export deletes more than its source allows",
+        ),
+        ("expectations", "what the sources promise to send was sent"),
+    ]
+    .into_iter()
+    .map(held)
+    .collect()
+}
+
+fn total(sources: &BTreeMap<String, SourceReport>) -> TotalCounts {
+    let mut counts = TotalCounts::default();
+    for source in sources.values() {
+        counts.inputs += source.inputs;
+        counts.read += source.read;
+        counts.written += source.written;
+        counts.duplicates += source.duplicates;
+        counts.rejected += source.rejected;
+        counts.filtered += source.filtered;
+    }
+    counts
+}
