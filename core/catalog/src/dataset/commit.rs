@@ -7,6 +7,7 @@ use super::manifest::{Counts, FORMAT_VERSION, GateResult, Manifest, MappingRef, 
 use super::manifest::{TableEntry, VaultRef};
 use super::{Dataset, Hint, LATEST, Release, parse};
 use crate::steps::step;
+use crate::store::StoreErrorKind;
 use crate::{CatalogError, Result};
 use clinmill_model::Digest;
 use jiff::Timestamp;
@@ -147,7 +148,7 @@ impl Dataset {
             let Err(e) = put else {
                 return Ok(Some(mine));
             };
-            reason = e.reason;
+            reason.clone_from(&e.reason);
             match self.read_back(&key, manifest, &mut reason).await {
                 ReadBack::Mine => {
                     // Somebody's write made it visible, maybe a call of ours that was cut off before it was durable.
@@ -155,6 +156,8 @@ impl Dataset {
                     return Ok(Some(mine));
                 }
                 ReadBack::Anothers => return Ok(None),
+                // Denied, or a full disk: not there, and no use in trying again.
+                ReadBack::Absent if attempt == 1 && e.kind == StoreErrorKind::Permanent => return Err(e.into()),
                 // The same bytes again: were the first write still to arrive, either of the two wins.
                 ReadBack::Absent | ReadBack::Unknown => self.retry.wait(&self.env, attempt).await,
             }

@@ -8,7 +8,7 @@
 //! tables/<table>/changes/00000007/<sha256>.parquet
 //! ```
 //!
-//! [`commit`] makes releases, [`files`] puts data files and cleans up, [`table`] writes and folds them, [`verify()`]
+//! [`Dataset::commit`] makes releases, [`Dataset::put_file`] puts data files, [`Dataset::gc`] cleans up, [`table`] writes and folds them, [`verify()`]
 //! compares every published byte with the manifests, [`apply()`] is the buyer's side, [`diff()`] tells what changed.
 
 mod apply;

@@ -27,6 +27,43 @@ async fn world(overlay: bool) -> (World, tempfile::TempDir) {
     (world, dir)
 }
 
+/// A store without room for another manifest.
+#[derive(Debug)]
+struct FullDisk(Arc<dyn Store>);
+
+#[async_trait::async_trait]
+impl Store for FullDisk {
+    fn url(&self) -> String {
+        self.0.url()
+    }
+    async fn put_if_absent(&self, key: &str, _bytes: Bytes) -> Result<(), StoreError> {
+        Err(StoreError::new(
+            "create",
+            key,
+            StoreErrorKind::Permanent,
+            "No space left on device",
+        ))
+    }
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.0.put(key, bytes).await
+    }
+    async fn put_file(&self, key: &str, file: &Path) -> Result<(), StoreError> {
+        self.0.put_file(key, file).await
+    }
+    async fn stream(&self, key: &str) -> Result<crate::store::ByteStream, StoreError> {
+        self.0.stream(key).await
+    }
+    async fn head(&self, key: &str) -> Result<crate::store::ObjectInfo, StoreError> {
+        self.0.head(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<crate::store::ObjectInfo>, StoreError> {
+        self.0.list(prefix).await
+    }
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+}
+
 async fn state(world: &World) -> BTreeMap<String, super::testing::Row> {
     let latest = world.dataset.latest().await.unwrap().unwrap();
     let table = &latest.manifest.tables["t"];
@@ -129,6 +166,34 @@ async fn a_draft_without_its_files_or_with_a_failed_gate_is_not_committed() {
     for bad in ["_releases", "a/../b", "", "Upper", "1a", &"x".repeat(64)] {
         assert!(super::commit::check_table_name(bad).is_err(), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_typed_error_and_no_release() {
+    let (mut world, dir) = world(false).await;
+    let draft = world
+        .draft(&[(9, Some((1, 1)))], false, ReleaseKind::Delta)
+        .await
+        .unwrap();
+    let releases = dir.path().join("dataset/_releases");
+    let manifest = world.dataset.manifest(4).await.unwrap();
+    let store = FullDisk(world.dataset.store().clone());
+    let full = Dataset::on(Env::system(), Arc::new(store));
+    let e = full.commit(draft.clone()).await.unwrap_err();
+    assert!(
+        matches!(&e, CatalogError::Store(e) if e.kind == StoreErrorKind::Permanent),
+        "{e}"
+    );
+    assert_eq!(
+        fs::read_dir(releases).unwrap().count(),
+        5,
+        "four manifests and the hint"
+    );
+    assert_eq!(world.dataset.latest().await.unwrap().unwrap().manifest, manifest);
+    assert!(
+        matches!(world.dataset.commit(draft).await.unwrap(), CommitOutcome::Committed(_)),
+        "with room again"
+    );
 }
 
 #[tokio::test]
