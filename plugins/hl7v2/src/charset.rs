@@ -1,0 +1,122 @@
+//! The character set of a message: what MSH-18 says, or what its bytes are.
+
+use crate::text::Delimiters;
+use encoding_rs::{DecoderResult, Encoding, GB18030, UTF_8};
+
+/// What a message says of its character set (HL7 table 0211).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// Nothing, or ASCII.
+    Nothing,
+    /// This one.
+    Known(&'static Encoding),
+    /// One that is not known here.
+    Unknown,
+}
+
+/// Reads the first repetition of MSH-18 of an undecoded message.
+///
+/// A character before MSH-18 may have a delimiter as its second byte. Therefore an `MSH` that is not ASCII is read
+/// in up to three ways, and the first that gives the name of a character set counts.
+pub fn declared(msh: &[u8], delimiters: &Delimiters) -> Declared {
+    if msh.is_ascii() {
+        return named(field_18(msh, delimiters));
+    }
+    let utf8 = std::str::from_utf8(msh).ok().map(|_| named(field_18(msh, delimiters)));
+    if let Some(found) = utf8 {
+        return found;
+    }
+    let raw = named(field_18(msh, delimiters));
+    if let Declared::Known(_) = raw {
+        return raw;
+    }
+    match GB18030.decode_without_bom_handling_and_without_replacement(msh) {
+        Some(text) => named(field_18(text.as_bytes(), delimiters)),
+        None => raw,
+    }
+}
+
+fn field_18<'m>(msh: &'m [u8], delimiters: &Delimiters) -> &'m [u8] {
+    // MSH-1 is the separator itself: what stands after the first one is MSH-2.
+    let field = msh.split(|&b| b == delimiters.field).nth(17).unwrap_or_default();
+    field.split(|&b| b == delimiters.repetition).next().unwrap_or_default()
+}
+
+fn named(name: &[u8]) -> Declared {
+    let name = name.trim_ascii();
+    let key: String =
+        name.iter().filter(|b| b.is_ascii_alphanumeric()).map(|b| b.to_ascii_uppercase() as char).collect();
+    let label = match key.as_str() {
+        "" | "ASCII" | "USASCII" | "ISOIR6" | "UNICODEUTF16" | "UNICODEUTF32" => return Declared::Nothing,
+        "UNICODEUTF8" | "UTF8" | "UNICODE" => "utf-8",
+        "GB180302000" | "GB18030" | "GB180302005" | "GBK" | "CP936" | "GB2312" | "GB23121980" => "gb18030",
+        "BIG5" => "big5",
+        "KSX1001" => "euc-kr",
+        "CP1252" => "windows-1252",
+        _ => match key.strip_prefix("ISO").unwrap_or(&key).strip_prefix("8859") {
+            Some(part) => {
+                let label = format!("iso-8859-{part}");
+                return Encoding::for_label(label.as_bytes()).map_or(Declared::Unknown, Declared::Known);
+            }
+            None => return Encoding::for_label(name).map_or(Declared::Unknown, Declared::Known),
+        },
+    };
+    Encoding::for_label(label.as_bytes()).map_or(Declared::Unknown, Declared::Known)
+}
+
+/// Appends `bytes` to `text`.
+///
+/// # Errors
+/// The index of the first byte that is not in the encoding.
+pub fn decode_into(encoding: &'static Encoding, bytes: &[u8], text: &mut String) -> Result<(), usize> {
+    if encoding == UTF_8 || bytes.is_ascii() {
+        let piece = std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
+        text.push_str(piece);
+        return Ok(());
+    }
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    text.reserve(decoder.max_utf8_buffer_length_without_replacement(bytes.len()).unwrap_or(bytes.len() * 3 + 16));
+    match decoder.decode_to_string_without_replacement(bytes, text, true) {
+        (DecoderResult::InputEmpty, _) => Ok(()),
+        (DecoderResult::Malformed(bad, after), read) => {
+            Err(read.saturating_sub(usize::from(bad) + usize::from(after)))
+        }
+        (DecoderResult::OutputFull, read) => Err(read),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Delimiters;
+
+    #[test]
+    fn names() {
+        for (name, label) in [
+            ("UNICODE UTF-8", "UTF-8"),
+            ("8859/1", "windows-1252"),
+            ("8859/15", "ISO-8859-15"),
+            ("ISO-8859-2", "ISO-8859-2"),
+            ("GB 18030-2000", "gb18030"),
+            ("gbk", "gb18030"),
+            ("BIG-5", "Big5"),
+            ("windows-1251", "windows-1251"),
+        ] {
+            match named(name.as_bytes()) {
+                Declared::Known(found) => assert_eq!(found.name(), label, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert_eq!(named(b"ASCII"), Declared::Nothing);
+        assert_eq!(named(b"ISO IR87"), Declared::Unknown);
+    }
+
+    #[test]
+    fn finds_msh_18_behind_a_character_with_a_delimiter_in_it() {
+        let text = "MSH|^~\\&|億LIS|區|||20240101||ORU^R01|1|P|2.4||||||GBK";
+        let (bytes, _, _) = GB18030.encode(text);
+        assert!(bytes.iter().filter(|&&b| b == b'|').count() > text.matches('|').count());
+        let delimiters = Delimiters::of(&bytes).unwrap();
+        assert_eq!(declared(&bytes, &delimiters), Declared::Known(GB18030));
+    }
+}

@@ -1,0 +1,395 @@
+//! From a message's segments to records: group context, subject, version, void records, merges.
+
+use crate::{
+    context::{Context, Message},
+    error,
+    frame::Line,
+    plan::{Issuer, Kind, Per, Place, Plan},
+    rows::Rows,
+    version,
+};
+use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordKind, RecordSink, Rejection, SubjectId};
+use memchr::memchr;
+use std::borrow::Cow;
+
+/// Merges of patients or persons (HL7 v2.5, chapter 3): MRG-1 is replaced by PID-3.
+const MERGES: [&str; 7] = ["A18", "A30", "A34", "A36", "A39", "A40", "A41"];
+
+/// Where a line of the message stands in the input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Byte offset.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Turns messages into rows. One per split.
+pub struct Reader<'p> {
+    plan: &'p Plan,
+    kinds: &'p [RecordKind],
+    rows: Vec<Rows>,
+    batch_rows: usize,
+    context: Context,
+    counts: Counts,
+    scratch: String,
+    version: String,
+}
+
+#[derive(Default)]
+struct Counts {
+    messages: u64,
+    no_record: u64,
+    no_result: u64,
+    same_identifier: u64,
+    filtered: Vec<u64>,
+}
+
+/// What is found once per message or group and used by many records.
+#[derive(Default)]
+struct Found<'t> {
+    trigger: &'t str,
+    sequence: u64,
+    message_time: String,
+    event_time: (u32, Option<String>),
+    panel_time: (u32, Option<String>),
+    panel_void: (u32, u32, bool),
+    subject: (u32, u32, Option<(Cow<'t, str>, Cow<'t, str>)>),
+}
+
+impl<'p> Reader<'p> {
+    /// A reader that sends batches of about `batch_rows` rows.
+    pub fn new(plan: &'p Plan, kinds: &'p [RecordKind], batch_rows: usize) -> Self {
+        Self {
+            plan,
+            kinds,
+            rows: kinds.iter().map(Rows::new).collect(),
+            batch_rows: batch_rows.max(1),
+            context: Context::default(),
+            counts: Counts { filtered: vec![0; kinds.len()], ..Counts::default() },
+            scratch: String::new(),
+            version: String::new(),
+        }
+    }
+
+    /// Reads one message: its lines, where each stands in the input, and its number.
+    ///
+    /// # Errors
+    /// When the host cannot take more.
+    pub fn message(
+        &mut self,
+        message: &Message<'_>,
+        lines: &[Line],
+        origins: &[Origin],
+        number: u64,
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError> {
+        let plan = self.plan;
+        self.context.clear(plan.slots.len());
+        let mut found = Found::default();
+        let mut records = 0;
+        let mut part = 0;
+        for (line, origin) in lines.iter().zip(origins) {
+            let mut at = Locator { offset: origin.offset, length: origin.length, row: number, ..Locator::default() };
+            if !line.segment {
+                reject(out, None, error::GARBAGE, "a line that is no segment", at)?;
+                continue;
+            }
+            part += 1;
+            at.part = part;
+            let id = message.text.as_bytes().get(line.start as usize..).and_then(|rest| rest.first_chunk::<3>());
+            let Some(index) = id.and_then(|id| plan.slot_of(*id)) else { continue };
+            let Some(slot) = plan.slots.get(index) else { continue };
+            if &slot.id == b"OBR" && self.context.stamp(index) > 0 {
+                // The order before the last panel is not this panel's.
+                plan.order.iter().for_each(|&order| self.context.forget(order));
+            }
+            self.context.arrive(index, slot, message, line.start, line.end);
+            if part == 1 && !self.begin(message, lines, &mut found) {
+                self.counts.messages += 1;
+                return Ok(());
+            }
+            for &kind in &slot.kinds {
+                records += 1;
+                self.record(message, &mut found, kind, at, out)?;
+            }
+            if &slot.id == b"MRG" && MERGES.contains(&found.trigger) {
+                records += 1;
+                self.merge(message, &mut found, at, out)?;
+            }
+        }
+        if records == 0 {
+            self.counts.no_record += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left.
+    ///
+    /// # Errors
+    /// When the host cannot take more.
+    pub fn finish(mut self, out: &mut dyn RecordSink) -> Result<(), PluginError> {
+        for (index, (rows, kind)) in self.rows.iter_mut().zip(self.kinds).enumerate() {
+            rows.flush(index, kind, out)?;
+        }
+        let named = self.plan.kinds.iter().map(|kind| kind.filter_rule.as_str()).zip(self.counts.filtered);
+        let fixed = [
+            (error::RULE_MESSAGES, self.counts.messages),
+            (error::RULE_NO_RECORD, self.counts.no_record),
+            (error::RULE_NO_RESULT, self.counts.no_result),
+            (error::RULE_SAME_IDENTIFIER, self.counts.same_identifier),
+        ];
+        named.chain(fixed).filter(|(_, count)| *count > 0).for_each(|(rule, count)| out.filtered(rule, count));
+        Ok(())
+    }
+
+    /// Reads the `MSH`. False where the message is not asked for.
+    fn begin<'t>(&mut self, message: &Message<'t>, lines: &[Line], found: &mut Found<'t>) -> bool {
+        let known = &self.plan.known;
+        let kind = self.context.raw(message, &known.message_type);
+        let code = message.delimiters.component(kind, 1);
+        found.trigger = message.delimiters.component(kind, 2);
+        if found.trigger.is_empty() {
+            // Before v2.2 the trigger stood in EVN-1 alone.
+            found.trigger = event_code(message, lines);
+        }
+        let (code, trigger) = (code, found.trigger);
+        let asked = |(c, t): &(String, Option<String>)| c == code && t.as_ref().is_none_or(|t| t == trigger);
+        if !self.plan.messages.is_empty() && !self.plan.messages.iter().any(asked) {
+            return false;
+        }
+        version::comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
+        found.sequence = self.context.raw(message, &known.sequence).trim().parse().unwrap_or(0);
+        true
+    }
+
+    fn record<'t>(
+        &mut self,
+        message: &Message<'t>,
+        found: &mut Found<'t>,
+        index: usize,
+        at: Locator,
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError> {
+        let (plan, kinds) = (self.plan, self.kinds);
+        let (Some(kind), Some(told)) = (plan.kinds.get(index), kinds.get(index)) else { return Ok(()) };
+        for (place, values) in &kind.filter {
+            if !values.iter().any(|value| value == self.decoded(message, place).as_ref()) {
+                if let Some(count) = self.counts.filtered.get_mut(index) {
+                    *count += 1;
+                }
+                return Ok(());
+            }
+        }
+        let status = match kind.per {
+            Per::Obx => self.context.raw(message, &plan.known.result_status),
+            _ => "",
+        };
+        if matches!(status, "I" | "O" | "N") {
+            self.counts.no_result += 1;
+            return Ok(());
+        }
+        if status == "U" && kind.replace && self.context.raw(message, &plan.known.value).is_empty() {
+            let what = "the result became final without its value being sent again: use `fold: patch` to keep the value";
+            return reject(out, Some(index), error::STATUS_ONLY, what, at);
+        }
+        let void = self.is_void(message, found, kind.per, status);
+        self.write_version(message, found, kind.per, status);
+        let cleared = kind.per == Per::Pv1 && found.trigger == "A13";
+        let Some((subject, issuer)) = self.subject(message, found) else {
+            return reject(out, Some(index), error::NO_SUBJECT, "the record does not say whom it is about", at);
+        };
+        let Some(rows) = self.rows.get_mut(index) else { return Ok(()) };
+        append(&self.context, message, kind, cleared, rows, &mut self.scratch);
+        let version = Some(self.version.as_str()).filter(|text| !text.is_empty());
+        rows.meta.push(issuer, Some(subject), version, void, at);
+        if rows.full(self.batch_rows) {
+            rows.flush(index, told, out)?;
+        }
+        Ok(())
+    }
+
+    /// The identifier and its issuer.
+    fn subject<'f, 't>(&self, message: &Message<'t>, found: &'f mut Found<'t>) -> Option<(&'f str, &'f str)> {
+        let id = self.context.stamp(self.plan.subject.slot);
+        let issuer = match &self.plan.issuer {
+            Issuer::At(place) => self.context.stamp(place.slot),
+            Issuer::Literal(_) => 0,
+        };
+        if id == 0 {
+            return None;
+        }
+        if (found.subject.0, found.subject.1) != (id, issuer) {
+            let id_text = self.identifier(message, &self.plan.subject);
+            let issuer_text = match &self.plan.issuer {
+                Issuer::At(place) => self.identifier(message, place),
+                Issuer::Literal(text) => Cow::Owned(text.clone()),
+            };
+            found.subject = (id, issuer, Some((id_text, issuer_text)));
+        }
+        let (id, issuer) = found.subject.2.as_ref()?;
+        (!id.is_empty()).then_some((id, issuer))
+    }
+
+    /// A value used as identifier: blanks around it mean nothing (HL7 v2.5, section 2.A.75), and HL7's null is none.
+    fn identifier<'t>(&self, message: &Message<'t>, place: &Place) -> Cow<'t, str> {
+        match self.decoded(message, place) {
+            Cow::Borrowed("\"\"") => Cow::Borrowed(""),
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        }
+    }
+
+    fn decoded<'t>(&self, message: &Message<'t>, place: &Place) -> Cow<'t, str> {
+        let raw = self.context.raw(message, place);
+        if !message.escapes || memchr(message.delimiters.escape, raw.as_bytes()).is_none() {
+            return Cow::Borrowed(raw);
+        }
+        let mut text = String::new();
+        message.delimiters.unescape(raw, message.encoding, &mut text);
+        Cow::Owned(text)
+    }
+
+    /// Whether the record says that it does not hold (HL7 tables 0085, 0123 and 0119; ADT A11). A23 asks to forget
+    /// old data and is no cancellation (v2.5, section 3.3.23).
+    fn is_void(&self, message: &Message<'_>, found: &mut Found<'_>, per: Per, status: &str) -> bool {
+        let known = &self.plan.known;
+        let cancelled = |context: &Context| matches!(context.raw(message, &known.order_control), "CA" | "OC" | "DC");
+        match per {
+            Per::Pv1 => found.trigger == "A11",
+            Per::Orc => cancelled(&self.context),
+            Per::Obx | Per::Obr => {
+                let stamps =
+                    (self.context.stamp(known.panel_status.slot), self.context.stamp(known.order_control.slot));
+                if (found.panel_void.0, found.panel_void.1) != stamps {
+                    let panel = self.context.raw(message, &known.panel_status) == "X" || cancelled(&self.context);
+                    found.panel_void = (stamps.0, stamps.1, panel);
+                }
+                found.panel_void.2 || matches!(status, "D" | "W" | "X")
+            }
+            Per::Other => false,
+        }
+    }
+
+    /// Writes what orders the versions of a record: a time, then MSH-13, then for results whether they are final, so
+    /// that of two equally old ones a preliminary result never replaces a final one.
+    fn write_version(&mut self, message: &Message<'_>, found: &mut Found<'_>, per: Per, status: &str) {
+        let known = &self.plan.known;
+        let context = &self.context;
+        let timed = |cache: &mut (u32, Option<String>), place: &Place| {
+            let stamp = context.stamp(place.slot);
+            if cache.0 != stamp || stamp == 0 {
+                let mut text = String::new();
+                let there = stamp > 0 && version::comparable(context.raw(message, place), &mut text);
+                *cache = (stamp, there.then_some(text));
+            }
+        };
+        self.version.clear();
+        let time = match per {
+            Per::Obx | Per::Obr => {
+                timed(&mut found.panel_time, &known.panel_time);
+                &found.panel_time.1
+            }
+            _ => {
+                timed(&mut found.event_time, &known.event_time);
+                &found.event_time.1
+            }
+        };
+        match time {
+            Some(text) => self.version.push_str(text),
+            None if per == Per::Obx
+                && version::comparable(context.raw(message, &known.result_time), &mut self.version) => {}
+            None => self.version.push_str(&found.message_time),
+        }
+        if self.version.is_empty() {
+            return;
+        }
+        if found.sequence > 0 {
+            self.version.push('#');
+            version::push_digits(found.sequence, 16, &mut self.version);
+        }
+        if per == Per::Obx {
+            self.version.push_str(match status {
+                "P" | "R" | "S" => "/0",
+                "C" => "/2",
+                _ => "/1",
+            });
+        }
+    }
+
+    fn merge<'t>(
+        &mut self,
+        message: &Message<'t>,
+        found: &mut Found<'t>,
+        at: Locator,
+        out: &mut dyn RecordSink,
+    ) -> Result<(), PluginError> {
+        let known = &self.plan.known;
+        let retired = self.identifier(message, &known.retired);
+        let own = match &self.plan.issuer {
+            // Only an issuer that belongs to the identifier differs between the two.
+            Issuer::At(place) if place.path.segment == *b"PID" => self.identifier(message, &known.retired_issuer),
+            _ => Cow::Borrowed(""),
+        };
+        self.write_version(message, found, Per::Other, "");
+        let version = Some(self.version.clone()).filter(|text| !text.is_empty());
+        let Some((id, issuer)) = self.subject(message, found).filter(|_| !retired.is_empty()) else {
+            return reject(out, None, error::MERGE, "a merge needs the identifiers in PID-3 and MRG-1", at);
+        };
+        let survivor = SubjectId { issuer: issuer.to_owned(), id: id.to_owned() };
+        // An identifier without issuer is one of the same issuer.
+        let issuer = if own.is_empty() { survivor.issuer.clone() } else { own.into_owned() };
+        let retired = SubjectId { issuer, id: retired.into_owned() };
+        if survivor == retired {
+            self.counts.same_identifier += 1;
+            return Ok(());
+        }
+        out.link(IdentityLink { survivor, retired, version, at })
+    }
+}
+
+/// Appends the columns of one record.
+#[inline]
+fn append(
+    context: &Context,
+    message: &Message<'_>,
+    kind: &Kind,
+    cleared: bool,
+    rows: &mut Rows,
+    scratch: &mut String,
+) {
+    for ((builder, place), &discharge) in rows.columns.iter_mut().zip(&kind.columns).zip(&kind.discharge) {
+        let raw = if cleared && discharge { "\"\"" } else { context.raw(message, place) };
+        rows.bytes += raw.len();
+        if message.escapes && memchr(message.delimiters.escape, raw.as_bytes()).is_some() {
+            scratch.clear();
+            message.delimiters.unescape(raw, message.encoding, scratch);
+            builder.append(scratch);
+        } else {
+            builder.append(raw);
+        }
+    }
+}
+
+/// EVN-1 of the first `EVN`.
+fn event_code<'t>(message: &Message<'t>, lines: &[Line]) -> &'t str {
+    let separator = message.delimiters.field;
+    let segment = lines
+        .iter()
+        .filter(|line| line.segment)
+        .filter_map(|line| message.text.get(line.start as usize..line.end as usize))
+        .find(|segment| segment.starts_with("EVN"))
+        .unwrap_or_default();
+    let field = segment.get(4..).and_then(|rest| rest.split(char::from(separator)).next()).unwrap_or_default();
+    message.delimiters.first(field)
+}
+
+fn reject(
+    out: &mut dyn RecordSink,
+    kind: Option<usize>,
+    code: &str,
+    message: &str,
+    at: Locator,
+) -> Result<(), PluginError> {
+    out.reject(Rejection { kind, code: code.to_owned(), message: message.to_owned(), at })
+}

@@ -1,0 +1,253 @@
+//! Delimiters and escapes (HL7 v2.5, sections 2.5.4 and 2.7).
+
+use crate::{charset, error};
+use encoding_rs::Encoding;
+use memchr::{memchr, memchr2};
+
+/// So many bytes are looked at one by one before a search begins.
+const NEAR: usize = 16;
+/// Stands for a delimiter that a message does not use: no byte of UTF-8 has this value.
+const UNUSED: u8 = 0xff;
+
+/// The delimiters of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delimiters {
+    /// MSH-1, usually `|`.
+    pub field: u8,
+    /// Usually `^`.
+    pub component: u8,
+    /// Usually `~`.
+    pub repetition: u8,
+    /// Usually `\`.
+    pub escape: u8,
+    /// Usually `&`.
+    pub subcomponent: u8,
+    /// Since v2.7, usually `#`.
+    pub truncation: u8,
+}
+
+impl Delimiters {
+    /// Reads them from the bytes of an `MSH` segment.
+    ///
+    /// # Errors
+    /// The code and what is wrong.
+    pub fn of(msh: &[u8]) -> Result<Self, (&'static str, &'static str)> {
+        let truncated = (error::MSH_TRUNCATED, "the MSH segment ends before its encoding characters do");
+        let (&field, rest) = msh.get(3..).and_then(<[u8]>::split_first).ok_or(truncated)?;
+        if !usable(field) {
+            return Err((error::DELIMITERS, "the field separator is no punctuation mark"));
+        }
+        let end = memchr(field, rest).ok_or(truncated)?;
+        let marks = rest.get(..end).unwrap_or_default();
+        if marks.is_empty() || marks.len() > 5 {
+            return Err((error::DELIMITERS, "there are one to five encoding characters"));
+        }
+        let mut all = [field, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED];
+        for (slot, &mark) in all.iter_mut().skip(1).zip(marks) {
+            if !usable(mark) {
+                return Err((error::DELIMITERS, "an encoding character is no punctuation mark"));
+            }
+            *slot = mark;
+        }
+        let used = all.get(..=marks.len()).unwrap_or_default();
+        if (1..used.len()).any(|i| used.get(..i).is_some_and(|before| used.get(i).is_some_and(|m| before.contains(m)))) {
+            return Err((error::DELIMITERS, "two delimiters are the same"));
+        }
+        let [field, component, repetition, escape, subcomponent, truncation] = all;
+        Ok(Self { field, component, repetition, escape, subcomponent, truncation })
+    }
+
+    /// The n-th (from 1) component of a repetition; empty where there is none.
+    #[inline]
+    pub fn component<'t>(&self, text: &'t str, n: u16) -> &'t str {
+        nth(text, self.component, n)
+    }
+
+    /// The n-th (from 1) subcomponent of a component; empty where there is none.
+    #[inline]
+    pub fn subcomponent<'t>(&self, text: &'t str, n: u16) -> &'t str {
+        nth(text, self.subcomponent, n)
+    }
+
+    /// The n-th (from 1) repetition of a field; empty where there is none.
+    #[inline]
+    pub fn repetition<'t>(&self, text: &'t str, n: u16) -> &'t str {
+        nth(text, self.repetition, n)
+    }
+
+    /// The first component of the first repetition.
+    #[inline]
+    pub fn first<'t>(&self, text: &'t str) -> &'t str {
+        let bytes = text.as_bytes();
+        // Most components are shorter than a search takes to begin.
+        let near = bytes.iter().take(NEAR).position(|&b| b == self.component || b == self.repetition);
+        let far = || {
+            let end = memchr2(self.component, self.repetition, bytes.get(NEAR..)?)?;
+            Some(NEAR + end)
+        };
+        match near.or_else(far) {
+            Some(end) => text.get(..end).unwrap_or_default(),
+            None => text,
+        }
+    }
+
+    /// Decodes the escapes of `value` onto `out`. What is no known escape stays as it is. `\X..\` is read in
+    /// `encoding`, the message's own.
+    pub fn unescape(&self, value: &str, encoding: &'static Encoding, out: &mut String) {
+        let mut rest = value;
+        while let Some(start) = memchr(self.escape, rest.as_bytes()) {
+            let (before, from) = rest.split_at(start);
+            out.push_str(before);
+            let inner = from.get(1..).unwrap_or_default();
+            let Some(end) = memchr(self.escape, inner.as_bytes()) else {
+                rest = from;
+                break;
+            };
+            let (body, after) = inner.split_at(end);
+            if self.decode_escape(body, encoding, out) {
+                rest = after.get(1..).unwrap_or_default();
+            } else {
+                // The second escape character may begin the next escape.
+                out.push(char::from(self.escape));
+                out.push_str(body);
+                rest = after;
+                if !self.begins_escape(rest, encoding) {
+                    out.push(char::from(self.escape));
+                    rest = after.get(1..).unwrap_or_default();
+                }
+            }
+        }
+        out.push_str(rest);
+    }
+
+    /// True where `text`, which begins with the escape character, begins with an escape that is known.
+    fn begins_escape(&self, text: &str, encoding: &'static Encoding) -> bool {
+        let inner = text.get(1..).unwrap_or_default();
+        memchr(self.escape, inner.as_bytes()).is_some_and(|end| {
+            self.decode_escape(inner.get(..end).unwrap_or_default(), encoding, &mut String::new())
+        })
+    }
+
+    fn decode_escape(&self, body: &str, encoding: &'static Encoding, out: &mut String) -> bool {
+        let mark = match body {
+            "F" => self.field,
+            "S" => self.component,
+            "T" => self.subcomponent,
+            "R" => self.repetition,
+            "E" => self.escape,
+            "P" => self.truncation,
+            "H" | "N" => return true,
+            ".br" | ".sp" | ".ce" => b'\n',
+            _ => return body.strip_prefix('X').is_some_and(|hex| decode_hex(hex, encoding, out)),
+        };
+        if mark == UNUSED {
+            return false;
+        }
+        out.push(char::from(mark));
+        true
+    }
+}
+
+fn usable(mark: u8) -> bool {
+    mark.is_ascii_punctuation() && mark != b'"' || matches!(mark, 0x01..=0x08 | 0x0e..=0x1b | 0x1d..=0x1f)
+}
+
+#[inline]
+fn nth(text: &str, separator: u8, n: u16) -> &str {
+    let mut rest = text;
+    for _ in 1..n {
+        match find(separator, rest.as_bytes()) {
+            Some(i) => rest = rest.get(i + 1..).unwrap_or_default(),
+            None => return "",
+        }
+    }
+    match find(separator, rest.as_bytes()) {
+        Some(i) => rest.get(..i).unwrap_or_default(),
+        None => rest,
+    }
+}
+
+#[inline]
+fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    match bytes.iter().take(NEAR).position(|&b| b == byte) {
+        Some(i) => Some(i),
+        None => memchr(byte, bytes.get(NEAR..)?).map(|i| NEAR + i),
+    }
+}
+
+fn decode_hex(hex: &str, encoding: &'static Encoding, out: &mut String) -> bool {
+    if hex.is_empty() || !hex.len().is_multiple_of(2) {
+        return false;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    let bytes: Option<Vec<u8>> =
+        hex.as_bytes().chunks_exact(2).map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?)).collect();
+    let before = out.len();
+    let done = bytes.is_some_and(|bytes| charset::decode_into(encoding, &bytes, out).is_ok());
+    if !done {
+        out.truncate(before);
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encoding_rs::{GB18030, UTF_8};
+
+    fn usual() -> Delimiters {
+        Delimiters::of(br"MSH|^~\&|").unwrap()
+    }
+
+    fn decoded(value: &str) -> String {
+        let mut out = String::new();
+        usual().unescape(value, UTF_8, &mut out);
+        out
+    }
+
+    #[test]
+    fn delimiters() {
+        assert_eq!(usual().component, b'^');
+        assert_eq!(Delimiters::of(b"MSH@*!?%#@").unwrap().truncation, b'#');
+        assert_eq!(Delimiters::of(b"MSH|^~|").unwrap().escape, UNUSED);
+        for (msh, code) in [
+            (&br"MSH"[..], error::MSH_TRUNCATED),
+            (b"MSH|", error::MSH_TRUNCATED),
+            (b"MSH|^~", error::MSH_TRUNCATED),
+            (b"MSH||", error::DELIMITERS),
+            (b"MSHA^~\\&A", error::DELIMITERS),
+            (b"MSH|^^\\&|", error::DELIMITERS),
+            (b"MSH|^~\\b|", error::DELIMITERS),
+            (b"MSH|^~\\&#+|", error::DELIMITERS),
+            (b"MSH|^~\"&|", error::DELIMITERS),
+        ] {
+            assert_eq!(Delimiters::of(msh).unwrap_err().0, code, "{}", String::from_utf8_lossy(msh));
+        }
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(decoded(r"a\F\b\S\c\T\d\R\e\E\f"), r"a|b^c&d~e\f");
+        assert_eq!(decoded(r"one\.br\two\H\bold\N\"), "one\ntwobold");
+        assert_eq!(decoded(r"\X41\\X0D\"), "A\r");
+        assert_eq!(decoded(r"\XE79785\"), "病");
+        for kept in [r"\Zx\", r"C:\dir", r"\XZZ\", r"\X4\", r"\.in4\", r"\", r"\\", r"\XFF\"] {
+            assert_eq!(decoded(kept), kept);
+        }
+        assert_eq!(decoded(r"C:\dir\T\x"), r"C:\dir&x");
+        let mut out = String::new();
+        usual().unescape(r"\XB2A1\", GB18030, &mut out);
+        assert_eq!(out, "病");
+    }
+
+    #[test]
+    fn parts() {
+        let d = usual();
+        assert_eq!(d.component("a^b^c", 2), "b");
+        assert_eq!(d.component("a", 1), "a");
+        assert_eq!(d.component("a", 2), "");
+        assert_eq!(d.first("x~y^z"), "x");
+        assert_eq!(d.repetition("x~y^z", 2), "y^z");
+        assert_eq!(d.subcomponent("p&q", 2), "q");
+    }
+}
