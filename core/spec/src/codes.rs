@@ -53,9 +53,8 @@ codes! {
     CYCLE = "E0304", "Transforms read each other in a circle.";
     NAME_TAKEN = "E0305", "A source and a transform have the same name.";
     BAD_SQL = "E0306", "The SQL cannot be read.";
-    UNKNOWN_COLUMN = "E0307", "A key column is not among the table's columns.";
-    UNKNOWN_CAPTURE = "E0308", "A `{capture}` is not in the glob of the source.";
-    SCOPE_ORDER = "E0309", "A transform over one subject reads one over the whole dataset.";
+    UNKNOWN_CAPTURE = "E0307", "A `{capture}` is not in the glob of the source.";
+    SCOPE_ORDER = "E0308", "A transform over one subject reads one over the whole dataset.";
 
     UNKNOWN_PLUGIN = "E0401", "No plugin of this kind has this name.";
     UNKNOWN_OPTION = "E0402", "The plugin has no such option.";

@@ -230,7 +230,8 @@ impl<'s> Checker<'s> {
         let Some(number) = value.as_f64().filter(|_| value.is_number()) else {
             return;
         };
-        let limits: [(&str, &str, fn(f64, f64) -> bool); 4] = [
+        type Holds = fn(f64, f64) -> bool;
+        let limits: [(&str, &str, Holds); 4] = [
             ("minimum", "at least", |n, limit| n >= limit),
             ("maximum", "at most", |n, limit| n <= limit),
             ("exclusiveMinimum", "more than", |n, limit| n > limit),

@@ -92,25 +92,22 @@ fn printable(c: char) -> bool {
 }
 
 /// The library counts characters; everything else here counts bytes.
-struct Offsets {
+struct Offsets<'b> {
     /// Byte offset of each character; empty for ASCII, where both are the same.
     bytes: Vec<usize>,
+    body: &'b str,
+    /// Length of what stands before the body: the byte order mark.
     shift: usize,
-    length: usize,
 }
 
-impl Offsets {
-    fn new(body: &str, shift: usize) -> Self {
+impl<'b> Offsets<'b> {
+    fn new(body: &'b str, shift: usize) -> Self {
         let bytes = if body.is_ascii() {
             Vec::new()
         } else {
             body.char_indices().map(|(at, _)| at).collect()
         };
-        Self {
-            bytes,
-            shift,
-            length: body.len(),
-        }
+        Self { bytes, body, shift }
     }
 
     fn byte(&self, marker: Marker) -> usize {
@@ -118,16 +115,19 @@ impl Offsets {
         let at = if self.bytes.is_empty() {
             index
         } else {
-            self.bytes.get(index).copied().unwrap_or(self.length)
+            self.bytes.get(index).copied().unwrap_or(self.body.len())
         };
-        self.shift + at.min(self.length)
+        self.shift + at.min(self.body.len())
     }
 
+    /// Without the white space that the library counts to some ends.
     fn span(&self, span: saphyr_parser::Span) -> Span {
         let start = self.byte(span.start);
+        let end = self.byte(span.end).max(start);
+        let text = self.body.get(start - self.shift..end - self.shift).unwrap_or_default();
         Span {
             start,
-            end: self.byte(span.end).max(start),
+            end: start + text.trim_end().len(),
         }
     }
 }
@@ -145,15 +145,15 @@ struct Frame {
     seen: HashSet<String>,
 }
 
-struct Builder<'r, 's> {
+struct Builder<'r, 's, 'b> {
     report: &'r mut Report<'s>,
-    offsets: Offsets,
+    offsets: Offsets<'b>,
     stack: Vec<Frame>,
     nodes: usize,
     root: Option<Node>,
 }
 
-impl Builder<'_, '_> {
+impl Builder<'_, '_, '_> {
     fn run(mut self, body: &str) -> Option<Node> {
         let mut parser = Parser::new_from_str(body);
         let mut documents = 0;
@@ -312,6 +312,13 @@ impl Builder<'_, '_> {
     }
 
     fn syntax(&mut self, body: &str, info: &str, start: usize) {
+        // The library looks ahead: its own limit for `[` and `{` may be met before ours.
+        if info.contains("recursion limit") {
+            let message = format!("nested deeper than {MAX_DEPTH} levels");
+            self.report
+                .error(codes::TOO_COMPLEX, Span { start, end: start }, message);
+            return;
+        }
         let line = body
             .get(..start.saturating_sub(self.offsets.shift))
             .and_then(|b| b.rfind('\n'))

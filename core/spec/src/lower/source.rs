@@ -61,13 +61,12 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
 fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
     let fields = Fields::open(&entry.value, "`inputs`", entry.key_span, INPUTS, context.report)?;
     let glob = fields.text("glob", context.report);
-    if let Some(glob) = &glob {
-        if context.path(&glob.value, glob.span)
-            && let Err((at, message)) = values::captures(&glob.value)
-        {
-            let span = context.report.source.within(glob.span, &glob.value, at, 1);
-            context.report.error(codes::BAD_PATTERN, span, message);
-        }
+    if let Some(glob) = &glob
+        && context.path(&glob.value, glob.span)
+        && let Err((at, message)) = values::captures(&glob.value)
+    {
+        let span = context.report.source.within(glob.span, &glob.value, at, 1);
+        context.report.error(codes::BAD_PATTERN, span, message);
     }
     let settle = duration(&fields, "settle", context.report).unwrap_or(Duration::ZERO);
     let as_of = fields

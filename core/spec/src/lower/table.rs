@@ -8,7 +8,7 @@ use crate::{
     codes,
     keys::{COLUMN, TABLE, TYPES},
     pipeline::{Column, Spanned, Table},
-    report::{hint, quoted},
+    report::quoted,
     tree::{Entry, Node},
 };
 use clinmill_model::columns::is_reserved;
@@ -29,10 +29,6 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
     for name in key.iter().flatten() {
         if is_reserved(&name.value) {
             reserved(name, context);
-        } else if !columns.is_empty() && !columns.iter().any(|c| c.name.value == name.value) {
-            let message = format!("the key column {} is not under `columns`", quoted(&name.value));
-            let hint = hint(&name.value, columns.iter().map(|c| c.name.value.as_str()));
-            context.report.hinted(codes::UNKNOWN_COLUMN, name.span, message, hint);
         }
     }
     Some(Table {

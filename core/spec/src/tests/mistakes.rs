@@ -24,8 +24,8 @@ fn five_mistakes_are_all_reported_at_their_places() {
     let expected = [
         (codes::BAD_NAME, 2, 7, "五个错误"),
         (codes::BAD_TIMEZONE, 3, 11, "Asia/Shanghay"),
-        (codes::UNKNOWN_KEY, 9, 41, "setle"),
-        (codes::OPTION_TYPE, 10, 32, "5"),
+        (codes::UNKNOWN_KEY, 9, 39, "setle"),
+        (codes::OPTION_TYPE, 10, 29, "5"),
         (codes::UNKNOWN_OPTION, 11, 5, "encodng"),
         (codes::UNKNOWN_NAME, 13, 19, "lsi"),
     ];
@@ -57,7 +57,7 @@ error[E0211]: `Asia/Shanghay` is not a time zone
   = help: did you mean `Asia/Shanghai`?
 
 error[E0201]: `inputs` has no key `setle`
- --> p.yaml:9:41
+ --> p.yaml:9:39
   |
 9 |     inputs: { glob: \"inbox/检验/*.csv\", setle: 10m }
   |                                         ^^^^^
@@ -65,7 +65,7 @@ error[E0201]: `inputs` has no key `setle`
   = help: did you mean `settle`?
 
 error[E0404]: `columns.结果` must be text, not an integer
-  --> p.yaml:10:32
+  --> p.yaml:10:29
    |
 10 |     columns: { 病案号: 患者, 结果: 5 }
    |                                    ^
@@ -234,7 +234,7 @@ fn transforms_and_tables() {
     is(steps("[labvalu: { column: a }]"), codes::UNKNOWN_PLUGIN, "labvalu");
     is(steps("[labvalue: { colum: a }]"), codes::UNKNOWN_OPTION, "colum");
     is(steps("[{ labvalue: , units: }]"), codes::EXACTLY_ONE, "units");
-    is(steps("{ labvalue: }"), codes::WRONG_TYPE, "steps");
+    is(steps("{ labvalue: }"), codes::WRONG_TYPE, "{ labvalue: }");
     is(steps("[[]]"), codes::WRONG_TYPE, "[]");
     let transform = |t: &str| of("", &format!("  t: {{ {t} }}\n"), "  r: { from: lis }\n");
     is(transform("from: lis, sql: select 1"), codes::EXACTLY_ONE, "sql");
@@ -248,18 +248,14 @@ fn transforms_and_tables() {
         "T",
     );
     is(
-        of("", "  lis: { from: lis }\n", "  r: { from: lis }\n"),
+        of("", "  lis: { sql: select 1 }\n", "  r: { from: lis }\n"),
         codes::NAME_TAKEN,
         "lis",
     );
     let table = |name: &str, t: &str| of("", "  t: { from: lis }\n", &format!("  {name}: {{ {t} }}\n"));
     is(table("_r", "from: t"), codes::RESERVED_NAME, "_r");
     is(table("\"../r\"", "from: t"), codes::BAD_NAME, "\"../r\"");
-    is(
-        table("r", "from: t, key: [a], columns: { b: { type: string } }"),
-        codes::UNKNOWN_COLUMN,
-        "a",
-    );
+    is(table("r", "from: t, key: [_row_id]"), codes::RESERVED_NAME, "_row_id");
     is(
         table("r", "from: t, columns: { _release: }"),
         codes::RESERVED_NAME,
@@ -270,7 +266,11 @@ fn transforms_and_tables() {
         codes::BAD_CHOICE,
         "strng",
     );
-    is(table("r", "form: t"), codes::UNKNOWN_KEY, "form");
+    let misspelt = [(codes::MISSING_KEY, "r"), (codes::UNKNOWN_KEY, "form")];
+    assert_eq!(
+        table("r", "form: t"),
+        misspelt.map(|(c, t)| (c.to_owned(), t.to_owned()))
+    );
 }
 
 #[test]
