@@ -266,6 +266,8 @@ fn bind_source(
             descriptor.version.to_owned(),
             canonical(&spec.options.value),
             mode,
+            // What is captured from a path is part of what an input is.
+            spec.inputs.glob.value.clone(),
             format!("{:?}", spec.inputs.as_of.as_ref().map(|a| &a.value)),
             context.timezone.clone().unwrap_or_default(),
         ]
