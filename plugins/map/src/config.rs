@@ -47,7 +47,7 @@ pub struct Column {
     #[serde(default = "six")]
     #[schemars(range(min = 0, max = 18))]
     pub scale: i8,
-    /// What stands for null, after the cast.
+    /// What stands for a value that is absent (not for one that failed), after the cast.
     #[serde(default)]
     pub default: Option<Scalar>,
     /// What happens to a row whose value cannot be cast or computed: `reject` it, or set the value to `null` and count

@@ -90,9 +90,9 @@ pub fn compile(tree: &Tree, column: &mut dyn FnMut(&str) -> Option<(usize, Type)
                 Op::Not if matches!(data_type, Type::Bool | Type::Null) => {
                     expr(Type::Bool, Kind::Not(Box::new(operand)))
                 }
-                Op::Not => Err(wrong(format!("not needs a boolean, this is a {}", data_type.name()))),
+                Op::Not => Err(wrong(format!("not needs a boolean, this is {}", data_type.name()))),
                 _ if data_type.is_numeric() => expr(data_type, Kind::Negate(Box::new(operand))),
-                _ => Err(wrong(format!("- needs a number, this is a {}", data_type.name()))),
+                _ => Err(wrong(format!("- needs a number, this is {}", data_type.name()))),
             }
         }
         Node::Binary(op, left, right) => {
@@ -180,7 +180,7 @@ fn call(name: &str, mut arguments: Vec<Expr>) -> Result<Expr, String> {
             return Err(format!("if takes 3 arguments, not {count}"));
         };
         if !matches!(condition.data_type, Type::Bool | Type::Null) {
-            return Err(format!("the condition of if is a {}", condition.data_type.name()));
+            return Err(format!("the condition of if is {}", condition.data_type.name()));
         }
         let data_type = then
             .data_type
@@ -220,7 +220,7 @@ fn call(name: &str, mut arguments: Vec<Expr>) -> Result<Expr, String> {
     for (index, (argument, need)) in arguments.iter().zip(needs).enumerate() {
         if !(argument.data_type == *need || argument.data_type == Type::Null) {
             let (is, need) = (argument.data_type.name(), need.name());
-            return Err(format!("argument {} of {name} is a {is}, not a {need}", index + 1));
+            return Err(format!("argument {} of {name} is {is}, not {need}", index + 1));
         }
     }
     let data_type = match function {

@@ -244,7 +244,7 @@ fn computed(
         (None, data_type) => data_type,
     };
     if !expr.data_type.casts_to(to) {
-        let message = format!("a {} cannot become a {}", expr.data_type.name(), to.name());
+        let message = format!("{} cannot become {}", expr.data_type.name(), to.name());
         return Err(PluginError::config(format!("{pointer}/type"), error::CAST, message));
     }
     let default = match &column.default {
@@ -340,8 +340,9 @@ impl TransformRun for Run<'_> {
                     (Ok(Value::Null), _) => values.push(new.default.clone()),
                     (Ok(value), _) => values.push(value),
                     (Err(_), OnError::Null) => {
+                        // Not the default: what could not be read is not absent.
                         failed += 1;
-                        values.push(new.default.clone());
+                        values.push(Value::Null);
                     }
                     (Err(code), OnError::Reject) => {
                         rejected = Some((code, new));
