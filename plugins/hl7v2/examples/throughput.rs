@@ -51,18 +51,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         number += 1;
         message(number, gbk, &mut text)?;
     }
-    let bytes = if gbk { encoding_rs::GB18030.encode(&text).0.into_owned() } else { text.into_bytes() };
+    let bytes = if gbk {
+        encoding_rs::GB18030.encode(&text).0.into_owned()
+    } else {
+        text.into_bytes()
+    };
     println!("{number} messages, {} bytes each", bytes.len() / number);
     let input = MemoryInput::new("oru.hl7", bytes.clone());
     for _ in 0..5 {
         let mut count = Count::default();
         let (started, busy) = (Instant::now(), cpu_seconds());
         for split in source.splits(&input)? {
-            let task = TaskContext { cancelled: &AtomicBool::new(false), batch_rows: 8192 };
+            let task = TaskContext {
+                cancelled: &AtomicBool::new(false),
+                batch_rows: 8192,
+            };
             source.read(&input, &split, &task, &mut count)?;
         }
         let seconds = started.elapsed().as_secs_f64();
-        let busy = cpu_seconds().zip(busy).map_or(seconds, |(after, before)| after - before);
+        let busy = cpu_seconds()
+            .zip(busy)
+            .map_or(seconds, |(after, before)| after - before);
         let megabytes = bytes.len() as f64 / 1e6;
         println!(
             "{:.0} MB/s, {:.0} MB per second of CPU time, {:.2} M rows/s ({} rows, {} rejected)",
@@ -84,7 +93,11 @@ fn cpu_seconds() -> Option<f64> {
 
 /// An ORU^R01 of about 2.4 kB with 20 results.
 fn message(number: usize, gbk: bool, out: &mut String) -> Result<(), std::fmt::Error> {
-    let (charset, family) = if gbk { ("GB 18030-2000", "欧阳^志远") } else { ("", "Doe^Jane") };
+    let (charset, family) = if gbk {
+        ("GB 18030-2000", "欧阳^志远")
+    } else {
+        ("", "Doe^Jane")
+    };
     write!(
         out,
         "MSH|^~\\&|LIS|LAB^2.16.840.1.1^ISO|CDR|HOSP|20260105{:06}||ORU^R01^ORU_R01|{number:010}|P|2.5.1|||||CHN|{charset}\r\
@@ -97,7 +110,11 @@ fn message(number: usize, gbk: bool, out: &mut String) -> Result<(), std::fmt::E
         number % 9 + 1
     )?;
     for test in 1..=20 {
-        let name = if gbk { "血清葡萄糖测定" } else { "Glucose [Mass/volume] in Serum" };
+        let name = if gbk {
+            "血清葡萄糖测定"
+        } else {
+            "Glucose [Mass/volume] in Serum"
+        };
         write!(
             out,
             "OBX|{test}|NM|{}-{}^{name}^LN||{}.{}|mmol/L^^UCUM|3.9-6.1|N|||F|||20260105093000\r",

@@ -32,7 +32,10 @@ impl<'a> Bytes<'a> {
             last: false,
             malformed: false,
         });
-        Self { reader: InputReader::new(input, split.start..split.end), wide }
+        Self {
+            reader: InputReader::new(input, split.start..split.end),
+            wide,
+        }
     }
 
     /// The input offset of the next byte to read; before the first read, of the first byte.
@@ -56,7 +59,10 @@ impl<'a> Bytes<'a> {
         if self.wide.is_none() {
             return text.len() as u64;
         }
-        let units: usize = text.iter().map(|&b| usize::from(b & 0xc0 != 0x80) + usize::from(b >= 0xf0)).sum();
+        let units: usize = text
+            .iter()
+            .map(|&b| usize::from(b & 0xc0 != 0x80) + usize::from(b >= 0xf0))
+            .sum();
         units as u64 * 2
     }
 

@@ -44,8 +44,11 @@ fn field_18<'m>(msh: &'m [u8], delimiters: &Delimiters) -> &'m [u8] {
 
 fn named(name: &[u8]) -> Declared {
     let name = name.trim_ascii();
-    let key: String =
-        name.iter().filter(|b| b.is_ascii_alphanumeric()).map(|b| b.to_ascii_uppercase() as char).collect();
+    let key: String = name
+        .iter()
+        .filter(|b| b.is_ascii_alphanumeric())
+        .map(|b| b.to_ascii_uppercase() as char)
+        .collect();
     let label = match key.as_str() {
         "" | "ASCII" | "USASCII" | "ISOIR6" | "UNICODEUTF16" | "UNICODEUTF32" => return Declared::Nothing,
         "UNICODEUTF8" | "UTF8" | "UNICODE" => "utf-8",
@@ -75,12 +78,14 @@ pub fn decode_into(encoding: &'static Encoding, bytes: &[u8], text: &mut String)
         return Ok(());
     }
     let mut decoder = encoding.new_decoder_without_bom_handling();
-    text.reserve(decoder.max_utf8_buffer_length_without_replacement(bytes.len()).unwrap_or(bytes.len() * 3 + 16));
+    text.reserve(
+        decoder
+            .max_utf8_buffer_length_without_replacement(bytes.len())
+            .unwrap_or(bytes.len() * 3 + 16),
+    );
     match decoder.decode_to_string_without_replacement(bytes, text, true) {
         (DecoderResult::InputEmpty, _) => Ok(()),
-        (DecoderResult::Malformed(bad, after), read) => {
-            Err(read.saturating_sub(usize::from(bad) + usize::from(after)))
-        }
+        (DecoderResult::Malformed(bad, after), read) => Err(read.saturating_sub(usize::from(bad) + usize::from(after))),
         (DecoderResult::OutputFull, read) => Err(read),
     }
 }

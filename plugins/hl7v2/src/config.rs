@@ -1,9 +1,15 @@
 //! The options, which are also the reference manual.
 
-use crate::{error, path::{self, Path}};
+use crate::{
+    error,
+    path::{self, Path},
+};
 use clinmill_sdk::{Findings, decode::Encoding};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, de::{MapAccess, Visitor}};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 /// Options of the source `hl7v2`.
@@ -123,7 +129,11 @@ impl Hl7Config {
             check_path("/subject/issuer", &self.subject.issuer, findings);
         }
         if self.subject.issuer.trim().is_empty() {
-            findings.add("/subject/issuer", error::EMPTY, "an identifier needs to say who issued it");
+            findings.add(
+                "/subject/issuer",
+                error::EMPTY,
+                "an identifier needs to say who issued it",
+            );
         }
         if self.records.0.is_empty() {
             findings.add("/records", error::EMPTY, "there is no record to read");
@@ -144,7 +154,11 @@ impl Hl7Config {
             }
         }
         if !(1024..=1 << 30).contains(&self.max_message) {
-            findings.add("/max_message", error::BAD_LIMIT, "max_message lies between 1024 and 1073741824 bytes");
+            findings.add(
+                "/max_message",
+                error::BAD_LIMIT,
+                "max_message lies between 1024 and 1073741824 bytes",
+            );
         }
     }
 }

@@ -54,14 +54,26 @@ impl Context {
             }
         }
         self.stamp += 1;
-        let Some(segment) = self.segments.get_mut(index) else { return };
+        let Some(segment) = self.segments.get_mut(index) else {
+            return;
+        };
         segment.stamp = self.stamp;
         segment.end = end;
         segment.shift = u16::from(&slot.id == b"MSH");
         segment.separators.clear();
         if slot.last_field > 0 {
-            let bytes = message.text.as_bytes().get(start as usize..end as usize).unwrap_or_default();
-            separators(bytes, message.delimiters.field, start, slot.last_field + 1, &mut segment.separators);
+            let bytes = message
+                .text
+                .as_bytes()
+                .get(start as usize..end as usize)
+                .unwrap_or_default();
+            separators(
+                bytes,
+                message.delimiters.field,
+                start,
+                slot.last_field + 1,
+                &mut segment.separators,
+            );
         }
     }
 
@@ -108,14 +120,18 @@ impl Context {
 
     #[inline]
     fn field<'t>(&self, message: &Message<'t>, index: usize, field: u16) -> &'t str {
-        let Some(segment) = self.segments.get(index).filter(|segment| segment.stamp > 0) else { return "" };
+        let Some(segment) = self.segments.get(index).filter(|segment| segment.stamp > 0) else {
+            return "";
+        };
         if field <= segment.shift {
             // MSH-1.
             let at = segment.separators.first().map_or(0, |&at| at as usize);
             return message.text.get(at..at + 1).unwrap_or_default();
         }
         let n = usize::from(field - segment.shift);
-        let Some(&before) = segment.separators.get(n - 1) else { return "" };
+        let Some(&before) = segment.separators.get(n - 1) else {
+            return "";
+        };
         let end = segment.separators.get(n).copied().unwrap_or(segment.end);
         message.text.get(before as usize + 1..end as usize).unwrap_or_default()
     }
@@ -155,10 +171,21 @@ mod tests {
 
     #[test]
     fn finds_separators() {
-        for text in ["", "|", "abc|d||ef|0123456789|\u{75c5}|x", "||||||||||||||||||||", "\u{fc}|\u{17c}|"] {
+        for text in [
+            "",
+            "|",
+            "abc|d||ef|0123456789|\u{75c5}|x",
+            "||||||||||||||||||||",
+            "\u{fc}|\u{17c}|",
+        ] {
             let mut found = Vec::new();
             separators(text.as_bytes(), b'|', 5, usize::MAX, &mut found);
-            let naive: Vec<u32> = text.bytes().enumerate().filter(|(_, b)| *b == b'|').map(|(i, _)| i as u32 + 5).collect();
+            let naive: Vec<u32> = text
+                .bytes()
+                .enumerate()
+                .filter(|(_, b)| *b == b'|')
+                .map(|(i, _)| i as u32 + 5)
+                .collect();
             assert_eq!(found, naive, "{text}");
         }
     }

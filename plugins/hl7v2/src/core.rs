@@ -45,6 +45,9 @@ struct Counts {
     filtered: Vec<u64>,
 }
 
+/// An identifier and its issuer.
+type Subject<'t> = (Cow<'t, str>, Cow<'t, str>);
+
 /// What is found once per message or group and used by many records.
 #[derive(Default)]
 struct Found<'t> {
@@ -54,7 +57,7 @@ struct Found<'t> {
     event_time: (u32, Option<String>),
     panel_time: (u32, Option<String>),
     panel_void: (u32, u32, bool),
-    subject: (u32, u32, Option<(Cow<'t, str>, Cow<'t, str>)>),
+    subject: (u32, u32, Option<Subject<'t>>),
 }
 
 impl<'p> Reader<'p> {
@@ -66,7 +69,10 @@ impl<'p> Reader<'p> {
             rows: kinds.iter().map(Rows::new).collect(),
             batch_rows: batch_rows.max(1),
             context: Context::default(),
-            counts: Counts { filtered: vec![0; kinds.len()], ..Counts::default() },
+            counts: Counts {
+                filtered: vec![0; kinds.len()],
+                ..Counts::default()
+            },
             scratch: String::new(),
             version: String::new(),
         }
@@ -90,15 +96,26 @@ impl<'p> Reader<'p> {
         let mut records = 0;
         let mut part = 0;
         for (line, origin) in lines.iter().zip(origins) {
-            let mut at = Locator { offset: origin.offset, length: origin.length, row: number, ..Locator::default() };
+            let mut at = Locator {
+                offset: origin.offset,
+                length: origin.length,
+                row: number,
+                ..Locator::default()
+            };
             if !line.segment {
                 reject(out, None, error::GARBAGE, "a line that is no segment", at)?;
                 continue;
             }
             part += 1;
             at.part = part;
-            let id = message.text.as_bytes().get(line.start as usize..).and_then(|rest| rest.first_chunk::<3>());
-            let Some(index) = id.and_then(|id| plan.slot_of(*id)) else { continue };
+            let id = message
+                .text
+                .as_bytes()
+                .get(line.start as usize..)
+                .and_then(|rest| rest.first_chunk::<3>());
+            let Some(index) = id.and_then(|id| plan.slot_of(*id)) else {
+                continue;
+            };
             let Some(slot) = plan.slots.get(index) else { continue };
             if &slot.id == b"OBR" && self.context.stamp(index) > 0 {
                 // The order before the last panel is not this panel's.
@@ -132,14 +149,22 @@ impl<'p> Reader<'p> {
         for (index, (rows, kind)) in self.rows.iter_mut().zip(self.kinds).enumerate() {
             rows.flush(index, kind, out)?;
         }
-        let named = self.plan.kinds.iter().map(|kind| kind.filter_rule.as_str()).zip(self.counts.filtered);
+        let named = self
+            .plan
+            .kinds
+            .iter()
+            .map(|kind| kind.filter_rule.as_str())
+            .zip(self.counts.filtered);
         let fixed = [
             (error::RULE_MESSAGES, self.counts.messages),
             (error::RULE_NO_RECORD, self.counts.no_record),
             (error::RULE_NO_RESULT, self.counts.no_result),
             (error::RULE_SAME_IDENTIFIER, self.counts.same_identifier),
         ];
-        named.chain(fixed).filter(|(_, count)| *count > 0).for_each(|(rule, count)| out.filtered(rule, count));
+        named
+            .chain(fixed)
+            .filter(|(_, count)| *count > 0)
+            .for_each(|(rule, count)| out.filtered(rule, count));
         Ok(())
     }
 
@@ -172,9 +197,14 @@ impl<'p> Reader<'p> {
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError> {
         let (plan, kinds) = (self.plan, self.kinds);
-        let (Some(kind), Some(told)) = (plan.kinds.get(index), kinds.get(index)) else { return Ok(()) };
+        let (Some(kind), Some(told)) = (plan.kinds.get(index), kinds.get(index)) else {
+            return Ok(());
+        };
         for (place, values) in &kind.filter {
-            if !values.iter().any(|value| value == self.decoded(message, place).as_ref()) {
+            if !values
+                .iter()
+                .any(|value| value == self.decoded(message, place).as_ref())
+            {
                 if let Some(count) = self.counts.filtered.get_mut(index) {
                     *count += 1;
                 }
@@ -190,16 +220,25 @@ impl<'p> Reader<'p> {
             return Ok(());
         }
         if status == "U" && kind.replace && self.context.raw(message, &plan.known.value).is_empty() {
-            let what = "the result became final without its value being sent again: use `fold: patch` to keep the value";
+            let what =
+                "the result became final without its value being sent again: use `fold: patch` to keep the value";
             return reject(out, Some(index), error::STATUS_ONLY, what, at);
         }
         let void = self.is_void(message, found, kind.per, status);
         self.write_version(message, found, kind.per, status);
         let cleared = kind.per == Per::Pv1 && found.trigger == "A13";
         let Some((subject, issuer)) = self.subject(message, found) else {
-            return reject(out, Some(index), error::NO_SUBJECT, "the record does not say whom it is about", at);
+            return reject(
+                out,
+                Some(index),
+                error::NO_SUBJECT,
+                "the record does not say whom it is about",
+                at,
+            );
         };
-        let Some(rows) = self.rows.get_mut(index) else { return Ok(()) };
+        let Some(rows) = self.rows.get_mut(index) else {
+            return Ok(());
+        };
         append(&self.context, message, kind, cleared, rows, &mut self.scratch);
         let version = Some(self.version.as_str()).filter(|text| !text.is_empty());
         rows.meta.push(issuer, Some(subject), version, void, at);
@@ -259,8 +298,10 @@ impl<'p> Reader<'p> {
             Per::Pv1 => found.trigger == "A11",
             Per::Orc => cancelled(&self.context),
             Per::Obx | Per::Obr => {
-                let stamps =
-                    (self.context.stamp(known.panel_status.slot), self.context.stamp(known.order_control.slot));
+                let stamps = (
+                    self.context.stamp(known.panel_status.slot),
+                    self.context.stamp(known.order_control.slot),
+                );
                 if (found.panel_void.0, found.panel_void.1) != stamps {
                     let panel = self.context.raw(message, &known.panel_status) == "X" || cancelled(&self.context);
                     found.panel_void = (stamps.0, stamps.1, panel);
@@ -334,32 +375,50 @@ impl<'p> Reader<'p> {
         self.write_version(message, found, Per::Other, "");
         let version = Some(self.version.clone()).filter(|text| !text.is_empty());
         let Some((id, issuer)) = self.subject(message, found).filter(|_| !retired.is_empty()) else {
-            return reject(out, None, error::MERGE, "a merge needs the identifiers in PID-3 and MRG-1", at);
+            return reject(
+                out,
+                None,
+                error::MERGE,
+                "a merge needs the identifiers in PID-3 and MRG-1",
+                at,
+            );
         };
-        let survivor = SubjectId { issuer: issuer.to_owned(), id: id.to_owned() };
+        let survivor = SubjectId {
+            issuer: issuer.to_owned(),
+            id: id.to_owned(),
+        };
         // An identifier without issuer is one of the same issuer.
-        let issuer = if own.is_empty() { survivor.issuer.clone() } else { own.into_owned() };
-        let retired = SubjectId { issuer, id: retired.into_owned() };
+        let issuer = if own.is_empty() {
+            survivor.issuer.clone()
+        } else {
+            own.into_owned()
+        };
+        let retired = SubjectId {
+            issuer,
+            id: retired.into_owned(),
+        };
         if survivor == retired {
             self.counts.same_identifier += 1;
             return Ok(());
         }
-        out.link(IdentityLink { survivor, retired, version, at })
+        out.link(IdentityLink {
+            survivor,
+            retired,
+            version,
+            at,
+        })
     }
 }
 
 /// Appends the columns of one record.
 #[inline]
-fn append(
-    context: &Context,
-    message: &Message<'_>,
-    kind: &Kind,
-    cleared: bool,
-    rows: &mut Rows,
-    scratch: &mut String,
-) {
+fn append(context: &Context, message: &Message<'_>, kind: &Kind, cleared: bool, rows: &mut Rows, scratch: &mut String) {
     for ((builder, place), &discharge) in rows.columns.iter_mut().zip(&kind.columns).zip(&kind.discharge) {
-        let raw = if cleared && discharge { "\"\"" } else { context.raw(message, place) };
+        let raw = if cleared && discharge {
+            "\"\""
+        } else {
+            context.raw(message, place)
+        };
         rows.bytes += raw.len();
         if message.escapes && memchr(message.delimiters.escape, raw.as_bytes()).is_some() {
             scratch.clear();
@@ -380,7 +439,10 @@ fn event_code<'t>(message: &Message<'t>, lines: &[Line]) -> &'t str {
         .filter_map(|line| message.text.get(line.start as usize..line.end as usize))
         .find(|segment| segment.starts_with("EVN"))
         .unwrap_or_default();
-    let field = segment.get(4..).and_then(|rest| rest.split(char::from(separator)).next()).unwrap_or_default();
+    let field = segment
+        .get(4..)
+        .and_then(|rest| rest.split(char::from(separator)).next())
+        .unwrap_or_default();
     message.delimiters.first(field)
 }
 
@@ -391,5 +453,10 @@ fn reject(
     message: &str,
     at: Locator,
 ) -> Result<(), PluginError> {
-    out.reject(Rejection { kind, code: code.to_owned(), message: message.to_owned(), at })
+    out.reject(Rejection {
+        kind,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        at,
+    })
 }

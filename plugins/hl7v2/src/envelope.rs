@@ -37,7 +37,10 @@ impl Envelope {
     pub fn line(&mut self, line: &[u8]) -> Option<&'static str> {
         match line.get(..3) {
             Some(b"FHS") => {
-                *self = Self { batch: None, file: Some(File::default()) };
+                *self = Self {
+                    batch: None,
+                    file: Some(File::default()),
+                };
                 None
             }
             Some(b"BHS") => {

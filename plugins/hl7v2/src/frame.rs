@@ -71,7 +71,15 @@ impl<'a> Frames<'a> {
     /// Frames of `bytes`; messages of more than `max` bytes are dropped.
     pub fn new(bytes: Bytes<'a>, max: usize) -> Self {
         let offset = bytes.offset();
-        Self { bytes, buf: Vec::new(), pos: 0, filled: 0, offset, eof: false, max }
+        Self {
+            bytes,
+            buf: Vec::new(),
+            pos: 0,
+            filled: 0,
+            offset,
+            eof: false,
+            max,
+        }
     }
 
     /// The next frame; `lines` are those of a message. The frame's bytes stay until the next call.
@@ -185,7 +193,11 @@ impl<'a> Frames<'a> {
 
     /// Adds a line to those of the message.
     fn line(&self, lines: &mut Vec<Line>, start: usize, end: usize, segment: bool) {
-        let line = Line { start: start as u32, end: end as u32, segment };
+        let line = Line {
+            start: start as u32,
+            end: end as u32,
+            segment,
+        };
         if segment {
             return lines.push(line);
         }
@@ -236,14 +248,26 @@ impl<'a> Frames<'a> {
     fn skip(&mut self, kind: FrameKind) -> Result<Frame, PluginError> {
         let offset = self.offset;
         let length = self.skip_to_header()?;
-        Ok(Frame { kind, start: 0, len: 0, offset, length })
+        Ok(Frame {
+            kind,
+            start: 0,
+            len: 0,
+            offset,
+            length,
+        })
     }
 
     fn take(&mut self, kind: FrameKind, end: usize, next: usize) -> Frame {
         let (start, offset) = (self.pos, self.offset);
         let length = self.bytes.input_length(self.rest(0).get(..end).unwrap_or_default());
         self.advance(next);
-        Frame { kind, start, len: end, offset, length }
+        Frame {
+            kind,
+            start,
+            len: end,
+            offset,
+            length,
+        }
     }
 
     /// Skips what stands between messages and means nothing. False at the end.
@@ -266,7 +290,9 @@ impl<'a> Frames<'a> {
     }
 
     fn advance(&mut self, n: usize) {
-        self.offset += self.bytes.input_length(self.buf.get(self.pos..self.pos + n).unwrap_or_default());
+        self.offset += self
+            .bytes
+            .input_length(self.buf.get(self.pos..self.pos + n).unwrap_or_default());
         self.pos += n;
     }
 
@@ -286,7 +312,8 @@ impl<'a> Frames<'a> {
             self.pos = 0;
         }
         if self.filled + BLOCK / 2 > self.buf.len() {
-            self.buf.resize((self.buf.len() * 2).clamp(BLOCK, self.buf.len() + 16 * BLOCK), 0);
+            self.buf
+                .resize((self.buf.len() * 2).clamp(BLOCK, self.buf.len() + 16 * BLOCK), 0);
         }
         let n = self.bytes.read(self.buf.get_mut(self.filled..).unwrap_or_default())?;
         self.eof = n == 0;
@@ -326,7 +353,9 @@ fn is_segment(line: &[u8], separator: u8) -> bool {
             a.is_ascii_uppercase()
                 && (b.is_ascii_uppercase() || b.is_ascii_digit())
                 && (c.is_ascii_uppercase() || c.is_ascii_digit())
-                && after.first().is_none_or(|&d| d == separator || matches!(d, b'\r' | b'\n' | FS))
+                && after
+                    .first()
+                    .is_none_or(|&d| d == separator || matches!(d, b'\r' | b'\n' | FS))
         }
         _ => false,
     }
@@ -360,7 +389,9 @@ fn indented(line: &[u8]) -> &[u8] {
 
 /// The bytes without line ends and what means as little, among them the end-of-file mark of DOS.
 fn trim(bytes: &[u8]) -> &[u8] {
-    strip(bytes, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | VT | FS | 0x1a))
+    strip(bytes, |byte| {
+        matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | VT | FS | 0x1a)
+    })
 }
 
 fn strip(mut bytes: &[u8], means_nothing: impl Fn(u8) -> bool) -> &[u8] {

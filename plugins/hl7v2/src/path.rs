@@ -31,17 +31,34 @@ const HINT: &str = "write SEGMENT-FIELD[REPETITION].COMPONENT.SUBCOMPONENT, such
 impl Path {
     /// The same place in another field, segment and component.
     pub const fn moved(self, segment: [u8; 3], field: u16, component: u16) -> Self {
-        Self { segment, field, component, ..self }
+        Self {
+            segment,
+            field,
+            component,
+            ..self
+        }
     }
 
     /// A whole field.
     pub const fn of_field(segment: [u8; 3], field: u16) -> Self {
-        Self { segment, field, repetition: 0, component: 0, subcomponent: 0 }
+        Self {
+            segment,
+            field,
+            repetition: 0,
+            component: 0,
+            subcomponent: 0,
+        }
     }
 
     /// A component of a field's first repetition.
     pub const fn of_component(segment: [u8; 3], field: u16, component: u16) -> Self {
-        Self { segment, field, repetition: 0, component, subcomponent: 0 }
+        Self {
+            segment,
+            field,
+            repetition: 0,
+            component,
+            subcomponent: 0,
+        }
     }
 }
 
@@ -49,7 +66,10 @@ impl FromStr for Path {
     type Err = PathError;
 
     fn from_str(text: &str) -> Result<Self, PathError> {
-        let error = |message: &str, hint: &str| PathError { message: message.to_owned(), hint: hint.to_owned() };
+        let error = |message: &str, hint: &str| PathError {
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        };
         let Some((segment, rest)) = text.split_once('-') else {
             let dashed = text.replacen('.', "-", 1);
             return Err(if dashed != text && dashed.parse::<Self>().is_ok() {
@@ -59,7 +79,11 @@ impl FromStr for Path {
             });
         };
         let segment = segment_id(segment).map_err(|mut error| {
-            if let Some(name) = error.hint.strip_prefix("did you mean ").map(|s| s.trim_end_matches('?').to_owned()) {
+            if let Some(name) = error
+                .hint
+                .strip_prefix("did you mean ")
+                .map(|s| s.trim_end_matches('?').to_owned())
+            {
                 error.hint = suggest(&format!("{name}-{rest}"));
             }
             error
@@ -68,7 +92,11 @@ impl FromStr for Path {
         let (repetition, rest) = match rest.strip_prefix('[') {
             Some(inner) => {
                 let (n, rest) = number(inner).ok_or_else(|| error("the repetition is not a number", HINT))?;
-                (n, rest.strip_prefix(']').ok_or_else(|| error("the repetition lacks its closing bracket", HINT))?)
+                (
+                    n,
+                    rest.strip_prefix(']')
+                        .ok_or_else(|| error("the repetition lacks its closing bracket", HINT))?,
+                )
             }
             None => (0, rest),
         };
@@ -82,7 +110,13 @@ impl FromStr for Path {
         if !rest.is_empty() {
             return Err(error("something follows the path", HINT));
         }
-        Ok(Self { segment, field, repetition, component: parts[0], subcomponent: parts[1] })
+        Ok(Self {
+            segment,
+            field,
+            repetition,
+            component: parts[0],
+            subcomponent: parts[1],
+        })
     }
 }
 
@@ -111,9 +145,8 @@ pub fn segment_id(text: &str) -> Result<[u8; 3], PathError> {
 
 /// True where a text begins like a path: such a text is never taken for a literal.
 pub fn looks_like_path(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(segment, rest)| {
-        rest.starts_with(|c: char| c.is_ascii_digit()) && segment_id(segment).is_ok()
-    })
+    text.split_once('-')
+        .is_some_and(|(segment, rest)| rest.starts_with(|c: char| c.is_ascii_digit()) && segment_id(segment).is_ok())
 }
 
 fn suggest(text: &str) -> String {
@@ -137,7 +170,11 @@ fn nearest(id: [u8; 3]) -> Option<[u8; 3]> {
         id.sort_unstable();
         id
     };
-    let known = || SEGMENTS.split_ascii_whitespace().filter_map(|name| <[u8; 3]>::try_from(name.as_bytes()).ok());
+    let known = || {
+        SEGMENTS
+            .split_ascii_whitespace()
+            .filter_map(|name| <[u8; 3]>::try_from(name.as_bytes()).ok())
+    };
     known()
         .find(|k| sorted(*k) == sorted(id))
         .or_else(|| known().find(|k| k.iter().zip(&id).filter(|(a, b)| a == b).count() == 2))
@@ -160,7 +197,16 @@ mod tests {
     #[test]
     fn reads() {
         let path: Path = "PID-3[2].4.1".parse().unwrap();
-        assert_eq!(path, Path { segment: *b"PID", field: 3, repetition: 2, component: 4, subcomponent: 1 });
+        assert_eq!(
+            path,
+            Path {
+                segment: *b"PID",
+                field: 3,
+                repetition: 2,
+                component: 4,
+                subcomponent: 1
+            }
+        );
         assert_eq!("OBX-5".parse::<Path>().unwrap(), Path::of_field(*b"OBX", 5));
         assert_eq!("ZXY-12.3".parse::<Path>().unwrap(), Path::of_component(*b"ZXY", 12, 3));
     }
@@ -172,7 +218,18 @@ mod tests {
         assert_eq!(hint("OBY-3"), "did you mean OBX-3?");
         assert_eq!(hint("pid-3"), "did you mean PID-3?");
         assert_eq!(hint("PID.3.1"), "did you mean PID-3.1?");
-        for wrong in ["", "PID", "PID-", "PID-x", "PID-0", "PID-3.", "PID-3[1", "PID-3[0]", "PID-3.1.1.1", "病-3"] {
+        for wrong in [
+            "",
+            "PID",
+            "PID-",
+            "PID-x",
+            "PID-0",
+            "PID-3.",
+            "PID-3[1",
+            "PID-3[0]",
+            "PID-3.1.1.1",
+            "病-3",
+        ] {
             assert!(wrong.parse::<Path>().is_err(), "{wrong}");
         }
         assert!(looks_like_path("PID-3.4") && !looks_like_path("MRN-1") && !looks_like_path("HOSP A"));

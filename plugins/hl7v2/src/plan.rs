@@ -2,7 +2,8 @@
 
 use crate::{
     config::{FoldConfig, Hl7Config, RecordConfig},
-    error, path::{self, Path, PathError},
+    error,
+    path::{self, Path, PathError},
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use clinmill_sdk::{Fold, PluginError, RecordKey, RecordKind};
@@ -151,7 +152,12 @@ impl Plan {
             kinds.push(RecordKind {
                 name: name.clone(),
                 schema: Arc::new(Schema::new(
-                    record.fields.0.iter().map(|(c, _)| Field::new(c, DataType::Utf8, true)).collect::<Vec<_>>(),
+                    record
+                        .fields
+                        .0
+                        .iter()
+                        .map(|(c, _)| Field::new(c, DataType::Utf8, true))
+                        .collect::<Vec<_>>(),
                 )),
                 key: record.key.clone().map_or(RecordKey::Content, RecordKey::Columns),
                 fold: if kind.replace { Fold::Replace } else { Fold::Patch },
@@ -185,7 +191,19 @@ impl Plan {
         let slots = slots.finish();
         let order = (0..slots.len()).filter(|&i| slots.get(i).is_some_and(|slot| matches!(rank(slot.id), 5 | 6)));
         let ids = slots.iter().map(|slot| slot.id).collect();
-        Ok((Self { order: order.collect(), ids, slots, kinds: compiled, subject, issuer, known, messages }, kinds))
+        Ok((
+            Self {
+                order: order.collect(),
+                ids,
+                slots,
+                kinds: compiled,
+                subject,
+                issuer,
+                known,
+                messages,
+            },
+            kinds,
+        ))
     }
 
     /// The slot of a segment, if it matters.
@@ -196,15 +214,11 @@ impl Plan {
 }
 
 fn parse(pointer: &str, text: &str) -> Result<Path, PluginError> {
-    text.parse().map_err(|wrong: PathError| PluginError::config(pointer, error::BAD_PATH, wrong.message))
+    text.parse()
+        .map_err(|wrong: PathError| PluginError::config(pointer, error::BAD_PATH, wrong.message))
 }
 
-fn compile(
-    at: &str,
-    name: &str,
-    record: &RecordConfig,
-    slots: &mut Slots,
-) -> Result<(Kind, [u8; 3]), PluginError> {
+fn compile(at: &str, name: &str, record: &RecordConfig, slots: &mut Slots) -> Result<(Kind, [u8; 3]), PluginError> {
     let id = path::segment_id(&record.per)
         .map_err(|wrong| PluginError::config(format!("{at}/per"), error::BAD_SEGMENT, wrong.message))?;
     let mut columns = Vec::new();
@@ -225,7 +239,10 @@ fn compile(
             _ => Per::Other,
         },
         // PV1-36 discharge disposition, PV1-45 discharge time.
-        discharge: columns.iter().map(|c| c.path.segment == *b"PV1" && matches!(c.path.field, 36 | 45)).collect(),
+        discharge: columns
+            .iter()
+            .map(|c| c.path.segment == *b"PV1" && matches!(c.path.field, 36 | 45))
+            .collect(),
         columns,
         filter,
         filter_rule: format!("{name}.where"),
@@ -256,7 +273,12 @@ struct Slots(Vec<Slot>);
 impl Slots {
     fn slot(&mut self, id: [u8; 3]) -> usize {
         self.0.iter().position(|slot| slot.id == id).unwrap_or_else(|| {
-            self.0.push(Slot { id, resets: Vec::new(), last_field: 0, kinds: Vec::new() });
+            self.0.push(Slot {
+                id,
+                resets: Vec::new(),
+                last_field: 0,
+                kinds: Vec::new(),
+            });
             self.0.len() - 1
         })
     }
@@ -269,7 +291,9 @@ impl Slots {
 
     fn place(&mut self, path: Path) -> Place {
         let slot = self.slot(path.segment);
-        self.entry(slot, |slot| slot.last_field = slot.last_field.max(usize::from(path.field)));
+        self.entry(slot, |slot| {
+            slot.last_field = slot.last_field.max(usize::from(path.field))
+        });
         Place { slot, path }
     }
 
@@ -282,7 +306,13 @@ impl Slots {
         for id in openers {
             let opener = self.slot(id);
             let ended = |slot: &Slot| rank(slot.id) > rank(id);
-            let resets = self.0.iter().enumerate().filter(|(_, slot)| ended(slot)).map(|(i, _)| i).collect();
+            let resets = self
+                .0
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| ended(slot))
+                .map(|(i, _)| i)
+                .collect();
             self.entry(opener, |slot| slot.resets = resets);
         }
         self.0

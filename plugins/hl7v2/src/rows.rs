@@ -24,7 +24,11 @@ impl Rows {
     /// Empty builders for `kind`.
     pub fn new(kind: &RecordKind) -> Self {
         let columns = kind.schema.fields().iter().map(|_| TextColumn::default()).collect();
-        Self { columns, meta: RecordMetaBuilder::default(), bytes: 0 }
+        Self {
+            columns,
+            meta: RecordMetaBuilder::default(),
+            bytes: 0,
+        }
     }
 
     /// True when a batch should go out.
@@ -42,9 +46,17 @@ impl Rows {
             return Ok(());
         }
         self.bytes = 0;
-        let columns: Result<Vec<ArrayRef>, PluginError> =
-            self.columns.iter_mut().map(|column| Ok(Arc::new(column.finish()?) as ArrayRef)).collect();
-        out.rows(RecordBatchOf::new(index, kind.schema.clone(), columns?, self.meta.finish())?)
+        let columns: Result<Vec<ArrayRef>, PluginError> = self
+            .columns
+            .iter_mut()
+            .map(|column| Ok(Arc::new(column.finish()?) as ArrayRef))
+            .collect();
+        out.rows(RecordBatchOf::new(
+            index,
+            kind.schema.clone(),
+            columns?,
+            self.meta.finish(),
+        )?)
     }
 }
 
@@ -81,7 +93,11 @@ impl TextColumn {
         self.valid.clear();
         self.any_null = false;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(StringArray::try_new(offsets, Buffer::from_vec(text.into_bytes()), nulls)?)
+        Ok(StringArray::try_new(
+            offsets,
+            Buffer::from_vec(text.into_bytes()),
+            nulls,
+        )?)
     }
 }
 
@@ -98,7 +114,11 @@ mod tests {
             column.append("");
             column.append("b");
             let array = column.finish().unwrap();
-            assert_eq!(array.iter().collect::<Vec<_>>(), [Some("病"), None, Some("b")], "{round}");
+            assert_eq!(
+                array.iter().collect::<Vec<_>>(),
+                [Some("病"), None, Some("b")],
+                "{round}"
+            );
         }
         column.append("x");
         assert_eq!(column.finish().unwrap().null_count(), 0);

@@ -38,7 +38,10 @@ impl Source for Hl7v2 {
     const NAME: &'static str = "hl7v2";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "HL7 v2 messages, in files, batches and MLLP streams, as one record per segment";
-    const CAPS: Caps = Caps::SPLITS.and(Caps::DELETES).and(Caps::REJECTS).and(Caps::DETERMINISTIC);
+    const CAPS: Caps = Caps::SPLITS
+        .and(Caps::DELETES)
+        .and(Caps::REJECTS)
+        .and(Caps::DETERMINISTIC);
     type Config = Hl7Config;
 
     fn check(config: &Hl7Config, findings: &mut Findings) {
@@ -48,7 +51,13 @@ impl Source for Hl7v2 {
     fn bind(config: Hl7Config, _: &BindContext) -> Result<Self, PluginError> {
         let (plan, kinds) = Plan::new(&config)?;
         let max_message = usize::try_from(config.max_message.min(1 << 30)).unwrap_or(1 << 30);
-        Ok(Self { plan, kinds, encoding: config.encoding, max_message, split: SPLIT })
+        Ok(Self {
+            plan,
+            kinds,
+            encoding: config.encoding,
+            max_message,
+            split: SPLIT,
+        })
     }
 
     fn records(&self) -> &[RecordKind] {
@@ -67,7 +76,10 @@ impl Source for Hl7v2 {
             let mut end = size;
             if size - start > self.split {
                 // From the byte before: a message may begin right at the cut.
-                let rest = Split { start: start + self.split - 1, end: size };
+                let rest = Split {
+                    start: start + self.split - 1,
+                    end: size,
+                };
                 let mut frames = Frames::new(Bytes::new(input, &rest, None), self.max_message);
                 frames.skip_to_header()?;
                 end = frames.offset();
@@ -87,8 +99,15 @@ impl Source for Hl7v2 {
     ) -> Result<(), PluginError> {
         task.check()?;
         let wide = self.wide(input)?;
-        let skip = if split.start == 0 { wide.map_or(0, |(_, bom)| bom) } else { 0 };
-        let range = Split { start: split.start + skip, end: split.end };
+        let skip = if split.start == 0 {
+            wide.map_or(0, |(_, bom)| bom)
+        } else {
+            0
+        };
+        let range = Split {
+            start: split.start + skip,
+            end: split.end,
+        };
         let wide = wide.map(|(encoding, _)| encoding);
         let mut frames = Frames::new(Bytes::new(input, &range, wide), self.max_message);
         let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows);
@@ -105,16 +124,28 @@ impl Source for Hl7v2 {
             }
             // An odd last byte of UTF-16 counts for two.
             let length = frame.length.min(split.end.saturating_sub(frame.offset));
-            let at = Locator { offset: frame.offset, length, ..Locator::default() };
+            let at = Locator {
+                offset: frame.offset,
+                length,
+                ..Locator::default()
+            };
             let mut refuse = |code: &str, message: &str, at: Locator| {
-                out.reject(Rejection { kind: None, code: code.to_owned(), message: message.to_owned(), at })
+                out.reject(Rejection {
+                    kind: None,
+                    code: code.to_owned(),
+                    message: message.to_owned(),
+                    at,
+                })
             };
             match frame.kind {
                 FrameKind::Outside => refuse(error::NO_MSH, "no message begins before this", at)?,
                 FrameKind::Envelope => {
                     let line = frames.text(&frame);
                     if envelope.lacks_header(line) && split.start > 0 {
-                        let before = Split { start: 0, end: frame.offset };
+                        let before = Split {
+                            start: 0,
+                            end: frame.offset,
+                        };
                         let mut earlier = Frames::new(Bytes::new(input, &before, wide), self.max_message);
                         envelope = Envelope::after(&mut earlier)?;
                     }
@@ -125,7 +156,11 @@ impl Source for Hl7v2 {
                 FrameKind::TooLong => {
                     envelope.message();
                     number += 1;
-                    refuse(error::TOO_LONG, "the message is longer than max_message", Locator { row: number, ..at })?;
+                    refuse(
+                        error::TOO_LONG,
+                        "the message is longer than max_message",
+                        Locator { row: number, ..at },
+                    )?;
                 }
                 FrameKind::Message => {
                     envelope.message();
@@ -146,7 +181,10 @@ impl Hl7v2 {
     /// The same source with smaller parts, for tests.
     #[doc(hidden)]
     pub fn with_split(self, split: u64) -> Self {
-        Self { split: split.max(1), ..self }
+        Self {
+            split: split.max(1),
+            ..self
+        }
     }
 
     /// The kind of UTF-16 that the input is in and the length of its byte order mark, if it is in UTF-16.
@@ -191,8 +229,10 @@ impl Decoded {
         let bytes = frames.text(frame);
         let part = |line: &Line| bytes.get(line.start as usize..line.end as usize).unwrap_or_default();
         let msh = lines.first().map(part).unwrap_or_default();
-        let delimiters =
-            Delimiters::of(msh).map_err(|(code, message)| Refused { code, message: message.into() })?;
+        let delimiters = Delimiters::of(msh).map_err(|(code, message)| Refused {
+            code,
+            message: message.into(),
+        })?;
         self.origins.clear();
         let wide = frames.transcoded();
         if wide {
@@ -214,33 +254,63 @@ impl Decoded {
         };
         let bad = |at: usize| Refused {
             code: error::ENCODING,
-            message: format!("byte {} is not in the character set {}", frame.offset + at as u64, encoding.name()).into(),
+            message: format!(
+                "byte {} is not in the character set {}",
+                frame.offset + at as u64,
+                encoding.name()
+            )
+            .into(),
         };
         if wide && frames.malformed() && memchr::memmem::find(bytes, "\u{fffd}".as_bytes()).is_some() {
-            return Err(Refused { code: error::ENCODING, message: "a part of it is not UTF-16".into() });
+            return Err(Refused {
+                code: error::ENCODING,
+                message: "a part of it is not UTF-16".into(),
+            });
         }
         let (text, lines) = if encoding == UTF_8 {
-            (std::str::from_utf8(bytes).map_err(|error| bad(error.valid_up_to()))?, lines)
+            (
+                std::str::from_utf8(bytes).map_err(|error| bad(error.valid_up_to()))?,
+                lines,
+            )
         } else {
             self.text.clear();
             self.lines.clear();
             for line in lines {
                 let start = self.text.len() as u32;
                 charset::decode_into(encoding, part(line), &mut self.text).map_err(|i| bad(line.start as usize + i))?;
-                self.lines.push(Line { start, end: self.text.len() as u32, segment: line.segment });
+                self.lines.push(Line {
+                    start,
+                    end: self.text.len() as u32,
+                    segment: line.segment,
+                });
             }
             (self.text.as_str(), self.lines.as_slice())
         };
         // The escape character itself is the third of MSH-2.
-        let escapes = text.as_bytes().get(7..).is_some_and(|rest| memchr(delimiters.escape, rest).is_some());
-        Ok((Message { text, delimiters, encoding, escapes }, lines, &self.origins))
+        let escapes = text
+            .as_bytes()
+            .get(7..)
+            .is_some_and(|rest| memchr(delimiters.escape, rest).is_some());
+        Ok((
+            Message {
+                text,
+                delimiters,
+                encoding,
+                escapes,
+            },
+            lines,
+            &self.origins,
+        ))
     }
 
     /// Where the lines of a message stand in an input of UTF-16.
     fn widen(&mut self, bytes: &[u8], lines: &[Line], offset: u64) {
         let units = |from: u32, to: u32| {
             let text = bytes.get(from as usize..to as usize).unwrap_or_default();
-            text.iter().map(|&b| u64::from(b & 0xc0 != 0x80) + u64::from(b >= 0xf0)).sum::<u64>() * 2
+            text.iter()
+                .map(|&b| u64::from(b & 0xc0 != 0x80) + u64::from(b >= 0xf0))
+                .sum::<u64>()
+                * 2
         };
         let (mut at, mut from) = (offset, 0);
         for line in lines {

@@ -2,10 +2,8 @@
 
 use crate::{charset, error};
 use encoding_rs::Encoding;
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-/// So many bytes are looked at one by one before a search begins.
-const NEAR: usize = 16;
 /// Stands for a delimiter that a message does not use: no byte of UTF-8 has this value.
 const UNUSED: u8 = 0xff;
 
@@ -32,7 +30,10 @@ impl Delimiters {
     /// # Errors
     /// The code and what is wrong.
     pub fn of(msh: &[u8]) -> Result<Self, (&'static str, &'static str)> {
-        let truncated = (error::MSH_TRUNCATED, "the MSH segment ends before its encoding characters do");
+        let truncated = (
+            error::MSH_TRUNCATED,
+            "the MSH segment ends before its encoding characters do",
+        );
         let (&field, rest) = msh.get(3..).and_then(<[u8]>::split_first).ok_or(truncated)?;
         if !usable(field) {
             return Err((error::DELIMITERS, "the field separator is no punctuation mark"));
@@ -50,11 +51,21 @@ impl Delimiters {
             *slot = mark;
         }
         let used = all.get(..=marks.len()).unwrap_or_default();
-        if (1..used.len()).any(|i| used.get(..i).is_some_and(|before| used.get(i).is_some_and(|m| before.contains(m)))) {
+        if (1..used.len()).any(|i| {
+            used.get(..i)
+                .is_some_and(|before| used.get(i).is_some_and(|m| before.contains(m)))
+        }) {
             return Err((error::DELIMITERS, "two delimiters are the same"));
         }
         let [field, component, repetition, escape, subcomponent, truncation] = all;
-        Ok(Self { field, component, repetition, escape, subcomponent, truncation })
+        Ok(Self {
+            field,
+            component,
+            repetition,
+            escape,
+            subcomponent,
+            truncation,
+        })
     }
 
     /// The n-th (from 1) component of a repetition; empty where there is none.
@@ -78,14 +89,7 @@ impl Delimiters {
     /// The first component of the first repetition.
     #[inline]
     pub fn first<'t>(&self, text: &'t str) -> &'t str {
-        let bytes = text.as_bytes();
-        // Most components are shorter than a search takes to begin.
-        let near = bytes.iter().take(NEAR).position(|&b| b == self.component || b == self.repetition);
-        let far = || {
-            let end = memchr2(self.component, self.repetition, bytes.get(NEAR..)?)?;
-            Some(NEAR + end)
-        };
-        match near.or_else(far) {
+        match find(self.component, self.repetition, text.as_bytes()) {
             Some(end) => text.get(..end).unwrap_or_default(),
             None => text,
         }
@@ -123,9 +127,8 @@ impl Delimiters {
     /// True where `text`, which begins with the escape character, begins with an escape that is known.
     fn begins_escape(&self, text: &str, encoding: &'static Encoding) -> bool {
         let inner = text.get(1..).unwrap_or_default();
-        memchr(self.escape, inner.as_bytes()).is_some_and(|end| {
-            self.decode_escape(inner.get(..end).unwrap_or_default(), encoding, &mut String::new())
-        })
+        memchr(self.escape, inner.as_bytes())
+            .is_some_and(|end| self.decode_escape(inner.get(..end).unwrap_or_default(), encoding, &mut String::new()))
     }
 
     fn decode_escape(&self, body: &str, encoding: &'static Encoding, out: &mut String) -> bool {
@@ -156,23 +159,34 @@ fn usable(mark: u8) -> bool {
 fn nth(text: &str, separator: u8, n: u16) -> &str {
     let mut rest = text;
     for _ in 1..n {
-        match find(separator, rest.as_bytes()) {
+        match find(separator, separator, rest.as_bytes()) {
             Some(i) => rest = rest.get(i + 1..).unwrap_or_default(),
             None => return "",
         }
     }
-    match find(separator, rest.as_bytes()) {
+    match find(separator, separator, rest.as_bytes()) {
         Some(i) => rest.get(..i).unwrap_or_default(),
         None => rest,
     }
 }
 
+/// Where one of two bytes first stands. Eight bytes at a time: most fields end before a wider search has begun.
 #[inline]
-fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
-    match bytes.iter().take(NEAR).position(|&b| b == byte) {
-        Some(i) => Some(i),
-        None => memchr(byte, bytes.get(NEAR..)?).map(|i| NEAR + i),
+fn find(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The lowest bit set is at the first byte of x that is zero.
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x & (ONES << 7);
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let hits = zero(word ^ (u64::from(one) * ONES)) | zero(word ^ (u64::from(other) * ONES));
+        if hits != 0 {
+            return Some(i * 8 + hits.trailing_zeros() as usize / 8);
+        }
     }
+    tail.iter()
+        .position(|&b| b == one || b == other)
+        .map(|i| words.len() * 8 + i)
 }
 
 fn decode_hex(hex: &str, encoding: &'static Encoding, out: &mut String) -> bool {
@@ -180,8 +194,11 @@ fn decode_hex(hex: &str, encoding: &'static Encoding, out: &mut String) -> bool 
         return false;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    let bytes: Option<Vec<u8>> =
-        hex.as_bytes().chunks_exact(2).map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?)).collect();
+    let bytes: Option<Vec<u8>> = hex
+        .as_bytes()
+        .chunks_exact(2)
+        .map(|p| Some(digit(*p.first()?)? << 4 | digit(*p.get(1)?)?))
+        .collect();
     let before = out.len();
     let done = bytes.is_some_and(|bytes| charset::decode_into(encoding, &bytes, out).is_ok());
     if !done {
@@ -221,7 +238,12 @@ mod tests {
             (b"MSH|^~\\&#+|", error::DELIMITERS),
             (b"MSH|^~\"&|", error::DELIMITERS),
         ] {
-            assert_eq!(Delimiters::of(msh).unwrap_err().0, code, "{}", String::from_utf8_lossy(msh));
+            assert_eq!(
+                Delimiters::of(msh).unwrap_err().0,
+                code,
+                "{}",
+                String::from_utf8_lossy(msh)
+            );
         }
     }
 
@@ -238,6 +260,23 @@ mod tests {
         let mut out = String::new();
         usual().unescape(r"\XB2A1\", GB18030, &mut out);
         assert_eq!(out, "病");
+    }
+
+    #[test]
+    fn finds_bytes() {
+        for text in [
+            "",
+            "^",
+            "abc^",
+            "12345678^",
+            "1234567~^",
+            "\u{75c5}\u{75c5}\u{75c5}~",
+            "_]_]_]_]_^",
+            "nothing here at all",
+        ] {
+            let naive = text.bytes().position(|b| b == b'^' || b == b'~');
+            assert_eq!(find(b'^', b'~', text.as_bytes()), naive, "{text}");
+        }
     }
 
     #[test]

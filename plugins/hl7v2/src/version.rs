@@ -69,14 +69,20 @@ fn parse(text: &str) -> Option<(u64, u32)> {
         return None;
     }
     let Some(offset) = offset else {
-        return Some((join(year, month, day) * 1_000_000 + hour * 10_000 + minute * 100 + second, fraction));
+        return Some((
+            join(year, month, day) * 1_000_000 + hour * 10_000 + minute * 100 + second,
+            fraction,
+        ));
     };
     let minutes = days_from_civil(year as i64, month as i64, day as i64) * 1440 + (hour * 60 + minute) as i64
         - offset_minutes(offset)?;
     let (year, month, day) = civil_from_days(minutes.div_euclid(1440));
     let rest = minutes.rem_euclid(1440) as u64;
     let date = join(u64::try_from(year).ok()?, month as u64, day as u64);
-    Some((date * 1_000_000 + rest / 60 * 10_000 + rest % 60 * 100 + second, fraction))
+    Some((
+        date * 1_000_000 + rest / 60 * 10_000 + rest % 60 * 100 + second,
+        fraction,
+    ))
 }
 
 fn join(year: u64, month: u64, day: u64) -> u64 {
@@ -87,7 +93,11 @@ fn ten_thousandths(digits: &str) -> Option<u32> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.bytes().chain(std::iter::repeat(b'0')).take(4).try_fold(0, |n, b| Some(n * 10 + u32::from(b - b'0')))
+    digits
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(4)
+        .try_fold(0, |n, b| Some(n * 10 + u32::from(b - b'0')))
 }
 
 fn offset_minutes(text: &str) -> Option<i64> {
@@ -138,7 +148,17 @@ mod tests {
         assert_eq!(of("202402").unwrap(), "20240201000000.0000");
         assert_eq!(of("202403010130+0800").unwrap(), "20240229173000.0000");
         assert_eq!(of("20231231230000.5-0500").unwrap(), "20240101040000.5000");
-        for wrong in ["", "2024-01-01", "202413", "20240100", "2024010125", "abcd", "20240101+1", "202401011", "2024."] {
+        for wrong in [
+            "",
+            "2024-01-01",
+            "202413",
+            "20240100",
+            "2024010125",
+            "abcd",
+            "20240101+1",
+            "202401011",
+            "2024.",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
     }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{codes, column, ranges, read, read_bytes, source};
 use clinmill_sdk::{MemoryInput, Source};
+use common::{codes, column, ranges, read, read_bytes, source};
 use encoding_rs::GB18030;
 use proptest::prelude::*;
 use serde_json::json;
@@ -24,7 +24,14 @@ fn naive(text: &str) -> (usize, Vec<String>) {
         match field(0) {
             "MSH" => subject = false,
             "PID" => {
-                let id = field(3).split('~').next().unwrap_or("").split('^').next().unwrap_or("").trim();
+                let id = field(3)
+                    .split('~')
+                    .next()
+                    .unwrap_or("")
+                    .split('^')
+                    .next()
+                    .unwrap_or("")
+                    .trim();
                 subject = !id.is_empty() && id != "\"\"";
             }
             "OBX" if !matches!(field(11).split(['^', '~']).next(), Some("I" | "O" | "N")) => {
@@ -49,7 +56,10 @@ fn an_independent_splitter_finds_the_same_values_in_public_messages() {
     let mut folders: Vec<_> = fs::read_dir(&data)
         .map(|entries| entries.filter_map(|e| Some(e.ok()?.path())).collect())
         .unwrap_or_default();
-    folders.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hl7v2-")));
+    folders.retain(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("hl7v2-"))
+    });
     if folders.is_empty() {
         println!("skipped: no public messages at ../../../shared/data");
         return;
@@ -62,22 +72,38 @@ fn an_independent_splitter_finds_the_same_values_in_public_messages() {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        let extension = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if !matches!(extension.as_str(), "hl7" | "txt") || path.ends_with("PROVENANCE.txt") {
             continue;
         }
-        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            continue;
+        };
         // Only the usual delimiters, and no message that is refused as a whole: the naive splitter sees neither.
-        let headers = text.split(['\r', '\n']).filter_map(|line| line.trim_start_matches('\u{feff}').strip_prefix("MSH"));
-        if !headers.clone().all(|rest| rest.starts_with("|^~\\&|") || rest.starts_with("|^~\\&#|")) {
+        let headers = text
+            .split(['\r', '\n'])
+            .filter_map(|line| line.trim_start_matches('\u{feff}').strip_prefix("MSH"));
+        if !headers
+            .clone()
+            .all(|rest| rest.starts_with("|^~\\&|") || rest.starts_with("|^~\\&#|"))
+        {
             continue;
         }
         let collected = read_bytes(&source, bytes.as_slice());
         let (nobody, mut expected) = naive(text);
         let escaped = |value: &String| value.contains('\\');
-        let mut found: Vec<String> = column(&collected, 0, 0).into_iter().map(Option::unwrap_or_default).collect();
+        let mut found: Vec<String> = column(&collected, 0, 0)
+            .into_iter()
+            .map(Option::unwrap_or_default)
+            .collect();
         assert_eq!(found.len(), expected.len(), "{}", path.display());
-        let no_subject = codes(&collected).iter().filter(|code| **code == "HL7_NO_SUBJECT").count();
+        let no_subject = codes(&collected)
+            .iter()
+            .filter(|code| **code == "HL7_NO_SUBJECT")
+            .count();
         assert_eq!(no_subject, nobody, "{}", path.display());
         for (range, value) in ranges(&collected, 0).into_iter().zip(&expected) {
             let segment = text.get(range.0..range.0 + range.1).unwrap();
@@ -134,7 +160,8 @@ fn every_gbk_character_with_a_delimiter_in_it_stays_whole() {
     assert!(characters.len() > 4 * 100);
     let mut text = String::new();
     for c in &characters {
-        text += &format!("MSH|^~\\&|{c}|{c}|||2026||ORU^R01|1|P|2.4||||||GBK\rPID|||{c}^^^H\rOBX|1|ST|{c}^{c}||{c}{c}\r");
+        text +=
+            &format!("MSH|^~\\&|{c}|{c}|||2026||ORU^R01|1|P|2.4||||||GBK\rPID|||{c}^^^H\rOBX|1|ST|{c}^{c}||{c}{c}\r");
     }
     let (bytes, _, lossy) = GB18030.encode(&text);
     assert!(!lossy);
@@ -143,9 +170,14 @@ fn every_gbk_character_with_a_delimiter_in_it_stays_whole() {
     assert_eq!(codes(&collected), [""; 0]);
     let doubled: Vec<_> = characters.iter().map(|c| Some(c.repeat(2))).collect();
     assert_eq!(column(&collected, 0, 0), doubled);
-    assert_eq!(column(&collected, 0, 1), characters.iter().cloned().map(Some).collect::<Vec<_>>());
+    assert_eq!(
+        column(&collected, 0, 1),
+        characters.iter().cloned().map(Some).collect::<Vec<_>>()
+    );
     for ((start, length), c) in ranges(&collected, 0).into_iter().zip(&characters) {
-        let segment = GB18030.decode_without_bom_handling_and_without_replacement(&bytes[start..start + length]).unwrap();
+        let segment = GB18030
+            .decode_without_bom_handling_and_without_replacement(&bytes[start..start + length])
+            .unwrap();
         assert_eq!(segment, format!("OBX|1|ST|{c}^{c}||{c}{c}"));
     }
 }

@@ -42,7 +42,12 @@ impl Input for Endless {
 
 fn endless(head: &str) -> Endless {
     let tail = "\rMSH|^~\\&|B\rPID|||P2^^^H\rOBX|1|ST|A||small\r";
-    Endless { head: head.into(), size: 100 << 20, tail: tail.into(), captures: BTreeMap::new() }
+    Endless {
+        head: head.into(),
+        size: 100 << 20,
+        tail: tail.into(),
+        captures: BTreeMap::new(),
+    }
 }
 
 /// The most memory this process ever had, in bytes.
@@ -54,11 +59,12 @@ fn peak() -> Option<u64> {
 
 #[test]
 fn a_segment_of_100_mb_costs_bounded_memory() {
-    let options = |max: u64| {
-        json!({ "subject": { "id": "PID-3.1", "issuer": "H" }, "records": { "result": { "per": "OBX", "fields": { "value": "OBX-5" } } }, "max_message": max })
-    };
+    let options = |max: u64| json!({ "subject": { "id": "PID-3.1", "issuer": "H" }, "records": { "result": { "per": "OBX", "fields": { "value": "OBX-5" } } }, "max_message": max });
     let source = with(options(4 << 20));
-    for (head, code) in [("MSH|^~\\&|A\rPID|||P1^^^H\rOBX|1|ST|A||", "HL7_TOO_LONG"), ("no message at all ", "HL7_NO_MSH")] {
+    for (head, code) in [
+        ("MSH|^~\\&|A\rPID|||P1^^^H\rOBX|1|ST|A||", "HL7_TOO_LONG"),
+        ("no message at all ", "HL7_NO_MSH"),
+    ] {
         let before = peak();
         let input = endless(head);
         let collected = read(&source, &input);

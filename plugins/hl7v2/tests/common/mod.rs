@@ -1,5 +1,9 @@
 //! Binds the source and reads bytes with it.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part; a failed test is a panic"
+)]
 
 use arrow::array::AsArray;
 use clinmill_plugin_hl7v2::Hl7v2;
@@ -22,7 +26,10 @@ pub fn read(source: &Hl7v2, input: &dyn Input) -> CollectedRecords {
     let mut collected = CollectedRecords::default();
     let cancelled = AtomicBool::new(false);
     for split in source.splits(input).unwrap() {
-        let task = TaskContext { cancelled: &cancelled, batch_rows: 1000 };
+        let task = TaskContext {
+            cancelled: &cancelled,
+            batch_rows: 1000,
+        };
         source.read(input, &split, &task, &mut collected).unwrap();
     }
     collected
@@ -37,7 +44,15 @@ pub fn read_bytes(source: &Hl7v2, bytes: impl Into<Vec<u8>>) -> CollectedRecords
 pub fn column(collected: &CollectedRecords, kind: usize, column: usize) -> Vec<Option<String>> {
     let batches = collected.batches.iter().filter(|batch| batch.kind == kind);
     batches
-        .flat_map(|batch| batch.rows.column(column).as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect::<Vec<_>>())
+        .flat_map(|batch| {
+            batch
+                .rows
+                .column(column)
+                .as_string::<i32>()
+                .iter()
+                .map(|v| v.map(str::to_owned))
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
