@@ -104,7 +104,7 @@ pub fn after(week: i64, drop: &mut Drop) -> io::Result<Vec<Broken>> {
         1 => {
             let file = list.add(format!("hl7/oru_{}.hl7", day(4)), "a message that ends within its MSH");
             let header = header(week, 3, "LIS", "ORU^R01^ORU_R01");
-            drop.gb18030(&file, header.get(..30).unwrap_or_default())?;
+            drop.gb18030(&file, header.get(..62).unwrap_or_default())?;
             let file = list.add(format!("lis/lis_{}.csv", day(4)), "a quote that is never closed");
             drop.lis_row(&file, "99999982,L9999982,ZY99999982,钠,\"140.2,mmol/L,137-147\r\n")?;
         }

@@ -21,12 +21,14 @@ use drops::{Drop, REGISTRY_HEADER};
 use hl7::Messages;
 use orders::Feed;
 use people::Patient;
+pub use rng::Rng;
 use std::{
     fs, io,
     path::Path,
     sync::atomic::{AtomicI64, Ordering},
     thread,
 };
+pub use text::Gb18030;
 use text::csv;
 use truth::{Story, WeekTruth};
 
