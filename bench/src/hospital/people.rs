@@ -188,7 +188,7 @@ impl Patient {
             birth,
             phone: format!("1700000{:04}", rng.range(0, 10_000)),
             street: street(&mut rng),
-            moved_to: (index % 3 == 1).then(|| street(&mut rng)),
+            moved_to: (index % 3 == 1 && role != Role::AdmissionCancelled).then(|| street(&mut rng)),
             place,
             visits: Vec::new(),
         };
