@@ -158,7 +158,11 @@ pub async fn bind(
     let mut graph = Graph::default();
     let mut table_specs = Vec::new();
     if ready {
-        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, &timezone_context).await;
+        let references = sources
+            .iter()
+            .flat_map(|s| (0..s.bound.records().len()).filter(|k| !s.bound.records()[*k].subject).map(|k| s.relation(k)))
+            .collect();
+        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context).await;
         graph = bound;
         located.extend(found);
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);

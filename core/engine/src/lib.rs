@@ -4,6 +4,7 @@
 //! new.
 
 pub mod bound;
+pub mod ingest;
 pub mod inspect;
 pub mod refresh;
 pub mod trace;
@@ -12,7 +13,6 @@ mod columns;
 mod error;
 mod fold;
 mod graph;
-mod ingest;
 mod mappings;
 mod rows;
 mod sql;

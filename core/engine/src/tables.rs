@@ -7,7 +7,7 @@ use crate::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_spec::pipeline::{Column, Pipeline, Table, TransformInput};
+use clinmill_spec::pipeline::{Column, Pipeline, Scope, Table, TransformInput};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A table that is ready to be made.
@@ -23,6 +23,8 @@ pub struct TableSpec {
     pub identity: Identity,
     /// Rows are about subjects.
     pub subject: bool,
+    /// Made subject by subject, or over the whole dataset.
+    pub scope: Scope,
     /// The source names, the mappings and the method that `_prov` shows.
     pub prov: Prov,
     /// Digest of everything upstream: another one recomputes the table for all subjects.
@@ -78,7 +80,12 @@ fn bind_table(
         return Err(Vec::new());
     };
     let upstream = graph.needed(std::slice::from_ref(from));
-    let subject = upstream.iter().all(|name| is_about_subjects(name, sources));
+    let over_dataset = |n: &Node| matches!(n, Node::Sql { scope: Scope::Dataset, .. });
+    let scope = match upstream.iter().filter_map(|n| graph.node(n)).any(over_dataset) {
+        true => Scope::Dataset,
+        false => Scope::Subject,
+    };
+    let subject = scope == Scope::Subject && upstream.iter().all(|name| graph.is_about_subjects(name));
     let mut findings = Vec::new();
     let schema = published(table, input, subject, &mut findings);
 
@@ -156,20 +163,13 @@ fn bind_table(
         schema,
         identity,
         subject,
+        scope,
         prov: Prov {
             sources: behind.iter().map(|s| s.name().to_owned()).collect(),
             mappings: used,
         },
         digest: Digest::of_parts(parts),
     })
-}
-
-fn is_about_subjects(relation: &str, sources: &[SourceSpec]) -> bool {
-    sources
-        .iter()
-        .flat_map(|s| (0..s.bound.records().len()).map(move |k| (s.relation(k), s.bound.records()[k].subject)))
-        .find(|(name, _)| name == relation)
-        .is_none_or(|(_, subject)| subject)
 }
 
 fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec<Located>) -> SchemaRef {
@@ -179,6 +179,13 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
     }
     if table.columns.is_empty() {
         fields.extend(input.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
+    }
+    // Key columns that the contract does not list stand before it.
+    for name in table.key.iter().flatten().filter(|_| !table.columns.is_empty()) {
+        let listed = table.columns.iter().any(|c| c.name.value == name.value);
+        if let Some(field) = input.field_with_name(&name.value).ok().filter(|_| !listed) {
+            fields.push(field.clone().with_nullable(true));
+        }
     }
     for column in &table.columns {
         match input.field_with_name(&column.name.value) {

@@ -18,6 +18,8 @@ pub type Located = (Diagnostic, Span);
 pub struct Graph {
     pub(super) nodes: Vec<Node>,
     schemas: BTreeMap<String, SchemaRef>,
+    /// Relations whose rows are about no subject.
+    references: BTreeSet<String>,
 }
 
 /// One transform.
@@ -95,21 +97,28 @@ impl Node {
 }
 
 impl Graph {
-    /// Binds all transforms. `sources` are the columns of `source` and `source.kind`.
+    /// Binds all transforms. `sources` are the columns of `source` and `source.kind`, `references` those among them
+    /// whose rows are about no subject.
     pub async fn bind(
         pipeline: &Pipeline,
         registry: &Registry,
         sources: &BTreeMap<String, SchemaRef>,
+        references: BTreeSet<String>,
         context: &BindContext,
     ) -> (Self, Vec<Located>) {
         let mut graph = Self {
             nodes: Vec::new(),
             schemas: sources.clone(),
+            references,
         };
         let mut findings = Vec::new();
         for transform in &pipeline.transforms {
             match graph.bind_transform(transform, registry, context).await {
                 Ok((node, schema)) => {
+                    let over_all = matches!(node, Node::Sql { scope: Scope::Dataset, .. });
+                    if over_all || node.reads().iter().any(|name| graph.references.contains(*name)) {
+                        graph.references.insert(transform.name.value.clone());
+                    }
                     graph.schemas.insert(transform.name.value.clone(), schema);
                     graph.nodes.push(node);
                 }
@@ -122,6 +131,11 @@ impl Graph {
     /// The columns of a relation, without the engine's.
     pub fn schema(&self, name: &str) -> Option<&SchemaRef> {
         self.schemas.get(name)
+    }
+
+    /// True for a relation whose rows are about subjects.
+    pub fn is_about_subjects(&self, name: &str) -> bool {
+        !self.references.contains(name)
     }
 
     /// The transform of this name.
@@ -243,7 +257,10 @@ impl Graph {
         let mut relations = BTreeMap::new();
         for name in names {
             match self.schemas.get(&name) {
-                Some(schema) => relations.insert(name, schema.clone()),
+                Some(schema) => {
+                    let subject = self.is_about_subjects(&name);
+                    relations.insert(name, (schema.clone(), subject))
+                }
                 None => {
                     return Err(
                         Diagnostic::error("E0712", format!("the query reads {name:?}, which does not exist"))

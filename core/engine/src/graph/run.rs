@@ -108,7 +108,7 @@ impl Graph {
                 input.name.to_owned(),
                 Relation {
                     rows: input.folded.rows.clone(),
-                    subject: Some(input.folded.subject.clone()),
+                    subject: self.is_about_subjects(input.name).then(|| input.folded.subject.clone()),
                     from: Lineage::One(names.collect::<Vec<_>>().into()),
                 },
             );

@@ -30,7 +30,8 @@ use clinmill_catalog::{
     steps::step,
     vault::{LedgerEntry, LedgerLine, Pending, VaultState},
 };
-use clinmill_model::Digest;
+use clinmill_model::{BUCKETS, Digest};
+use clinmill_spec::pipeline::Scope;
 use parallel::in_parallel;
 use release::Publishing;
 use serde::{Deserialize, Serialize};
@@ -325,6 +326,7 @@ impl Refresh<'_> {
             written_bytes: 0,
             subjects: Some(0),
             warnings,
+            unmet: self.overdue(&BTreeMap::new()),
             seconds: self.seconds(),
         }
     }
@@ -345,16 +347,18 @@ impl Refresh<'_> {
         let total = ranges.len() as u64;
         self.progress.ranges(0, total);
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::block_in_place(|| {
+        let mut staged = tokio::task::block_in_place(|| {
             in_parallel(ranges.len(), self.options.threads, |range| {
                 self.check_cancelled()?;
-                let staged = runtime.block_on(stage.run(range, ranges.bounds(range)))?;
+                let staged = runtime.block_on(stage.run(range, ranges.bounds(range), Scope::Subject))?;
                 self.progress.ranges(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                self.progress
-                    .rows(staged.tables.values().map(|t| t.upserts + t.deletes).sum());
+                self.progress.rows(staged.tables.values().map(|t| t.upserts + t.deletes).sum());
                 Ok(staged)
             })
-        })
+        })?;
+        // Dataset-scope tables come last, over all subjects at once.
+        staged.push(stage.run(ranges.len(), (0, BUCKETS - 1), Scope::Dataset).await?);
+        Ok(staged)
     }
 }
 

@@ -17,6 +17,7 @@ use clinmill_catalog::{
     shards::{self, ShardFilter},
 };
 use clinmill_model::bucket_of;
+use clinmill_spec::pipeline::Scope;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, atomic::AtomicBool},
@@ -102,10 +103,10 @@ pub struct Upsert {
 }
 
 impl RangeContext<'_> {
-    /// The union of all tables' dirty subjects in a range; `None`: all.
-    fn wanted(&self, (lo, hi): (u16, u16)) -> Option<HashSet<Id>> {
+    /// The subjects of a range to recompute for these tables; `None`: all.
+    fn wanted(&self, (lo, hi): (u16, u16), tables: &[&TableSpec]) -> Option<HashSet<Id>> {
         let mut all = HashSet::new();
-        for dirty in self.dirty.values() {
+        for dirty in tables.iter().filter_map(|t| self.dirty.get(&t.name)) {
             match dirty {
                 Dirty::All => return None,
                 Dirty::Some(set) => all.extend(set.iter().filter(|id| (lo..=hi).contains(&bucket_of(id))).copied()),
@@ -114,12 +115,24 @@ impl RangeContext<'_> {
         Some(all)
     }
 
+    /// The tables to recompute in this scope, those for all subjects apart from those for the dirty ones.
+    pub fn groups(&self, scope: Scope) -> Vec<Vec<&TableSpec>> {
+        let of = |all: bool| -> Vec<&TableSpec> {
+            let mine = |t: &&TableSpec| {
+                let dirty = self.dirty.get(&t.name);
+                t.scope == scope && dirty.is_some_and(|d| !d.is_empty() && matches!(d, Dirty::All) == all)
+            };
+            self.bound.tables.iter().filter(mine).collect()
+        };
+        [of(true), of(false)].into_iter().filter(|g| !g.is_empty()).collect()
+    }
+
     /// Reads and folds the records of a range, for the tables that are to be recomputed.
     ///
     /// # Errors
     /// When an event file cannot be read.
     pub fn records(&self, bounds: (u16, u16), tables: &[&TableSpec]) -> Result<Vec<(String, Folded)>, EngineError> {
-        let wanted = self.wanted(bounds);
+        let wanted = self.wanted(bounds, tables);
         let from: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
         let needed = self.bound.graph.needed(&from);
         let mut inputs = Vec::new();
@@ -209,20 +222,14 @@ impl RangeContext<'_> {
         Ok(batches)
     }
 
-    /// Runs one range: records, graph, rows, comparison.
+    /// Runs one range for tables that recompute the same subjects: records, graph, rows, comparison.
     ///
     /// # Errors
     /// When a file cannot be read, a step fails, or row ids are not unique.
-    pub async fn run(&self, bounds: (u16, u16)) -> Result<RangeResult, EngineError> {
-        let tables: Vec<&TableSpec> = self
-            .bound
-            .tables
-            .iter()
-            .filter(|t| self.dirty.get(&t.name).is_some_and(|d| !d.is_empty()))
-            .collect();
-        let inputs = self.records(bounds, &tables)?;
+    pub async fn run(&self, bounds: (u16, u16), tables: &[&TableSpec]) -> Result<RangeResult, EngineError> {
+        let inputs = self.records(bounds, tables)?;
         let mut report = StepReport::default();
-        let relations = self.relations(&inputs, &tables, &mut report).await?;
+        let relations = self.relations(&inputs, tables, &mut report).await?;
         let mut results = BTreeMap::new();
         for table in tables {
             let relation = relations

@@ -17,7 +17,7 @@ use clinmill_catalog::{
 };
 use clinmill_model::{Digest, Sensitive};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
 };
 
@@ -62,9 +62,15 @@ impl Refresh<'_> {
                 quarantine.push(&record)?;
             }
         }
+        // A row that two tables are made of is rejected once.
+        let mut rejected_ids = HashSet::new();
         for range in ranges {
             for rejected in &range.rejections {
-                quarantine.push(&self.rejected_row(rejected, &inputs))?;
+                let record = self.rejected_row(rejected, &inputs);
+                if !rejected_ids.insert(record.id.clone()) {
+                    continue;
+                }
+                quarantine.push(&record)?;
                 *steps
                     .entry(rejected.step.clone())
                     .or_default()
@@ -106,7 +112,9 @@ impl Refresh<'_> {
                 release: self.release,
             });
         }
-        state.extra = serde_json::to_value(self.next_engine_state(engine_state, &ingested))
+        let engine_state = self.next_engine_state(engine_state, &ingested);
+        let latest_as_of = engine_state.latest_as_of.clone();
+        state.extra = serde_json::to_value(engine_state)
             .map_err(|e| EngineError::internal(e.to_string()))?;
         vault.inputs().sync()?;
         let state_digest = vault.states().store(&state)?;
@@ -174,6 +182,7 @@ impl Refresh<'_> {
             written_bytes: tables.values().map(|t| t.written).sum(),
             subjects,
             warnings,
+            unmet: self.overdue(&latest_as_of),
             seconds: self.seconds(),
         };
         // The release is made; what follows is housekeeping and must not turn it into a failure.

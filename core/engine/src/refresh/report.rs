@@ -40,6 +40,9 @@ pub struct RunReport {
     pub subjects: Option<u64>,
     /// What somebody should look at.
     pub warnings: Vec<Warning>,
+    /// Sources that sent nothing for longer than they promise: the refresh ends with the code of a quality gate, though
+    /// what the others sent is published.
+    pub unmet: Vec<String>,
     /// Seconds it took.
     pub seconds: f64,
 }

@@ -26,6 +26,7 @@ use clinmill_catalog::{
     rowhash::Fingerprint,
     vault::base32,
 };
+use clinmill_spec::pipeline::Scope;
 use clinmill_model::{
     Digest,
     columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
@@ -33,6 +34,7 @@ use clinmill_model::{
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// What a range left in staging.
+#[derive(Default)]
 pub struct StagedRange {
     /// By table.
     pub tables: BTreeMap<String, StagedTable>,
@@ -96,20 +98,23 @@ impl StageContext<'_> {
     ///
     /// # Errors
     /// When the range fails or staging cannot be written.
-    pub async fn run(&self, number: usize, bounds: (u16, u16)) -> Result<StagedRange, EngineError> {
-        let mut result = self.ranges.run(bounds).await?;
-        let mut tables = BTreeMap::new();
-        for table in &self.ranges.bound.tables {
-            if let Some(rows) = result.tables.remove(&table.name) {
-                let staged = self.stage(table, rows, &result.inputs, number, bounds)?;
-                tables.insert(table.name.clone(), staged);
+    pub async fn run(&self, number: usize, bounds: (u16, u16), scope: Scope) -> Result<StagedRange, EngineError> {
+        let mut staged = StagedRange::default();
+        for group in self.ranges.groups(scope) {
+            let mut result = self.ranges.run(bounds, &group).await?;
+            for table in group {
+                if let Some(rows) = result.tables.remove(&table.name) {
+                    let rows = self.stage(table, rows, &result.inputs, number, bounds)?;
+                    staged.tables.insert(table.name.clone(), rows);
+                }
+            }
+            staged.rejections.extend(rejections(&result));
+            for (step, counts) in result.report.counts {
+                let known: &mut BTreeMap<String, u64> = staged.counts.entry(step).or_default();
+                counts.into_iter().for_each(|(name, n)| *known.entry(name).or_default() += n);
             }
         }
-        Ok(StagedRange {
-            tables,
-            rejections: rejections(&result),
-            counts: result.report.counts,
-        })
+        Ok(staged)
     }
 
     fn stage(

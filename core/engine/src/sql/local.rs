@@ -14,7 +14,10 @@ use datafusion::{
     functions_aggregate::string_agg::string_agg_udaf,
     logical_expr::{
         Aggregate, Distinct, Expr, Filter, Join, JoinType, LogicalPlan, Projection, Sort, SubqueryAlias, Union,
-        Volatility, Window, expr::AggregateFunction, lit, logical_plan::builder::LogicalPlanBuilder,
+        Volatility, Window, WindowFunctionDefinition,
+        expr::{AggregateFunction, WindowFunction},
+        lit,
+        logical_plan::builder::LogicalPlanBuilder,
     },
 };
 use std::sync::Arc;
@@ -428,6 +431,14 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
                     "write the order into the call: first_value(x order by t)",
                 )
             }
+            Expr::WindowFunction(window) if window.params.order_by.is_empty() && depends_on_order(window) => refuse(
+                "E0707",
+                format!(
+                    "{}() without ORDER BY depends on the order of the rows",
+                    window.fun.name()
+                ),
+                "write the order into the window: over (partition by … order by …)",
+            ),
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => refuse(
                 "E0708",
                 "a subquery inside an expression is not subject-local".to_owned(),
@@ -444,6 +455,18 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
         })
     })?;
     found
+}
+
+/// Without ORDER BY only an ordinary aggregate over the whole partition is the same for every order of its rows.
+fn depends_on_order(window: &WindowFunction) -> bool {
+    let frame = &window.params.window_frame;
+    match &window.fun {
+        WindowFunctionDefinition::WindowUDF(_) => true,
+        WindowFunctionDefinition::AggregateUDF(function) => {
+            let whole = frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded();
+            !whole || ORDERED.contains(&function.name())
+        }
+    }
 }
 
 fn wrap(error: NotLocal) -> DataFusionError {

@@ -63,14 +63,14 @@ fn name_of(reference: &TableReference) -> String {
 }
 
 impl SqlStep {
-    /// Plans a query over relations of these schemas (their own columns; the subject is added here).
+    /// Plans a query over relations of these schemas: their own columns, and whether their rows are about subjects.
     ///
     /// # Errors
     /// When the text is not valid SQL, does not fit the relations, or cannot be made subject-local.
     pub async fn plan(text: &str, scope: SqlScope, relations: &BTreeMap<String, SchemaRef>) -> Result<Self, NotLocal> {
         let tables: BTreeMap<_, _> = relations
             .iter()
-            .map(|(name, schema)| (name.clone(), with_engine_columns(schema, scope, false)))
+            .map(|(name, (schema, subject))| (name.clone(), with_engine_columns(schema, *subject, false)))
             .collect();
         let mut step = Self {
             text: text.to_owned(),
@@ -121,7 +121,7 @@ impl SqlStep {
         self.register(&context, relations, lineage)?;
         let plan = self.logical(&context, lineage).await?;
         let batches = DataFrame::new(context.state(), plan).collect().await?;
-        let schema = with_engine_columns(&self.output, self.scope, lineage);
+        let schema = with_engine_columns(&self.output, self.scope == SqlScope::Subject, lineage);
         let cast = batches
             .iter()
             .map(|batch| crate::columns::fit(batch, &schema))
@@ -200,9 +200,9 @@ fn context() -> SessionContext {
     SessionContext::new_with_config(config)
 }
 
-fn with_engine_columns(schema: &Schema, scope: SqlScope, lineage: bool) -> SchemaRef {
+fn with_engine_columns(schema: &Schema, subject: bool, lineage: bool) -> SchemaRef {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    if scope == SqlScope::Subject {
+    if subject {
         fields.push(Arc::new(Field::new(SUBJECT_ID, DataType::Utf8, true)));
     }
     let schema = Arc::new(Schema::new(fields));
