@@ -20,17 +20,17 @@ pub struct FileInput {
 }
 
 impl FileInput {
-    /// Opens a file.
+    /// Opens a file, with what a glob would have captured from its path.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, captures: BTreeMap<String, String>) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         Ok(Self {
             file,
             name: path.display().to_string(),
-            captures: BTreeMap::new(),
+            captures,
             size,
         })
     }

@@ -22,6 +22,9 @@ struct Arguments {
     /// Rows per batch.
     #[arg(long, default_value_t = 8_192)]
     batch_rows: usize,
+    /// A captured path name that all files have: `mrn=1`.
+    #[arg(long = "capture", value_parser = capture)]
+    captures: Vec<(String, String)>,
     /// The files.
     files: Vec<PathBuf>,
 }
@@ -52,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (started, busy) = (Instant::now(), cpu_seconds());
         let mut sums = Sums::new(source.records());
         for path in &arguments.files {
-            let input = FileInput::open(path)?;
+            let input = FileInput::open(path, arguments.captures.iter().cloned().collect())?;
             for split in source.splits(&input)? {
                 source.read(&input, &split, &task, &mut sums)?;
             }
@@ -75,6 +78,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         json!({ "seconds": seconds, "cpu_seconds": cpu, "bytes": bytes, "records": sums.report() })
     );
     Ok(())
+}
+
+fn capture(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Seconds that this thread has run, where the system tells (Linux).
