@@ -67,7 +67,7 @@ impl SqlStep {
     ///
     /// # Errors
     /// When the text is not valid SQL, does not fit the relations, or cannot be made subject-local.
-    pub async fn plan(text: &str, scope: SqlScope, relations: &BTreeMap<String, SchemaRef>) -> Result<Self, NotLocal> {
+    pub async fn plan(text: &str, scope: SqlScope, relations: &BTreeMap<String, (SchemaRef, bool)>) -> Result<Self, NotLocal> {
         let tables: BTreeMap<_, _> = relations
             .iter()
             .map(|(name, (schema, subject))| (name.clone(), with_engine_columns(schema, *subject, false)))
