@@ -55,7 +55,7 @@ impl fmt::Debug for Digest {
 
 /// The text is not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a sha256 digest: 64 hexadecimal digits are needed")]
+#[error("not a sha256 digest: 64 lower-case hexadecimal digits are needed")]
 pub struct ParseDigestError;
 
 impl FromStr for Digest {
@@ -68,10 +68,18 @@ impl FromStr for Digest {
         }
         let mut bytes = [0u8; 32];
         for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            let digit = |c: u8| (c as char).to_digit(16).ok_or(ParseDigestError);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
         Ok(Self(bytes))
+    }
+}
+
+/// Upper-case digits are refused: a digest has one spelling, so that no changed bit of it goes unnoticed.
+fn digit(c: u8) -> Result<u8, ParseDigestError> {
+    match c {
+        b'0'..=b'9' => Ok(c - b'0'),
+        b'a'..=b'f' => Ok(c - b'a' + 10),
+        _ => Err(ParseDigestError),
     }
 }
 
@@ -96,19 +104,14 @@ mod tests {
     fn prints_and_parses() {
         let digest = Digest::of(b"");
         let text = digest.to_string();
-        assert_eq!(
-            text,
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(text, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(text.parse(), Ok(digest));
         assert_eq!("xyz".parse::<Digest>(), Err(ParseDigestError));
+        assert_eq!(text.to_uppercase().parse::<Digest>(), Err(ParseDigestError));
     }
 
     #[test]
     fn parts_do_not_run_together() {
-        assert_ne!(
-            Digest::of_parts(["ab", "c"]),
-            Digest::of_parts(["a", "bc"])
-        );
+        assert_ne!(Digest::of_parts(["ab", "c"]), Digest::of_parts(["a", "bc"]));
     }
 }
