@@ -1,2 +1,54 @@
-//! The `clinmill` command.
-fn main() {}
+//! The `clinmill` command: arguments in, one command, an exit code out.
+
+mod args;
+mod commands;
+mod context;
+mod excerpt;
+mod failure;
+mod output;
+mod progress;
+mod registry;
+mod secrets;
+
+use args::{Cli, Command, Quarantine};
+use clap::Parser;
+use context::Context;
+use failure::Failure;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(&cli.global);
+    let exit = match dispatch(&context, &cli.command).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            context.console.failure(&failure);
+            failure.exit
+        }
+    };
+    match exit {
+        failure::OK if context.console.failed() => ExitCode::from(failure::FAILED),
+        exit => ExitCode::from(exit),
+    }
+}
+
+async fn dispatch(context: &Context, command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Init(args) => commands::init::run(context, args),
+        Command::Demo(args) => commands::demo::run(context, args).await,
+        Command::Validate(args) => commands::validate::run(context, args).await,
+        Command::Plan(args) => commands::plan::run(context, args).await,
+        Command::Run(args) => commands::run::run(context, args).await,
+        Command::Preview(args) => commands::preview::run(context, args).await,
+        Command::Releases(args) => commands::releases::run(context, args).await,
+        Command::Diff(args) => commands::diff::run(context, args).await,
+        Command::Verify(args) => commands::verify::run(context, args).await,
+        Command::Apply(args) => commands::apply::run(context, args).await,
+        Command::Trace(args) => commands::trace::run(context, args).await,
+        Command::Quarantine(Quarantine::List(args)) => commands::quarantine::list(context, args).await,
+        Command::Quarantine(Quarantine::Show(args)) => commands::quarantine::show(context, args).await,
+        Command::Quarantine(Quarantine::Replay(args)) => commands::quarantine::replay(context, args).await,
+        Command::Schema => commands::schema::run(context),
+    }
+}

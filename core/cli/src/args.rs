@@ -1,0 +1,294 @@
+//! The arguments of `clinmill`, and their help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Hospital exports to standardized, versioned datasets: one YAML pipeline, one release a refresh.
+#[derive(Debug, Parser)]
+#[command(
+    name = "clinmill",
+    version,
+    about,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// How results are printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no notes on stderr; warnings and errors stay
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How messages are printed on stderr
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: Format,
+}
+
+/// For people or for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new pipeline project that runs
+    Init(Init),
+    /// Run the main job on the sample hospital: three weeks, three releases, a buyer's copy, one trace
+    Demo(Demo),
+    /// Check pipeline files; nothing is run
+    Validate(Validate),
+    /// Show what a refresh would read, change and write
+    Plan(PipelineFile),
+    /// Run one refresh
+    Run(Run),
+    /// Show the first rows of a source or transform, read from the inbox
+    Preview(Preview),
+    /// List the releases of a dataset
+    Releases(Target),
+    /// Show what changed between two releases
+    Diff(Diff),
+    /// Compare every published byte with the manifests
+    Verify(Target),
+    /// Catch up a local copy of a dataset by its changes
+    Apply(Apply),
+    /// Follow a row back to the bytes of its inputs (inside the hospital)
+    Trace(Trace),
+    /// Rejected records
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+    /// Print the JSON Schema of the pipeline file, for editors
+    Schema,
+}
+
+/// A command on one pipeline.
+#[derive(Debug, Args)]
+pub struct PipelineFile {
+    /// The pipeline file
+    pub file: PathBuf,
+}
+
+/// A command on one dataset.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The dataset: `file:DIR`, a folder, or the pipeline file that makes it
+    #[arg(value_name = "URL")]
+    pub target: String,
+}
+
+/// `clinmill init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where; nothing that is there is overwritten
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// `clinmill demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// A new or empty folder to work in; without it one under the system's temporary folder
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// `clinmill validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `clinmill run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// Recompute every table for all subjects
+    #[arg(long)]
+    pub full: bool,
+    /// Let complete exports delete more than their guard allows
+    #[arg(long)]
+    pub approve_deletes: bool,
+    /// Where the work is done: `local`, or `ballista://HOST:PORT`
+    #[arg(long, default_value = "local", value_name = "ENGINE")]
+    pub engine: String,
+}
+
+/// `clinmill preview`.
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// A source (`lis`), a record kind of a source (`adt.visit`) or a transform
+    pub name: String,
+    /// How many rows at most
+    #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
+    pub limit: usize,
+}
+
+/// `clinmill diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The dataset: `file:DIR`, a folder, or the pipeline file that makes it
+    #[arg(value_name = "URL")]
+    pub target: String,
+    /// The older release; 0 is before the first
+    pub from: u64,
+    /// The newer release
+    pub to: u64,
+    /// List changed rows by id, up to N of each table
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20", require_equals = true)]
+    pub rows: Option<usize>,
+}
+
+/// `clinmill apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The dataset: `file:DIR`, a folder, or the pipeline file that makes it
+    #[arg(value_name = "URL")]
+    pub target: String,
+    /// The copy's folder: a new one, or one that `apply` made
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Up to this release instead of the newest
+    #[arg(long, value_name = "N")]
+    pub release: Option<u64>,
+}
+
+/// `clinmill trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// The table
+    pub table: String,
+    /// The row's `_row_id`
+    pub row_id: String,
+}
+
+/// `clinmill quarantine`.
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// List rejected records, and how many there are by code
+    List(QuarantineList),
+    /// Show one rejected record with its bytes (inside the hospital)
+    Show(QuarantineShow),
+    /// Run a refresh that reads the inputs with rejected records again
+    Replay(PipelineFile),
+}
+
+/// `clinmill quarantine list`.
+#[derive(Debug, Args)]
+pub struct QuarantineList {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// Of this source
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Of this stage: `ingest`, or `TRANSFORM/PLUGIN`
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// With this code
+    #[arg(long)]
+    pub code: Option<String>,
+    /// How many are listed at most; all are counted
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "N")]
+    pub limit: usize,
+}
+
+/// `clinmill quarantine show`.
+#[derive(Debug, Args)]
+pub struct QuarantineShow {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// The record's id, or how it begins
+    pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, error::ErrorKind};
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in [
+            "clinmill --format json -q run p.yaml",
+            "clinmill run p.yaml --quiet --format json",
+        ] {
+            let cli = parse(line).unwrap();
+            assert!(cli.global.quiet && cli.global.format == Format::Json && cli.global.log_format == Format::Text);
+        }
+        assert_eq!(
+            parse("clinmill run p.yaml --format xml").unwrap_err(),
+            ErrorKind::InvalidValue
+        );
+    }
+
+    #[test]
+    fn run_takes_its_flags() {
+        let Command::Run(run) = parse("clinmill run p.yaml --full --approve-deletes --engine ballista://h:1")
+            .unwrap()
+            .command
+        else {
+            panic!("not run");
+        };
+        assert!(run.full && run.approve_deletes);
+        assert_eq!(run.engine, "ballista://h:1");
+        assert_eq!(parse("clinmill run").unwrap_err(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn rows_of_diff_has_a_default_and_takes_no_positional() {
+        let rows = |line: &str| match parse(line).unwrap().command {
+            Command::Diff(diff) => (diff.target, diff.from, diff.to, diff.rows),
+            _ => panic!("not diff"),
+        };
+        assert_eq!(rows("clinmill diff d 1 2"), ("d".into(), 1, 2, None));
+        assert_eq!(rows("clinmill diff --rows d 1 2"), ("d".into(), 1, 2, Some(20)));
+        assert_eq!(rows("clinmill diff d 1 2 --rows=5"), ("d".into(), 1, 2, Some(5)));
+    }
+
+    #[test]
+    fn validate_wants_a_file_and_init_none() {
+        assert_eq!(
+            parse("clinmill validate").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert!(
+            matches!(parse("clinmill init").unwrap().command, Command::Init(i) if i.dir == std::path::Path::new("."))
+        );
+        assert!(matches!(
+            parse("clinmill quarantine show p.yaml abc").unwrap().command,
+            Command::Quarantine(Quarantine::Show(s)) if s.id == "abc"
+        ));
+        assert_eq!(parse("clinmill frobnicate").unwrap_err(), ErrorKind::InvalidSubcommand);
+    }
+}

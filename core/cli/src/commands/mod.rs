@@ -1,0 +1,15 @@
+//! One module per command. Each takes its arguments, prints its result and returns the exit code.
+
+pub mod apply;
+pub mod demo;
+pub mod diff;
+pub mod init;
+pub mod plan;
+pub mod preview;
+pub mod quarantine;
+pub mod releases;
+pub mod run;
+pub mod schema;
+pub mod trace;
+pub mod validate;
+pub mod verify;

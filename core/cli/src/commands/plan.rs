@@ -1,0 +1,91 @@
+//! `clinmill plan`: what a refresh would read, change and write.
+
+use crate::{
+    args,
+    context::Context,
+    failure::{Failure, OK},
+    output::{Grid, bytes, thousands},
+};
+use clinmill_engine::inspect::{self, PlanReport};
+
+/// Plans a refresh; nothing is made or changed.
+///
+/// # Errors
+/// When vault and dataset cannot be read or do not belong together.
+pub async fn run(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure> {
+    let bound = context.bind(&args.file).await?;
+    let plan = inspect::plan(&bound, &context.env, &context.secrets()).await?;
+    for warning in &plan.warnings {
+        context.console.warn(Some(&warning.code), &warning.message);
+    }
+    context.console.result(&plan, || text(&plan))?;
+    Ok(OK)
+}
+
+fn text(plan: &PlanReport) -> String {
+    let now = match plan.release {
+        0 => "no release yet".to_owned(),
+        n => format!("release {n} is current"),
+    };
+    let next = match plan.no_op {
+        true => "a refresh would do nothing".to_owned(),
+        false => format!("a refresh would make release {}", plan.release + 1),
+    };
+    let mut sources = Grid::new(["source", ">files", ">to read", ">read again", ">bytes"]);
+    for (name, s) in &plan.sources {
+        sources.row([
+            name.clone(),
+            thousands(s.files),
+            thousands(s.pending),
+            thousands(s.again),
+            bytes(s.bytes),
+        ]);
+    }
+    let mut tables = Grid::new(["table", ">rows now", "to be computed for"]);
+    for (name, t) in &plan.tables {
+        let scope = match t.scope {
+            "new" => "all subjects (new)",
+            "changed" => "all subjects (its making changed)",
+            "unchanged" => "nobody",
+            other => other,
+        };
+        tables.row([name.clone(), thousands(t.rows), scope.to_owned()]);
+    }
+    format!("{}: {now}; {next}\n\n{sources}\n{tables}", plan.pipeline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_engine::inspect::{PlannedSource, PlannedTable};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_plan_names_what_is_read_and_made() {
+        let source = PlannedSource {
+            files: 1200,
+            pending: 2,
+            again: 0,
+            bytes: 4096,
+        };
+        let table = PlannedTable { scope: "new", rows: 0 };
+        let plan = PlanReport {
+            pipeline: "labs".into(),
+            release: 0,
+            no_op: false,
+            sources: BTreeMap::from([("lis".to_owned(), source)]),
+            tables: BTreeMap::from([("person".to_owned(), table)]),
+            warnings: Vec::new(),
+        };
+        let text = text(&plan);
+        assert!(
+            text.starts_with("labs: no release yet; a refresh would make release 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  lis     1,200        2           0  4.1 kB\n"),
+            "{text}"
+        );
+        assert!(text.contains("all subjects (new)"), "{text}");
+    }
+}

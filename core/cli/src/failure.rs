@@ -1,0 +1,121 @@
+//! How a command fails: what is said, and the exit code that scripts rely on.
+
+use clinmill_catalog::CatalogError;
+use clinmill_engine::{EngineError, bound::Refused};
+use clinmill_model::Diagnostic;
+use std::path::Path;
+
+/// Done, or nothing to do.
+pub const OK: u8 = 0;
+/// It did not work.
+pub const FAILED: u8 = 1;
+/// The pipeline, or what was asked for, is not valid.
+pub const INVALID: u8 = 2;
+
+/// Why a command gave up.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: u8,
+    /// A stable code, where there is one.
+    pub code: Option<&'static str>,
+    /// What went wrong. Never holds a row's values.
+    pub message: String,
+    /// Findings about the pipeline file.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The file the findings point into: its name and text.
+    pub source: Option<(String, String)>,
+}
+
+impl Failure {
+    /// A failure without findings.
+    pub fn new(exit: u8, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            code: None,
+            message: message.into(),
+            diagnostics: Vec::new(),
+            source: None,
+        }
+    }
+
+    /// What was asked for cannot be done.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: Some("USAGE"),
+            ..Self::new(INVALID, message)
+        }
+    }
+
+    /// A file or folder.
+    pub fn io(action: &str, path: &Path, error: &std::io::Error) -> Self {
+        Self {
+            code: Some("IO"),
+            ..Self::new(FAILED, format!("cannot {action} {}: {error}", path.display()))
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let code = match &error {
+            EngineError::Invalid(_) => "INVALID",
+            EngineError::QualityGate(_) => "QUALITY_GATE",
+            EngineError::LeaseHeld(_) => "LEASE_HELD",
+            EngineError::Step { .. } => "STEP",
+            EngineError::Sql(_) => "SQL",
+            EngineError::Unbalanced { .. } => "UNBALANCED",
+            EngineError::Refused { .. } => "REFUSED",
+            EngineError::Io { .. } => "IO",
+            EngineError::Catalog(error) => of_catalog(error),
+            EngineError::Vault(_) => "VAULT",
+            EngineError::Cancelled => "CANCELLED",
+            EngineError::NotFound(_) => "NOT_FOUND",
+            EngineError::Internal(_) => "INTERNAL",
+        };
+        let mut failure = Self::new(error.exit_code(), error.to_string());
+        failure.code = Some(code);
+        if let EngineError::Invalid(diagnostics) = error {
+            failure.diagnostics = diagnostics;
+        }
+        failure
+    }
+}
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
+        Self {
+            code: Some(of_catalog(&error)),
+            ..Self::new(FAILED, error.to_string())
+        }
+    }
+}
+
+impl From<Box<Refused>> for Failure {
+    fn from(refused: Box<Refused>) -> Self {
+        let errors = refused.diagnostics.iter().filter(|d| d.is_error()).count();
+        let file = refused.source.name().to_owned();
+        Self {
+            exit: INVALID,
+            code: Some("INVALID"),
+            message: format!(
+                "{file} is not valid: {}",
+                crate::output::counted(errors as u64, "error", "errors")
+            ),
+            diagnostics: refused.diagnostics,
+            source: Some((file, refused.text)),
+        }
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> &'static str {
+    match error {
+        CatalogError::NotFound(_) => "NOT_FOUND",
+        CatalogError::Damaged { .. } => "DAMAGED",
+        CatalogError::Refused { .. } => "REFUSED",
+        CatalogError::Invalid { .. } => "USAGE",
+        CatalogError::Vault(_) => "VAULT",
+        CatalogError::Io { .. } => "IO",
+        _ => "DATASET",
+    }
+}
