@@ -19,6 +19,9 @@ use clinmill_sdk::{
 };
 use std::sync::Arc;
 
+/// Bytes of text at which a batch of cells is pushed whatever its rows: each cell repeats the other columns of its row.
+const MOST_BYTES: usize = 32 << 20;
+
 /// Records of one row or one cell.
 #[derive(Clone, Copy)]
 struct Record {
@@ -166,7 +169,7 @@ impl<'a> Core<'a> {
     fn push_kind(&mut self, kind: usize, view: &View<'_>, out: &mut dyn RecordSink) -> Result<(), PluginError> {
         let mut records = std::mem::take(&mut self.records);
         records.clear();
-        let mut filtered = 0;
+        let (mut filtered, mut bytes) = (0, 0);
         let nulls = self.plan.nulls;
         for i in 0..self.usable.len() {
             let (Some(row), Some(plan)) = (self.usable.get(i).copied(), self.plan.records.get(kind)) else {
@@ -176,19 +179,31 @@ impl<'a> Core<'a> {
                 filtered += 1;
                 continue;
             }
-            match &plan.cells {
-                None => records.push(Record { row, cell: 0 }),
-                Some(cells) => {
-                    for (cell, (field, _)) in cells.iter().enumerate() {
-                        if !is_null(view.get(row as usize, *field), nulls) {
-                            records.push(Record { row, cell: cell as u32 });
-                        }
-                    }
-                }
+            let cells = plan.cells.as_ref().map_or(0, Vec::len);
+            if plan.cells.is_none() {
+                records.push(Record { row, cell: 0 });
             }
-            if records.len() >= self.batch_rows {
-                self.push_records(kind, view, &records, out)?;
-                records.clear();
+            let repeated: usize = match cells {
+                0 => 0,
+                _ => plan
+                    .places
+                    .iter()
+                    .map(|place| self.value(view, place, row).map_or(0, str::len))
+                    .sum(),
+            };
+            for cell in 0..cells {
+                let value = self
+                    .cell(kind, cell)
+                    .map_or("", |(field, _)| view.get(row as usize, *field));
+                if !is_null(value, nulls) {
+                    records.push(Record { row, cell: cell as u32 });
+                    bytes += repeated + value.len();
+                }
+                if records.len() >= self.batch_rows || bytes >= MOST_BYTES {
+                    self.push_records(kind, view, &records, out)?;
+                    records.clear();
+                    bytes = 0;
+                }
             }
         }
         if filtered > 0 {
@@ -197,6 +212,10 @@ impl<'a> Core<'a> {
         self.push_records(kind, view, &records, out)?;
         self.records = records;
         Ok(())
+    }
+
+    fn cell(&self, kind: usize, cell: usize) -> Option<&(usize, String)> {
+        self.plan.records.get(kind)?.cells.as_ref()?.get(cell)
     }
 
     fn wanted(&self, plan: &ResolvedRecord<'_>, view: &View<'_>, row: u32) -> bool {
@@ -460,25 +479,34 @@ impl Maker<'_> {
         mut append: impl FnMut(Option<T>),
         mut bad: impl FnMut(u32),
     ) {
-        for (i, record) in self.records.iter().enumerate() {
-            let Some(text) = self.text(place, *record) else {
-                append(None);
-                continue;
-            };
-            let value = read(text);
-            if value.is_none() {
+        self.texts(place, |i, text| {
+            let value = text.and_then(&read);
+            if text.is_some() && value.is_none() {
                 bad(i as u32);
             }
             append(value);
+        });
+    }
+
+    /// All values of a column. Fields, the common case, are looked up without asking each time what they are.
+    #[inline]
+    fn texts(&self, place: &Place, mut take: impl FnMut(usize, Option<&str>)) {
+        if let Place::Field(field) = place {
+            for (i, record) in self.records.iter().enumerate() {
+                let text = self.view.get(record.row as usize, *field);
+                take(i, (!is_null(text, self.nulls)).then_some(text));
+            }
+        } else {
+            for (i, record) in self.records.iter().enumerate() {
+                take(i, self.text(place, *record));
+            }
         }
     }
 
     fn strings(&self, place: &Place) -> ArrayRef {
         let guess = self.records.len() * 12;
         let mut builder = StringBuilder::with_capacity(self.records.len(), guess);
-        for record in self.records {
-            builder.append_option(self.text(place, *record));
-        }
+        self.texts(place, |_, text| builder.append_option(text));
         Arc::new(builder.finish())
     }
 }

@@ -115,7 +115,7 @@ pub fn number(text: &str) -> Option<f64> {
         if mantissa < 1 << 53
             && let Some(power) = POWERS.get(fraction as usize)
         {
-            let value = mantissa as f64 / power;
+            let value = mantissa as u64 as f64 / power;
             return Some(if negative { -value } else { value });
         }
     }

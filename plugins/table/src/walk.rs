@@ -15,8 +15,8 @@ use clinmill_sdk::{Input, InputReader, PluginError};
 
 /// Longest row in bytes, unless a single field may be longer.
 const MAX_ROW: usize = 16 << 20;
-/// Bytes that may be looked at in vain for closing quotes, beside eight times the input.
-const VAIN: u64 = 256 << 20;
+/// Bytes that may be looked at in vain for closing quotes, beside four times the input.
+const VAIN: u64 = 64 << 20;
 
 /// Where the next row begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn walk(
         layout,
         line: from.line,
         vain: 0,
-        vain_limit: VAIN + 8 * input.size(),
+        vain_limit: VAIN + 4 * input.size(),
         visitor,
     };
     loop {

@@ -2,7 +2,9 @@
 
 mod common;
 
-use clinmill_sdk::{Input, MemoryInput};
+use clinmill_sdk::{
+    IdentityLink, Input, MemoryInput, PluginError, RecordBatchOf, RecordSink, Rejection, Source, Split, TaskContext,
+};
 use common::{cells, read, table};
 use serde_json::json;
 use std::{collections::BTreeMap, io};
@@ -55,7 +57,58 @@ fn a_hundred_thousand_columns() {
         "unpivot": { "columns": "*", "name": "name", "value": { "name": "value", "type": "integer" } } }));
     let collected = read(&source, &MemoryInput::new("x", text)).unwrap();
     assert_eq!(collected.rows_of(0), 500_000);
-    assert!(collected.batches.iter().all(|b| b.rows.num_rows() <= 8192 + 100_000));
+    assert!(collected.batches.iter().all(|b| b.rows.num_rows() <= 8192));
+}
+
+/// Each cell repeats the other columns of its row: a long text beside many cells must not become one batch.
+#[test]
+fn a_long_text_beside_many_cells() {
+    let header: Vec<String> = (0..2000).map(|i| format!("c{i}")).collect();
+    let text = format!(
+        "id,text,{}\nP,{}{}\n",
+        header.join(","),
+        "x".repeat(1 << 20),
+        ",1".repeat(2000)
+    );
+    let source = table(
+        json!({ "subject": { "id": "id", "issuer": "X" }, "columns": { "text": "text" },
+        "unpivot": { "columns": "*", "name": "name", "value": "value" } }),
+    );
+    let mut most = Most::default();
+    let cancelled = std::sync::atomic::AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 8192,
+    };
+    let input = MemoryInput::new("x", text);
+    source.read(&input, &Split::whole(&input), &task, &mut most).unwrap();
+    assert_eq!((most.rows, most.rejected), (2000, 0));
+    assert!(most.bytes < 64 << 20, "{}", most.bytes);
+}
+
+/// Forgets the batches and keeps the size of the largest.
+#[derive(Default)]
+struct Most {
+    rows: usize,
+    rejected: usize,
+    bytes: usize,
+}
+
+impl RecordSink for Most {
+    fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
+        self.rows += batch.rows.num_rows();
+        self.bytes = self.bytes.max(batch.rows.get_array_memory_size());
+        Ok(())
+    }
+    fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
+        self.rejected += 1;
+        Ok(())
+    }
+    fn filtered(&mut self, _: &str, _: u64) {}
+    fn link(&mut self, _: IdentityLink) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn progress(&mut self, _: u64) {}
 }
 
 /// 100 MB without a line end, made as it is read.

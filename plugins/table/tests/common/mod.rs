@@ -1,5 +1,6 @@
 //! What the tests of this plugin share.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use clinmill_plugin_table::{Config, Table};
 use clinmill_sdk::{

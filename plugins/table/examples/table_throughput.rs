@@ -1,4 +1,4 @@
-//! Measures bytes to Arrow on one core: `cargo run --release -p clinmill-plugin-table --example throughput [MIB]`.
+//! Measures bytes to Arrow on one core: `cargo run --release -p clinmill-plugin-table --example table_throughput [MIB]`.
 #![allow(
     clippy::expect_used,
     reason = "a measurement that cannot run has nothing else to say"
@@ -35,6 +35,25 @@ impl RecordSink for Count {
         Ok(())
     }
     fn progress(&mut self, _: u64) {}
+}
+
+/// Time of this thread on its core, where the system tells it; else time on the wall.
+struct Clock(Option<u64>, Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Self::on_core(), Instant::now())
+    }
+    fn seconds(&self) -> f64 {
+        match (self.0, Self::on_core()) {
+            (Some(from), Some(to)) => (to - from) as f64 / 1e9,
+            _ => self.1.elapsed().as_secs_f64(),
+        }
+    }
+    fn on_core() -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split(' ').next()?.parse().ok()
+    }
 }
 
 const ENGLISH: [&str; 13] = [
@@ -85,14 +104,14 @@ fn options(header: &[&str; 13], strings: bool) -> serde_json::Value {
 
 fn csv(header: &[&str; 13], chinese: bool, bytes: usize) -> String {
     let tests = [
-        ("GLU", "Glucose", "葡萄糖", "mmol/L"),
+        ("GLU", "Glucose in serum", "葡萄糖", "mmol/L"),
         ("NA", "Sodium", "钠", "mmol/L"),
-        ("WBC", "White cell count", "白细胞计数", "10^9/L"),
+        ("WBC", "White blood cells", "白细胞计数", "10^9/L"),
     ];
     let departments = if chinese {
         ["神经内科", "心血管外科"]
     } else {
-        ["Neurology", "Cardiac surgery"]
+        ["Department of neurology", "Cardiovascular surgery"]
     };
     let mut text = header.join(",") + "\n";
     let mut seed = 1u64;
@@ -138,11 +157,11 @@ fn measure(name: &str, options: serde_json::Value, input: &MemoryInput) {
     let mut count = Count::default();
     for _ in 0..5 {
         count = Count::default();
-        let start = Instant::now();
+        let start = Clock::start();
         source
             .read(input, &Split::whole(input), &task, &mut count)
             .expect("a readable input");
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(start.seconds());
     }
     let (bytes, rows) = (input.size() as f64, count.rows as f64);
     println!(
