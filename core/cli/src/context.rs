@@ -83,6 +83,8 @@ impl Context {
     }
 
     fn open(&self, dir: &Path) -> Result<Dataset, Failure> {
+        // Without the `.` of `./out`, which would stand in every message.
+        let dir: PathBuf = dir.components().collect();
         Ok(Dataset::open(self.env.clone(), &format!("file:{}", dir.display()))?)
     }
 

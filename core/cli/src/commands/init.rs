@@ -40,9 +40,9 @@ pub fn run(context: &Context, args: &args::Init) -> Result<u8, Failure> {
         .collect();
     if !taken.is_empty() {
         let message = format!(
-            "{} is there already in {}: nothing was written; choose another folder",
-            taken.join(", "),
-            args.dir.display()
+            "{} has {} already: nothing was written; choose another folder",
+            args.dir.display(),
+            taken.join(", ")
         );
         return Err(Failure::new(FAILED, message));
     }

@@ -117,7 +117,10 @@ fn described(origin: &Origin) -> String {
         thousands(origin.offset + origin.length)
     );
     let _ = writeln!(text, "{}{place}", if place.is_empty() { "" } else { "; " });
-    text.push_str(&record(&origin.record, "read as", "").to_string());
+    text.push_str("  read as\n");
+    for line in record(&origin.record, "field", "value").to_string().lines() {
+        let _ = writeln!(text, "  {line}");
+    }
     if let Some(bytes) = origin.bytes.as_ref().and_then(|b| STANDARD.decode(b).ok()) {
         let excerpt = Excerpt::new(&bytes, origin.length);
         let _ = write!(
