@@ -13,7 +13,7 @@ use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{BindContext, BoundSource, Kind, Registry};
 use clinmill_spec::{
     Plugins, SourceFile,
-    pipeline::{Mode, Pipeline, Source, Span},
+    pipeline::{Mode, Options, Pipeline, Source, Span},
 };
 use serde_json::Value;
 use std::{
@@ -137,7 +137,7 @@ pub async fn bind(
     for spec in &pipeline.sources {
         match bind_source(spec, registry, &context(&spec.name.value), &mappings) {
             Ok(source) => sources.push(source),
-            Err(found) => located.extend(found),
+            Err(found) => located.extend(untold(found, &spec.options)),
         }
     }
     check_steps(&pipeline, registry, &mut located);
@@ -160,7 +160,11 @@ pub async fn bind(
     if ready {
         let references = sources
             .iter()
-            .flat_map(|s| (0..s.bound.records().len()).filter(|k| !s.bound.records()[*k].subject).map(|k| s.relation(k)))
+            .flat_map(|s| {
+                (0..s.bound.records().len())
+                    .filter(|k| !s.bound.records()[*k].subject)
+                    .map(|k| s.relation(k))
+            })
             .collect();
         let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context).await;
         graph = bound;
@@ -290,17 +294,22 @@ fn bind_source(
 fn check_steps(pipeline: &Pipeline, registry: &Registry, located: &mut Vec<Located>) {
     for step in pipeline.transforms.iter().flat_map(|t| &t.steps) {
         if let Some(plugin) = registry.get_transform(&step.plugin.value) {
-            located.extend(
-                plugin
-                    .check(&step.options.value)
-                    .into_iter()
-                    .map(|f| finding(f, &step.options)),
-            );
+            let found = plugin.check(&step.options.value);
+            let found = found.into_iter().map(|f| finding(f, &step.options)).collect();
+            located.extend(untold(found, &step.options));
         }
     }
 }
 
-fn finding(found: clinmill_sdk::Finding, options: &clinmill_spec::pipeline::Options) -> Located {
+/// Findings without the plugin's own word for options that do not read, where the schema has told it better.
+fn untold(mut found: Vec<Located>, options: &Options) -> Vec<Located> {
+    if options.refused {
+        found.retain(|(d, _)| d.code != clinmill_sdk::UNREADABLE_OPTIONS);
+    }
+    found
+}
+
+fn finding(found: clinmill_sdk::Finding, options: &Options) -> Located {
     let span = options.locate(&found.pointer);
     let mut diagnostic = Diagnostic::error(found.code, found.message);
     diagnostic.hint = found.hint;

@@ -20,7 +20,7 @@ pub use error::{Finding, Findings, PluginError, Retry, Status};
 pub use input::{Input, InputReader, MemoryInput};
 pub use mapping::{MappingRow, MappingTable};
 pub use plugin::{BindContext, Caps, Config, Descriptor, Kind, Resource, TaskContext, mapping_ref};
-pub use registry::{BoundSource, BoundTransform, Registry, SourcePlugin, TransformPlugin};
+pub use registry::{BoundSource, BoundTransform, Registry, SourcePlugin, TransformPlugin, UNREADABLE_OPTIONS};
 pub use source::{
     Fold, IdentityLink, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordMetaBuilder, RecordSink,
     Rejection, Source, Split, SubjectId,

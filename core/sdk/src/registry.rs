@@ -111,6 +111,9 @@ impl Registry {
     }
 }
 
+/// The code of options that do not read as the plugin's [`Config`](crate::Config).
+pub const UNREADABLE_OPTIONS: &str = "OPTIONS";
+
 struct Typed<P>(PhantomData<fn() -> P>);
 
 fn schema_of<C: schemars::JsonSchema>() -> Value {
@@ -122,7 +125,7 @@ fn schema_of<C: schemars::JsonSchema>() -> Value {
 fn config<C: crate::Config>(options: &Value) -> Result<C, PluginError> {
     serde_json::from_value(options.clone()).map_err(|error| {
         // The schema was checked before: what is left is a rule that only deserialization knows.
-        PluginError::new(Status::InvalidConfig, "OPTIONS", error.to_string())
+        PluginError::new(Status::InvalidConfig, UNREADABLE_OPTIONS, error.to_string())
     })
 }
 

@@ -35,11 +35,13 @@ pub(crate) fn lower(
         value: node.json(),
         spans,
         mappings: Vec::new(),
+        refused: false,
     };
     match schema_of(kind, &plugin.value, context) {
         None => unknown(kind, plugin, context),
         Some(schema) => {
             let outcome = schema::check(&schema, &node, plugin);
+            options.refused = !outcome.violations.is_empty();
             for v in outcome.violations {
                 context.report.hinted(v.code, v.span, v.message, v.hint);
             }

@@ -149,6 +149,8 @@ pub struct Options {
     pub spans: BTreeMap<String, Span>,
     /// Every option of the format `clinmill-mapping`: pointer and reference.
     pub mappings: Vec<(String, String)>,
+    /// The plugin's schema refuses them; the diagnostics say where.
+    pub refused: bool,
 }
 
 /// One entry of `transforms`.
