@@ -1,0 +1,111 @@
+//! `verify` names every published object that was changed or cut, whichever byte it is.
+
+use super::{LIS, manifest, project, yaml};
+use clinmill_tests::Project;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A dataset of two tables and two releases.
+fn dataset() -> Project {
+    let tables = "  result: { from: lis }\n  copy: { from: lis }\n";
+    let project = project(&yaml(LIS, "", tables));
+    for (n, rows) in ["A1,1,4.1\nB2,2,3.9\n", "A1,1,5.0\nC3,3,4.4\n"].into_iter().enumerate() {
+        project.write(format!("inbox/{n}.csv"), format!("mrn,no,value\n{rows}"));
+        project.run(["run", "pipeline.yaml"]).expect_code(0);
+    }
+    assert_eq!(manifest(&project, 2)["tables"]["copy"]["row_count"], 4 - 1);
+    project
+}
+
+/// Every file below a folder, relative to it.
+fn objects(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                all.push(entry.path().strip_prefix(folder).unwrap().to_path_buf());
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn every_changed_or_cut_object_is_named() {
+    let project = dataset();
+    project.run(["verify", "file:out"]).expect_code(0);
+    let out = project.at("out");
+    let all = objects(&out);
+    let manifests = all.iter().filter(|path| path.starts_with("_releases")).count();
+    assert_eq!(manifests, 3, "{all:?}");
+    // Two tables; each release has a base and changes of each.
+    assert_eq!(all.len() - manifests, 8, "{all:?}");
+    let mut damages = 0;
+    for object in &all {
+        let path = out.join(object);
+        let whole = fs::read(&path).unwrap();
+        let name = object.to_str().unwrap();
+        let flip = |at: usize| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            (format!("a bit of byte {at} flipped"), bytes)
+        };
+        let cut = |to: usize| (format!("cut to {to} bytes"), whole[..to].to_vec());
+        let last = whole.len() - 1;
+        let mut cases = vec![
+            flip(0),
+            flip(whole.len() / 2),
+            flip(last),
+            cut(0),
+            cut(1),
+            cut(whole.len() / 2),
+            cut(last),
+        ];
+        if name.ends_with("latest.json") {
+            // A hint has no checksum of its own: every byte of it.
+            cases.extend((1..last).map(flip));
+        }
+        for (what, bytes) in cases {
+            fs::write(&path, bytes).unwrap();
+            let found = project.run(["verify", "file:out"]);
+            assert_eq!(found.code, Some(1), "{name}, {what}:\n{}{}", found.stdout, found.stderr);
+            let named = format!("{}{}", found.stdout, found.stderr);
+            assert!(named.contains(name), "{name}, {what}, is not named:\n{named}");
+            damages += 1;
+        }
+        fs::write(&path, &whole).unwrap();
+        fs::rename(&path, path.with_extension("gone")).unwrap();
+        if !name.ends_with("latest.json") {
+            // The hint is not needed; everything else is.
+            let found = project.run(["verify", "file:out"]).expect_code(1);
+            assert!(
+                found.stdout.contains(name),
+                "{name}, missing, is not named:\n{}",
+                found.stdout
+            );
+            damages += 1;
+        }
+        fs::rename(path.with_extension("gone"), &path).unwrap();
+    }
+    project.run(["verify", "file:out"]).expect_code(0);
+    println!("{damages} damages of {} objects, each named", all.len());
+}
+
+#[test]
+fn a_foreign_file_is_named_and_an_orphan_is_no_damage() {
+    let project = dataset();
+    project.write("out/_releases/notes.txt", "x");
+    let found = project.run(["verify", "file:out"]).expect_code(1);
+    assert!(found.stdout.contains("_releases/notes.txt"), "{}", found.stdout);
+    fs::remove_file(project.at("out/_releases/notes.txt")).unwrap();
+    let orphan = format!("tables/result/base/{}.parquet", "0".repeat(64));
+    project.write(Path::new("out").join(&orphan), "x");
+    let found = project.run(["verify", "file:out"]).expect_code(0);
+    assert!(found.stdout.contains(&orphan), "{}", found.stdout);
+}
