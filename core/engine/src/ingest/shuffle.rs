@@ -29,7 +29,7 @@ impl Ranges {
     }
 
     /// How many.
-    pub fn len(self) -> usize {
+    pub fn count(self) -> usize {
         usize::from(self.count)
     }
 
@@ -74,8 +74,8 @@ impl Shuffle {
     pub fn new(ranges: Ranges, budget: usize, staging: &Path) -> Self {
         Self {
             ranges,
-            slots: (0..ranges.len()).map(|_| Mutex::default()).collect(),
-            budget_per_slot: budget / ranges.len(),
+            slots: (0..ranges.count()).map(|_| Mutex::default()).collect(),
+            budget_per_slot: budget / ranges.count(),
             staging: staging.to_path_buf(),
         }
     }
@@ -93,11 +93,11 @@ impl Shuffle {
         if events.num_rows() == 0 {
             return Ok(());
         }
-        if self.ranges.len() == 1 {
+        if self.ranges.count() == 1 {
             return self.put(0, (source, kind), events);
         }
         let subjects = events.column(0).as_fixed_size_binary();
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.ranges.len()];
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.ranges.count()];
         for i in 0..events.num_rows() {
             rows[self.ranges.of(bucket_of(&id_at(subjects, i)))].push(i as u32);
         }

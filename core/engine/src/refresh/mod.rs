@@ -344,20 +344,21 @@ impl Refresh<'_> {
         // Event files are compressed about four times.
         let ranges = Ranges::for_bytes(bytes * 4, RANGE_BYTES);
         let done = AtomicU64::new(0);
-        let total = ranges.len() as u64;
+        let total = ranges.count() as u64;
         self.progress.ranges(0, total);
         let runtime = tokio::runtime::Handle::current();
         let mut staged = tokio::task::block_in_place(|| {
-            in_parallel(ranges.len(), self.options.threads, |range| {
+            in_parallel(ranges.count(), self.options.threads, |range| {
                 self.check_cancelled()?;
                 let staged = runtime.block_on(stage.run(range, ranges.bounds(range), Scope::Subject))?;
                 self.progress.ranges(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                self.progress.rows(staged.tables.values().map(|t| t.upserts + t.deletes).sum());
+                self.progress
+                    .rows(staged.tables.values().map(|t| t.upserts + t.deletes).sum());
                 Ok(staged)
             })
         })?;
         // Dataset-scope tables come last, over all subjects at once.
-        staged.push(stage.run(ranges.len(), (0, BUCKETS - 1), Scope::Dataset).await?);
+        staged.push(stage.run(ranges.count(), (0, BUCKETS - 1), Scope::Dataset).await?);
         Ok(staged)
     }
 }

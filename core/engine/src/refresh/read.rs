@@ -200,7 +200,7 @@ impl Refresh<'_> {
         let ranges = shuffle.ranges();
         let vault = self.session.vault.root();
         let known = &self.session.state.events;
-        in_parallel(ranges.len(), self.options.threads, |range| {
+        in_parallel(ranges.count(), self.options.threads, |range| {
             self.check_cancelled()?;
             let mut out = Vec::new();
             for (of, batches) in shuffle.take(range)? {
