@@ -14,6 +14,7 @@ use arrow::{
 use clinmill_catalog::events::{self, SYSTEM_COLUMNS};
 use clinmill_sdk::{Fold, Locator};
 use std::{cmp::Ordering, sync::Arc};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A keyed 128-bit id.
 pub type Id = [u8; 16];
@@ -22,8 +23,6 @@ pub type Id = [u8; 16];
 pub struct FoldRule<'a> {
     /// Latest replaces, or patches.
     pub fold: Fold,
-    /// One record per subject: the records of merged identifiers are one.
-    pub per_subject: bool,
     /// The time of the input comes before the record's own version (complete exports), or after it.
     pub as_of_first: bool,
     /// The canonical subject of an identifier; `None` where it is not among the subjects in question.
@@ -51,6 +50,15 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// The own columns of all events, as their source read them.
+    ///
+    /// # Errors
+    /// Never for event batches.
+    pub fn own_columns(&self) -> Result<RecordBatch, ArrowError> {
+        let own: Vec<usize> = (SYSTEM_COLUMNS..self.events.num_columns()).collect();
+        self.events.project(&own)
+    }
+
     /// The number of the input and the place in it of an event.
     pub fn locate(&self, event: u32) -> (u32, Locator) {
         let i = event as usize;
@@ -73,16 +81,27 @@ impl Folded {
 
 struct Sorted {
     canonical: Id,
-    own: Id,
+    /// The identifier that the event came under.
+    subject: Id,
     key: Id,
     ordinal: u32,
     event: u32,
 }
 
 impl Sorted {
-    fn entity(&self) -> (&Id, &Id, &Id, u32) {
-        (&self.canonical, &self.own, &self.key, self.ordinal)
+    fn entity(&self) -> (&Id, &Id, u32) {
+        (&self.canonical, &self.key, self.ordinal)
     }
+}
+
+/// A record that holds, as indices into the sorted events.
+struct Held {
+    /// Its oldest version, also one that no longer counts.
+    first: usize,
+    /// The oldest version that counts.
+    from: usize,
+    /// Behind the latest.
+    end: usize,
 }
 
 /// The version columns of a set of events.
@@ -145,7 +164,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
         let Some(canonical) = canonical else { continue };
         sorted.push(Sorted {
             canonical,
-            own: if rule.per_subject { [0; 16] } else { own },
+            subject: own,
             key: id_at(keys, i),
             ordinal: ordinals.value(i),
             event: i as u32,
@@ -155,10 +174,11 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
         a.entity()
             .cmp(&b.entity())
             .then_with(|| versions.compare(a.event, b.event))
+            .then_with(|| a.subject.cmp(&b.subject))
     });
 
-    // Each record that holds: its latest event, and how many of its versions count.
-    let mut held: Vec<(usize, usize)> = Vec::new();
+    // Each record that holds: its versions that count, the latest last, and the first that ever was.
+    let mut held: Vec<Held> = Vec::new();
     for (start, end) in groups(&sorted) {
         let group = &sorted[start..end];
         let Some(latest) = group.last() else { continue };
@@ -175,10 +195,14 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
                         .map_or(0, |last_void| last_void + 1)
             }
         };
-        held.push((from, end));
+        held.push(Held {
+            first: start,
+            from,
+            end,
+        });
     }
     held.sort_by(|a, b| {
-        let (a, b) = (&sorted[a.1 - 1], &sorted[b.1 - 1]);
+        let (a, b) = (&sorted[a.end - 1], &sorted[b.end - 1]);
         a.canonical
             .cmp(&b.canonical)
             .then_with(|| versions.compare(a.event, b.event))
@@ -189,7 +213,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
         .iter()
         .map(|column| match rule.fold {
             Fold::Replace => {
-                let rows: UInt32Array = held.iter().map(|h| Some(sorted[h.1 - 1].event)).collect();
+                let rows: UInt32Array = held.iter().map(|h| Some(sorted[h.end - 1].event)).collect();
                 take(column, &rows, None)
             }
             Fold::Patch => patched(column, &held, &sorted),
@@ -200,20 +224,23 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
     ));
     let options = RecordBatchOptions::new().with_row_count(Some(held.len()));
     let rows = RecordBatch::try_new_with_options(own_schema, columns, &options)?;
-    let winners = || held.iter().map(|h| &sorted[h.1 - 1]);
+    let winners = || held.iter().map(|h| &sorted[h.end - 1]);
     Ok(Folded {
         rows,
         subject: ids(winners().map(|w| w.canonical))?,
-        entity: winners()
-            .map(|w| {
-                let entity = if rule.per_subject { w.canonical } else { w.key };
-                (entity, w.ordinal)
+        // Named by the identifier it first came with: a merge leaves it its name, and two subjects that share a key
+        // stay two records.
+        entity: held
+            .iter()
+            .map(|h| {
+                let first = &sorted[h.first];
+                (entity_of(&first.subject, &first.key), first.ordinal)
             })
             .collect(),
         event: winners().map(|w| w.event).collect(),
         made_of: if rule.lineage {
             held.iter()
-                .map(|&(from, end)| sorted[from..end].iter().map(|e| e.event).collect())
+                .map(|h| sorted[h.from..h.end].iter().map(|e| e.event).collect())
                 .collect()
         } else {
             Vec::new()
@@ -241,6 +268,14 @@ pub fn ids(values: impl ExactSizeIterator<Item = Id>) -> Result<FixedSizeBinaryA
         builder.append_value(value)?;
     }
     Ok(builder.finish())
+}
+
+/// What identifies a record within its source and kind.
+fn entity_of(subject: &Id, key: &Id) -> Id {
+    let mut bytes = [0u8; 32];
+    bytes[..16].copy_from_slice(subject);
+    bytes[16..].copy_from_slice(key);
+    xxh3_128(&bytes).to_be_bytes()
 }
 
 fn groups(sorted: &[Sorted]) -> Vec<(usize, usize)> {
@@ -271,12 +306,12 @@ fn is_absent(group: &[Sorted], versions: &Versions<'_>, inputs: &UInt32Array, ru
 }
 
 /// Column by column the latest value that was sent: null leaves the earlier one, `""` clears it.
-fn patched(column: &ArrayRef, held: &[(usize, usize)], sorted: &[Sorted]) -> Result<ArrayRef, ArrowError> {
+fn patched(column: &ArrayRef, held: &[Held], sorted: &[Sorted]) -> Result<ArrayRef, ArrowError> {
     let text = column.as_string_opt::<i32>();
     let rows: UInt32Array = held
         .iter()
-        .map(|&(from, end)| {
-            let latest = sorted[from..end]
+        .map(|h| {
+            let latest = sorted[h.from..h.end]
                 .iter()
                 .rev()
                 .map(|e| e.event)

@@ -203,7 +203,6 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
         for (k, kind) in kinds.iter().enumerate() {
             let rule = FoldRule {
                 fold: kind.fold,
-                per_subject: matches!(&kind.key, clinmill_sdk::RecordKey::Columns(c) if c.is_empty()),
                 as_of_first: source.is_complete(),
                 canonical: &|id| Some(*id),
                 covered: &|_| None,

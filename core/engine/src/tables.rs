@@ -80,7 +80,15 @@ fn bind_table(
         return Err(Vec::new());
     };
     let upstream = graph.needed(std::slice::from_ref(from));
-    let over_dataset = |n: &Node| matches!(n, Node::Sql { scope: Scope::Dataset, .. });
+    let over_dataset = |n: &Node| {
+        matches!(
+            n,
+            Node::Sql {
+                scope: Scope::Dataset,
+                ..
+            }
+        )
+    };
     let scope = match upstream.iter().filter_map(|n| graph.node(n)).any(over_dataset) {
         true => Scope::Dataset,
         false => Scope::Subject,

@@ -194,10 +194,11 @@ impl<'a> Tracer<'a> {
                 let Some((relation, folded)) = inputs.get(kind) else {
                     continue;
                 };
-                let values = as_text(&folded.rows, index)?;
+                let said = folded.own_columns()?;
                 for &event in folded.made_of.get(index).map_or(&[][..], Vec::as_slice) {
                     let (number, at) = folded.locate(event);
-                    origins.push(self.origin(relation, number, at, &values, row_id.is_some())?);
+                    let values = as_text(&said, event as usize)?;
+                    origins.push(self.origin(relation, number, at, values, row_id.is_some())?);
                 }
             }
             let mut row = as_text(&rows.rows, i)?;
@@ -274,7 +275,7 @@ impl<'a> Tracer<'a> {
         relation: &str,
         number: u32,
         at: Locator,
-        record: &BTreeMap<String, Option<String>>,
+        record: BTreeMap<String, Option<String>>,
         with_bytes: bool,
     ) -> Result<Origin, EngineError> {
         let entry = self
@@ -293,7 +294,7 @@ impl<'a> Tracer<'a> {
             row: at.row,
             part: at.part,
             cell: at.cell,
-            record: record.clone(),
+            record,
             bytes: None,
             cut: at.length > SHOWN_BYTES,
         };

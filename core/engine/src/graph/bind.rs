@@ -115,7 +115,13 @@ impl Graph {
         for transform in &pipeline.transforms {
             match graph.bind_transform(transform, registry, context).await {
                 Ok((node, schema)) => {
-                    let over_all = matches!(node, Node::Sql { scope: Scope::Dataset, .. });
+                    let over_all = matches!(
+                        node,
+                        Node::Sql {
+                            scope: Scope::Dataset,
+                            ..
+                        }
+                    );
                     if over_all || node.reads().iter().any(|name| graph.references.contains(*name)) {
                         graph.references.insert(transform.name.value.clone());
                     }

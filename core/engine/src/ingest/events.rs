@@ -28,7 +28,7 @@ pub struct EventBuilder<'a> {
     key: &'a VaultKey,
     number: u32,
     as_of: Option<&'a str>,
-    seen: HashMap<(String, String), Id>,
+    seen: HashMap<(u128, u128), Id>,
 }
 
 /// Events, and the places of records that name no subject.
@@ -130,7 +130,7 @@ impl<'a> EventBuilder<'a> {
     }
 
     fn subject(&mut self, issuer: &str, subject: &str) -> Id {
-        let name = (issuer.to_owned(), subject.to_owned());
+        let name = (xxh3_128(issuer.as_bytes()), xxh3_128(subject.as_bytes()));
         if let Some(id) = self.seen.get(&name) {
             return *id;
         }
@@ -143,7 +143,7 @@ impl<'a> EventBuilder<'a> {
     }
 }
 
-/// What makes each record the same record when it comes again: its key columns, or its content, within its subject
+/// What makes each record the same record when it comes again: its key columns; or its content under its subject
 /// identifier. A kind with an empty key has one record per subject, whatever its identifiers.
 fn record_keys(
     kind: &RecordKind,
@@ -151,25 +151,29 @@ fn record_keys(
     subjects: &[Id],
     content: &[u128],
 ) -> Result<Vec<Id>, PluginError> {
-    let hashes = match &kind.key {
-        RecordKey::Content => content.to_vec(),
-        RecordKey::Columns(names) if names.is_empty() => return Ok(vec![[0; 16]; rows.num_rows()]),
+    match &kind.key {
+        RecordKey::Content => {
+            let key = |(subject, hash): (&Id, &u128)| {
+                let mut bytes = [0u8; 32];
+                bytes[..16].copy_from_slice(subject);
+                bytes[16..].copy_from_slice(&hash.to_be_bytes());
+                xxh3_128(&bytes).to_be_bytes()
+            };
+            Ok(subjects.iter().zip(content).map(key).collect())
+        }
+        RecordKey::Columns(names) if names.is_empty() => Ok(vec![[0; 16]; rows.num_rows()]),
         RecordKey::Columns(names) => {
             let schema = rows.schema();
             let indices = names
                 .iter()
                 .map(|n| schema.index_of(n))
                 .collect::<Result<Vec<_>, _>>()?;
-            hashes_of(&rows.project(&indices)?)?
+            Ok(hashes_of(&rows.project(&indices)?)?
+                .into_iter()
+                .map(u128::to_be_bytes)
+                .collect())
         }
-    };
-    let key = |(subject, hash): (&Id, u128)| {
-        let mut bytes = [0u8; 32];
-        bytes[..16].copy_from_slice(subject);
-        bytes[16..].copy_from_slice(&hash.to_be_bytes());
-        xxh3_128(&bytes).to_be_bytes()
-    };
-    Ok(subjects.iter().zip(hashes).map(key).collect())
+    }
 }
 
 fn hashes_of(rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {

@@ -1,6 +1,6 @@
 //! Complete exports: what an export of a scope does not hold any more is deleted, unless that is too much at once.
 
-use super::session::Session;
+use super::{identity::Identity, session::Session};
 use crate::{
     bound::SourceSpec,
     error::EngineError,
@@ -62,7 +62,7 @@ pub struct Absent {
     pub live: u64,
     /// Of these, records that no longer hold because they are absent.
     pub deleted: u64,
-    /// The subject identifiers of the deleted records, and of records that hold again.
+    /// The subjects of the deleted records, and of records that hold again.
     pub subjects: HashSet<Id>,
 }
 
@@ -76,6 +76,7 @@ pub fn absent(
     source: &SourceSpec,
     before: (&[EventFile], &Covered),
     now: (&[EventFile], &Covered),
+    identity: &Identity,
 ) -> Result<Absent, EngineError> {
     let mut out = Absent::default();
     for kind in source.bound.records() {
@@ -88,8 +89,9 @@ pub fn absent(
             for batch in read(session, file)? {
                 let columns = Columns::of(&batch)?;
                 for i in 0..batch.num_rows() {
+                    let (own, key, ordinal) = columns.record(i);
                     records
-                        .entry(columns.record(i))
+                        .entry((identity.canonical(&own), key, ordinal))
                         .or_default()
                         .add(columns.as_of(i), columns.input.value(i), is_old);
                 }

@@ -152,8 +152,9 @@ impl Refresh<'_> {
                     source,
                     (&self.session.state.events, &before),
                     (events, &now),
+                    identity,
                 )?;
-                dirty.extend(found.subjects.iter().map(|id| identity.canonical(id)));
+                dirty.extend(&found.subjects);
                 if let Some(report) = ingested.sources.get_mut(source.name()) {
                     report.deleted = found.deleted;
                 }
@@ -200,21 +201,33 @@ impl Refresh<'_> {
     /// Sources that promise an input every so often and whose latest one speaks of a time longer ago.
     pub(super) fn overdue(&self, latest_as_of: &BTreeMap<String, String>) -> Vec<String> {
         let before = super::EngineState::of(&self.session.state).latest_as_of;
-        let zone = self.bound.pipeline.timezone.as_ref().map_or("UTC", |t| t.value.as_str());
+        let zone = self
+            .bound
+            .pipeline
+            .timezone
+            .as_ref()
+            .map_or("UTC", |t| t.value.as_str());
         let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
         let now = self.env.clock.now().to_zoned(zone).datetime();
         let mut overdue = Vec::new();
         for source in &self.bound.sources {
-            let Some(every) = source.spec.expect.as_ref().and_then(|e| e.every) else { continue };
+            let Some(every) = source.spec.expect.as_ref().and_then(|e| e.every) else {
+                continue;
+            };
             let name = source.name();
             let latest = latest_as_of.get(name).or_else(|| before.get(name));
             let Some(latest) = latest.and_then(|text| text.parse::<jiff::civil::DateTime>().ok()) else {
-                overdue.push(format!("source {name}: no input says what time it speaks of, `expect.every` cannot be checked"));
+                overdue.push(format!(
+                    "source {name}: no input says what time it speaks of, `expect.every` cannot be checked"
+                ));
                 continue;
             };
             let ago = now.duration_since(latest);
             if ago > jiff::SignedDuration::try_from(every).unwrap_or(jiff::SignedDuration::MAX) {
-                overdue.push(format!("source {name}: the latest input speaks of a time {} hours ago", ago.as_hours()));
+                overdue.push(format!(
+                    "source {name}: the latest input speaks of a time {} hours ago",
+                    ago.as_hours()
+                ));
             }
         }
         overdue

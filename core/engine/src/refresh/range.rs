@@ -157,7 +157,6 @@ impl RangeContext<'_> {
                 };
                 let rule = FoldRule {
                     fold: kind.fold,
-                    per_subject: matches!(&kind.key, clinmill_sdk::RecordKey::Columns(c) if c.is_empty()),
                     as_of_first: source.is_complete(),
                     canonical: &in_range,
                     covered: &|input| covered.and_then(|c| c.of(input)),

@@ -114,8 +114,7 @@ impl Refresh<'_> {
         }
         let engine_state = self.next_engine_state(engine_state, &ingested);
         let latest_as_of = engine_state.latest_as_of.clone();
-        state.extra = serde_json::to_value(engine_state)
-            .map_err(|e| EngineError::internal(e.to_string()))?;
+        state.extra = serde_json::to_value(engine_state).map_err(|e| EngineError::internal(e.to_string()))?;
         vault.inputs().sync()?;
         let state_digest = vault.states().store(&state)?;
         step("refresh.state-stored");

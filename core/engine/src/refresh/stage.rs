@@ -26,11 +26,11 @@ use clinmill_catalog::{
     rowhash::Fingerprint,
     vault::base32,
 };
-use clinmill_spec::pipeline::Scope;
 use clinmill_model::{
     Digest,
     columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
 };
+use clinmill_spec::pipeline::Scope;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// What a range left in staging.
@@ -111,7 +111,9 @@ impl StageContext<'_> {
             staged.rejections.extend(rejections(&result));
             for (step, counts) in result.report.counts {
                 let known: &mut BTreeMap<String, u64> = staged.counts.entry(step).or_default();
-                counts.into_iter().for_each(|(name, n)| *known.entry(name).or_default() += n);
+                counts
+                    .into_iter()
+                    .for_each(|(name, n)| *known.entry(name).or_default() += n);
             }
         }
         Ok(staged)

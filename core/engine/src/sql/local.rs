@@ -6,7 +6,7 @@
 
 use datafusion::{
     common::{
-        Column, DFSchema, NullEquality,
+        Column, DFSchema,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     error::DataFusionError,
@@ -212,7 +212,7 @@ impl Rewriter<'_> {
             node.filter,
             join_type,
             node.join_constraint,
-            NullEquality::NullEqualsNothing,
+            node.null_equality,
             node.null_aware,
         )?);
         let both = matches!(

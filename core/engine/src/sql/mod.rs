@@ -67,7 +67,11 @@ impl SqlStep {
     ///
     /// # Errors
     /// When the text is not valid SQL, does not fit the relations, or cannot be made subject-local.
-    pub async fn plan(text: &str, scope: SqlScope, relations: &BTreeMap<String, (SchemaRef, bool)>) -> Result<Self, NotLocal> {
+    pub async fn plan(
+        text: &str,
+        scope: SqlScope,
+        relations: &BTreeMap<String, (SchemaRef, bool)>,
+    ) -> Result<Self, NotLocal> {
         let tables: BTreeMap<_, _> = relations
             .iter()
             .map(|(name, (schema, subject))| (name.clone(), with_engine_columns(schema, *subject, false)))
@@ -226,3 +230,6 @@ pub fn plain(error: &DataFusionError) -> String {
     let text = text.split_once("error: ").map_or(text, |(_, rest)| rest);
     text.trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Subject-local SQL: what is rewritten keeps subjects apart, what cannot be is refused.
+
+use super::*;
+use arrow::{
+    array::{AsArray, Int64Array, StringArray},
+    datatypes::Int64Type,
+};
+
+fn relations() -> BTreeMap<String, (SchemaRef, bool)> {
+    let schema = |names: &[&str]| -> SchemaRef {
+        let field = |n: &&str| Field::new(*n, if *n == "v" { DataType::Int64 } else { DataType::Utf8 }, true);
+        Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()))
+    };
+    BTreeMap::from([
+        ("labs".to_owned(), (schema(&["k", "v"]), true)),
+        ("adt.visit".to_owned(), (schema(&["k"]), true)),
+    ])
+}
+
+/// Rows of subjects a and b that share their keys.
+fn rows(lineage: bool) -> BTreeMap<String, Vec<RecordBatch>> {
+    let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as arrow::array::ArrayRef;
+    let mut labs: Vec<(&str, arrow::array::ArrayRef)> = vec![
+        ("k", text(&["x", "x", "x", "y"])),
+        ("v", Arc::new(Int64Array::from(vec![1, 2, 10, 20]))),
+        (SUBJECT_ID, text(&["a", "a", "b", "b"])),
+    ];
+    let mut visits: Vec<(&str, arrow::array::ArrayRef)> =
+        vec![("k", text(&["x", "x"])), (SUBJECT_ID, text(&["a", "b"]))];
+    if lineage {
+        labs.push((INPUTS, text(&["0", "1", "2", "3"])));
+        visits.push((INPUTS, text(&["10", "11"])));
+    }
+    let batch = |columns| RecordBatch::try_from_iter_with_nullable(nullable(columns)).unwrap();
+    BTreeMap::from([
+        ("labs".to_owned(), vec![batch(labs)]),
+        ("adt.visit".to_owned(), vec![batch(visits)]),
+    ])
+}
+
+fn nullable(columns: Vec<(&str, arrow::array::ArrayRef)>) -> Vec<(&str, arrow::array::ArrayRef, bool)> {
+    columns.into_iter().map(|(n, c)| (n, c, true)).collect()
+}
+
+async fn run(sql: &str, lineage: bool) -> RecordBatch {
+    let step = SqlStep::plan(sql, SqlScope::Subject, &relations()).await.unwrap();
+    step.run(&rows(lineage), lineage).await.unwrap()
+}
+
+async fn numbers(sql: &str, column: &str) -> Vec<i64> {
+    let batch = run(sql, false).await;
+    let mut values: Vec<i64> = batch
+        .column_by_name(column)
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .iter()
+        .flatten()
+        .collect();
+    values.sort_unstable();
+    values
+}
+
+async fn code(sql: &str) -> &'static str {
+    match SqlStep::plan(sql, SqlScope::Subject, &relations()).await {
+        Err(NotLocal::Refused(code, ..)) => code,
+        Err(NotLocal::Plan(error)) => panic!("{error}"),
+        Ok(_) => "accepted",
+    }
+}
+
+#[tokio::test]
+async fn groups_joins_windows_and_distinct_stay_within_a_subject() {
+    assert_eq!(numbers("select sum(v) as s from labs", "s").await, [3, 30]);
+    assert_eq!(
+        numbers("select k, sum(v) as s from labs group by k", "s").await,
+        [3, 10, 20]
+    );
+    assert_eq!(
+        numbers("select l.v from labs l join \"adt.visit\" v using (k)", "v").await,
+        [1, 2, 10]
+    );
+    assert_eq!(
+        numbers("select l.v from labs l cross join adt.visit v", "v").await,
+        [1, 2, 10, 20]
+    );
+    assert_eq!(
+        numbers("select cast(row_number() over (order by v) as bigint) as n from labs", "n")
+            .await
+            .len(),
+        4
+    );
+    let ranked = "select v from (select v, row_number() over (order by v desc) as n from labs) t where n = 1";
+    assert_eq!(numbers(ranked, "v").await, [2, 20]);
+    assert_eq!(run("select distinct k from labs", false).await.num_rows(), 3);
+    assert_eq!(
+        run("select k from labs union all select k from adt.visit", false)
+            .await
+            .num_rows(),
+        6
+    );
+    assert_eq!(
+        numbers(
+            "with t as (select k, max(v) as m from labs group by k) select m from t",
+            "m"
+        )
+        .await,
+        [2, 10, 20]
+    );
+    let left = "select v.k, l.v from adt.visit v left join labs l on l.k = v.k and l.v > 5";
+    assert_eq!(run(left, false).await.num_rows(), 2);
+}
+
+#[tokio::test]
+async fn lineage_travels_through_joins_and_groups() {
+    let batch = run(
+        "select l.k, sum(v) as s from labs l join adt.visit v on l.k = v.k group by l.k",
+        true,
+    )
+    .await;
+    let mut lists: Vec<Vec<&str>> = batch
+        .column_by_name(INPUTS)
+        .unwrap()
+        .as_string::<i32>()
+        .iter()
+        .map(|list| {
+            let mut names: Vec<&str> = list.unwrap().split(',').collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        })
+        .collect();
+    lists.sort();
+    assert_eq!(lists, [vec!["0", "1", "10"], vec!["11", "2"]]);
+}
+
+#[tokio::test]
+async fn what_is_not_local_or_does_not_repeat_is_refused() {
+    for (sql, expected) in [
+        ("select v from labs limit 1", "E0703"),
+        ("select v from (select v from labs order by v limit 1) t", "E0703"),
+        ("select distinct on (k) k, v from labs", "E0702"),
+        ("select v from labs where v > (select avg(v) from labs)", "E0708"),
+        ("select v from labs where k in (select k from adt.visit)", "E0708"),
+        ("select random() as r from labs", "E0706"),
+        ("select now() as t from labs", "E0706"),
+        ("select first_value(v) as f from labs", "E0707"),
+        ("select row_number() over () as n from labs", "E0707"),
+        ("select 1 as one", "E0704"),
+        ("create table t as select 1", "E0709"),
+    ] {
+        assert_eq!(code(sql).await, expected, "{sql}");
+    }
+    assert_eq!(
+        code("select first_value(v order by v) as f from labs group by k").await,
+        "accepted"
+    );
+}
+
+#[test]
+fn names_are_those_of_the_pipeline() {
+    let names =
+        tables("with t as (select * from labs) select * from t join adt.visit v on true join \"adt.visit\" w on true");
+    assert_eq!(names.unwrap(), ["adt.visit", "labs"]);
+}
