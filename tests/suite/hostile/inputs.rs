@@ -114,7 +114,7 @@ fn files_that_cannot_be_read() {
         fs::create_dir(at("folder.csv")).unwrap();
         // The superuser reads this one all the same; its content is not CSV of this source then.
         fs::write(at("denied.csv"), "").unwrap();
-        fs::set_permissions(at("denied.csv"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("denied.csv"), fs::Permissions::from_mode(0o000)).unwrap();
     });
     let warnings = warnings(&report);
     for expected in [
