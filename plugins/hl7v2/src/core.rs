@@ -14,6 +14,8 @@ use std::borrow::Cow;
 
 /// Merges of patients or persons (HL7 v2.5, chapter 3): MRG-1 is replaced by PID-3.
 const MERGES: [&str; 7] = ["A18", "A30", "A34", "A36", "A39", "A40", "A41"];
+const NO_TYPE: &str = "the message has no type (MSH-9)";
+const CUT: &str = "the message ends within its MSH segment";
 
 /// Where a line of the message stands in the input.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,6 +125,9 @@ impl<'p> Reader<'p> {
             }
             self.context.arrive(index, slot, message, line.start, line.end);
             if part == 1 && !self.begin(message, lines, &mut found) {
+                if self.lacks_type(message) {
+                    return reject(out, None, error::MSH_TRUNCATED, NO_TYPE, at);
+                }
                 self.counts.messages += 1;
                 return Ok(());
             }
@@ -136,6 +141,20 @@ impl<'p> Reader<'p> {
             }
         }
         if records == 0 {
+            if ends_within_msh(message, lines) {
+                let at = lines
+                    .iter()
+                    .zip(origins)
+                    .find(|(line, _)| line.segment)
+                    .map(|(_, origin)| Locator {
+                        offset: origin.offset,
+                        length: origin.length,
+                        row: number,
+                        part: 1,
+                        ..Locator::default()
+                    });
+                return reject(out, None, error::MSH_TRUNCATED, CUT, at.unwrap_or_default());
+            }
             self.counts.no_record += 1;
         }
         Ok(())
@@ -186,6 +205,11 @@ impl<'p> Reader<'p> {
         version::comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
         found.sequence = self.context.raw(message, &known.sequence).trim().parse().unwrap_or(0);
         true
+    }
+
+    /// MSH-9 is required (v2.5, section 2.15.9.9): without it nobody knows whether the message was asked for.
+    fn lacks_type(&self, message: &Message<'_>) -> bool {
+        self.context.raw(message, &self.plan.known.message_type).is_empty()
     }
 
     fn record<'t>(
@@ -444,6 +468,21 @@ fn event_code<'t>(message: &Message<'t>, lines: &[Line]) -> &'t str {
         .and_then(|rest| rest.split(char::from(separator)).next())
         .unwrap_or_default();
     message.delimiters.first(field)
+}
+
+/// True for a header alone that ends before MSH-12, the last field that every message must have (v2.5, section 2.15.9).
+fn ends_within_msh(message: &Message<'_>, lines: &[Line]) -> bool {
+    let mut segments = lines.iter().filter(|line| line.segment);
+    let (Some(msh), None) = (segments.next(), segments.next()) else {
+        return false;
+    };
+    let text = message
+        .text
+        .as_bytes()
+        .get(msh.start as usize..msh.end as usize)
+        .unwrap_or_default();
+    // MSH-1 is the separator itself.
+    text.iter().filter(|&&b| b == message.delimiters.field).count() < 11
 }
 
 fn reject(

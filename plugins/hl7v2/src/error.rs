@@ -4,7 +4,7 @@
 pub const NO_MSH: &str = "HL7_NO_MSH";
 /// A line between two segments that is no segment.
 pub const GARBAGE: &str = "HL7_GARBAGE";
-/// An `MSH` that ends before its encoding characters do.
+/// An `MSH` that ends before its encoding characters do, or before what the message needs of it.
 pub const MSH_TRUNCATED: &str = "HL7_MSH_TRUNCATED";
 /// Delimiters that are letters or digits, or the same one twice.
 pub const DELIMITERS: &str = "HL7_DELIMITERS";
