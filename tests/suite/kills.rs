@@ -352,6 +352,26 @@ fn a_second_refresh_is_told_who_runs() {
     assert_eq!(release(&project), 1);
 }
 
+#[test]
+fn first_refreshes_that_begin_at_once_make_one_vault() {
+    let expected = undisturbed();
+    let mut refused = 0;
+    for round in 0..10 {
+        let project = ready(1);
+        let running: Vec<Child> = (0..3).map(|_| start(&project)).collect();
+        let codes: Vec<Option<i32>> = running.into_iter().map(|mut c| c.wait().unwrap().code()).collect();
+        assert!(codes.contains(&Some(0)), "round {round}: {codes:?}");
+        assert!(
+            codes.iter().all(|c| [Some(0), Some(5)].contains(c)),
+            "round {round}: {codes:?}"
+        );
+        refused += codes.iter().filter(|c| **c == Some(5)).count();
+        check_and_finish(&project, 1, &expected, &format!("round {round}: {codes:?}"));
+    }
+    println!("{refused} of 30 refreshes were told that another one runs");
+    assert!(refused > 0, "they never met");
+}
+
 fn start(project: &Project) -> Child {
     project
         .command(["run", "pipeline.yaml"])

@@ -106,6 +106,7 @@ fn a_foreign_file_is_named_and_an_orphan_is_no_damage() {
     fs::remove_file(project.at("out/_releases/notes.txt")).unwrap();
     let orphan = format!("tables/result/base/{}.parquet", "0".repeat(64));
     project.write(Path::new("out").join(&orphan), "x");
+    project.write("out/_probe/cut-off", "x");
     let found = project.run(["verify", "file:out"]).expect_code(0);
     assert!(found.stdout.contains(&orphan), "{}", found.stdout);
 }

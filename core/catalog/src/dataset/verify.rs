@@ -6,7 +6,7 @@ use super::schema::{from_specs, schema_digest};
 use super::table::fold;
 use super::{Dataset, Hint, LATEST, Release};
 use crate::rowhash::Fingerprint;
-use crate::store::StoreErrorKind;
+use crate::store::{PROBE, StoreErrorKind};
 use crate::{CatalogError, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -76,7 +76,7 @@ pub enum FindingKind {
     Chain,
     /// Not of this dataset.
     Foreign,
-    /// A data file that no manifest names: left by a refresh that was stopped, or not committed yet.
+    /// A data file that no manifest names, or a key of the store's probe: left by a refresh that was stopped, or not committed yet.
     Orphan,
 }
 
@@ -108,7 +108,13 @@ pub async fn verify(dataset: &Dataset, scratch: &Path) -> Result<Verification> {
         if named.contains(object.key.as_str()) || is_own(&object.key) {
             continue;
         }
-        if is_data_file(&object.key) {
+        if object.key.starts_with(PROBE) {
+            run.find(
+                &object.key,
+                FindingKind::Orphan,
+                "left by a first refresh that was stopped",
+            );
+        } else if is_data_file(&object.key) {
             run.find(&object.key, FindingKind::Orphan, "no release names it");
         } else {
             run.find(&object.key, FindingKind::Foreign, "not a file of this dataset");

@@ -10,6 +10,7 @@ mod probe;
 pub use fault::{Fault, FaultStore, Faults};
 pub use local::LocalStore;
 pub use object::CloudStore;
+pub(crate) use probe::PROBE;
 pub use probe::probe;
 
 use async_trait::async_trait;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures::future::join_all;
 use std::sync::Arc;
 
+/// Keys of races begin so; one that was cut off leaves a key behind, which means nothing.
+pub(crate) const PROBE: &str = "_probe/";
 /// Writers that race for one key.
 const RACERS: usize = 8;
 /// Races; one that happens to be run one after the other proves little.
@@ -16,7 +18,7 @@ const ROUNDS: usize = 3;
 /// another's bytes. Leaves nothing behind. Call it before the first release is written to a store.
 pub async fn probe(store: &Arc<dyn Store>, env: &Env) -> Result<()> {
     for _ in 0..ROUNDS {
-        let key = format!("_probe/{}", env.uuid());
+        let key = format!("{PROBE}{}", env.uuid());
         let outcome = race(store, &key).await;
         store.delete(&key).await?;
         outcome?;

@@ -114,13 +114,16 @@ impl Vault {
     /// Makes a new vault in a folder that holds none; only its owner may enter it.
     ///
     /// # Errors
-    /// [`VaultError::VaultExists`]; what the system says.
+    /// [`VaultError::VaultExists`]; [`VaultError::LeaseHeld`] when another process makes it just now; what the system
+    /// says.
     pub fn create(root: impl Into<PathBuf>, env: &Env) -> Result<Self> {
         let root = root.into();
+        make_folders(&root)?;
+        // Of two that begin at once only one may give the vault its id: the other would go on under one that is lost.
+        let _lease = Lease::take(&root.join("lease"), env.clock.now())?;
         if root.join("vault.json").exists() {
             return Err(VaultError::VaultExists);
         }
-        make_folders(&root)?;
         let about = About {
             id: env.uuid(),
             created: env.clock.now().to_string(),
@@ -256,6 +259,13 @@ mod tests {
             Vault::create(&root, &Env::seeded(2)),
             Err(VaultError::VaultExists)
         ));
+        let held = opened.lease(Env::seeded(3).clock.now()).unwrap();
+        let second = Vault::create(&root, &Env::seeded(4));
+        assert!(
+            matches!(second, Err(VaultError::LeaseHeld { .. })),
+            "two may not make it at once"
+        );
+        drop(held);
         assert_eq!(
             std::fs::metadata(root.join("inputs")).unwrap().permissions().mode() & 0o777,
             0o700

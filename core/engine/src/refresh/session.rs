@@ -76,16 +76,22 @@ impl Session {
                         root.display()
                     )));
                 }
-                Vault::create(&root, env)?
+                match Vault::create(&root, env) {
+                    // Another process made it meanwhile.
+                    Err(VaultError::VaultExists) => Vault::open(&root)?,
+                    made => made.map_err(lease_held)?,
+                }
             }
             Err(error) => return Err(error.into()),
         };
         let lease = match access {
             Access::Read => None,
-            Access::Refresh => Some(vault.lease(env.clock.now()).map_err(|error| match error {
-                VaultError::LeaseHeld { .. } => EngineError::LeaseHeld(error.to_string()),
-                error => error.into(),
-            })?),
+            Access::Refresh => Some(vault.lease(env.clock.now()).map_err(lease_held)?),
+        };
+        let last = match lease {
+            // Whoever held the lease until now may have made a release.
+            Some(_) => dataset.latest().await?,
+            None => last,
         };
         if let Some(release) = &last
             && release.manifest.vault.id != vault.id()
@@ -145,6 +151,13 @@ impl Session {
     /// The number of the last release, 0 before the first.
     pub fn release(&self) -> u64 {
         self.last.as_ref().map_or(0, |r| r.manifest.release)
+    }
+}
+
+fn lease_held(error: VaultError) -> EngineError {
+    match error {
+        VaultError::LeaseHeld { .. } => EngineError::LeaseHeld(error.to_string()),
+        error => error.into(),
     }
 }
 
