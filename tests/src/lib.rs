@@ -2,6 +2,11 @@
 
 #![allow(clippy::panic, reason = "a failing test panics")]
 
+pub mod hospital;
+pub mod readers;
+pub mod site;
+pub mod state;
+
 use serde_json::Value;
 use std::{
     fs,
@@ -35,9 +40,15 @@ pub fn clinmill() -> &'static Path {
     BIN.get_or_init(|| {
         // The test binary lies in <target>/<profile>/deps.
         let exe = std::env::current_exe().unwrap_or_default();
-        let profile_dir = exe.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "clinmill-cli", "--bin", "clinmill"]).current_dir(root());
+        let profile_dir = exe
+            .parent()
+            .and_then(Path::parent)
+            .map(Path::to_path_buf)
+            .unwrap_or_default();
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build
+            .args(["build", "--quiet", "--package", "clinmill-cli", "--bin", "clinmill"])
+            .current_dir(root());
         if profile_dir.ends_with("release") {
             build.arg("--release");
         }
@@ -78,7 +89,13 @@ impl Run {
     /// # Panics
     /// When it ended otherwise.
     pub fn expect_code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }
@@ -123,7 +140,10 @@ impl Project {
         copy_dir(&root().join("mappings"), &project.dir.path().join("mappings"));
         let home = project.dir.path().join("pipelines").join(name);
         make_dir(&home.join("inbox"));
-        copy_file(&root().join("pipelines").join(name).join("pipeline.yaml"), &home.join("pipeline.yaml"));
+        copy_file(
+            &root().join("pipelines").join(name).join("pipeline.yaml"),
+            &home.join("pipeline.yaml"),
+        );
         project
     }
 

@@ -1,1 +1,5 @@
-//! To be filled.
+//! The repository's pipelines over their own inputs, against counts that the tests' own readers make.
+
+mod command;
+mod elr;
+mod tongji;
