@@ -271,7 +271,7 @@ fn a_kill_at_any_time_leaves_the_old_or_the_new_release() {
     let mut random = Random(seed);
     let began = Instant::now();
     ready(1).run(["run", "pipeline.yaml"]).expect_code(0);
-    let usual = began.elapsed();
+    let mut usual = began.elapsed();
     let (mut kills, mut old, mut tries) = (0, 0, 0);
     while kills < 10 && tries < 60 {
         tries += 1;
@@ -291,10 +291,13 @@ fn a_kill_at_any_time_leaves_the_old_or_the_new_release() {
             .count();
         let when = format!("SEED={seed}, try {tries}: {live} killed after {after:?}");
         let left = check_and_finish(&project, week, &expected, &when);
-        if live > 0 {
-            kills += 1;
-            old += usize::from(left != week);
+        if live == 0 {
+            // Measured while the machine was busy.
+            usual = usual * 3 / 4;
+            continue;
         }
+        kills += 1;
+        old += usize::from(left != week);
     }
     println!("{kills} random kills of a live process in {tries} tries; {old} left the old release");
     assert!(kills >= 10, "only {kills} of {tries} tries met a live process");
