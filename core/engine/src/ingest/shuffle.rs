@@ -22,10 +22,16 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Ranges such that each holds about `target` of `total` bytes: a power of two, at most 64.
-    pub fn for_bytes(total: u64, target: u64) -> Self {
-        let count = total.div_ceil(target.max(1)).clamp(1, 64).next_power_of_two();
-        Self { count: count as u16 }
+    /// Ranges such that each holds about `target` of `total`: a power of two, at most `most`.
+    pub fn new(total: u64, target: u64, most: u16) -> Self {
+        let most = most.clamp(1, BUCKETS);
+        let count = total
+            .div_ceil(target.max(1))
+            .clamp(1, u64::from(most))
+            .next_power_of_two();
+        Self {
+            count: count.min(u64::from(BUCKETS)) as u16,
+        }
     }
 
     /// How many.

@@ -88,8 +88,12 @@ impl EngineState {
 /// Secrets by name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Option<Vec<u8>> + Sync);
 
-/// Target size of the records of one bucket range, in bytes of memory, about.
-const RANGE_BYTES: u64 = 96 << 20;
+/// Events that one bucket range should hold, about: a range is held in memory, several times over.
+const RANGE_EVENTS: u64 = 80_000;
+/// Each range has a price of its own: plans, files to open.
+const MOST_RANGES: u16 = 1024;
+/// A subject with news has about so many times as many events as are new.
+const HISTORY: u64 = 8;
 
 /// Runs one refresh.
 ///
@@ -340,9 +344,15 @@ impl Refresh<'_> {
         stage: &StageContext<'_>,
         events: &[EventFile],
     ) -> Result<Vec<StagedRange>, EngineError> {
-        let bytes: u64 = events.iter().map(|f| f.shard.bytes).sum();
-        // Event files are compressed about four times.
-        let ranges = Ranges::for_bytes(bytes * 4, RANGE_BYTES);
+        let all: u64 = events.iter().map(|f| f.shard.rows).sum();
+        let old: u64 = self.session.state.events.iter().map(|f| f.shard.rows).sum();
+        let whole = stage.ranges.dirty.values().any(|d| matches!(d, Dirty::All));
+        let looked_at = if whole {
+            all
+        } else {
+            all.min(all.saturating_sub(old) * HISTORY)
+        };
+        let ranges = Ranges::new(looked_at, RANGE_EVENTS, MOST_RANGES);
         let done = AtomicU64::new(0);
         let total = ranges.count() as u64;
         self.progress.ranges(0, total);

@@ -25,8 +25,10 @@ use std::{
     sync::Arc,
 };
 
-/// Target size of the events of one bucket range, in bytes of input.
-const RANGE_BYTES: u64 = 48 << 20;
+/// Bytes of input whose events one bucket range should hold, about.
+const RANGE_BYTES: u64 = 24 << 20;
+/// Each range keeps a staging file open for each record kind.
+const MOST_RANGES: u16 = 64;
 
 /// What ingest left.
 #[derive(Default)]
@@ -94,7 +96,11 @@ impl Refresh<'_> {
         }
         let bytes: u64 = entries.iter().map(|e| e.size).sum();
         self.progress.plan(entries.len() as u64, bytes);
-        let shuffle = Shuffle::new(Ranges::for_bytes(bytes, RANGE_BYTES), self.options.memory, staging);
+        let shuffle = Shuffle::new(
+            Ranges::new(bytes, RANGE_BYTES, MOST_RANGES),
+            self.options.memory,
+            staging,
+        );
         let follow = Follow(self.progress);
         let mut reports = read_inputs(
             &sources,
