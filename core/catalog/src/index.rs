@@ -94,7 +94,10 @@ pub fn read<'a>(
             entries.reserve(batch.num_rows());
             for i in 0..rows.len() {
                 let bytes = |array: &arrow::array::FixedSizeBinaryArray| -> Result<[u8; 16], CatalogError> {
-                    array.value(i).try_into().map_err(|_| CatalogError::damaged(path.display().to_string(), "an id is not 16 bytes long"))
+                    array
+                        .value(i)
+                        .try_into()
+                        .map_err(|_| CatalogError::damaged(path.display().to_string(), "an id is not 16 bytes long"))
                 };
                 entries.push(IndexEntry {
                     subject: bytes(subjects)?,
@@ -123,7 +126,10 @@ pub fn find<'a>(
         subjects: None,
     };
     for file in files {
-        if let Some(found) = read(vault, [file], &everything)?.into_iter().find(|e| e.row_id == *row_id) {
+        if let Some(found) = read(vault, [file], &everything)?
+            .into_iter()
+            .find(|e| e.row_id == *row_id)
+        {
             return Ok(Some(found));
         }
     }

@@ -47,6 +47,8 @@ pub struct Folded {
     pub made_of: Vec<Vec<u32>>,
     /// All events that were looked at.
     pub events: RecordBatch,
+    /// Records whose latest form was chosen among several of the same version: nothing says which is the newest.
+    pub unordered: u64,
 }
 
 impl Folded {
@@ -113,6 +115,15 @@ struct Versions<'a> {
 }
 
 impl Versions<'_> {
+    /// True for two contents that no version tells apart.
+    fn is_tie(&self, a: u32, b: u32) -> bool {
+        let same = |column: &StringArray| {
+            let at = |i: u32| column.is_valid(i as usize).then(|| column.value(i as usize));
+            at(a) == at(b)
+        };
+        same(self.as_of) && same(self.version) && self.content.value(a as usize) != self.content.value(b as usize)
+    }
+
     fn compare(&self, a: u32, b: u32) -> Ordering {
         let text = |column: &StringArray| {
             let at = |i: u32| column.is_valid(i as usize).then(|| column.value(i as usize));
@@ -179,6 +190,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
 
     // Each record that holds: its versions that count, the latest last, and the first that ever was.
     let mut held: Vec<Held> = Vec::new();
+    let mut unordered = 0;
     for (start, end) in groups(&sorted) {
         let group = &sorted[start..end];
         let Some(latest) = group.last() else { continue };
@@ -195,6 +207,10 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
                         .map_or(0, |last_void| last_void + 1)
             }
         };
+        let before = group.len().checked_sub(2).and_then(|i| group.get(i));
+        if rule.fold == Fold::Replace && before.is_some_and(|b| versions.is_tie(b.event, latest.event)) {
+            unordered += 1;
+        }
         held.push(Held {
             first: start,
             from,
@@ -246,6 +262,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             Vec::new()
         },
         events: events.clone(),
+        unordered,
     })
 }
 
@@ -290,19 +307,13 @@ fn groups(sorted: &[Sorted]) -> Vec<(usize, usize)> {
     groups
 }
 
-/// True for a record that a later complete export of its scope does not hold.
+/// True for a record that complete exports do not hold any more: in every scope that asserted it, a later one lacks it.
 fn is_absent(group: &[Sorted], versions: &Versions<'_>, inputs: &UInt32Array, rule: &FoldRule<'_>) -> bool {
-    let as_of = |e: &Sorted| {
+    group.iter().all(|e| {
         let i = e.event as usize;
-        versions.as_of.is_valid(i).then(|| versions.as_of.value(i))
-    };
-    let Some(asserted) = group.iter().max_by_key(|e| as_of(e)) else {
-        return false;
-    };
-    match ((rule.covered)(inputs.value(asserted.event as usize)), as_of(asserted)) {
-        (Some(covered), Some(asserted)) => asserted < covered,
-        _ => false,
-    }
+        let as_of = versions.as_of.is_valid(i).then(|| versions.as_of.value(i));
+        (rule.covered)(inputs.value(i)).is_some_and(|latest| as_of.is_some_and(|as_of| as_of < latest))
+    })
 }
 
 /// Column by column the latest value that was sent: null leaves the earlier one, `""` clears it.

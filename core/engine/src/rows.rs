@@ -4,12 +4,12 @@ use crate::{
     columns::fit,
     error::EngineError,
     fold::{Folded, Id, id_at},
-    graph::{Lineage, Relation, record_at, subject_column},
+    graph::{Lineage, Relation, StepRejection, StepReport, record_at, subject_column},
     tables::{Identity, TableSpec},
 };
 use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::take_record_batch,
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::{cast, take, take_record_batch},
     datatypes::{Schema, SchemaRef},
 };
 use clinmill_catalog::{index::IndexEntry, rowhash::row_hashes, vault::VaultKey};
@@ -48,7 +48,14 @@ impl TableRows {
 ///
 /// # Errors
 /// When a value does not fit its column, or two rows have the same identity.
-pub fn table_rows(table: &TableSpec, relation: &Relation, context: &RowContext<'_>) -> Result<TableRows, EngineError> {
+pub fn table_rows(
+    table: &TableSpec,
+    relation: &Relation,
+    context: &RowContext<'_>,
+    report: &mut StepReport,
+) -> Result<TableRows, EngineError> {
+    let kept = without_misfits(table, relation, report)?;
+    let relation = kept.as_ref().unwrap_or(relation);
     let n = relation.rows.num_rows();
     let own: SchemaRef = Arc::new(Schema::new(
         table
@@ -99,6 +106,55 @@ pub fn table_rows(table: &TableSpec, relation: &Relation, context: &RowContext<'
     })
 }
 
+/// The relation without the rows that the table's contract cannot hold, which are rejected; `None`: all fit.
+fn without_misfits(
+    table: &TableSpec,
+    relation: &Relation,
+    report: &mut StepReport,
+) -> Result<Option<Relation>, EngineError> {
+    let mut misfits: Vec<Option<&str>> = vec![None; relation.rows.num_rows()];
+    let mut any = false;
+    for field in table.schema.fields() {
+        let Some(column) = relation.rows.column_by_name(field.name()) else {
+            continue;
+        };
+        if column.data_type() == field.data_type() {
+            continue;
+        }
+        let fitted = cast(column, field.data_type())?;
+        for (i, misfit) in misfits.iter_mut().enumerate() {
+            if column.is_valid(i) && fitted.is_null(i) {
+                any = true;
+                misfit.get_or_insert(field.name());
+            }
+        }
+    }
+    if !any {
+        return Ok(None);
+    }
+    let mut kept: Vec<u32> = Vec::new();
+    for (i, misfit) in misfits.iter().enumerate() {
+        match misfit {
+            None => kept.push(i as u32),
+            Some(column) => report.rejections.push(StepRejection {
+                step: format!("table {}", table.name),
+                code: "TABLE_CONTRACT".to_owned(),
+                message: format!("column {column} does not hold a value of the type that the table promises"),
+                records: relation.from.at(i),
+            }),
+        }
+    }
+    let kept = UInt32Array::from(kept);
+    Ok(Some(Relation {
+        rows: take_record_batch(&relation.rows, &kept)?,
+        subject: match &relation.subject {
+            Some(subject) => Some(take(subject, &kept, None)?.as_fixed_size_binary().clone()),
+            None => None,
+        },
+        from: relation.from.take(&kept)?,
+    }))
+}
+
 fn check_unique(table: &TableSpec, order: &[(IndexEntry, u32)]) -> Result<(), EngineError> {
     let mut ids: Vec<&Id> = order.iter().map(|(e, _)| &e.row_id).collect();
     ids.sort_unstable();
@@ -106,14 +162,20 @@ fn check_unique(table: &TableSpec, order: &[(IndexEntry, u32)]) -> Result<(), En
     if twice == 0 {
         return Ok(());
     }
+    Err(EngineError::QualityGate(not_unique(table, twice)))
+}
+
+/// What to say when rows have the same identity.
+pub fn not_unique(table: &TableSpec, rows: usize) -> String {
     let key = match &table.identity {
         Identity::Key(names) => format!("its key [{}]", names.join(", ")),
         Identity::Record => "its records' identity".to_owned(),
     };
-    Err(EngineError::QualityGate(format!(
-        "table {}: {twice} rows have the same identity as another one; {key} does not tell them apart. Nothing was published",
+    format!(
+        "table {}: {rows} rows have the same identity as another one; {key} does not tell them apart (add subject_id to \
+         the key if it is unique within a subject only). Nothing was published",
         table.name
-    )))
+    )
 }
 
 /// `_row_id` as 128 bits: HMAC over table, source and record key and output number, or over the table's key columns.

@@ -181,7 +181,7 @@ impl<'a> Tracer<'a> {
         let relation = relations
             .get(&table.from)
             .ok_or_else(|| EngineError::internal(format!("the relation {} was not made", table.from)))?;
-        let rows = context.rows(table, relation, &inputs)?;
+        let rows = context.rows(table, relation, &inputs, &mut StepReport::default())?;
         let chain = self.chain(table);
         let mut reports = Vec::new();
         for (i, entry) in rows.entries.iter().enumerate() {

@@ -64,7 +64,10 @@ pub fn read(path: &Path, columns: Option<&[&str]>, filter: &ShardFilter) -> Resu
     let schema: SchemaRef = metadata.schema().clone();
     let parquet_schema = metadata.parquet_schema();
     let Ok(subject) = schema.index_of(SUBJECT) else {
-        return Err(CatalogError::damaged(path.display().to_string(), "it is not a shard of the vault"));
+        return Err(CatalogError::damaged(
+            path.display().to_string(),
+            "it is not a shard of the vault",
+        ));
     };
     let groups: Vec<usize> = metadata
         .metadata()
@@ -79,9 +82,10 @@ pub fn read(path: &Path, columns: Option<&[&str]>, filter: &ShardFilter) -> Resu
     }
     let mask = match columns {
         None => ProjectionMask::all(),
-        Some(names) => {
-            ProjectionMask::roots(parquet_schema, names.iter().filter_map(|name| schema.index_of(name).ok()))
-        }
+        Some(names) => ProjectionMask::roots(
+            parquet_schema,
+            names.iter().filter_map(|name| schema.index_of(name).ok()),
+        ),
     };
     let whole_range = filter.lo == 0 && filter.hi == u16::MAX && filter.subjects.is_none();
     let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
@@ -109,5 +113,9 @@ pub fn read(path: &Path, columns: Option<&[&str]>, filter: &ShardFilter) -> Resu
         });
         builder = builder.with_row_filter(RowFilter::new(vec![Box::new(predicate)]));
     }
-    builder.build().map_err(damaged)?.map(|batch| batch.map_err(CatalogError::from)).collect()
+    builder
+        .build()
+        .map_err(damaged)?
+        .map(|batch| batch.map_err(CatalogError::from))
+        .collect()
 }

@@ -36,7 +36,8 @@ impl ShardWriter {
         let staged = staging.join(name);
         let file = File::create(&staged).map_err(CatalogError::io("write", &staged))?;
         let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
-        let writer = ArrowWriter::try_new(out, schema, Some(properties(unique))).map_err(CatalogError::parquet(name))?;
+        let writer =
+            ArrowWriter::try_new(out, schema, Some(properties(unique))).map_err(CatalogError::parquet(name))?;
         Ok(Self {
             writer,
             staged,
@@ -49,7 +50,9 @@ impl ShardWriter {
     /// # Errors
     /// When they do not fit the schema or cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), CatalogError> {
-        self.writer.write(batch).map_err(|e| CatalogError::parquet(self.staged.display().to_string())(e))?;
+        self.writer
+            .write(batch)
+            .map_err(|e| CatalogError::parquet(self.staged.display().to_string())(e))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -59,9 +62,14 @@ impl ShardWriter {
     /// # Errors
     /// When it cannot be written.
     pub fn finish(self, vault: &Path, place: &ShardPlace) -> Result<Shard, CatalogError> {
-        let out = self.writer.into_inner().map_err(CatalogError::parquet(self.staged.display().to_string()))?;
+        let out = self
+            .writer
+            .into_inner()
+            .map_err(CatalogError::parquet(self.staged.display().to_string()))?;
         let (bytes, sha256, out) = out.finish();
-        let file = out.into_inner().map_err(|e| CatalogError::io("write", &self.staged)(e.into_error()))?;
+        let file = out
+            .into_inner()
+            .map_err(|e| CatalogError::io("write", &self.staged)(e.into_error()))?;
         file.sync_all().map_err(CatalogError::io("write", &self.staged))?;
         let ShardPlace { folder, lo, hi } = place;
         let folder = format!("{folder}/{lo:03x}-{hi:03x}");
@@ -111,7 +119,9 @@ fn properties(unique: &[&str]) -> WriterProperties {
 /// Makes the entries of a folder and of its parents up to the vault durable.
 fn sync_folders(vault: &Path, folder: &Path) -> Result<(), CatalogError> {
     for dir in folder.ancestors().take_while(|d| d.starts_with(vault)) {
-        File::open(dir).and_then(|d| d.sync_all()).map_err(CatalogError::io("write", &dir))?;
+        File::open(dir)
+            .and_then(|d| d.sync_all())
+            .map_err(CatalogError::io("write", &dir))?;
     }
     Ok(())
 }
@@ -133,7 +143,11 @@ impl<W: Write> Hashed<W> {
     }
 
     fn finish(self) -> (u64, Digest, W) {
-        (self.bytes, Digest::from_bytes(self.hasher.finalize().into()), self.inner)
+        (
+            self.bytes,
+            Digest::from_bytes(self.hasher.finalize().into()),
+            self.inner,
+        )
     }
 }
 

@@ -203,6 +203,8 @@ impl SourceLedger {
         });
         let first_time = self.generations.get_mut(known).is_some_and(|generation| {
             let first_time = generation.parsed.is_empty();
+            // Only the events of the latest reading are kept: going back to an earlier one reads again.
+            generation.parsed.clear();
             generation.parsed.insert(entry.parse_id);
             first_time
         });

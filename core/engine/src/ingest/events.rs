@@ -144,23 +144,22 @@ impl<'a> EventBuilder<'a> {
 }
 
 /// What makes each record the same record when it comes again: its key columns; or its content under its subject
-/// identifier. A kind with an empty key has one record per subject, whatever its identifiers.
+/// identifier, also where a part of the key is missing. A kind with an empty key has one record per subject, whatever
+/// its identifiers.
 fn record_keys(
     kind: &RecordKind,
     rows: &RecordBatch,
     subjects: &[Id],
     content: &[u128],
 ) -> Result<Vec<Id>, PluginError> {
+    let by_content = |i: usize| {
+        let mut bytes = [0u8; 32];
+        bytes[..16].copy_from_slice(&subjects[i]);
+        bytes[16..].copy_from_slice(&content[i].to_be_bytes());
+        xxh3_128(&bytes).to_be_bytes()
+    };
     match &kind.key {
-        RecordKey::Content => {
-            let key = |(subject, hash): (&Id, &u128)| {
-                let mut bytes = [0u8; 32];
-                bytes[..16].copy_from_slice(subject);
-                bytes[16..].copy_from_slice(&hash.to_be_bytes());
-                xxh3_128(&bytes).to_be_bytes()
-            };
-            Ok(subjects.iter().zip(content).map(key).collect())
-        }
+        RecordKey::Content => Ok((0..rows.num_rows()).map(by_content).collect()),
         RecordKey::Columns(names) if names.is_empty() => Ok(vec![[0; 16]; rows.num_rows()]),
         RecordKey::Columns(names) => {
             let schema = rows.schema();

@@ -76,7 +76,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let all = concat_batches(&schema, &task.batches)?;
     drop(task.batches);
     let columns = Columns::of(&all)?;
-    let mut kept_so_far = known_events(task.vault, task.known, task.bounds, &columns)?;
+    let known = known_events(task.vault, task.known, task.bounds, &columns)?;
 
     let mut order: Vec<Row> = (0..all.num_rows())
         .map(|i| columns.row(i))
@@ -86,21 +86,32 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let by_content = task.kind.key == RecordKey::Content;
     let mut kept: Vec<u32> = Vec::with_capacity(order.len());
     let mut ordinals: Vec<u32> = Vec::with_capacity(order.len());
-    // Rank of an event among its equals in the same input; equal events stand together.
+    // Equal events stand together, those of one input in the order they have there: the rank of an event among its
+    // equals in its input tells whether so many are known already.
     let mut rank: u32 = 0;
-    let mut previous: Option<(u128, u32)> = None;
+    let mut held: u32 = 0;
+    let mut previous: Option<&Row> = None;
+    let mut previous_subject: Option<Id> = None;
     for row in &order {
-        let same = previous == Some((row.event, row.input));
-        rank = if same { rank + 1 } else { 0 };
-        previous = Some((row.event, row.input));
-        let count = kept_so_far.entry(row.event).or_default();
-        let is_new = if by_content { rank >= *count } else { *count == 0 };
+        if previous.is_none_or(|p| p.event != row.event) {
+            held = known.get(&row.event).copied().unwrap_or_default();
+            rank = 0;
+        } else if previous.is_some_and(|p| p.input != row.input) {
+            rank = 0;
+        } else {
+            rank += 1;
+        }
+        previous = Some(row);
+        let is_new = if by_content { rank >= held } else { held == 0 };
         if is_new {
             kept.push(row.index);
-            ordinals.push(if by_content { *count } else { 0 });
-            *count += 1;
+            ordinals.push(if by_content { held } else { 0 });
+            held += 1;
             *out.written.entry(row.input).or_default() += 1;
-            out.subjects.insert(row.subject);
+            if previous_subject != Some(row.subject) {
+                out.subjects.insert(row.subject);
+                previous_subject = Some(row.subject);
+            }
         } else {
             *out.duplicates.entry(row.input).or_default() += 1;
         }

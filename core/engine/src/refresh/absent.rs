@@ -49,6 +49,11 @@ impl Covered {
         }
     }
 
+    /// The scope of an input.
+    pub fn scope(&self, input: u32) -> &str {
+        self.scope_of.get(&input).map_or("", String::as_str)
+    }
+
     /// The `as_of` of the latest complete export of this input's scope.
     pub fn of(&self, input: u32) -> Option<&str> {
         self.latest.get(self.scope_of.get(&input)?).map(String::as_str)
@@ -58,12 +63,19 @@ impl Covered {
 /// What a refresh's complete exports delete.
 #[derive(Debug, Default)]
 pub struct Absent {
-    /// Records that held before, in the scopes of the source.
+    /// By scope.
+    pub scopes: BTreeMap<String, ScopeCounts>,
+    /// The subjects of the deleted records, and of records that hold again.
+    pub subjects: HashSet<Id>,
+}
+
+/// The records of one scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScopeCounts {
+    /// Records that held before.
     pub live: u64,
     /// Of these, records that no longer hold because they are absent.
     pub deleted: u64,
-    /// The subjects of the deleted records, and of records that hold again.
-    pub subjects: HashSet<Id>,
 }
 
 /// Compares what held before this refresh with what holds now. `before` are the event files and coverage of the last
@@ -90,27 +102,22 @@ pub fn absent(
                 let columns = Columns::of(&batch)?;
                 for i in 0..batch.num_rows() {
                     let (own, key, ordinal) = columns.record(i);
-                    records
-                        .entry((identity.canonical(&own), key, ordinal))
-                        .or_default()
-                        .add(columns.as_of(i), columns.input.value(i), is_old);
+                    let (as_of, input) = (columns.as_of(i), columns.input.value(i));
+                    let record = records.entry((identity.canonical(&own), key, ordinal)).or_default();
+                    if is_old && holds(as_of, input, before.1) {
+                        record.before = Some(input);
+                    }
+                    record.now |= holds(as_of, input, now.1);
                 }
             }
         }
-        for ((subject, _, _), asserted) in &records {
-            let held = asserted
-                .before
-                .as_ref()
-                .is_some_and(|(as_of, input)| holds(as_of, *input, before.1));
-            let holds = asserted
-                .now
-                .as_ref()
-                .is_some_and(|(as_of, input)| holds(as_of, *input, now.1));
-            out.live += u64::from(held);
-            if held && !holds {
-                out.deleted += 1;
+        for ((subject, _, _), record) in &records {
+            if let Some(input) = record.before {
+                let scope = out.scopes.entry(before.1.scope(input).to_owned()).or_default();
+                scope.live += 1;
+                scope.deleted += u64::from(!record.now);
             }
-            if held != holds {
+            if record.before.is_some() != record.now {
                 out.subjects.insert(*subject);
             }
         }
@@ -118,27 +125,16 @@ pub fn absent(
     Ok(out)
 }
 
+/// An assertion holds until a complete export of its scope speaks of a later time.
 fn holds(as_of: &str, input: u32, covered: &Covered) -> bool {
     covered.of(input).is_none_or(|latest| as_of >= latest)
 }
 
-/// When a record was last asserted: before this refresh, and with it.
+/// Whether an assertion of a record holds: before this refresh (by which input), and with it.
 #[derive(Default)]
 struct Asserted {
-    before: Option<(String, u32)>,
-    now: Option<(String, u32)>,
-}
-
-impl Asserted {
-    fn add(&mut self, as_of: &str, input: u32, is_old: bool) {
-        let later = |known: &Option<(String, u32)>| known.as_ref().is_none_or(|(t, _)| t.as_str() < as_of);
-        if is_old && later(&self.before) {
-            self.before = Some((as_of.to_owned(), input));
-        }
-        if later(&self.now) {
-            self.now = Some((as_of.to_owned(), input));
-        }
-    }
+    before: Option<u32>,
+    now: bool,
 }
 
 fn read(session: &Session, file: &EventFile) -> Result<Vec<RecordBatch>, EngineError> {

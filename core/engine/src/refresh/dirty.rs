@@ -21,15 +21,24 @@ use std::{
 };
 
 impl Refresh<'_> {
+    /// True for what is known of a source in its present generation, or of a source that the pipeline does not have now:
+    /// it may come back, and its inputs are not read again then.
+    fn counts(&self, source: &str, parse_id: Digest) -> bool {
+        self.bound
+            .sources
+            .iter()
+            .find(|s| s.name() == source)
+            .is_none_or(|s| s.parse_id == parse_id)
+    }
+
     /// The event files that count now: of the present generation of each source.
     pub(super) fn current_events(&self, ingested: &Ingested) -> Vec<EventFile> {
-        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
         let old = self
             .session
             .state
             .events
             .iter()
-            .filter(|f| present.contains(&(f.source.as_str(), f.parse_id)));
+            .filter(|f| self.counts(&f.source, f.parse_id));
         old.chain(&ingested.events).cloned().collect()
     }
 
@@ -40,10 +49,9 @@ impl Refresh<'_> {
         ingested: &Ingested,
     ) -> Result<(Vec<Link>, Identity, HashMap<Id, Vec<Id>>), EngineError> {
         let before = read_links(&self.session.vault, &self.session.state.identity)?;
-        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
         let mut links: Vec<Link> = before
             .iter()
-            .filter(|l| present.contains(&(l.source.as_str(), l.parse_id)))
+            .filter(|l| self.counts(&l.source, l.parse_id))
             .cloned()
             .collect();
         for (entry, report) in ingested.inputs() {
@@ -86,13 +94,8 @@ impl Refresh<'_> {
     /// The coverage events of complete sources, old and new. An export with rejected records asserts nothing about
     /// what it lacks: the record may be among the rejected.
     pub(super) fn coverage(&self, ingested: &Ingested) -> Vec<Coverage> {
-        let present: HashSet<(&str, Digest)> = self.bound.sources.iter().map(|s| (s.name(), s.parse_id)).collect();
-        let old = &self.session.state.coverage;
-        let mut coverage: Vec<Coverage> = old
-            .iter()
-            .filter(|c| present.contains(&(c.source.as_str(), c.parse_id)))
-            .cloned()
-            .collect();
+        let old = self.session.state.coverage.iter();
+        let mut coverage: Vec<Coverage> = old.filter(|c| self.counts(&c.source, c.parse_id)).cloned().collect();
         for (entry, report) in ingested.inputs() {
             let Some(source) = self.bound.sources.iter().find(|s| s.name() == entry.source) else {
                 continue;
@@ -156,21 +159,23 @@ impl Refresh<'_> {
                 )?;
                 dirty.extend(&found.subjects);
                 if let Some(report) = ingested.sources.get_mut(source.name()) {
-                    report.deleted = found.deleted;
+                    report.deleted = found.scopes.values().map(|n| n.deleted).sum();
                 }
                 let Mode::Complete { max_deletes, .. } = &source.spec.mode else {
                     continue;
                 };
-                let share = found.deleted as f64 / (found.live.max(1)) as f64;
-                if share > *max_deletes && !self.options.approve_deletes {
-                    too_many.push(format!(
-                        "source {}: the complete export lacks {} of {} records ({:.1} %, allowed are {:.1} %)",
-                        source.name(),
-                        found.deleted,
-                        found.live,
-                        share * 100.0,
-                        max_deletes * 100.0
-                    ));
+                for n in found.scopes.values().filter(|_| !self.options.approve_deletes) {
+                    let share = n.deleted as f64 / n.live.max(1) as f64;
+                    if share > *max_deletes {
+                        too_many.push(format!(
+                            "source {}: a complete export lacks {} of the {} records of its scope ({:.1} %, allowed are {:.1} %)",
+                            source.name(),
+                            n.deleted,
+                            n.live,
+                            share * 100.0,
+                            max_deletes * 100.0
+                        ));
+                    }
                 }
             }
             covered.insert(source.name().to_owned(), now);

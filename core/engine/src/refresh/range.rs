@@ -23,6 +23,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+/// The count of records that came in several forms of the same version.
+pub const UNORDERED: &str = "unordered versions";
+
 /// The subjects to recompute.
 #[derive(Clone, Debug)]
 pub enum Dirty {
@@ -228,13 +231,20 @@ impl RangeContext<'_> {
     pub async fn run(&self, bounds: (u16, u16), tables: &[&TableSpec]) -> Result<RangeResult, EngineError> {
         let inputs = self.records(bounds, tables)?;
         let mut report = StepReport::default();
+        for (relation, folded) in inputs.iter().filter(|(_, f)| f.unordered > 0) {
+            let counts = report.counts.entry(relation.clone()).or_default();
+            *counts.entry(UNORDERED.to_owned()).or_default() += folded.unordered;
+        }
         let relations = self.relations(&inputs, tables, &mut report).await?;
         let mut results = BTreeMap::new();
         for table in tables {
             let relation = relations
                 .get(&table.from)
                 .ok_or_else(|| EngineError::internal(format!("the relation {} was not made", table.from)))?;
-            results.insert(table.name.clone(), self.compare(table, relation, &inputs, bounds)?);
+            results.insert(
+                table.name.clone(),
+                self.compare(table, relation, &inputs, bounds, &mut report)?,
+            );
         }
         Ok(RangeResult {
             tables: results,
@@ -270,12 +280,13 @@ impl RangeContext<'_> {
         table: &TableSpec,
         relation: &Relation,
         inputs: &[(String, Folded)],
+        report: &mut StepReport,
     ) -> Result<TableRows, EngineError> {
         let context = RowContext {
             key: &self.session.key,
             inputs,
         };
-        table_rows(table, relation, &context)
+        table_rows(table, relation, &context, report)
     }
 
     fn compare(
@@ -284,8 +295,9 @@ impl RangeContext<'_> {
         relation: &Relation,
         inputs: &[(String, Folded)],
         (lo, hi): (u16, u16),
+        report: &mut StepReport,
     ) -> Result<TableResult, EngineError> {
-        let rows = self.rows(table, relation, inputs)?;
+        let rows = self.rows(table, relation, inputs, report)?;
         let dirty = self.dirty.get(&table.name).cloned().unwrap_or(Dirty::All);
         let root = self.session.vault.root();
         let of_table = || self.session.state.index.iter().filter(|f| f.table == table.name);

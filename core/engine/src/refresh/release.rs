@@ -3,15 +3,16 @@
 use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
     identity, publish,
-    range::Dirty,
+    range::{Dirty, UNORDERED},
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{error::EngineError, ingest::InputReport};
+use crate::{error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
     events::EventFile,
     index::IndexFile,
+    shards::ShardFilter,
     steps::step,
     vault::{ArchiveKind, Coverage, LedgerEntry, PipelineUse, QuarantineRecord},
 };
@@ -44,7 +45,7 @@ impl Refresh<'_> {
             ranges,
             ingested,
             engine_state,
-            warnings,
+            mut warnings,
             subjects,
         } = parts;
         let vault = &self.session.vault;
@@ -88,6 +89,18 @@ impl Refresh<'_> {
             }
         }
         let index = self.next_index(&staged);
+        self.check_unique(&index)?;
+        for (relation, counts) in &steps {
+            if let Some(n) = counts.get(UNORDERED) {
+                warnings.push(Warning::new(
+                    "UNORDERED_VERSIONS",
+                    format!(
+                        "{relation}: {n} records came in several forms and nothing says which is the newest: give the \
+                         source a `version` or its inputs an `as_of`"
+                    ),
+                ));
+            }
+        }
         let tables =
             publish::put_tables(self.bound, &self.session, staged, staging, &self.run_id, self.release).await?;
         step("refresh.staged");
@@ -192,6 +205,27 @@ impl Refresh<'_> {
             let _ = vault.gc(lease, &keep);
         }
         Ok(Some(report))
+    }
+
+    /// No two rows of a table may have the same identity, wherever in the table they stand. Rows that are identified by
+    /// their record cannot; those with a key of the pipeline's can.
+    fn check_unique(&self, index: &[IndexFile]) -> Result<(), EngineError> {
+        let everything = ShardFilter {
+            lo: 0,
+            hi: u16::MAX,
+            subjects: None,
+        };
+        for table in self.bound.tables.iter().filter(|t| t.identity != Identity::Record) {
+            let files = index.iter().filter(|f| f.table == table.name);
+            let entries = clinmill_catalog::index::read(self.session.vault.root(), files, &everything)?;
+            let mut ids: Vec<_> = entries.into_iter().map(|e| e.row_id).collect();
+            ids.sort_unstable();
+            let twice = ids.windows(2).filter(|w| w[0] == w[1]).count();
+            if twice > 0 {
+                return Err(EngineError::QualityGate(not_unique(table, twice)));
+            }
+        }
+        Ok(())
     }
 
     /// The index after this refresh: new shards for the tables that were made, the old ones for the rest.

@@ -98,6 +98,19 @@ impl Session {
         {
             return Err(another_vault(&root, release, "the vault is another one"));
         }
+        if last.is_none() && !vault.runs().list()?.is_empty() {
+            return Err(EngineError::Refused {
+                reason: format!(
+                    "the vault at {} has made releases, but there is none at {}: it belongs to another dataset",
+                    root.display(),
+                    dataset_dir.display()
+                ),
+                advice:
+                    "point `dataset.url` (or DATASET_URL) at the dataset that this vault made; for another dataset \
+                         use another vault (`vault.url` or CLINMILL_HOME)"
+                        .to_owned(),
+            });
+        }
         let (key, key_is_new) = open_key(bound, &vault, last.is_none() && access == Access::Refresh, secrets)?;
         let (state, state_digest) = match &last {
             None => (VaultState::new(key.key_check()), None),
@@ -171,7 +184,7 @@ fn another_vault(root: &Path, release: &Release, what: &str) -> EngineError {
         ),
         advice:
             "point `vault.url` (or CLINMILL_HOME) at the vault that made this dataset, or restore it from a backup \
-                 that is not behind; to start anew, point `dataset.url` (or DATASET_URL) at an empty folder"
+                 that is not behind; to start anew, point both `vault.url` and `dataset.url` at empty folders"
                 .to_owned(),
     }
 }

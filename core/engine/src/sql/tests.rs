@@ -84,9 +84,12 @@ async fn groups_joins_windows_and_distinct_stay_within_a_subject() {
         [1, 2, 10, 20]
     );
     assert_eq!(
-        numbers("select cast(row_number() over (order by v) as bigint) as n from labs", "n")
-            .await
-            .len(),
+        numbers(
+            "select cast(row_number() over (order by v) as bigint) as n from labs",
+            "n"
+        )
+        .await
+        .len(),
         4
     );
     let ranked = "select v from (select v, row_number() over (order by v desc) as n from labs) t where n = 1";
