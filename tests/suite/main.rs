@@ -12,3 +12,4 @@ mod kills;
 mod laws;
 mod layout;
 mod pipelines;
+mod regress;

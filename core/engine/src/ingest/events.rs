@@ -167,10 +167,12 @@ fn record_keys(
                 .iter()
                 .map(|n| schema.index_of(n))
                 .collect::<Result<Vec<_>, _>>()?;
-            Ok(hashes_of(&rows.project(&indices)?)?
-                .into_iter()
-                .map(u128::to_be_bytes)
-                .collect())
+            let parts = rows.project(&indices)?;
+            // A key with a missing part would make one record of many: such a record is known by its content.
+            let whole = |i: usize| parts.columns().iter().all(|c| c.is_valid(i));
+            let hashes = hashes_of(&parts)?;
+            let key = |(i, hash): (usize, u128)| if whole(i) { hash.to_be_bytes() } else { by_content(i) };
+            Ok(hashes.into_iter().enumerate().map(key).collect())
         }
     }
 }

@@ -1,0 +1,226 @@
+//! Defects that were found once: each stays as a test.
+
+use clinmill_engine::{
+    EngineError,
+    refresh::{Outcome, RefreshOptions},
+};
+use clinmill_tests::{site::Site, state::text};
+
+const HEAD: &str = r#"version: 1
+name: regress
+vault: { url: "file:./vault/regress", key: { $secret: vault_key } }
+dataset: { url: "file:./out/regress" }
+"#;
+
+fn lis(columns: &str, rest: &str) -> Site {
+    Site::new(&format!(
+        r#"{HEAD}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ {columns} }}
+{rest}"#
+    ))
+}
+
+const MEASUREMENT: &str = "tables:\n  measurement: { from: lis }\n";
+
+fn values(site: &Site, release: u64) -> Vec<String> {
+    let mut rows: Vec<String> = site
+        .rows(release, "measurement")
+        .values()
+        .map(|r| format!("{}={}", text(r, "order"), text(r, "val")))
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn going_back_to_an_earlier_option_keeps_the_rows() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val,unit\n1,a,10,g\n2,b,11,g\n");
+    site.refresh();
+    site.edit(|p| p.replace("val: val", "val: val, unit: unit"));
+    site.refresh();
+    site.edit(|p| p.replace("val: val, unit: unit", "val: val"));
+    assert_eq!(site.refresh().counts.read, 2, "the past is read again");
+    assert_eq!(values(&site, 3), ["1=10", "2=11"]);
+}
+
+#[test]
+fn a_source_that_was_away_comes_back_with_its_rows() {
+    let other = "  other:\n    plugin: table\n    inputs: { glob: \"other/*.csv\" }\n    subject: { id: mrn, issuer: MRN }\n    key: [order]\n    columns: { order: order, val: val }\n";
+    let tables = "tables:\n  measurement: { from: lis }\n  second: { from: other }\n";
+    let with_other = format!("{other}{tables}");
+    let site = lis("order: order, val: val", &with_other);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n");
+    site.put("other/w1.csv", "order,mrn,val\n7,a,70\n");
+    site.refresh();
+    site.edit(|p| p.replace(&with_other, MEASUREMENT));
+    site.refresh();
+    site.remove("other/w1.csv");
+    site.edit(|p| p.replace(MEASUREMENT, &with_other));
+    assert_eq!(site.refresh().tables["second"].rows, 1);
+}
+
+#[test]
+fn a_vault_serves_one_dataset() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n");
+    site.refresh();
+    site.edit(|p| p.replace("file:./out/regress", "file:./elsewhere"));
+    match site.try_refresh(&RefreshOptions::default()) {
+        Err(EngineError::Refused { reason, .. }) => assert!(reason.contains("another dataset"), "{reason}"),
+        other => panic!("not refused: {:?}", other.map(|r| r.outcome)),
+    }
+    site.edit(|p| p.replace("file:./elsewhere", "file:./out/regress"));
+    assert_eq!(site.refresh().outcome, Outcome::NoOp);
+}
+
+#[test]
+fn a_key_shared_by_two_subjects_is_never_published() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: lis, key: [order] }}
+"#
+    ));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n");
+    site.refresh();
+    site.put("inbox/w2.csv", "order,mrn,val\n1,b,20\n");
+    let refused = site.try_refresh(&RefreshOptions::default());
+    assert!(
+        matches!(refused, Err(EngineError::QualityGate(_))),
+        "{:?}",
+        refused.map(|r| r.release)
+    );
+    site.edit(|p| p.replace("key: [order] }", "key: [subject_id, order] }"));
+    assert_eq!(site.refresh().tables["measurement"].rows, 2);
+}
+
+#[test]
+fn a_record_holds_while_one_scope_asserts_it() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  registry:
+    plugin: table
+    inputs: {{ glob: "inbox/{{fac}}_{{date}}.csv" }}
+    mode: {{ complete: {{ scope: {{ facility: "{{fac}}" }}, as_of: "*_{{date}}.csv", max_deletes: 100% }} }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: registry }}
+"#
+    ));
+    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,x,10\n");
+    site.put("inbox/B_20260102.csv", "order,mrn,val\n1,x,10\n3,z,30\n");
+    site.refresh();
+    site.put("inbox/B_20260110.csv", "order,mrn,val\n3,z,30\n");
+    site.refresh();
+    assert_eq!(values(&site, 2), ["1=10", "3=30"], "facility A still asserts it");
+    site.put("inbox/A_20260111.csv", "order,mrn,val\n9,y,90\n");
+    site.refresh();
+    assert_eq!(values(&site, 3), ["3=30", "9=90"]);
+}
+
+#[test]
+fn the_deletion_guard_is_per_scope() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  registry:
+    plugin: table
+    inputs: {{ glob: "inbox/{{fac}}_{{date}}.csv" }}
+    mode: {{ complete: {{ scope: {{ facility: "{{fac}}" }}, as_of: "*_{{date}}.csv", max_deletes: 20% }} }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: registry }}
+"#
+    ));
+    for facility in 0..10 {
+        site.put(
+            &format!("inbox/F{facility}_20260101.csv"),
+            format!("order,mrn,val\n{facility},p{facility},1\n"),
+        );
+    }
+    site.refresh();
+    site.put("inbox/F7_20260108.csv", "order,mrn,val\n");
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::QualityGate(_))
+    ));
+    let approved = RefreshOptions {
+        approve_deletes: true,
+        ..RefreshOptions::default()
+    };
+    assert_eq!(site.refresh_with(&approved).tables["measurement"].rows, 9);
+}
+
+#[test]
+fn a_key_with_a_missing_part_makes_no_record_of_many() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order, test]
+    columns: {{ order: order, test: test, val: val }}
+tables:
+  measurement: {{ from: lis }}
+"#
+    ));
+    site.put("inbox/w1.csv", "order,mrn,test,val\n,a,K,1\n,a,K,2\n5,a,K,3\n5,a,K,3\n");
+    let report = site.refresh();
+    assert_eq!(report.tables["measurement"].rows, 3);
+    assert_eq!(report.counts.duplicates, 1);
+}
+
+#[test]
+fn what_a_contract_cannot_hold_is_rejected_by_name() {
+    let tables = "tables:\n  measurement:\n    from: lis\n    columns:\n      order: { type: string }\n      val: { type: integer }\n";
+    let site = lis("order: order, val: val", tables);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,SECRETNAME\n");
+    let report = site.refresh();
+    assert_eq!(report.tables["measurement"].rows, 1);
+    let quarantine = site.quarantine();
+    assert_eq!(
+        quarantine.iter().map(|q| q.code.as_str()).collect::<Vec<_>>(),
+        ["TABLE_CONTRACT"]
+    );
+    assert_eq!((quarantine[0].offset, quarantine[0].row), (21, Some(3)));
+    assert!(!quarantine[0].message.contains("SECRETNAME"));
+}
+
+#[test]
+fn forms_that_nothing_orders_are_told() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n");
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/w2.csv", "order,mrn,val\n1,a,12\n");
+    let warnings = site.refresh().warnings;
+    assert_eq!(
+        warnings.iter().map(|w| w.code.as_str()).collect::<Vec<_>>(),
+        ["UNORDERED_VERSIONS"]
+    );
+}
+
+#[test]
+fn rows_over_the_whole_dataset_come_once_from_all_subjects() {
+    let rest = "transforms:\n  totals:\n    scope: dataset\n    sql: select val, count(*) as n from lis group by val\ntables:\n  measurement: { from: lis }\n  total: { from: totals, key: [val] }\n";
+    let site = lis("order: order, val: val", rest);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,10\n3,c,11\n");
+    assert_eq!(site.refresh().tables["total"].rows, 2);
+    site.put("inbox/w2.csv", "order,mrn,val\n4,d,11\n");
+    let report = site.refresh();
+    assert_eq!((report.tables["total"].rows, report.tables["total"].upserts), (2, 1));
+}
