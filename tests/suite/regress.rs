@@ -166,7 +166,7 @@ tables:
 }
 
 #[test]
-fn a_key_with_a_missing_part_makes_no_record_of_many() {
+fn a_key_without_its_first_part_makes_no_record_of_many() {
     let site = Site::new(&format!(
         r#"{HEAD}sources:
   lis:

@@ -144,7 +144,7 @@ impl<'a> EventBuilder<'a> {
 }
 
 /// What makes each record the same record when it comes again: its key columns; or its content under its subject
-/// identifier, also where a part of the key is missing. A kind with an empty key has one record per subject, whatever
+/// identifier, also where the first part of the key is missing. A kind with an empty key has one record per subject, whatever
 /// its identifiers.
 fn record_keys(
     kind: &RecordKind,
@@ -168,10 +168,11 @@ fn record_keys(
                 .map(|n| schema.index_of(n))
                 .collect::<Result<Vec<_>, _>>()?;
             let parts = rows.project(&indices)?;
-            // A key with a missing part would make one record of many: such a record is known by its content.
-            let whole = |i: usize| parts.columns().iter().all(|c| c.is_valid(i));
+            // Without its first part a key would make one record of many: such a record is known by its content. Later
+            // parts may be absent (a sub-id, a kind).
+            let is_named = |i: usize| parts.column(0).is_valid(i);
             let hashes = hashes_of(&parts)?;
-            let key = |(i, hash): (usize, u128)| if whole(i) { hash.to_be_bytes() } else { by_content(i) };
+            let key = |(i, hash): (usize, u128)| if is_named(i) { hash.to_be_bytes() } else { by_content(i) };
             Ok(hashes.into_iter().enumerate().map(key).collect())
         }
     }
