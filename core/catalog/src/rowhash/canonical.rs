@@ -223,12 +223,21 @@ impl Column {
 }
 
 /// The unscaled value without trailing zeros, and the scale that then fits.
-fn decimal(mut value: i256, scale: i8) -> Vec<u8> {
+fn decimal(value: i256, scale: i8) -> Vec<u8> {
     let mut scale = i16::from(scale);
-    let ten = i256::from_i128(10);
-    if value == i256::ZERO {
-        scale = 0;
+    let mut value = value;
+    if let Some(mut small) = value.to_i128().and_then(|v| i64::try_from(v).ok()) {
+        // Nearly every value: 256-bit division is many times slower.
+        if small == 0 {
+            scale = 0;
+        }
+        while small != 0 && small % 10 == 0 {
+            small /= 10;
+            scale -= 1;
+        }
+        value = i256::from_i128(i128::from(small));
     } else {
+        let ten = i256::from_i128(10);
         while value.wrapping_rem(ten) == i256::ZERO {
             value = value.wrapping_div(ten);
             scale -= 1;

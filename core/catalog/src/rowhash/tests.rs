@@ -66,6 +66,8 @@ fn numbers_count_by_value() {
     assert_eq!(decimal(0, 10, 2), decimal(0, 5, 0));
     assert_ne!(decimal(150, 10, 2), decimal(150, 10, 1));
     assert_eq!(decimal(-1000, 10, 2), decimal(-10, 3, 0));
+    // One value, wide and narrow.
+    assert_eq!(decimal(100_000_000_000_000_000_000, 38, 19), decimal(10, 3, 0));
 }
 
 #[test]
