@@ -224,3 +224,31 @@ fn rows_over_the_whole_dataset_come_once_from_all_subjects() {
     let report = site.refresh();
     assert_eq!((report.tables["total"].rows, report.tables["total"].upserts), (2, 1));
 }
+
+#[test]
+fn a_changed_option_does_not_open_the_deletion_guard() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  registry:
+    plugin: table
+    inputs: {{ glob: "inbox/r_{{date}}.csv" }}
+    mode: {{ complete: {{ as_of: "r_{{date}}.csv" }} }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: registry }}
+"#
+    ));
+    let rows: String = (0..50).map(|i| format!("{i},p{i},1,g\n")).collect();
+    site.put("inbox/r_20260101.csv", format!("order,mrn,val,unit\n{rows}"));
+    site.refresh();
+    site.put("inbox/r_20260108.csv", "order,mrn,val,unit\n1,p1,1,g\n");
+    site.edit(|p| p.replace("val: val }", "val: val, unit: unit }"));
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::QualityGate(_))
+    ));
+    site.remove("inbox/r_20260108.csv");
+    assert_eq!(site.refresh().tables["measurement"].rows, 50);
+}

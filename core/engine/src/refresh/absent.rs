@@ -125,6 +125,29 @@ pub fn absent(
     Ok(out)
 }
 
+/// How many records of these event files hold.
+///
+/// # Errors
+/// When an event file cannot be read.
+pub fn live<'a>(
+    session: &Session,
+    files: impl Iterator<Item = &'a EventFile>,
+    covered: &Covered,
+    identity: &Identity,
+) -> Result<u64, EngineError> {
+    let mut held: HashSet<(&str, Id, Id, u32)> = HashSet::new();
+    for file in files {
+        for batch in read(session, file)? {
+            let columns = Columns::of(&batch)?;
+            for i in (0..batch.num_rows()).filter(|&i| holds(columns.as_of(i), columns.input.value(i), covered)) {
+                let (own, key, ordinal) = columns.record(i);
+                held.insert((&file.kind, identity.canonical(&own), key, ordinal));
+            }
+        }
+    }
+    Ok(held.len() as u64)
+}
+
 /// An assertion holds until a complete export of its scope speaks of a later time.
 fn holds(as_of: &str, input: u32, covered: &Covered) -> bool {
     covered.of(input).is_none_or(|latest| as_of >= latest)

@@ -164,6 +164,26 @@ impl Refresh<'_> {
                 let Mode::Complete { max_deletes, .. } = &source.spec.mode else {
                     continue;
                 };
+                // A source whose options changed is read anew: there is no record to compare with, but their number.
+                let of = |f: &&EventFile| f.source == source.name();
+                let earlier = self
+                    .session
+                    .state
+                    .events
+                    .iter()
+                    .filter(of)
+                    .filter(|f| f.parse_id != source.parse_id);
+                let was = absent::live(&self.session, earlier, &before, identity)?;
+                if was > 0 && !self.options.approve_deletes {
+                    let present = events.iter().filter(of).filter(|f| f.parse_id == source.parse_id);
+                    let is = absent::live(&self.session, present, &now, identity)?;
+                    if (is as f64) < was as f64 * (1.0 - max_deletes) {
+                        too_many.push(format!(
+                            "source {}: its options changed, and of {was} records {is} would be left",
+                            source.name()
+                        ));
+                    }
+                }
                 for n in found.scopes.values().filter(|_| !self.options.approve_deletes) {
                     let share = n.deleted as f64 / n.live.max(1) as f64;
                     if share > *max_deletes {
