@@ -25,6 +25,23 @@ fn lis(columns: &str, rest: &str) -> Site {
     ))
 }
 
+/// Complete exports, each of one facility.
+fn facilities(max_deletes: &str) -> Site {
+    Site::new(&format!(
+        r#"{HEAD}sources:
+  registry:
+    plugin: table
+    inputs: {{ glob: "inbox/{{fac}}_{{date}}.csv" }}
+    mode: {{ complete: {{ scope: {{ facility: "{{fac}}" }}, as_of: "*_{{date}}.csv", max_deletes: {max_deletes} }} }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: registry }}
+"#
+    ))
+}
+
 const MEASUREMENT: &str = "tables:\n  measurement: { from: lis }\n";
 
 fn values(site: &Site, release: u64) -> Vec<String> {
@@ -107,19 +124,7 @@ tables:
 
 #[test]
 fn a_record_holds_while_one_scope_asserts_it() {
-    let site = Site::new(&format!(
-        r#"{HEAD}sources:
-  registry:
-    plugin: table
-    inputs: {{ glob: "inbox/{{fac}}_{{date}}.csv" }}
-    mode: {{ complete: {{ scope: {{ facility: "{{fac}}" }}, as_of: "*_{{date}}.csv", max_deletes: 100% }} }}
-    subject: {{ id: mrn, issuer: MRN }}
-    key: [order]
-    columns: {{ order: order, val: val }}
-tables:
-  measurement: {{ from: registry }}
-"#
-    ));
+    let site = facilities("100%");
     site.put("inbox/A_20260101.csv", "order,mrn,val\n1,x,10\n");
     site.put("inbox/B_20260102.csv", "order,mrn,val\n1,x,10\n3,z,30\n");
     site.refresh();
@@ -133,19 +138,7 @@ tables:
 
 #[test]
 fn the_deletion_guard_is_per_scope() {
-    let site = Site::new(&format!(
-        r#"{HEAD}sources:
-  registry:
-    plugin: table
-    inputs: {{ glob: "inbox/{{fac}}_{{date}}.csv" }}
-    mode: {{ complete: {{ scope: {{ facility: "{{fac}}" }}, as_of: "*_{{date}}.csv", max_deletes: 20% }} }}
-    subject: {{ id: mrn, issuer: MRN }}
-    key: [order]
-    columns: {{ order: order, val: val }}
-tables:
-  measurement: {{ from: registry }}
-"#
-    ));
+    let site = facilities("20%");
     for facility in 0..10 {
         site.put(
             &format!("inbox/F{facility}_20260101.csv"),
