@@ -3,11 +3,17 @@
 //! One file holds one record kind of one source, for a contiguous range of buckets. The columns that begin with `_`
 //! are the engine's; the rest are the record's own.
 
-use crate::shards::Shard;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crate::{
+    CatalogError,
+    shards::{self, Shard, ShardFilter},
+};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
 use clinmill_model::Digest;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub use crate::shards::SUBJECT;
 /// Who issued the identifier.
@@ -79,4 +85,26 @@ pub struct EventFile {
     /// The file.
     #[serde(flatten)]
     pub shard: Shard,
+}
+
+impl EventFile {
+    /// The events of this file that the filter wants, with the columns of a schema ([`schema`], or a part of it).
+    ///
+    /// # Errors
+    /// When the file is missing or damaged, or lacks a column.
+    pub fn read(
+        &self,
+        vault: &Path,
+        schema: &SchemaRef,
+        filter: &ShardFilter,
+    ) -> Result<Vec<RecordBatch>, CatalogError> {
+        shards::read_as(&vault.join(&self.shard.path), schema, filter)
+    }
+}
+
+/// The schema of these engine columns alone.
+pub fn engine_columns(names: &[&str]) -> SchemaRef {
+    let all = schema(&Schema::empty());
+    let named = all.fields().iter().filter(|f| names.contains(&f.name().as_str()));
+    Arc::new(Schema::new(named.cloned().collect::<Vec<_>>()))
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     CatalogError,
-    shards::{self, SUBJECT, Shard, ShardFilter, ShardPlace, ShardWriter},
+    shards::{self, Constants, SUBJECT, Shard, ShardFilter, ShardPlace, ShardWriter},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch},
@@ -53,7 +53,7 @@ pub fn write(
     entries: &[IndexEntry],
 ) -> Result<IndexFile, CatalogError> {
     let name = format!("index-{table}-{lo:03x}.parquet");
-    let mut writer = ShardWriter::create(staging, &name, schema(), &[ROW_ID, HASH])?;
+    let mut writer = ShardWriter::create(staging, &name, schema(), Constants::new());
     for chunk in entries.chunks(65_536) {
         let mut columns: [FixedSizeBinaryBuilder; 3] =
             std::array::from_fn(|_| FixedSizeBinaryBuilder::with_capacity(chunk.len(), 16));
@@ -88,7 +88,7 @@ pub fn read<'a>(
     let mut entries = Vec::new();
     for file in files {
         let path = vault.join(&file.shard.path);
-        for batch in shards::read(&path, None, filter)? {
+        for batch in shards::read(&path, filter)? {
             let column = |i: usize| batch.column(i).as_fixed_size_binary();
             let (subjects, rows, hashes) = (column(0), column(1), column(2));
             entries.reserve(batch.num_rows());

@@ -27,12 +27,13 @@
 mod canonical;
 
 use crate::{CatalogError, Result};
-use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use canonical::Column;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Rows whose canonical bytes are built at a time: small enough to stay in the processor's cache.
@@ -80,6 +81,13 @@ pub fn row_hashes(batch: &RecordBatch) -> Result<Vec<u128>> {
         start += rows;
     }
     Ok(hashes)
+}
+
+/// The hash of each value of one column; nulls are equal.
+pub fn value_hashes(column: &ArrayRef) -> Result<Vec<u128>> {
+    let field = Field::new("value", column.data_type().clone(), true);
+    let schema = Arc::new(Schema::new(vec![field]));
+    row_hashes(&RecordBatch::try_new(schema, vec![column.clone()])?)
 }
 
 /// The count and the sum of row hashes of a table.

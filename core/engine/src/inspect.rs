@@ -189,7 +189,7 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
                 cancelled: &cancelled,
                 batch_rows: 4096,
             };
-            sink.begin(EventBuilder::new(kinds, &key, number as u32, None));
+            sink.begin(EventBuilder::new(kinds, &key, number as u32));
             for split in source.bound.splits(&input).unwrap_or_default() {
                 match source.bound.read(&input, &split, &task, &mut sink) {
                     Ok(()) => {}

@@ -14,6 +14,7 @@ mod error;
 mod fold;
 mod graph;
 mod mappings;
+mod prehashed;
 mod rows;
 mod sql;
 mod tables;

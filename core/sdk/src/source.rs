@@ -3,8 +3,8 @@
 use crate::{BindContext, Caps, Config, Findings, Input, PluginError, TaskContext};
 use arrow::{
     array::{
-        ArrayRef, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt8Builder, UInt32Array, UInt32Builder,
-        UInt64Array, UInt64Builder,
+        ArrayBuilder, ArrayRef, RecordBatch, StringArray, StringBuilder, UInt8Array, UInt32Array, UInt32Builder,
+        UInt64Array,
     },
     datatypes::SchemaRef,
 };
@@ -167,17 +167,17 @@ pub struct RecordMeta {
     pub cell: UInt32Array,
 }
 
-/// Builds a [`RecordMeta`] row by row.
+/// Builds a [`RecordMeta`] row by row. A new batch begins with the room that the last one needed.
 #[derive(Default)]
 pub struct RecordMetaBuilder {
     issuer: StringBuilder,
     subject: StringBuilder,
     version: StringBuilder,
-    void: UInt8Builder,
-    offset: UInt64Builder,
-    length: UInt64Builder,
-    row: UInt64Builder,
-    part: UInt32Builder,
+    void: Vec<u8>,
+    offset: Vec<u64>,
+    length: Vec<u64>,
+    row: Vec<u64>,
+    part: Vec<u32>,
     cell: UInt32Builder,
 }
 
@@ -188,17 +188,17 @@ impl RecordMetaBuilder {
         self.issuer.append_value(issuer);
         self.subject.append_option(subject);
         self.version.append_option(version);
-        self.void.append_value(u8::from(void));
-        self.offset.append_value(at.offset);
-        self.length.append_value(at.length);
-        self.row.append_value(at.row);
-        self.part.append_value(at.part);
+        self.void.push(u8::from(void));
+        self.offset.push(at.offset);
+        self.length.push(at.length);
+        self.row.push(at.row);
+        self.part.push(at.part);
         self.cell.append_option(at.cell);
     }
 
     /// How many rows were appended since the last [`finish`](Self::finish).
     pub fn len(&self) -> usize {
-        arrow::array::ArrayBuilder::len(&self.row)
+        self.row.len()
     }
 
     /// True when nothing was appended.
@@ -208,15 +208,23 @@ impl RecordMetaBuilder {
 
     /// The rows so far; the builder is empty afterwards.
     pub fn finish(&mut self) -> RecordMeta {
+        fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+            let room = Vec::with_capacity(values.len());
+            std::mem::replace(values, room)
+        }
+        fn texts(builder: &mut StringBuilder) -> StringArray {
+            let room = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
+            std::mem::replace(builder, room).finish()
+        }
         RecordMeta {
-            issuer: self.issuer.finish(),
-            subject: self.subject.finish(),
-            version: self.version.finish(),
-            void: self.void.finish(),
-            offset: self.offset.finish(),
-            length: self.length.finish(),
-            row: self.row.finish(),
-            part: self.part.finish(),
+            issuer: texts(&mut self.issuer),
+            subject: texts(&mut self.subject),
+            version: texts(&mut self.version),
+            void: UInt8Array::from(taken(&mut self.void)),
+            offset: UInt64Array::from(taken(&mut self.offset)),
+            length: UInt64Array::from(taken(&mut self.length)),
+            row: UInt64Array::from(taken(&mut self.row)),
+            part: UInt32Array::from(taken(&mut self.part)),
             cell: self.cell.finish(),
         }
     }

@@ -1,10 +1,12 @@
 //! Shards: Parquet files of the vault, immutable, named by their digest, sorted by subject, each for a contiguous
 //! range of buckets. Events and row indexes are kept in them.
 
+mod constant;
 mod read;
 mod write;
 
-pub use read::{ShardFilter, read};
+pub use constant::Constants;
+pub use read::{ShardFilter, read, read_as};
 pub use write::{ShardPlace, ShardWriter};
 
 use clinmill_model::Digest;

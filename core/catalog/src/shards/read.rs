@@ -1,9 +1,9 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::SUBJECT;
+use super::{SUBJECT, constant};
 use crate::CatalogError;
 use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
 };
 use clinmill_model::bucket_of;
@@ -52,15 +52,65 @@ impl ShardFilter {
     }
 }
 
-/// The rows of one file that the filter wants, in file order. `columns` names the columns to read; all where
-/// `None`. A file that lacks a named column simply does not have it in its batches.
+/// The rows of one file that the filter wants, in file order, with the columns that the file has.
 ///
 /// # Errors
 /// When the file is missing or damaged.
-pub fn read(path: &Path, columns: Option<&[&str]>, filter: &ShardFilter) -> Result<Vec<RecordBatch>, CatalogError> {
-    let damaged = |e| CatalogError::parquet(path.display().to_string())(e);
+pub fn read(path: &Path, filter: &ShardFilter) -> Result<Vec<RecordBatch>, CatalogError> {
+    let (file, metadata) = open(path)?;
+    rows(path, file, &metadata, None, filter)
+}
+
+/// The rows of one file that the filter wants, in file order, with the columns of a schema: those that the file keeps
+/// once for all rows too.
+///
+/// # Errors
+/// When the file is missing or damaged, or lacks a column.
+pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<Vec<RecordBatch>, CatalogError> {
+    let damaged = |what: &str| CatalogError::damaged(path.display().to_string(), what);
+    let (file, metadata) = open(path)?;
+    let constants: constant::Constants = metadata
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|p| p.key == constant::METADATA_KEY))
+        .and_then(|pair| pair.value.as_deref())
+        .map_or_else(|| Ok(constant::Constants::new()), serde_json::from_str)
+        .map_err(|_| damaged("its constants cannot be read"))?;
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let batches = rows(path, file, &metadata, Some(&names), filter)?;
+    batches
+        .into_iter()
+        .map(|batch| {
+            let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, CatalogError> {
+                match (batch.column_by_name(field.name()), constants.get(field.name())) {
+                    (Some(column), _) => Ok(column.clone()),
+                    (None, Some(value)) => constant::column(value, field.data_type(), batch.num_rows()),
+                    (None, None) => Err(damaged("a column is missing")),
+                }
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+        })
+        .collect()
+}
+
+fn open(path: &Path) -> Result<(File, ArrowReaderMetadata), CatalogError> {
     let file = File::open(path).map_err(CatalogError::io("read", path))?;
-    let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(damaged)?;
+    let metadata = ArrowReaderMetadata::load(&file, Default::default())
+        .map_err(|e| CatalogError::parquet(path.display().to_string())(e))?;
+    Ok((file, metadata))
+}
+
+fn rows(
+    path: &Path,
+    file: File,
+    metadata: &ArrowReaderMetadata,
+    columns: Option<&[&str]>,
+    filter: &ShardFilter,
+) -> Result<Vec<RecordBatch>, CatalogError> {
+    let damaged = |e| CatalogError::parquet(path.display().to_string())(e);
     let schema: SchemaRef = metadata.schema().clone();
     let parquet_schema = metadata.parquet_schema();
     let Ok(subject) = schema.index_of(SUBJECT) else {

@@ -1,17 +1,27 @@
 //! Writing a shard: to staging first, then under the digest of its content.
 
-use super::{SUBJECT, Shard};
-use crate::CatalogError;
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use super::{
+    SUBJECT, Shard,
+    constant::{Constants, METADATA_KEY},
+};
+use crate::{CatalogError, rowhash::value_hashes};
+use arrow::{
+    array::{Array, RecordBatch},
+    datatypes::{DataType, SchemaRef},
+};
 use clinmill_model::Digest;
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
-    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    },
     schema::types::ColumnPath,
 };
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -22,27 +32,24 @@ const ROW_GROUP_ROWS: usize = 65_536;
 
 /// Writes one shard.
 pub struct ShardWriter {
-    writer: ArrowWriter<Hashed<BufWriter<File>>>,
+    writer: Option<ArrowWriter<Hashed<BufWriter<File>>>>,
+    schema: SchemaRef,
+    constants: Constants,
     staged: PathBuf,
     rows: u64,
 }
 
 impl ShardWriter {
-    /// Begins a file in the staging folder. `unique` names the columns whose values hardly repeat.
-    ///
-    /// # Errors
-    /// When the file cannot be made.
-    pub fn create(staging: &Path, name: &str, schema: SchemaRef, unique: &[&str]) -> Result<Self, CatalogError> {
-        let staged = staging.join(name);
-        let file = File::create(&staged).map_err(CatalogError::io("write", &staged))?;
-        let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
-        let writer =
-            ArrowWriter::try_new(out, schema, Some(properties(unique))).map_err(CatalogError::parquet(name))?;
-        Ok(Self {
-            writer,
-            staged,
+    /// Begins a file in the staging folder, for rows of this schema. `constants` are columns that are not in it, since
+    /// they say the same in every row.
+    pub fn create(staging: &Path, name: &str, schema: SchemaRef, constants: Constants) -> Self {
+        Self {
+            writer: None,
+            schema,
+            constants,
+            staged: staging.join(name),
             rows: 0,
-        })
+        }
     }
 
     /// Appends rows; they must come sorted by subject.
@@ -50,7 +57,14 @@ impl ShardWriter {
     /// # Errors
     /// When they do not fit the schema or cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), CatalogError> {
-        self.writer
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            // The first rows tell how the columns are best written.
+            None => self
+                .writer
+                .insert(begin(&self.staged, &self.schema, &self.constants, batch)?),
+        };
+        writer
             .write(batch)
             .map_err(|e| CatalogError::parquet(self.staged.display().to_string())(e))?;
         self.rows += batch.num_rows() as u64;
@@ -62,8 +76,16 @@ impl ShardWriter {
     /// # Errors
     /// When it cannot be written.
     pub fn finish(self, vault: &Path, place: &ShardPlace) -> Result<Shard, CatalogError> {
-        let out = self
-            .writer
+        let writer = match self.writer {
+            Some(writer) => writer,
+            None => begin(
+                &self.staged,
+                &self.schema,
+                &self.constants,
+                &RecordBatch::new_empty(self.schema.clone()),
+            )?,
+        };
+        let out = writer
             .into_inner()
             .map_err(CatalogError::parquet(self.staged.display().to_string()))?;
         let (bytes, sha256, out) = out.finish();
@@ -101,19 +123,50 @@ pub struct ShardPlace {
     pub hi: u16,
 }
 
-fn properties(unique: &[&str]) -> WriterProperties {
-    let path = |name: &str| ColumnPath::from(name.to_owned());
+fn begin(
+    staged: &Path,
+    schema: &SchemaRef,
+    constants: &Constants,
+    sample: &RecordBatch,
+) -> Result<ArrowWriter<Hashed<BufWriter<File>>>, CatalogError> {
+    let constants = serde_json::to_string(constants)
+        .map_err(|_| CatalogError::invalid("constants of a shard", "not to be written as JSON"))?;
+    let file = File::create(staged).map_err(CatalogError::io("write", &staged))?;
+    let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
+    let properties = properties(sample, constants)?;
+    ArrowWriter::try_new(out, schema.clone(), Some(properties))
+        .map_err(CatalogError::parquet(staged.display().to_string()))
+}
+
+/// Rows that are looked at to tell how a column is best written.
+const SAMPLE_ROWS: usize = 2048;
+
+/// Columns whose values hardly repeat get no dictionary; hashes and keyed ids that hardly repeat are not compressed,
+/// which would be in vain.
+fn properties(sample: &RecordBatch, constants: String) -> Result<WriterProperties, CatalogError> {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_write_batch_size(8192)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(path(SUBJECT), EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true);
-    for unique in unique {
-        properties = properties.set_column_dictionary_enabled(path(unique), false);
+        .set_column_statistics_enabled(ColumnPath::from(SUBJECT.to_owned()), EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .set_key_value_metadata(Some(vec![KeyValue::new(METADATA_KEY.to_owned(), constants)]));
+    let rows = sample.num_rows().min(SAMPLE_ROWS);
+    for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
+        let looked_at = column.slice(0, rows);
+        let distinct: HashSet<u128> = value_hashes(&looked_at)?.into_iter().collect();
+        if distinct.len() * 2 <= rows - looked_at.null_count().min(rows) || rows == 0 {
+            continue;
+        }
+        let path = ColumnPath::from(field.name().clone());
+        properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        if matches!(field.data_type(), DataType::FixedSizeBinary(_)) || field.name() == crate::events::CONTENT {
+            properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
+        }
     }
-    properties.build()
+    Ok(properties.build())
 }
 
 /// Makes the entries of a folder and of its parents up to the vault durable.

@@ -1,20 +1,19 @@
 //! From a source's batch to events: keyed subject, record key, content hash and the time of the input beside the
 //! record's own columns.
 
-use crate::fold::Id;
+use super::staged::{Staged, Stamp, Times, texts_schema};
+use crate::{fold::Id, prehashed::Prehashed};
 use arrow::{
-    array::{
-        Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
-        UInt64Array,
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+    datatypes::{
+        ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, SchemaRef, TimeUnit,
+        TimestampMicrosecondType,
     },
-    buffer::Buffer,
-    compute::filter_record_batch,
-    datatypes::SchemaRef,
 };
 use clinmill_catalog::{events, rowhash::row_hashes, vault::VaultKey};
 use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection};
 use std::{collections::HashMap, sync::Arc};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 /// The keyed id of a subject identifier: event bucket and subject are derived from it.
 pub fn subject_id(key: &VaultKey, issuer: &str, id: &str) -> Id {
@@ -27,31 +26,29 @@ pub struct EventBuilder<'a> {
     schemas: Vec<SchemaRef>,
     key: &'a VaultKey,
     number: u32,
-    as_of: Option<&'a str>,
-    seen: HashMap<(u128, u128), Id>,
+    seen: HashMap<u128, Id, Prehashed>,
 }
 
 /// Events, and the places of records that name no subject.
 pub struct Built {
     /// The events.
-    pub events: RecordBatch,
+    pub events: Staged,
     /// Where records without a subject stand.
     pub without_subject: Vec<Locator>,
 }
 
 /// How many subjects' ids are remembered; a lookup is cheaper than an HMAC.
-const REMEMBERED: usize = 1 << 16;
+const REMEMBERED: usize = 1 << 18;
 
 impl<'a> EventBuilder<'a> {
     /// Events of the input with this number in the ledger.
-    pub fn new(kinds: &'a [RecordKind], key: &'a VaultKey, number: u32, as_of: Option<&'a str>) -> Self {
+    pub fn new(kinds: &'a [RecordKind], key: &'a VaultKey, number: u32) -> Self {
         Self {
             kinds,
-            schemas: kinds.iter().map(|k| events::schema(&k.schema)).collect(),
+            schemas: kinds.iter().map(|k| texts_schema(&k.schema)).collect(),
             key,
             number,
-            as_of,
-            seen: HashMap::new(),
+            seen: HashMap::default(),
         }
     }
 
@@ -67,39 +64,8 @@ impl<'a> EventBuilder<'a> {
         let (rows, meta) = (batch.rows, batch.meta);
         let n = rows.num_rows();
         let subjects = self.subjects(kind, &meta.issuer, &meta.subject);
-        let content = hashes_of(&rows)?;
+        let content = contents(kind, &rows)?;
         let keys = record_keys(kind, &rows, &subjects, &content)?;
-
-        let mut columns: Vec<ArrayRef> = vec![
-            id_column(subjects.iter().copied())?,
-            Arc::new(meta.issuer),
-            Arc::new(meta.subject.clone()),
-            id_column(keys.into_iter())?,
-            Arc::new(UInt32Array::from(vec![0; n])),
-            Arc::new(repeated(self.as_of, n)),
-            Arc::new(meta.version),
-            Arc::new(meta.void),
-            Arc::new(content.iter().map(|&h| h as u64).collect::<UInt64Array>()),
-            Arc::new(UInt32Array::from(vec![self.number; n])),
-            Arc::new(meta.offset.clone()),
-            Arc::new(meta.length.clone()),
-            Arc::new(meta.row.clone()),
-            Arc::new(meta.part.clone()),
-            Arc::new(meta.cell.clone()),
-        ];
-        columns.extend(rows.columns().iter().cloned());
-        let schema = self.schemas[batch.kind].clone();
-        let options = RecordBatchOptions::new().with_row_count(Some(n));
-        let all = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        let missing = |i: usize| kind.subject && (meta.subject.is_null(i) || meta.subject.value(i).is_empty());
-        let without: Vec<usize> = (0..n).filter(|&i| missing(i)).collect();
-        if without.is_empty() {
-            return Ok(Built {
-                events: all,
-                without_subject: Vec::new(),
-            });
-        }
-        let keep: BooleanArray = (0..n).map(|i| Some(!missing(i))).collect();
         let at = |i: usize| Locator {
             offset: meta.offset.value(i),
             length: meta.length.value(i),
@@ -107,8 +73,56 @@ impl<'a> EventBuilder<'a> {
             part: meta.part.value(i),
             cell: meta.cell.is_valid(i).then(|| meta.cell.value(i)),
         };
+        let places = meta
+            .offset
+            .values()
+            .iter()
+            .zip(meta.length.values())
+            .zip(meta.row.values());
+        let marks = meta.part.values().iter().zip(meta.void.values());
+        let no_cells = meta.cell.null_count() == n;
+        let stamps = places
+            .zip(marks)
+            .zip(subjects.iter().zip(&keys))
+            .zip(&content)
+            .enumerate()
+            .map(
+                |(i, (((((&offset, &length), &row), (&part, &void)), (&subject, &key)), &content))| Stamp {
+                    subject,
+                    key,
+                    content: content as u64,
+                    offset,
+                    length,
+                    row,
+                    part,
+                    cell: if no_cells || meta.cell.is_null(i) {
+                        0
+                    } else {
+                        meta.cell.value(i)
+                    },
+                    input: self.number,
+                    void,
+                },
+            )
+            .collect();
+        let missing = |i: usize| kind.subject && (meta.subject.is_null(i) || meta.subject.value(i).is_empty());
+        let without: Vec<usize> = (0..n).filter(|&i| missing(i)).collect();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(meta.issuer),
+            Arc::new(meta.subject.clone()),
+            Arc::new(meta.version),
+        ];
+        columns.extend(rows.columns().iter().cloned());
+        let texts = RecordBatch::try_new(self.schemas[batch.kind].clone(), columns)?;
+        let all = Staged { stamps, texts };
+        if without.is_empty() {
+            return Ok(Built {
+                events: all,
+                without_subject: Vec::new(),
+            });
+        }
         Ok(Built {
-            events: filter_record_batch(&all, &keep)?,
+            events: all.take((0..n as u32).filter(|&i| !missing(i as usize)).collect())?,
             without_subject: without.into_iter().map(at).collect(),
         })
     }
@@ -118,19 +132,24 @@ impl<'a> EventBuilder<'a> {
             return vec![[0; 16]; subjects.len()];
         }
         let mut out: Vec<Id> = Vec::with_capacity(subjects.len());
+        let mut issuer_hash = 0;
         for i in 0..subjects.len() {
             let (issuer, subject) = (issuers.value(i), subjects.value(i));
-            if i > 0 && subject == subjects.value(i - 1) && issuer == issuers.value(i - 1) {
+            let same_issuer = i > 0 && issuer == issuers.value(i - 1);
+            if same_issuer && subject == subjects.value(i - 1) {
                 out.push(out[i - 1]);
                 continue;
             }
-            out.push(self.subject(issuer, subject));
+            if !same_issuer {
+                issuer_hash = xxh3_64(issuer.as_bytes());
+            }
+            out.push(self.subject(issuer_hash, issuer, subject));
         }
         out
     }
 
-    fn subject(&mut self, issuer: &str, subject: &str) -> Id {
-        let name = (xxh3_128(issuer.as_bytes()), xxh3_128(subject.as_bytes()));
+    fn subject(&mut self, issuer_hash: u64, issuer: &str, subject: &str) -> Id {
+        let name = xxh3_128_with_seed(subject.as_bytes(), issuer_hash);
         if let Some(id) = self.seen.get(&name) {
             return *id;
         }
@@ -171,31 +190,81 @@ fn record_keys(
             // Without its first part a key would make one record of many: such a record is known by its content. Later
             // parts may be absent (a sub-id, a kind).
             let is_named = |i: usize| parts.column(0).is_valid(i);
-            let hashes = hashes_of(&parts)?;
+            let hashes = key_hashes(&parts)?;
             let key = |(i, hash): (usize, u128)| if is_named(i) { hash.to_be_bytes() } else { by_content(i) };
             Ok(hashes.into_iter().enumerate().map(key).collect())
         }
     }
 }
 
+/// The hash of each record's content. Only a record that is known by it needs all 128 bits; others get 64, chained from
+/// value to value, where their values are of the common types.
+fn contents(kind: &RecordKind, rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {
+    let by_columns = matches!(&kind.key, RecordKey::Columns(_));
+    let mut hashes = vec![0u64; rows.num_rows()];
+    for column in rows.columns() {
+        if !(by_columns && chain(column, &mut hashes)) {
+            return hashes_of(rows);
+        }
+    }
+    Ok(hashes.into_iter().map(u128::from).collect())
+}
+
+/// Goes on with each row's hash; false for a column of a less common type.
+fn chain(column: &ArrayRef, hashes: &mut [u64]) -> bool {
+    const NULL: u64 = 0x9e37_79b9_7f4a_7c15;
+    fn values<T: ArrowPrimitiveType>(column: &ArrayRef, hashes: &mut [u64], bytes: fn(T::Native) -> [u8; 16]) {
+        let values = column.as_primitive::<T>();
+        for (i, (hash, value)) in hashes.iter_mut().zip(values.values()).enumerate() {
+            let value = if values.is_null(i) {
+                NULL.into()
+            } else {
+                u128::from_le_bytes(bytes(*value))
+            };
+            *hash = xxh3_64_with_seed(&value.to_le_bytes(), *hash ^ u64::from(values.is_null(i)));
+        }
+    }
+    match column.data_type() {
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>();
+            for (i, hash) in hashes.iter_mut().enumerate() {
+                *hash = match texts.is_null(i) {
+                    true => hash.rotate_left(1) ^ NULL,
+                    false => xxh3_64_with_seed(texts.value(i).as_bytes(), *hash),
+                };
+            }
+        }
+        DataType::Int64 => values::<Int64Type>(column, hashes, |v| i128::from(v).to_le_bytes()),
+        DataType::Float64 => values::<Float64Type>(column, hashes, |v| u128::from(v.to_bits()).to_le_bytes()),
+        DataType::Decimal128(..) => values::<Decimal128Type>(column, hashes, i128::to_le_bytes),
+        DataType::Date32 => values::<Date32Type>(column, hashes, |v| i128::from(v).to_le_bytes()),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            values::<TimestampMicrosecondType>(column, hashes, |v| i128::from(v).to_le_bytes());
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// The hash of each row of key columns. Keys are texts nearly always: these are hashed without canonical bytes.
+fn key_hashes(parts: &RecordBatch) -> Result<Vec<u128>, PluginError> {
+    let texts: Option<Vec<&StringArray>> = parts.columns().iter().map(|c| c.as_string_opt()).collect();
+    let Some(texts) = texts else { return hashes_of(parts) };
+    let mut bytes = Vec::new();
+    let hash = |i: usize| {
+        bytes.clear();
+        for text in &texts {
+            let value = text.is_valid(i).then(|| text.value(i).as_bytes());
+            bytes.extend_from_slice(&value.map_or(u32::MAX, |v| v.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(value.unwrap_or_default());
+        }
+        xxh3_128(&bytes)
+    };
+    Ok((0..parts.num_rows()).map(hash).collect())
+}
+
 fn hashes_of(rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {
     row_hashes(rows).map_err(|error| PluginError::new(clinmill_sdk::Status::Internal, "ROW_HASH", error.to_string()))
-}
-
-fn id_column(ids: impl Iterator<Item = Id>) -> Result<ArrayRef, PluginError> {
-    let bytes: Vec<u8> = ids.flatten().collect();
-    Ok(Arc::new(FixedSizeBinaryArray::try_new(
-        16,
-        Buffer::from_vec(bytes),
-        None,
-    )?))
-}
-
-fn repeated(value: Option<&str>, n: usize) -> StringArray {
-    match value {
-        None => StringArray::new_null(n),
-        Some(value) => StringArray::from_iter_values(std::iter::repeat_n(value, n)),
-    }
 }
 
 /// Collects events in memory, up to a number of records per kind: for previews.
@@ -237,7 +306,10 @@ impl RecordSink for EventSink<'_> {
     fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
         let kind = batch.kind;
         if let Some(builder) = &mut self.builder {
-            self.events[kind].push(builder.build(batch)?.events);
+            let schema = events::schema(&builder.kinds[kind].schema);
+            let events = builder.build(batch)?.events;
+            let ordinals = vec![0; events.len()];
+            self.events[kind].push(events.widen(&schema, &ordinals, &Times::new())?);
         }
         self.full |= self.events[kind].iter().map(RecordBatch::num_rows).sum::<usize>() >= self.limit;
         if self.full {

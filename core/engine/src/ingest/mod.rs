@@ -6,10 +6,12 @@
 mod events;
 mod settle;
 mod shuffle;
+mod staged;
 
 pub use events::{EventBuilder, EventSink, subject_id};
 pub use settle::{SettleTask, Settled, settle};
 pub use shuffle::{Ranges, Shuffle};
+pub use staged::Times;
 
 use crate::error::EngineError;
 use clinmill_catalog::vault::VaultKey;
@@ -199,7 +201,7 @@ fn read_split(
 ) -> Result<(), EngineError> {
     let source = &sources[input.source];
     let mut sink = SplitSink {
-        builder: EventBuilder::new(source.kinds(), key, input.number, input.as_of.as_deref()),
+        builder: EventBuilder::new(source.kinds(), key, input.number),
         source: input.source,
         shuffle,
         progress,

@@ -1,21 +1,22 @@
 //! Settling one bucket range: the new events of one kind, sorted, without those that are known already, as one file.
 
-use super::shuffle::KindOf;
-use crate::{
-    error::EngineError,
-    fold::{Id, id_at},
+use super::{
+    shuffle::KindOf,
+    staged::{Staged, Stamp, Times},
 };
+use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
-    array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    datatypes::{UInt8Type, UInt32Type, UInt64Type},
+    array::{Array, AsArray, RecordBatch},
+    compute::interleave_record_batch,
+    datatypes::{Schema, UInt8Type, UInt64Type},
 };
 use clinmill_catalog::{
     events::{self, EventFile},
-    shards::{self, ShardFilter, ShardPlace, ShardWriter},
+    shards::{Constants, ShardFilter, ShardPlace, ShardWriter},
 };
 use clinmill_model::Digest;
 use clinmill_sdk::{RecordKey, RecordKind};
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
@@ -43,8 +44,10 @@ pub struct SettleTask<'a> {
     pub known: &'a [EventFile],
     /// Inputs that were given up: none of their events count.
     pub failed: &'a HashSet<u32>,
+    /// The time each input speaks of.
+    pub times: &'a Times,
     /// The new events.
-    pub batches: Vec<RecordBatch>,
+    pub events: Vec<Staged>,
 }
 
 /// What settling gave.
@@ -69,72 +72,76 @@ const CHUNK: usize = 65_536;
 /// When a known file cannot be read or the new one not be written.
 pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut out = Settled::default();
-    if task.batches.iter().all(|b| b.num_rows() == 0) {
+    let events = New::of(&task);
+    if events.order.is_empty() {
         return Ok(out);
     }
-    let schema = events::schema(&task.kind.schema);
-    let all = concat_batches(&schema, &task.batches)?;
-    drop(task.batches);
-    let columns = Columns::of(&all)?;
-    let known = known_events(task.vault, task.known, task.bounds, &columns)?;
-
-    let mut order: Vec<Row> = (0..all.num_rows())
-        .map(|i| columns.row(i))
-        .filter(|row| !task.failed.contains(&row.input))
-        .collect();
-    order.sort_unstable();
+    let known = known_events(&task)?;
     let by_content = task.kind.key == RecordKey::Content;
-    let mut kept: Vec<u32> = Vec::with_capacity(order.len());
-    let mut ordinals: Vec<u32> = Vec::with_capacity(order.len());
-    // Equal events stand together, those of one input in the order they have there: the rank of an event among its
-    // equals in its input tells whether so many are known already.
-    let mut rank: u32 = 0;
-    let mut held: u32 = 0;
-    let mut previous: Option<&Row> = None;
-    let mut previous_subject: Option<Id> = None;
-    for row in &order {
-        if previous.is_none_or(|p| p.event != row.event) {
-            held = known.get(&row.event).copied().unwrap_or_default();
-            rank = 0;
-        } else if previous.is_some_and(|p| p.input != row.input) {
-            rank = 0;
-        } else {
-            rank += 1;
+    let mut kept: Vec<Place> = Vec::with_capacity(events.order.len());
+    let mut ordinals: Vec<u32> = Vec::with_capacity(events.order.len());
+    let mut written: HashMap<u32, u64> = HashMap::new();
+    let mut keep = |place: &Place, ordinal: u32| {
+        let stamp = events.stamp(place);
+        if kept
+            .last()
+            .is_none_or(|last| events.stamp(last).subject != stamp.subject)
+        {
+            out.subjects.insert(stamp.subject);
         }
-        previous = Some(row);
-        let is_new = if by_content { rank >= held } else { held == 0 };
-        if is_new {
-            kept.push(row.index);
-            ordinals.push(if by_content { held } else { 0 });
-            held += 1;
-            *out.written.entry(row.input).or_default() += 1;
-            if previous_subject != Some(row.subject) {
-                out.subjects.insert(row.subject);
-                previous_subject = Some(row.subject);
+        kept.push(*place);
+        ordinals.push(ordinal);
+        *written.entry(stamp.input).or_default() += 1;
+    };
+    let mut duplicates: HashMap<u32, u64> = HashMap::new();
+    for record in events.order.chunk_by(|a, b| events.record(a) == events.record(b)) {
+        if let ([only], true) = (record, known.is_empty()) {
+            keep(only, 0);
+            continue;
+        }
+        // Equal events stand together, those of one input in the order they have there: the rank of an event among
+        // its equals in its input tells whether so many are known already.
+        for equal in events.versions(record).chunk_by(|a, b| a.event == b.event) {
+            let mut held = equal.first().and_then(|v| known.get(&v.event)).copied().unwrap_or(0);
+            let mut rank = 0;
+            let mut input = None;
+            for version in equal {
+                rank = if input == Some(version.input) { rank + 1 } else { 0 };
+                input = Some(version.input);
+                if if by_content { rank >= held } else { held == 0 } {
+                    keep(&version.place, if by_content { held } else { 0 });
+                    held += 1;
+                } else {
+                    *duplicates.entry(version.input).or_default() += 1;
+                }
             }
-        } else {
-            *out.duplicates.entry(row.input).or_default() += 1;
         }
     }
+    out.written.extend(written);
+    out.duplicates.extend(duplicates);
     if kept.is_empty() {
         return Ok(out);
     }
 
-    let ordinal_column = schema.index_of(events::ORDINAL)?;
+    let whole = events::schema(&task.kind.schema);
+    let constants = constants(&task, &ordinals);
+    let varying: Vec<_> = whole
+        .fields()
+        .iter()
+        .filter(|f| !constants.contains_key(f.name()))
+        .cloned()
+        .collect();
+    let schema = Arc::new(Schema::new(varying));
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
-    let unique = [
-        events::KEY,
-        events::CONTENT,
-        events::OFFSET,
-        events::ROW,
-        events::LENGTH,
-    ];
-    let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), &unique)?;
-    for (rows, ordinals) in kept.chunks(CHUNK).zip(ordinals.chunks(CHUNK)) {
-        let chunk = take_record_batch(&all, &UInt32Array::from(rows.to_vec()))?;
-        let mut columns: Vec<ArrayRef> = chunk.columns().to_vec();
-        columns[ordinal_column] = Arc::new(UInt32Array::from(ordinals.to_vec()));
-        writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+    let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants);
+    let texts: Vec<&RecordBatch> = task.events.iter().map(|e| &e.texts).collect();
+    for (places, ordinals) in kept.chunks(CHUNK).zip(ordinals.chunks(CHUNK)) {
+        let rows: Vec<(usize, usize)> = places.iter().map(|p| (p.part as usize, p.row as usize)).collect();
+        let chunk = Staged {
+            stamps: places.iter().map(|p| *events.stamp(p)).collect(),
+            texts: interleave_record_batch(&texts, &rows)?,
+        };
+        writer.write(&chunk.widen(&schema, ordinals, task.times)?)?;
     }
     let (lo, hi) = task.bounds;
     let place = ShardPlace {
@@ -151,111 +158,212 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     Ok(out)
 }
 
-/// How often each of these events is known already.
-fn known_events(
-    vault: &Path,
-    files: &[EventFile],
-    (lo, hi): (u16, u16),
-    new: &Columns<'_>,
-) -> Result<HashMap<u128, u32>, EngineError> {
-    let mut known = HashMap::new();
-    let files: Vec<&EventFile> = files.iter().filter(|f| f.shard.lo <= hi && f.shard.hi >= lo).collect();
+/// Where a new event stands among the parts of its task.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The first bytes of its subject and key: most comparisons need no more.
+    prefix: (u64, u64),
+    part: u32,
+    row: u32,
+}
+
+/// The new events in the order of their records.
+struct New<'a> {
+    parts: &'a [Staged],
+    times: &'a Times,
+    order: Vec<Place>,
+}
+
+/// One event among those of its record.
+struct Version {
+    event: u128,
+    input: u32,
+    offset: u64,
+    place: Place,
+}
+
+impl<'a> New<'a> {
+    fn of(task: &'a SettleTask<'_>) -> Self {
+        let mut order = Vec::with_capacity(task.events.iter().map(Staged::len).sum());
+        let head = |id: &Id| id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        for (part, staged) in task.events.iter().enumerate() {
+            for (row, stamp) in staged.stamps.iter().enumerate() {
+                if !task.failed.contains(&stamp.input) {
+                    order.push(Place {
+                        prefix: (head(&stamp.subject), head(&stamp.key)),
+                        part: part as u32,
+                        row: row as u32,
+                    });
+                }
+            }
+        }
+        let mut new = Self {
+            parts: &task.events,
+            times: task.times,
+            order: Vec::new(),
+        };
+        order.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| new.record(a).cmp(&new.record(b))));
+        new.order = order;
+        new
+    }
+
+    fn stamp(&self, place: &Place) -> &'a Stamp {
+        &self.parts[place.part as usize].stamps[place.row as usize]
+    }
+
+    fn record(&self, place: &Place) -> (&'a Id, &'a Id) {
+        let stamp = self.stamp(place);
+        (&stamp.subject, &stamp.key)
+    }
+
+    /// The events of one record: equal ones together, those of one input in the order they have there.
+    fn versions(&self, record: &[Place]) -> Vec<Version> {
+        let mut versions: Vec<Version> = record
+            .iter()
+            .map(|place| {
+                let stamp = self.stamp(place);
+                let identity = Identity {
+                    subject: &stamp.subject,
+                    key: &stamp.key,
+                    as_of: self.times.get(&stamp.input).and_then(Option::as_deref),
+                    version: self.parts[place.part as usize].version(place.row as usize),
+                    void: stamp.void,
+                    content: stamp.content,
+                };
+                Version {
+                    event: identity.hash(),
+                    input: stamp.input,
+                    offset: stamp.offset,
+                    place: *place,
+                }
+            })
+            .collect();
+        versions.sort_by_key(|v| (v.event, v.input, v.offset));
+        versions
+    }
+}
+
+/// The columns that say the same in every event of a file.
+fn constants(task: &SettleTask<'_>, ordinals: &[u32]) -> Constants {
+    let mut constants = Constants::new();
+    let Some(part) = task.events.first() else {
+        return constants;
+    };
+    let numbers = |s: &Stamp| [s.input, s.part, u32::from(s.void), s.cell];
+    let mut stamps = task.events.iter().flat_map(|e| &e.stamps);
+    let first = stamps.next().map(numbers).unwrap_or_default();
+    let mut same = [true; 4];
+    let mut time = true;
+    let time_of = |input: u32| task.times.get(&input).and_then(Option::as_deref);
+    let mut input = first[0];
+    for stamp in stamps {
+        for ((same, first), now) in same.iter_mut().zip(first).zip(numbers(stamp)) {
+            *same &= first == now;
+        }
+        if stamp.input != input {
+            input = stamp.input;
+            time &= time_of(input) == time_of(first[0]);
+        }
+    }
+    for (i, name) in [events::INPUT, events::PART, events::VOID].into_iter().enumerate() {
+        if same[i] {
+            constants.insert(name.to_owned(), first[i].into());
+        }
+    }
+    if same[3] && first[3] == 0 {
+        constants.insert(events::CELL.to_owned(), Value::Null);
+    }
+    if time {
+        constants.insert(events::AS_OF.to_owned(), time_of(first[0]).into());
+    }
+    if ordinals.iter().all(|o| *o == 0) {
+        constants.insert(events::ORDINAL.to_owned(), 0.into());
+    }
+    let issuers = || task.events.iter().map(|e| e.text(0));
+    let first = issuers().find_map(|part| part.iter().next().flatten());
+    if let Some(first) = first.filter(|first| issuers().all(|part| part.iter().all(|v| v == Some(first)))) {
+        constants.insert(events::ISSUER.to_owned(), first.into());
+    }
+    for (i, field) in part.texts.schema_ref().fields().iter().enumerate() {
+        if task.events.iter().all(|e| e.texts.column(i).null_count() == e.len()) {
+            constants.insert(field.name().clone(), Value::Null);
+        }
+    }
+    constants
+}
+
+/// What makes two events the same.
+struct Identity<'a> {
+    subject: &'a [u8],
+    key: &'a [u8],
+    as_of: Option<&'a str>,
+    version: Option<&'a str>,
+    void: u8,
+    content: u64,
+}
+
+impl Identity<'_> {
+    fn hash(&self) -> u128 {
+        let mut hash = Xxh3::new();
+        hash.update(self.subject);
+        hash.update(self.key);
+        for text in [self.as_of, self.version] {
+            hash.update(&text.map_or(u64::MAX, |t| t.len() as u64).to_le_bytes());
+            hash.update(text.unwrap_or_default().as_bytes());
+        }
+        hash.update(&[self.void]);
+        hash.update(&self.content.to_le_bytes());
+        hash.digest128()
+    }
+}
+
+/// How often each event of the subjects in question is known already.
+fn known_events(task: &SettleTask<'_>) -> Result<HashMap<u128, u32, Prehashed>, EngineError> {
+    let mut known = HashMap::default();
+    let (lo, hi) = task.bounds;
+    let files: Vec<&EventFile> = task
+        .known
+        .iter()
+        .filter(|f| f.shard.lo <= hi && f.shard.hi >= lo)
+        .collect();
     if files.is_empty() {
         return Ok(known);
     }
-    let subjects: HashSet<Id> = (0..new.subject.len()).map(|i| id_at(new.subject, i)).collect();
+    let subjects: HashSet<Id> = task.events.iter().flat_map(|e| &e.stamps).map(|s| s.subject).collect();
     let filter = ShardFilter {
         lo,
         hi,
         subjects: Some(Arc::new(subjects)),
     };
-    let needed = [
+    let needed = events::engine_columns(&[
         events::SUBJECT,
         events::KEY,
         events::AS_OF,
         events::VERSION,
         events::VOID,
         events::CONTENT,
-        events::INPUT,
-    ];
+    ]);
     for file in files {
-        for batch in shards::read(&vault.join(&file.shard.path), Some(&needed), &filter)? {
-            let columns = Columns::of(&batch)?;
+        for batch in file.read(task.vault, &needed, &filter)? {
+            let (subjects, keys) = (
+                batch.column(0).as_fixed_size_binary(),
+                batch.column(1).as_fixed_size_binary(),
+            );
+            let (times, versions) = (batch.column(2).as_string::<i32>(), batch.column(3).as_string::<i32>());
+            let voids = batch.column(4).as_primitive::<UInt8Type>();
+            let contents = batch.column(5).as_primitive::<UInt64Type>();
             for i in 0..batch.num_rows() {
-                *known.entry(columns.row(i).event).or_default() += 1;
+                let identity = Identity {
+                    subject: subjects.value(i),
+                    key: keys.value(i),
+                    as_of: times.is_valid(i).then(|| times.value(i)),
+                    version: versions.is_valid(i).then(|| versions.value(i)),
+                    void: voids.value(i),
+                    content: contents.value(i),
+                };
+                *known.entry(identity.hash()).or_default() += 1;
             }
         }
     }
     Ok(known)
-}
-
-/// The columns that decide whether two events are the same.
-struct Columns<'a> {
-    subject: &'a FixedSizeBinaryArray,
-    key: &'a FixedSizeBinaryArray,
-    as_of: &'a StringArray,
-    version: &'a StringArray,
-    void: &'a arrow::array::UInt8Array,
-    content: &'a arrow::array::UInt64Array,
-    input: &'a UInt32Array,
-    /// Where the event stands in its input: equals keep the order they have there.
-    offset: Option<&'a arrow::array::UInt64Array>,
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    subject: Id,
-    key: Id,
-    event: u128,
-    input: u32,
-    offset: u64,
-    index: u32,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self, EngineError> {
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .ok_or_else(|| EngineError::internal(format!("events without the column {name}")))
-        };
-        Ok(Self {
-            subject: column(events::SUBJECT)?.as_fixed_size_binary(),
-            key: column(events::KEY)?.as_fixed_size_binary(),
-            as_of: column(events::AS_OF)?.as_string(),
-            version: column(events::VERSION)?.as_string(),
-            void: column(events::VOID)?.as_primitive::<UInt8Type>(),
-            content: column(events::CONTENT)?.as_primitive::<UInt64Type>(),
-            input: column(events::INPUT)?.as_primitive::<UInt32Type>(),
-            offset: batch
-                .column_by_name(events::OFFSET)
-                .map(|c| c.as_primitive::<UInt64Type>()),
-        })
-    }
-
-    fn row(&self, i: usize) -> Row {
-        let (subject, key) = (id_at(self.subject, i), id_at(self.key, i));
-        let mut hash = Xxh3::new();
-        hash.update(&subject);
-        hash.update(&key);
-        for text in [self.as_of, self.version] {
-            if text.is_valid(i) {
-                let value = text.value(i).as_bytes();
-                hash.update(&(value.len() as u64).to_le_bytes());
-                hash.update(value);
-            } else {
-                hash.update(&u64::MAX.to_le_bytes());
-            }
-        }
-        hash.update(&[self.void.value(i)]);
-        hash.update(&self.content.value(i).to_le_bytes());
-        Row {
-            subject,
-            key,
-            event: hash.digest128(),
-            input: self.input.value(i),
-            offset: self.offset.map_or(0, |o| o.value(i)),
-            index: i as u32,
-        }
-    }
 }

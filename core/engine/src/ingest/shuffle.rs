@@ -1,11 +1,8 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
-use crate::{error::EngineError, fold::id_at};
-use arrow::{
-    array::{AsArray, RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    ipc::{reader::StreamReader, writer::StreamWriter},
-};
+use super::staged::{Staged, packed_schema};
+use crate::error::EngineError;
+use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 use clinmill_model::{BUCKETS, bucket_of};
 use std::{
     collections::BTreeMap,
@@ -65,7 +62,7 @@ pub struct Shuffle {
 
 #[derive(Default)]
 struct Slot {
-    held: BTreeMap<KindOf, Vec<RecordBatch>>,
+    held: BTreeMap<KindOf, Vec<Staged>>,
     bytes: usize,
     spilled: BTreeMap<KindOf, Spill>,
 }
@@ -95,49 +92,49 @@ impl Shuffle {
     ///
     /// # Errors
     /// When the staging folder cannot be written.
-    pub fn push(&self, source: usize, kind: usize, events: RecordBatch) -> Result<(), EngineError> {
-        if events.num_rows() == 0 {
+    pub fn push(&self, source: usize, kind: usize, events: Staged) -> Result<(), EngineError> {
+        if events.len() == 0 {
             return Ok(());
         }
         if self.ranges.count() == 1 {
             return self.put(0, (source, kind), events);
         }
-        let subjects = events.column(0).as_fixed_size_binary();
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.ranges.count()];
-        for i in 0..events.num_rows() {
-            rows[self.ranges.of(bucket_of(&id_at(subjects, i)))].push(i as u32);
+        for (i, stamp) in events.stamps.iter().enumerate() {
+            rows[self.ranges.of(bucket_of(&stamp.subject))].push(i as u32);
         }
         for (range, rows) in rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            let part = take_record_batch(&events, &UInt32Array::from(rows))?;
-            self.put(range, (source, kind), part)?;
+            self.put(range, (source, kind), events.take(rows)?)?;
         }
         Ok(())
     }
 
-    fn put(&self, range: usize, of: KindOf, events: RecordBatch) -> Result<(), EngineError> {
+    fn put(&self, range: usize, of: KindOf, events: Staged) -> Result<(), EngineError> {
         let mut slot = self.slots[range]
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        slot.bytes += events.get_array_memory_size();
+        slot.bytes += events.bytes();
         slot.held.entry(of).or_default().push(events);
         if slot.bytes <= self.budget_per_slot {
             return Ok(());
         }
         let held = std::mem::take(&mut slot.held);
         slot.bytes = 0;
-        for (of, batches) in held {
-            let Some(first) = batches.first() else { continue };
-            let all = concat_batches(&first.schema(), &batches)?;
+        for (of, staged) in held {
+            let Some(first) = staged.first() else { continue };
             let spill = match slot.spilled.entry(of) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
                     let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
-                    let writer = StreamWriter::try_new(BufWriter::new(file), &all.schema())?;
+                    let out = BufWriter::with_capacity(1 << 18, file);
+                    let writer = StreamWriter::try_new(out, &packed_schema(&first.texts.schema()))?;
                     entry.insert(Spill { path, writer })
                 }
             };
-            spill.writer.write(&all)?;
+            for part in &staged {
+                spill.writer.write(&part.pack()?)?;
+            }
         }
         Ok(())
     }
@@ -146,23 +143,25 @@ impl Shuffle {
     ///
     /// # Errors
     /// When a staging file cannot be read back.
-    pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<RecordBatch>>, EngineError> {
+    pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Staged>>, EngineError> {
         let slot = std::mem::take(
             &mut *self.slots[range]
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         );
-        let mut out: BTreeMap<KindOf, Vec<RecordBatch>> = BTreeMap::new();
+        let mut out: BTreeMap<KindOf, Vec<Staged>> = BTreeMap::new();
         for (of, mut spill) in slot.spilled {
             spill.writer.finish()?;
             drop(spill.writer);
             let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
-            let batches = StreamReader::try_new(BufReader::new(file), None)?.collect::<Result<Vec<_>, _>>()?;
-            out.entry(of).or_default().extend(batches);
+            let held = out.entry(of).or_default();
+            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 18, file), None)? {
+                held.push(Staged::unpack(&batch?)?);
+            }
             std::fs::remove_file(&spill.path).map_err(|e| EngineError::io("delete", &spill.path, e))?;
         }
-        for (of, batches) in slot.held {
-            out.entry(of).or_default().extend(batches);
+        for (of, staged) in slot.held {
+            out.entry(of).or_default().extend(staged);
         }
         Ok(out)
     }

@@ -12,7 +12,7 @@ use arrow::{
 };
 use clinmill_catalog::{
     events::{self, EventFile},
-    shards::{self, ShardFilter},
+    shards::ShardFilter,
     vault::Coverage,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -166,18 +166,14 @@ fn read(session: &Session, file: &EventFile) -> Result<Vec<RecordBatch>, EngineE
         hi: u16::MAX,
         subjects: None,
     };
-    let needed = [
+    let needed = events::engine_columns(&[
         events::SUBJECT,
         events::KEY,
         events::ORDINAL,
         events::AS_OF,
         events::INPUT,
-    ];
-    Ok(shards::read(
-        &session.vault.root().join(&file.shard.path),
-        Some(&needed),
-        &filter,
-    )?)
+    ]);
+    Ok(file.read(session.vault.root(), &needed, &filter)?)
 }
 
 struct Columns<'a> {

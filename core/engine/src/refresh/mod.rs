@@ -62,7 +62,7 @@ impl Default for RefreshOptions {
             approve_deletes: false,
             replay: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: 256 << 20,
+            memory: 640 << 20,
         }
     }
 }

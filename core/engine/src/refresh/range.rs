@@ -10,11 +10,11 @@ use crate::{
     rows::{RowContext, TableRows, table_rows},
     tables::TableSpec,
 };
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use clinmill_catalog::{
     events::{self, EventFile},
     index::{self, IndexEntry},
-    shards::{self, ShardFilter},
+    shards::ShardFilter,
 };
 use clinmill_model::bucket_of;
 use clinmill_spec::pipeline::Scope;
@@ -150,7 +150,8 @@ impl RangeContext<'_> {
                     .iter()
                     .filter(|f| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id)
                     .collect();
-                let batches = self.read(&files, bounds, wanted.as_ref())?;
+                let schema = events::schema(&kind.schema);
+                let batches = self.read(&files, &schema, bounds, wanted.as_ref())?;
                 let covered = self.covered.get(source.name());
                 let in_range = |own: &Id| {
                     let canonical = self.identity.canonical(own);
@@ -165,7 +166,7 @@ impl RangeContext<'_> {
                     covered: &|input| covered.and_then(|c| c.of(input)),
                     lineage: self.lineage,
                 };
-                inputs.push((relation, fold(&batches, &events::schema(&kind.schema), &rule)?));
+                inputs.push((relation, fold(&batches, &schema, &rule)?));
             }
         }
         Ok(inputs)
@@ -174,6 +175,7 @@ impl RangeContext<'_> {
     fn read(
         &self,
         files: &[&EventFile],
+        schema: &SchemaRef,
         (lo, hi): (u16, u16),
         wanted: Option<&HashSet<Id>>,
     ) -> Result<Vec<RecordBatch>, EngineError> {
@@ -218,7 +220,7 @@ impl RangeContext<'_> {
                 .iter()
                 .filter(|f| f.shard.lo <= filter.hi && f.shard.hi >= filter.lo)
             {
-                batches.extend(shards::read(&root.join(&file.shard.path), None, &filter)?);
+                batches.extend(file.read(root, schema, &filter)?);
             }
         }
         Ok(batches)

@@ -9,7 +9,7 @@ use crate::{
     error::EngineError,
     fold::Id,
     ingest::{
-        Counts, IngestInput, IngestProgress, IngestSource, InputReport, Ranges, SettleTask, Settled, Shuffle,
+        Counts, IngestInput, IngestProgress, IngestSource, InputReport, Ranges, SettleTask, Settled, Shuffle, Times,
         read_inputs, settle,
     },
 };
@@ -118,7 +118,8 @@ impl Refresh<'_> {
             .filter(|(_, r)| r.failed.is_some())
             .map(|(i, _)| i.number)
             .collect();
-        let settled = self.settle_all(&sources, &shuffle, staging, &failed)?;
+        let times: Times = inputs.iter().map(|i| (i.number, i.as_of.clone())).collect();
+        let settled = self.settle_all(&sources, &shuffle, staging, &failed, &times)?;
         let mut tally: HashMap<u32, (u64, u64)> = HashMap::new();
         for part in settled {
             out.events.extend(part.file);
@@ -202,6 +203,7 @@ impl Refresh<'_> {
         shuffle: &Shuffle,
         staging: &Path,
         failed: &HashSet<u32>,
+        times: &Times,
     ) -> Result<Vec<Settled>, EngineError> {
         let ranges = shuffle.ranges();
         let vault = self.session.vault.root();
@@ -209,7 +211,7 @@ impl Refresh<'_> {
         in_parallel(ranges.count(), self.options.threads, |range| {
             self.check_cancelled()?;
             let mut out = Vec::new();
-            for (of, batches) in shuffle.take(range)? {
+            for (of, events) in shuffle.take(range)? {
                 let source = &sources[of.0];
                 let kind = &source.kinds()[of.1];
                 let known: Vec<EventFile> = known
@@ -227,7 +229,8 @@ impl Refresh<'_> {
                     bounds: ranges.bounds(range),
                     known: &known,
                     failed,
-                    batches,
+                    times,
+                    events,
                 })?);
             }
             Ok(out)
