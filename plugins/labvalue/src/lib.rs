@@ -1,0 +1,1 @@
+//! The `labvalue` transform.

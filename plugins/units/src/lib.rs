@@ -1,0 +1,5 @@
+//! The `units` transform.
+
+pub mod suite;
+pub mod ucum;
+mod xml;
