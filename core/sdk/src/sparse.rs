@@ -55,6 +55,13 @@ impl Decimals {
         }
     }
 
+    /// Takes a row's value away.
+    pub fn clear(&mut self, row: usize) {
+        if row < self.values.len() {
+            self.present.bits.set_bit(row, false);
+        }
+    }
+
     /// The first `rows` rows as Decimal128(38, `scale`).
     ///
     /// # Errors

@@ -1,7 +1,12 @@
-//! The published tests of UCUM.
+//! The folder, the cases, the laws that every transform keeps, and the published tests of UCUM.
 
 use clinmill_plugin_units::suite::run_suite;
 use std::{fs, path::Path};
+
+#[test]
+fn cases() {
+    clinmill_sdk::testing::transform_cases::<clinmill_plugin_units::Units>(env!("CARGO_MANIFEST_DIR"));
+}
 
 #[test]
 fn functional_tests() {

@@ -93,6 +93,17 @@ impl Ratio {
         self.over.sign() == Sign::NoSign
     }
 
+    /// True for more than 0.
+    pub fn is_positive(&self) -> bool {
+        self.over.sign() == Sign::Plus
+    }
+
+    /// The number times 10^`scale`, to the nearest whole one (from the middle to the even one), where it fits.
+    pub fn unscaled(&self, scale: u32) -> Option<i128> {
+        let scaled = self.times(&Self::new(ten(scale), 1u32)?);
+        i128::try_from(scaled.whole(Rounding::HalfEven)).ok()
+    }
+
     /// True for 1.
     pub fn is_one(&self) -> bool {
         *self == Self::one()

@@ -64,21 +64,34 @@ impl Unit {
         self.scale.as_ref().is_some_and(|(function, _)| !function.is_linear())
     }
 
-    /// The unit to the power of minus one, zero or one of mass: how a unit of mass becomes one of substance.
-    pub fn mass(&self) -> i32 {
-        self.dimension.bases[2]
+    /// The product of two units; nothing for scales.
+    pub fn times(&self, other: &Self) -> Option<Self> {
+        self.combined(other, Operator::Times)
     }
 
-    /// The unit with its mass replaced: `mg/dL` without mass is 1/dL, to be compared with `mmol/L`.
-    pub fn massless(&self) -> Dimension {
-        let mut dimension = self.dimension.clone();
-        dimension.bases[2] = 0;
-        dimension
+    /// The quotient of two units; nothing for scales.
+    pub fn over(&self, other: &Self) -> Option<Self> {
+        self.combined(other, Operator::Over)
     }
 
-    /// The factor to the base units (to the gram, not the kilogram).
-    pub fn factor(&self) -> &Ratio {
-        &self.factor
+    fn combined(&self, other: &Self, operator: Operator) -> Option<Self> {
+        if self.is_scale() || other.is_scale() {
+            return None;
+        }
+        let mut product = self.clone();
+        product.combine(other.clone(), operator)?;
+        Some(product)
+    }
+
+    /// So many of the unit; nothing for a scale.
+    pub fn scaled(&self, number: &Ratio) -> Option<Self> {
+        match self.is_scale() {
+            true => None,
+            false => Some(Self {
+                factor: self.factor.times(number),
+                ..self.clone()
+            }),
+        }
     }
 
     /// A value of this unit in another of the same dimension; nothing where there is no such number.
