@@ -4,7 +4,7 @@ use crate::{
     LabvalueConfig, Unparsed,
     core::{Kind, Scratch, parse},
     error,
-    number::Number,
+    number::{Number, plain},
     pattern,
     range::{self, Part, Sex},
 };
@@ -17,10 +17,8 @@ use clinmill_sdk::{
     },
     sparse::{Decimals, Integers, Texts},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A configured `labvalue` step.
 pub struct Labvalue {
@@ -126,21 +124,22 @@ impl Transform for Labvalue {
         Ok(Box::new(Run {
             step: self,
             scratch: Scratch::default(),
-            ranges: HashMap::new(),
+            ranges: vec![None; REMEMBERED],
             patterns: BTreeMap::new(),
         }))
     }
 }
 
-/// Distinct reference ranges that are remembered.
-const REMEMBERED: usize = 1 << 14;
+/// Reference ranges that are remembered.
+const REMEMBERED: usize = 1 << 10;
 /// Distinct patterns that are counted by themselves.
 const PATTERNS: usize = 200;
 
 struct Run<'a> {
     step: &'a Labvalue,
     scratch: Scratch,
-    ranges: HashMap<String, Arc<[Part]>>,
+    /// By a hash of the text: the one last read there.
+    ranges: Vec<Option<(String, Arc<[Part]>)>>,
     patterns: BTreeMap<String, u64>,
 }
 
@@ -190,36 +189,34 @@ impl Columns {
     /// Writes what the text says; false where it says nothing that the columns can hold.
     #[inline]
     fn add(&mut self, row: usize, text: &str, step: &Labvalue, scratch: &mut Scratch) -> bool {
+        // Most values are digits and nothing else.
+        if let Some((value, true)) = plain(text.as_bytes()).and_then(|number| number.scaled(self.scale)) {
+            self.number.set(row, value);
+            self.kind.set(row, Kind::Number.name());
+            return true;
+        }
         let Some(said) = parse(text, step.config.comma, scratch) else {
             return false;
         };
         let numbers = [said.number, said.range.map(|r| r.0), said.range.map(|r| r.1)];
-        if said.kind == Kind::Number && said.operator.is_none() && said.unit.is_empty() && said.flag.is_none() {
-            let Some((value, exact)) = said.number.and_then(|number| number.scaled(self.scale)) else {
-                return false;
-            };
-            self.rounded += u64::from(!exact);
-            self.number.set(row, value);
-        } else {
-            if numbers
-                .iter()
-                .flatten()
-                .any(|number| number.scaled(self.scale).is_none())
-            {
-                return false;
+        if numbers
+            .iter()
+            .flatten()
+            .any(|number| number.scaled(self.scale).is_none())
+        {
+            return false;
+        }
+        let [number, low, high] = numbers;
+        self.rounded += put(&mut self.number, row, number, self.scale);
+        self.rounded += put(&mut self.low, row, low, self.scale);
+        self.rounded += put(&mut self.high, row, high, self.scale);
+        for (column, text) in [(&mut self.operator, said.operator), (&mut self.flag, said.flag)] {
+            if let Some(text) = text {
+                column.set(row, text);
             }
-            let [number, low, high] = numbers;
-            self.rounded += put(&mut self.number, row, number, self.scale);
-            self.rounded += put(&mut self.low, row, low, self.scale);
-            self.rounded += put(&mut self.high, row, high, self.scale);
-            for (column, text) in [(&mut self.operator, said.operator), (&mut self.flag, said.flag)] {
-                if let Some(text) = text {
-                    column.set(row, text);
-                }
-            }
-            if !said.unit.is_empty() {
-                self.unit.set(row, said.unit);
-            }
+        }
+        if !said.unit.is_empty() {
+            self.unit.set(row, said.unit);
         }
         if let Some(concept) = said.qualitative {
             self.qualitative.set(row, concept);
@@ -256,14 +253,16 @@ impl Run<'_> {
     }
 
     fn parts(&mut self, text: &str) -> Arc<[Part]> {
-        if let Some(parts) = self.ranges.get(text) {
+        let place = (xxh3_64(text.as_bytes()) % REMEMBERED as u64) as usize;
+        if let Some(Some((known, parts))) = self.ranges.get(place)
+            && known == text
+        {
             return parts.clone();
         }
-        if self.ranges.len() >= REMEMBERED {
-            self.ranges.clear();
-        }
         let parts: Arc<[Part]> = range::parse(text, self.step.config.comma).into();
-        self.ranges.insert(text.to_owned(), parts.clone());
+        if let Some(entry) = self.ranges.get_mut(place) {
+            *entry = Some((text.to_owned(), parts.clone()));
+        }
         parts
     }
 

@@ -267,7 +267,7 @@ type Key = (Box<str>, Box<str>, Box<str>);
 
 struct Run<'a> {
     step: &'a Units,
-    plans: Vec<Arc<Plan>>,
+    plans: Vec<Plan>,
     known: HashMap<Key, usize>,
     /// By a hash of the three: the plan last used there.
     near: Vec<Option<Box<(Key, usize)>>>,
@@ -275,7 +275,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     #[inline]
-    fn plan(&mut self, unit: &str, target: &str, analyte: &str) -> Arc<Plan> {
+    fn plan(&mut self, unit: &str, target: &str, analyte: &str) -> usize {
         let seed = xxh3_64_with_seed(unit.as_bytes(), xxh3_64_with_seed(target.as_bytes(), unit.len() as u64));
         let hash = match analyte {
             "" => seed,
@@ -284,17 +284,15 @@ impl Run<'_> {
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
             let ((a, b, c), plan) = entry.as_ref();
-            if (&**a, &**b, &**c) == (unit, target, analyte)
-                && let Some(plan) = self.plans.get(*plan)
-            {
-                return plan.clone();
+            if (&**a, &**b, &**c) == (unit, target, analyte) {
+                return *plan;
             }
         }
         self.far(place, (unit.into(), target.into(), analyte.into()))
     }
 
     #[cold]
-    fn far(&mut self, place: usize, key: Key) -> Arc<Plan> {
+    fn far(&mut self, place: usize, key: Key) -> usize {
         if self.plans.len() >= REMEMBERED {
             self.plans.clear();
             self.known.clear();
@@ -303,7 +301,7 @@ impl Run<'_> {
         let index = match self.known.get(&key) {
             Some(index) => *index,
             None => {
-                self.plans.push(Arc::new(self.step.plan(&key.0, &key.1, &key.2)));
+                self.plans.push(self.step.plan(&key.0, &key.1, &key.2));
                 self.known.insert(key.clone(), self.plans.len() - 1);
                 self.plans.len() - 1
             }
@@ -311,10 +309,7 @@ impl Run<'_> {
         if let Some(entry) = self.near.get_mut(place) {
             *entry = Some(Box::new((key, index)));
         }
-        self.plans
-            .get(index)
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Plan::without("no-unit", "", "")))
+        index
     }
 }
 
@@ -418,7 +413,10 @@ impl TransformRun for Run<'_> {
             };
             let target = if targets.is_some() { at(targets, index) } else { fixed };
             let plan = self.plan(unit, target, at(analytes, index));
-            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, &plan, &numbers, step);
+            let Some(plan) = self.plans.get(plan) else {
+                continue;
+            };
+            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, &numbers, step);
             let (name, code, reason) = match (done, plan.rejected.0) {
                 (true, _) => (plan.status, "", ""),
                 (false, "") => (
