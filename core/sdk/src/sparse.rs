@@ -20,6 +20,7 @@ impl Present {
         Self { bits, any: false }
     }
 
+    #[inline]
     fn set(&mut self, row: usize) {
         self.bits.set_bit(row, true);
         self.any = true;
@@ -109,6 +110,9 @@ impl Integers {
     }
 }
 
+/// Bytes that a column of texts asks for at once, at most.
+const MAX_RESERVED: usize = 1 << 20;
+
 /// A column of texts, filled from the first row to the last.
 pub struct Texts {
     offsets: Vec<i32>,
@@ -136,7 +140,13 @@ impl Texts {
         let end = i32::try_from(self.bytes.len() + text.len());
         if let (true, Ok(end)) = (row < self.rows && row + 1 >= self.offsets.len(), end) {
             let begin = self.offsets.last().copied().unwrap_or_default();
-            self.offsets.resize(row + 1, begin);
+            if self.bytes.capacity() == 0 {
+                // As if all rows had such a text: growing step by step costs more than memory that is never touched.
+                self.bytes.reserve((self.rows * text.len()).min(MAX_RESERVED));
+            }
+            if self.offsets.len() <= row {
+                self.offsets.resize(row + 1, begin);
+            }
             self.offsets.push(end);
             self.bytes.extend_from_slice(text.as_bytes());
             self.present.set(row);

@@ -105,6 +105,11 @@ pub fn folded_value<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Opti
     if text.is_empty() {
         return None;
     }
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return signs(text)
+            .or_else(|| numeric(text, comma, lower))
+            .or_else(|| mixed(text, comma, lower));
+    }
     signs(text)
         .or_else(|| word(text, lower))
         .or_else(|| numeric(text, comma, lower))
@@ -113,6 +118,11 @@ pub fn folded_value<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Opti
 
 /// Takes flags off both ends: arrows, asterisks, and H and L behind a digit or in parentheses.
 fn unflagged(text: &str) -> (&str, Option<&'static str>) {
+    // What could be a flag begins or ends so; the arrows are E2 86 91 and E2 86 93.
+    let ends = matches!(text.as_bytes().last(), Some(b'*' | b'H' | b'L' | b')' | 0x91 | 0x93));
+    if !ends && !matches!(text.as_bytes().first(), Some(b'*' | b'H' | b'L' | b'(' | 0xe2)) {
+        return (text, None);
+    }
     let mut flag = None;
     let mut starred = false;
     let mut rest = text.trim();
@@ -225,6 +235,9 @@ const OPERATORS: [(&str, &str); 24] = [
 ];
 
 fn operator(text: &str) -> (Option<&'static str>, &str) {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return (None, text);
+    }
     for (sign, meaning) in OPERATORS {
         let begins = text
             .get(..sign.len())

@@ -91,8 +91,11 @@ pub fn is_split(parts: &[Part]) -> bool {
     parts.iter().any(|part| part.sex.is_some() || part.age.is_some())
 }
 
+/// A word, and whom it names.
+type People = (&'static str, Option<Sex>, Option<(f64, f64)>);
+
 /// Words that name people, longest first.
-const PEOPLE: [(&str, Option<Sex>, Option<(f64, f64)>); 21] = [
+const PEOPLE: [People; 21] = [
     ("成年男性", Some(Sex::Male), Some((18.0, 200.0))),
     ("成年女性", Some(Sex::Female), Some((18.0, 200.0))),
     ("成人男", Some(Sex::Male), Some((18.0, 200.0))),

@@ -287,7 +287,7 @@ impl Run<'_> {
         let (mut unparsed, mut unchosen) = (0, 0);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
-            let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+            let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
                 continue;
             };
             let parts = match &last {

@@ -22,7 +22,7 @@ enum Step {
     /// The same in numbers of any size.
     Line { factor: Ratio, plus: Ratio },
     /// By the scales of special units.
-    Curve { from: Unit, to: Unit },
+    Curve(Box<(Unit, Unit)>),
 }
 
 /// 10^38, the first number that has too many digits.
@@ -60,10 +60,7 @@ impl Conversion {
 
     fn direct(from: &Unit, to: &Unit, bridges: Vec<String>) -> Option<Self> {
         if from.is_curved() || to.is_curved() {
-            let step = Step::Curve {
-                from: from.clone(),
-                to: to.clone(),
-            };
+            let step = Step::Curve(Box::new((from.clone(), to.clone())));
             return Some(Self {
                 step,
                 factor: "by the scales of UCUM".to_owned(),
@@ -112,7 +109,7 @@ impl Conversion {
         let result = match &self.step {
             Step::Small { over, under } => value.times(&Ratio::integer(*over)).over(&Ratio::integer(*under))?,
             Step::Line { factor, plus } => value.times(factor).plus(plus),
-            Step::Curve { from, to } => from.ratio_to(to, &value)?,
+            Step::Curve(scales) => scales.0.ratio_to(&scales.1, &value)?,
         };
         let result = result.unscaled(u32::from(to_scale))?;
         (result.unsigned_abs() < LIMIT).then_some(result)

@@ -314,7 +314,8 @@ impl Run<'_> {
 }
 
 /// A text of a row; empty where it is null.
-fn at<'a>(column: Option<&'a StringArray>, row: usize) -> &'a str {
+#[inline]
+fn at(column: Option<&StringArray>, row: usize) -> &str {
     match column {
         Some(column) if column.is_valid(row) => column.value(row),
         _ => "",
