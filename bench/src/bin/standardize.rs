@@ -6,7 +6,7 @@ use clinmill_bench::measure::cpu_seconds;
 use clinmill_sdk::{
     BindContext, BoundTransform, Emit, Origin, PluginError, Registry, RejectedRow, Resource, TaskContext,
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+        array::{ArrayRef, AsArray, RecordBatch, StringArray},
         compute::sum,
         datatypes::{DataType, Decimal128Type, Field, Schema},
     },
