@@ -8,7 +8,7 @@ use quick_xml::{
 /// An element.
 #[derive(Clone, Debug, Default)]
 pub struct Element {
-    /// Its name as written.
+    /// Its name, without a namespace's prefix.
     pub name: String,
     attributes: Vec<(String, String)>,
     /// The elements in it.
@@ -87,7 +87,7 @@ fn element(start: &BytesStart<'_>) -> Option<Element> {
         attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
     }
     Some(Element {
-        name: start.name().as_ref().to_owned(),
+        name: start.local_name().as_ref().to_owned(),
         attributes,
         ..Element::default()
     })
