@@ -260,7 +260,8 @@ impl Run<'_> {
             return parts.clone();
         }
         let parts: Arc<[Part]> = range::parse(text, self.step.config.comma).into();
-        if let Some(entry) = self.ranges.get_mut(place) {
+        // What does not parse is read again; so a long text is not kept.
+        if let (false, Some(entry)) = (parts.is_empty() && text.len() > 400, self.ranges.get_mut(place)) {
             *entry = Some((text.to_owned(), parts.clone()));
         }
         parts

@@ -276,6 +276,7 @@ struct Run<'a> {
 impl Run<'_> {
     #[inline]
     fn plan(&mut self, unit: &str, target: &str, analyte: &str) -> usize {
+        let (unit, target, analyte) = (bounded(unit), bounded(target), bounded(analyte));
         let seed = xxh3_64_with_seed(unit.as_bytes(), xxh3_64_with_seed(target.as_bytes(), unit.len() as u64));
         let hash = match analyte {
             "" => seed,
@@ -311,6 +312,15 @@ impl Run<'_> {
         }
         index
     }
+}
+
+/// Longer texts are neither units nor names.
+const MAX_BYTES: usize = 200;
+
+/// A text to remember: one that is too long becomes one that nothing is called.
+#[inline]
+fn bounded(text: &str) -> &str {
+    if text.len() > MAX_BYTES { "\u{1}" } else { text }
 }
 
 /// A text of a row; empty where it is null.
