@@ -2,7 +2,7 @@
 //! `read --plugin table --options options.json FILE…`. One thread, so the figures are those of one core.
 
 use clap::Parser;
-use clinmill_bench::measure::{FileInput, Sums};
+use clinmill_bench::measure::{FileInput, Sums, cpu_seconds};
 use clinmill_sdk::{BindContext, Registry, TaskContext};
 use serde_json::json;
 use std::{error::Error, path::PathBuf, sync::atomic::AtomicBool, time::Instant};
@@ -83,10 +83,4 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn capture(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Seconds that this thread has run, where the system tells (Linux).
-fn cpu_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(text.split(' ').next()?.parse::<f64>().ok()? / 1e9)
 }

@@ -73,6 +73,8 @@ pub enum Command {
     /// Rejected records
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Check and convert units (UCUM), or run published tests of them
+    Units(Units),
     /// Print the JSON Schema of the pipeline file, for editors
     Schema,
 }
@@ -223,6 +225,47 @@ pub struct QuarantineShow {
     pub id: String,
 }
 
+/// `clinmill units`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Units {
+    /// Run the tests of this file, of the format of UcumFunctionalTests.xml
+    #[arg(long, value_name = "FILE.xml")]
+    pub tests: Option<PathBuf>,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Option<UnitsCommand>,
+}
+
+/// The commands of `clinmill units`.
+#[derive(Debug, Subcommand)]
+pub enum UnitsCommand {
+    /// Check codes, and say what they are
+    Validate(Codes),
+    /// Convert a value from one unit to another
+    Convert(Convert),
+}
+
+/// `clinmill units validate`.
+#[derive(Debug, Args)]
+pub struct Codes {
+    /// UCUM codes, case-sensitive
+    #[arg(required = true, value_name = "CODE")]
+    pub codes: Vec<String>,
+}
+
+/// `clinmill units convert`.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// A decimal number
+    #[arg(allow_negative_numbers = true)]
+    pub value: String,
+    /// The UCUM code of its unit
+    pub from: String,
+    /// The UCUM code of the unit to convert it to
+    pub to: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +331,17 @@ mod tests {
         assert!(matches!(
             parse("clinmill quarantine show p.yaml abc").unwrap().command,
             Command::Quarantine(Quarantine::Show(s)) if s.id == "abc"
+        ));
+        assert!(matches!(
+            parse("clinmill units convert -5.6 Cel [degF] --format json").unwrap().command,
+            Command::Units(Units { tests: None, command: Some(UnitsCommand::Convert(c)) }) if c.value == "-5.6"
+        ));
+        assert!(matches!(
+            parse("clinmill units --tests f.xml").unwrap().command,
+            Command::Units(Units {
+                tests: Some(_),
+                command: None
+            })
         ));
         assert_eq!(parse("clinmill frobnicate").unwrap_err(), ErrorKind::InvalidSubcommand);
     }

@@ -10,7 +10,9 @@ pub fn built_in() -> Registry {
         .source::<clinmill_plugin_notes::Notes>()
         .source::<clinmill_plugin_table::Table>()
         .transform::<clinmill_plugin_datetime::Datetime>()
+        .transform::<clinmill_plugin_labvalue::Labvalue>()
         .transform::<clinmill_plugin_map::Map>()
-        .transform::<clinmill_plugin_terminology::Terminology>();
+        .transform::<clinmill_plugin_terminology::Terminology>()
+        .transform::<clinmill_plugin_units::Units>();
     registry
 }

@@ -11,5 +11,6 @@ pub mod releases;
 pub mod run;
 pub mod schema;
 pub mod trace;
+pub mod units;
 pub mod validate;
 pub mod verify;

@@ -1,0 +1,29 @@
+//! The `labvalue` transform: results of laboratory tests, as laboratories write them, to operator, number, concept, range
+//! and flag.
+//!
+//! - [`LabvalueConfig`]: the options
+//! - [`Labvalue`]: the transform itself
+//! - `core`: the grammar of values; `number`, `fold`, `words`: its parts
+//! - `range`: the grammar of reference ranges, by sex and age
+//! - `pattern`: the shape of what does not parse
+//! - `error`: the codes
+
+mod config;
+mod core;
+mod error;
+mod fold;
+mod number;
+mod pattern;
+mod range;
+mod transform;
+mod words;
+
+pub use config::{Comma, LabvalueConfig, Unparsed};
+pub use transform::Labvalue;
+
+use clinmill_sdk::Registry;
+
+/// Adds the plugin to a registry.
+pub fn register(registry: &mut Registry) {
+    registry.transform::<Labvalue>();
+}

@@ -1,0 +1,396 @@
+//! The transform: one column of text in, columns of what it says beside it.
+
+use crate::{
+    LabvalueConfig, Unparsed,
+    core::{Kind, Scratch, parse},
+    error,
+    number::{Number, plain},
+    pattern,
+    range::{self, Part, Sex},
+};
+use clinmill_sdk::{
+    BindContext, Caps, Emit, Findings, Origin, PluginError, RejectedRow, TaskContext, Transform, TransformRun,
+    arrow::{
+        array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array},
+        compute::{cast, take_record_batch},
+        datatypes::{DataType, Field, Float64Type, Schema, SchemaRef},
+    },
+    sparse::{Decimals, Integers, Texts},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A configured `labvalue` step.
+pub struct Labvalue {
+    config: LabvalueConfig,
+    column: usize,
+    range: Option<usize>,
+    sex: Option<usize>,
+    age: Option<usize>,
+    output: SchemaRef,
+}
+
+impl Transform for Labvalue {
+    const NAME: &'static str = "labvalue";
+    const VERSION: &'static str = "0.1.0";
+    const SUMMARY: &'static str = "Reads laboratory results: operator, number, concept, range, unit and flag";
+    const CAPS: Caps = Caps::ROW_WISE.and(Caps::REJECTS).and(Caps::DETERMINISTIC);
+    type Config = LabvalueConfig;
+
+    fn check(config: &LabvalueConfig, findings: &mut Findings) {
+        if config.scale > 18 {
+            findings.add(
+                "/scale",
+                error::OPTIONS,
+                "a number has 18 digits after the point at most",
+            );
+        }
+        for (pointer, column) in [("/sex", &config.sex), ("/age", &config.age)] {
+            if column.is_some() && config.range.is_none() {
+                findings.add(
+                    pointer,
+                    error::OPTIONS,
+                    "it is for reference ranges: name their column with range",
+                );
+            }
+        }
+    }
+
+    fn bind(config: LabvalueConfig, input: &Schema, _: &BindContext) -> Result<Self, PluginError> {
+        let find = |pointer: &str, name: &str| {
+            let found = input.column_with_name(name);
+            found.ok_or_else(|| PluginError::config(pointer, error::COLUMN, format!("there is no column {name:?}")))
+        };
+        let text = |pointer: &str, name: &str| {
+            let (index, field) = find(pointer, name)?;
+            if field.data_type() == &DataType::Utf8 {
+                return Ok(index);
+            }
+            let message = format!("the column {name:?} does not hold text");
+            Err(PluginError::config(pointer, error::COLUMN, message))
+        };
+        let column = text("/column", &config.column)?;
+        let range = config.range.as_deref().map(|name| text("/range", name)).transpose()?;
+        let sex = config.sex.as_deref().map(|name| find("/sex", name)).transpose()?;
+        let age = config.age.as_deref().map(|name| find("/age", name)).transpose()?;
+        if let Some((_, field)) = age
+            && !field.data_type().is_numeric()
+        {
+            let message = format!("the column {:?} does not hold numbers", field.name());
+            return Err(PluginError::config("/age", error::COLUMN, message));
+        }
+        let prefix = config.prefix.as_deref().unwrap_or(&config.column);
+        let decimal = DataType::Decimal128(38, config.scale.cast_signed());
+        let mut added = vec![
+            ("kind", DataType::Utf8),
+            ("operator", DataType::Utf8),
+            ("number", decimal.clone()),
+            ("low", decimal.clone()),
+            ("high", decimal.clone()),
+            ("qualitative", DataType::Utf8),
+            ("grade", DataType::Int64),
+            ("unit", DataType::Utf8),
+            ("flag", DataType::Utf8),
+        ];
+        if range.is_some() {
+            added.push(("range_low", decimal.clone()));
+            added.push(("range_high", decimal));
+            added.push(("range_qualitative", DataType::Utf8));
+        }
+        let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
+        for (suffix, data_type) in added {
+            let name = format!("{prefix}_{suffix}");
+            if input.column_with_name(&name).is_some() {
+                let message = format!("there is a column {name:?} already");
+                return Err(PluginError::config("/as", error::COLUMN, message));
+            }
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
+        Ok(Self {
+            column,
+            range,
+            sex: sex.map(|(index, _)| index),
+            age: age.map(|(index, _)| index),
+            config,
+            output: Arc::new(Schema::new(fields)),
+        })
+    }
+
+    fn output(&self) -> SchemaRef {
+        self.output.clone()
+    }
+
+    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+        Ok(Box::new(Run {
+            step: self,
+            scratch: Scratch::default(),
+            ranges: vec![None; REMEMBERED],
+            patterns: BTreeMap::new(),
+        }))
+    }
+}
+
+/// Reference ranges that are remembered.
+const REMEMBERED: usize = 1 << 10;
+/// Distinct patterns that are counted by themselves.
+const PATTERNS: usize = 200;
+
+struct Run<'a> {
+    step: &'a Labvalue,
+    scratch: Scratch,
+    /// By a hash of the text: the one last read there.
+    ranges: Vec<Option<(String, Arc<[Part]>)>>,
+    patterns: BTreeMap<String, u64>,
+}
+
+/// The new columns of one batch.
+struct Columns {
+    scale: u8,
+    rounded: u64,
+    kind: Texts,
+    operator: Texts,
+    number: Decimals,
+    low: Decimals,
+    high: Decimals,
+    qualitative: Texts,
+    grade: Integers,
+    unit: Texts,
+    flag: Texts,
+}
+
+/// A number that the column cannot hold leaves it empty.
+fn put(column: &mut Decimals, row: usize, number: Option<Number>, scale: u8) -> u64 {
+    match number.and_then(|number| number.scaled(scale)) {
+        Some((value, exact)) => {
+            column.set(row, value);
+            u64::from(!exact)
+        }
+        None => 0,
+    }
+}
+
+impl Columns {
+    fn new(rows: usize, scale: u8) -> Self {
+        Self {
+            scale,
+            rounded: 0,
+            kind: Texts::new(rows),
+            operator: Texts::new(rows),
+            number: Decimals::new(rows),
+            low: Decimals::new(rows),
+            high: Decimals::new(rows),
+            qualitative: Texts::new(rows),
+            grade: Integers::new(rows),
+            unit: Texts::new(rows),
+            flag: Texts::new(rows),
+        }
+    }
+
+    /// Writes what the text says; false where it says nothing that the columns can hold.
+    #[inline]
+    fn add(&mut self, row: usize, text: &str, step: &Labvalue, scratch: &mut Scratch) -> bool {
+        // Most values are digits and nothing else.
+        if let Some((value, true)) = plain(text.as_bytes()).and_then(|number| number.scaled(self.scale)) {
+            self.number.set(row, value);
+            self.kind.set(row, Kind::Number.name());
+            return true;
+        }
+        let Some(said) = parse(text, step.config.comma, scratch) else {
+            return false;
+        };
+        let numbers = [said.number, said.range.map(|r| r.0), said.range.map(|r| r.1)];
+        if numbers
+            .iter()
+            .flatten()
+            .any(|number| number.scaled(self.scale).is_none())
+        {
+            return false;
+        }
+        let [number, low, high] = numbers;
+        self.rounded += put(&mut self.number, row, number, self.scale);
+        self.rounded += put(&mut self.low, row, low, self.scale);
+        self.rounded += put(&mut self.high, row, high, self.scale);
+        for (column, text) in [(&mut self.operator, said.operator), (&mut self.flag, said.flag)] {
+            if let Some(text) = text {
+                column.set(row, text);
+            }
+        }
+        if !said.unit.is_empty() {
+            self.unit.set(row, said.unit);
+        }
+        if let Some(concept) = said.qualitative {
+            self.qualitative.set(row, concept);
+        }
+        if let Some(grade) = said.grade {
+            self.grade.set(row, i64::from(grade));
+        }
+        self.kind.set(row, said.kind.name());
+        true
+    }
+
+    fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, PluginError> {
+        let scale = self.scale.cast_signed();
+        Ok(vec![
+            self.kind.finish(rows)?,
+            self.operator.finish(rows)?,
+            self.number.finish(rows, scale)?,
+            self.low.finish(rows, scale)?,
+            self.high.finish(rows, scale)?,
+            self.qualitative.finish(rows)?,
+            self.grade.finish(rows)?,
+            self.unit.finish(rows)?,
+            self.flag.finish(rows)?,
+        ])
+    }
+}
+
+impl Run<'_> {
+    fn count_pattern(&mut self, text: &str) {
+        let shape = pattern::shape(text);
+        let full = self.patterns.len() >= PATTERNS && !self.patterns.contains_key(&shape);
+        let name = if full { "other".to_owned() } else { shape };
+        *self.patterns.entry(name).or_default() += 1;
+    }
+
+    fn parts(&mut self, text: &str) -> Arc<[Part]> {
+        let place = (xxh3_64(text.as_bytes()) % REMEMBERED as u64) as usize;
+        if let Some(Some((known, parts))) = self.ranges.get(place)
+            && known == text
+        {
+            return parts.clone();
+        }
+        let parts: Arc<[Part]> = range::parse(text, self.step.config.comma).into();
+        // What does not parse is read again; so a long text is not kept.
+        if let (false, Some(entry)) = (parts.is_empty() && text.len() > 400, self.ranges.get_mut(place)) {
+            *entry = Some((text.to_owned(), parts.clone()));
+        }
+        parts
+    }
+
+    /// The columns of the reference range, of the rows that are kept.
+    fn ranges(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<Vec<ArrayRef>, PluginError> {
+        let step = self.step;
+        let Some(column) = step.range else {
+            return Ok(Vec::new());
+        };
+        let (rows, scale) = (batch.num_rows(), step.config.scale);
+        let texts = batch.column(column).as_string::<i32>();
+        let sexes = step
+            .sex
+            .map(|index| cast(batch.column(index), &DataType::Utf8))
+            .transpose()?;
+        let ages = step
+            .age
+            .map(|index| cast(batch.column(index), &DataType::Float64))
+            .transpose()?;
+        let (mut low, mut high) = (Decimals::new(rows), Decimals::new(rows));
+        let mut qualitative = Texts::new(rows);
+        let (mut unparsed, mut unchosen) = (0, 0);
+        let mut last: Option<(&str, Arc<[Part]>)> = None;
+        for (row, text) in texts.iter().enumerate() {
+            let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
+                continue;
+            };
+            let parts = match &last {
+                Some((known, parts)) if *known == text => parts,
+                _ => &last.insert((text, self.parts(text))).1,
+            };
+            if parts.is_empty() {
+                unparsed += 1;
+                continue;
+            }
+            let (sex, age) = match range::is_split(parts) {
+                false => (None, None),
+                true => (
+                    sexes
+                        .as_ref()
+                        .map(|column| column.as_string::<i32>())
+                        .filter(|column| column.is_valid(row))
+                        .and_then(|column| Sex::read(column.value(row))),
+                    ages.as_ref()
+                        .map(|column| column.as_primitive::<Float64Type>())
+                        .filter(|column| column.is_valid(row))
+                        .map(|column| column.value(row)),
+                ),
+            };
+            let Some(range) = range::choose(parts, sex, age) else {
+                unchosen += 1;
+                continue;
+            };
+            put(&mut low, row, range.low, scale);
+            put(&mut high, row, range.high, scale);
+            if let Some(concept) = range.qualitative {
+                qualitative.set(row, concept);
+            }
+        }
+        for (name, count) in [("range unparsed", unparsed), ("range for other people", unchosen)] {
+            if count > 0 {
+                out.count(name, count);
+            }
+        }
+        let scale = scale.cast_signed();
+        Ok(vec![
+            low.finish(rows, scale)?,
+            high.finish(rows, scale)?,
+            qualitative.finish(rows)?,
+        ])
+    }
+}
+
+impl TransformRun for Run<'_> {
+    fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
+        let step = self.step;
+        let rows = batch.num_rows();
+        let texts = batch.column(step.column).as_string::<i32>();
+        let mut columns = Columns::new(rows, step.config.scale);
+        let mut rejected: Vec<u32> = Vec::new();
+        let (mut unparsed, mut kept) = (0, 0);
+        for (row, text) in (0u32..).zip(texts.iter()) {
+            if let Some(text) = text
+                && !columns.add(kept, text, step, &mut self.scratch)
+                && !text.trim().is_empty()
+            {
+                self.count_pattern(text);
+                unparsed += 1;
+                if step.config.unparsed == Unparsed::Reject {
+                    rejected.push(row);
+                    out.reject(RejectedRow {
+                        row,
+                        code: error::UNPARSED.into(),
+                        message: "the text is no value that the grammar knows".into(),
+                    })?;
+                    continue;
+                }
+            }
+            kept += 1;
+        }
+        for (name, count) in [("unparsed", unparsed), ("rounded", columns.rounded)] {
+            if count > 0 {
+                out.count(name, count);
+            }
+        }
+        let (old, origin) = match rejected.is_empty() {
+            true => (batch.clone(), Origin::Same),
+            false => {
+                let mut gone = rejected.iter().peekable();
+                let all = 0..u32::try_from(rows).unwrap_or(u32::MAX);
+                let rest: Vec<u32> = all.filter(|row| gone.next_if_eq(&row).is_none()).collect();
+                (
+                    take_record_batch(batch, &UInt32Array::from(rest.clone()))?,
+                    Origin::Rows(rest),
+                )
+            }
+        };
+        let mut all = old.columns().to_vec();
+        all.extend(columns.finish(kept)?);
+        all.extend(self.ranges(&old, out)?);
+        out.rows(RecordBatch::try_new(step.output.clone(), all)?, origin)
+    }
+
+    fn finish(&mut self, out: &mut dyn Emit) -> Result<(), PluginError> {
+        for (pattern, count) in &self.patterns {
+            out.count(&format!("unparsed {pattern}"), *count);
+        }
+        Ok(())
+    }
+}

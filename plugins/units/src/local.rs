@@ -1,0 +1,228 @@
+//! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
+
+use crate::{error, ucum};
+use clinmill_sdk::{MappingTable, PluginError};
+use std::collections::HashMap;
+use unicode_normalization::UnicodeNormalization;
+
+/// A unit as it was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The UCUM code.
+    pub code: String,
+    /// Where that is said: `ucum`, or the table and its line.
+    pub rule: String,
+}
+
+/// A table of spellings; the default one is empty.
+#[derive(Debug, Default)]
+pub struct Local {
+    exact: HashMap<String, Known>,
+    /// Without case, where that leaves one meaning.
+    loose: HashMap<String, Option<Known>>,
+}
+
+impl Local {
+    /// Indexes a table by `source_name`.
+    ///
+    /// # Errors
+    /// With file and line: a missing column, a spelling that stands twice, a status that is unknown, a target that is
+    /// no UCUM code.
+    pub fn new(reference: &str, table: &MappingTable) -> Result<Self, PluginError> {
+        let (name, code) = (table.require("source_name")?, table.require("target_code")?);
+        let status = table.require("status")?;
+        for other in ["target_system", "origin", "licence", "note"] {
+            table.require(other)?;
+        }
+        let mut local = Self::default();
+        let mut lines: HashMap<String, u32> = HashMap::new();
+        for row in &table.rows {
+            let wrong = |what: String| PluginError {
+                code: error::TABLE.into(),
+                ..table.error(row.line, what)
+            };
+            match row.cell(status) {
+                "accepted" => {}
+                "proposed" | "unmapped" => continue,
+                other => return Err(wrong(format!("status {other:?} is not accepted, proposed or unmapped"))),
+            }
+            let (spelling, target) = (fold(row.cell(name)), row.cell(code));
+            if spelling.is_empty() {
+                return Err(wrong("an accepted row needs source_name".into()));
+            }
+            if let Some(line) = lines.insert(spelling.clone(), row.line) {
+                return Err(wrong(format!("{:?} stands in line {line} already", row.cell(name))));
+            }
+            ucum::validate(target).map_err(|why| wrong(format!("{target:?} is no UCUM code: {why}")))?;
+            let known = Known {
+                code: target.to_owned(),
+                rule: format!("{reference}/map.csv:{}", row.line),
+            };
+            local
+                .loose
+                .entry(spelling.to_lowercase())
+                .and_modify(|other| {
+                    if other.as_ref().is_some_and(|other| other.code != known.code) {
+                        *other = None;
+                    }
+                })
+                .or_insert_with(|| Some(known.clone()));
+            local.exact.insert(spelling, known);
+        }
+        Ok(local)
+    }
+
+    /// Understands a unit: the table as written, UCUM, the table without differences of case.
+    pub fn find(&self, text: &str) -> Option<Known> {
+        let spelling = fold(text);
+        if let Some(known) = self.exact.get(&spelling) {
+            return Some(known.clone());
+        }
+        if ucum::unit(&spelling).is_ok() && !spelling.is_empty() {
+            return Some(Known {
+                code: spelling,
+                rule: "ucum".to_owned(),
+            });
+        }
+        self.loose.get(&spelling.to_lowercase()).cloned().flatten()
+    }
+}
+
+/// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), `u` for micro, no
+/// white space, powers of ten as `10*9`, other superscripts as digits.
+pub fn fold(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut raised = false;
+    for c in text.chars() {
+        let digit = match c {
+            '⁰' => '0',
+            '¹' => '1',
+            '²' => '2',
+            '³' => '3',
+            '⁴'..='⁹' => char::from_u32(u32::from(c) - 0x2070 + u32::from('0')).unwrap_or(c),
+            '⁻' => '-',
+            // NFKC would make one number of 10⁹.
+            _ => {
+                raised = false;
+                plain.push(c);
+                continue;
+            }
+        };
+        if !raised && plain.ends_with("10") {
+            plain.push('^');
+        }
+        raised = true;
+        plain.push(digit);
+    }
+    let folded: String = plain
+        .nfkc()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}'))
+        .map(|c| match c {
+            'μ' => 'u',
+            '×' | '✕' | '╳' => 'x',
+            '∕' | '⁄' | '÷' => '/',
+            '−' | '–' => '-',
+            '·' | '•' | '⋅' => '.',
+            c => c,
+        })
+        .collect();
+    powers(&folded)
+}
+
+/// `x10^9/L`, `*10^9/L`, `10E9/L` and `10^9/L` as `10*9/L`.
+fn powers(text: &str) -> String {
+    let bare = text.trim_start_matches(['x', 'X', '*', '.']);
+    let Some(rest) = bare.strip_prefix("10") else {
+        return text.to_owned();
+    };
+    match rest.strip_prefix(['^', 'e', 'E', '*']) {
+        Some(power)
+            if power
+                .trim_start_matches(['-', '+'])
+                .starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            format!("10*{power}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_sdk::Resource;
+    use std::{fs, path::Path};
+
+    /// The committed table.
+    fn shipped() -> Local {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings/units-local__ucum");
+        let mut resource = Resource::default();
+        for file in ["map.csv", "mapping.yaml"] {
+            resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
+        }
+        Local::new("maps:x", &MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn one_spelling_of_characters() {
+        for (text, want) in [
+            ("×10⁹/L", "10*9/L"),
+            ("*10^9/L", "10*9/L"),
+            ("10E9/L", "10*9/L"),
+            ("１０＾９／Ｌ", "10*9/L"),
+            ("X10^12 / L", "10*12/L"),
+            ("μmol/L", "umol/L"),
+            ("\u{b5}mol/L", "umol/L"),
+            ("㎎/㎗", "mg/dl"),
+            ("kg/m²", "kg/m2"),
+            ("℃", "°C"),
+            ("10⁻³", "10*-3"),
+            ("x", "x"),
+        ] {
+            assert_eq!(fold(text), want, "{text}");
+        }
+        assert_eq!(fold(&fold("×10⁹/L")), fold("×10⁹/L"));
+    }
+
+    #[test]
+    fn the_shipped_table_knows_what_hospitals_write() {
+        let local = shipped();
+        for (text, want) in [
+            ("次/分", "/min"),
+            ("毫摩尔/升", "mmol/L"),
+            ("10^9/L", "10*9/L"),
+            ("×10⁹/L", "10*9/L"),
+            ("g/l", "g/L"),
+            ("ug/ml", "ug/mL"),
+            ("\u{b5}mol/L", "umol/L"),
+            ("\u{3bc}mol/L", "umol/L"),
+            ("umol/L", "umol/L"),
+            ("mmHg", "mm[Hg]"),
+            ("IU/ml", "[IU]/mL"),
+            ("U/L", "U/L"),
+            ("℃", "Cel"),
+            ("%", "%"),
+            ("秒", "s"),
+            ("pg/ml", "pg/mL"),
+            ("个/HP", "/[HPF]"),
+            ("/HPF", "/[HPF]"),
+            ("fl", "fL"),
+            ("mm/h", "mm/h"),
+            ("MG/DL", "mg/dL"),
+            ("K/uL", "10*3/uL"),
+            ("mEq/L", "meq/L"),
+            ("&#176;C", "Cel"),
+            ("mm Hg", "mm[Hg]"),
+        ] {
+            assert_eq!(
+                local.find(text).map(|known| known.code).as_deref(),
+                Some(want),
+                "{text}"
+            );
+        }
+        for text in ["", "no unit", "xyz/L", "10?/L"] {
+            assert_eq!(local.find(text), None, "{text}");
+        }
+        assert_eq!(Local::default().find("mmol/L").unwrap().rule, "ucum");
+    }
+}

@@ -1,0 +1,476 @@
+//! The transform: a unit per row in, a value in the target unit out, with what was done beside it.
+
+use crate::{
+    OnError, UnitsConfig,
+    bridge::Bridges,
+    core::Conversion,
+    error,
+    local::Local,
+    ucum::{self, Unit},
+};
+use clinmill_sdk::{
+    BindContext, Caps, Emit, Findings, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
+    TransformRun,
+    arrow::{
+        array::{Array, ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, UInt32Array},
+        compute::{cast, take_record_batch},
+        datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef},
+    },
+    sparse::{Decimals, Texts},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// A configured `units` step.
+pub struct Units {
+    /// The columns to convert, the value's first, with their digits after the point.
+    values: Vec<(usize, u8)>,
+    unit: usize,
+    unit_in_value: Option<usize>,
+    target: Target,
+    analyte: Option<usize>,
+    local: Local,
+    bridges: Bridges,
+    scale: u8,
+    on_error: OnError,
+    output: SchemaRef,
+}
+
+/// Where the unit to convert to stands.
+enum Target {
+    Fixed(String),
+    Column(usize),
+}
+
+impl Transform for Units {
+    const NAME: &'static str = "units";
+    const VERSION: &'static str = "0.1.0";
+    const SUMMARY: &'static str =
+        "Converts values between units by UCUM, exactly, and keeps the source's value and unit";
+    const CAPS: Caps = Caps::ROW_WISE.and(Caps::REJECTS).and(Caps::DETERMINISTIC);
+    type Config = UnitsConfig;
+
+    fn check(config: &UnitsConfig, findings: &mut Findings) {
+        if config.scale > 18 {
+            findings.add(
+                "/scale",
+                error::OPTIONS,
+                "a number has 18 digits after the point at most",
+            );
+        }
+        if config.to.is_some() == config.to_column.is_some() {
+            findings.add(
+                "",
+                error::OPTIONS,
+                "one of to and to_column says which unit to convert to",
+            );
+        }
+        if let Some(to) = &config.to
+            && let Err(invalid) = checked(to)
+        {
+            findings.add("/to", error::OPTIONS, format!("{to:?} is no UCUM code: {invalid}"));
+        }
+        if config.analytes.is_some() != config.analyte.is_some() {
+            findings.add(
+                "/analytes",
+                error::OPTIONS,
+                "a table of analytes and the column analyte need each other",
+            );
+        }
+    }
+
+    fn bind(config: UnitsConfig, input: &Schema, context: &BindContext) -> Result<Self, PluginError> {
+        let wrong = |pointer: &str, message: String| PluginError::config(pointer, error::COLUMN, message);
+        let find = |pointer: &str, name: &str| {
+            input
+                .column_with_name(name)
+                .ok_or_else(|| wrong(pointer, format!("there is no column {name:?}")))
+        };
+        let text = |pointer: &str, name: &str| {
+            let (index, field) = find(pointer, name)?;
+            match field.data_type() {
+                DataType::Utf8 => Ok(index),
+                _ => Err(wrong(pointer, format!("the column {name:?} does not hold text"))),
+            }
+        };
+        let optional =
+            |pointer: &str, name: &Option<String>| name.as_deref().map(|name| text(pointer, name)).transpose();
+        let number = |pointer: &str, name: &str| {
+            let (index, field) = find(pointer, name)?;
+            let scale = match field.data_type() {
+                DataType::Decimal128(_, scale) => u8::try_from(*scale).ok(),
+                kind if kind.is_integer() => Some(0),
+                kind if kind.is_floating() => Some(config.scale),
+                _ => None,
+            };
+            let scale = scale.ok_or_else(|| wrong(pointer, format!("the column {name:?} does not hold numbers")))?;
+            Ok::<_, PluginError>((index, scale))
+        };
+        let mut values = vec![number("/value", &config.value)?];
+        for (index, name) in config.also.iter().enumerate() {
+            values.push(number(&format!("/also/{index}"), name)?);
+        }
+        let table = |pointer: &str, reference: &str| {
+            let at = |error: PluginError| PluginError {
+                pointer: Some(pointer.into()),
+                ..error
+            };
+            MappingTable::read(reference, context.resource(reference).map_err(at)?).map_err(at)
+        };
+        let at = |pointer: &'static str| {
+            move |error: PluginError| PluginError {
+                pointer: Some(pointer.into()),
+                ..error
+            }
+        };
+        let local = match &config.map {
+            Some(reference) => Local::new(reference, &table("/map", reference)?).map_err(at("/map"))?,
+            None => Local::default(),
+        };
+        let bridges = match &config.analytes {
+            Some(reference) => Bridges::new(reference, &table("/analytes", reference)?).map_err(at("/analytes"))?,
+            None => Bridges::default(),
+        };
+        let target = match (&config.to, &config.to_column) {
+            (Some(code), _) => Target::Fixed(code.clone()),
+            (None, Some(name)) => Target::Column(text("/to_column", name)?),
+            (None, None) => {
+                return Err(PluginError::config(
+                    "",
+                    error::OPTIONS,
+                    "no unit to convert to is named",
+                ));
+            }
+        };
+        let decimal = DataType::Decimal128(38, config.scale.cast_signed());
+        let mut added = vec![("value".to_owned(), decimal.clone())];
+        added.extend(config.also.iter().map(|name| (name.clone(), decimal.clone())));
+        added.extend(["unit", "factor", "rule", "status"].map(|name| (name.to_owned(), DataType::Utf8)));
+        let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
+        for (suffix, data_type) in added {
+            let name = format!("{}_{suffix}", config.prefix);
+            if fields.iter().any(|field| field.name() == &name) {
+                return Err(wrong("/as", format!("there is a column {name:?} already")));
+            }
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
+        Ok(Self {
+            values,
+            unit: text("/unit", &config.unit)?,
+            unit_in_value: optional("/unit_in_value", &config.unit_in_value)?,
+            target,
+            analyte: optional("/analyte", &config.analyte)?,
+            local,
+            bridges,
+            scale: config.scale,
+            on_error: config.on_error,
+            output: Arc::new(Schema::new(fields)),
+        })
+    }
+
+    fn output(&self) -> SchemaRef {
+        self.output.clone()
+    }
+
+    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+        Ok(Box::new(Run {
+            step: self,
+            plans: Vec::new(),
+            known: HashMap::new(),
+            near: vec![None; NEAR],
+        }))
+    }
+}
+
+/// A code to convert with.
+fn checked(code: &str) -> Result<Unit, ucum::Invalid> {
+    ucum::validate(code)?;
+    ucum::unit(code)
+}
+
+/// What is done with all rows of one unit, target and analyte.
+#[derive(Debug)]
+struct Plan {
+    status: &'static str,
+    conversion: Option<Conversion>,
+    unit: String,
+    rule: String,
+    /// The code and reason of a rejection; empty where there is none.
+    rejected: (&'static str, &'static str),
+}
+
+impl Plan {
+    fn without(status: &'static str, code: &'static str, reason: &'static str) -> Self {
+        Self {
+            status,
+            conversion: None,
+            unit: String::new(),
+            rule: String::new(),
+            rejected: (code, reason),
+        }
+    }
+}
+
+impl Units {
+    fn plan(&self, unit: &str, target: &str, analyte: &str) -> Plan {
+        if unit.trim().is_empty() {
+            return Plan::without("no-unit", "", "");
+        }
+        let known = self.local.find(unit);
+        let Some((known, from)) = known.and_then(|known| ucum::unit(&known.code).ok().map(|unit| (known, unit))) else {
+            let reason = "the unit is neither in the table of spellings nor a UCUM code";
+            return Plan::without("unknown-unit", error::UNKNOWN, reason);
+        };
+        let target = target.trim();
+        let (to, code) = match target.is_empty() {
+            true => (Ok(from.clone()), known.code.as_str()),
+            false => (checked(target), target),
+        };
+        let Ok(to) = to else {
+            return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
+        };
+        let bridges = self.bridges.of(self.bridges.analyte(analyte));
+        let Some(conversion) = Conversion::between(&from, &to, bridges) else {
+            let reason = "the unit measures something else than the unit to convert to";
+            return Plan::without("mismatch", error::DIMENSION, reason);
+        };
+        let status = match (target.is_empty(), conversion.is_same()) {
+            (true, _) => "no-target",
+            (false, true) => "same",
+            (false, false) => "converted",
+        };
+        let mut rule = known.rule;
+        for bridge in &conversion.bridges {
+            rule.push_str(" + ");
+            rule.push_str(bridge);
+        }
+        Plan {
+            status,
+            unit: code.to_owned(),
+            rule,
+            rejected: ("", ""),
+            conversion: Some(conversion),
+        }
+    }
+}
+
+/// Plans that are kept, at most.
+const REMEMBERED: usize = 1 << 15;
+/// Places of the small table before the large one; a power of two.
+const NEAR: usize = 1 << 12;
+
+/// A unit, a target and an analyte.
+type Key = (Box<str>, Box<str>, Box<str>);
+
+struct Run<'a> {
+    step: &'a Units,
+    plans: Vec<Plan>,
+    known: HashMap<Key, usize>,
+    /// By a hash of the three: the plan last used there.
+    near: Vec<Option<Box<(Key, usize)>>>,
+}
+
+impl Run<'_> {
+    #[inline]
+    fn plan(&mut self, unit: &str, target: &str, analyte: &str) -> usize {
+        let (unit, target, analyte) = (bounded(unit), bounded(target), bounded(analyte));
+        let seed = xxh3_64_with_seed(unit.as_bytes(), xxh3_64_with_seed(target.as_bytes(), unit.len() as u64));
+        let hash = match analyte {
+            "" => seed,
+            analyte => xxh3_64_with_seed(analyte.as_bytes(), seed),
+        };
+        let place = (hash % NEAR as u64) as usize;
+        if let Some(Some(entry)) = self.near.get(place) {
+            let ((a, b, c), plan) = entry.as_ref();
+            if (&**a, &**b, &**c) == (unit, target, analyte) {
+                return *plan;
+            }
+        }
+        self.far(place, (unit.into(), target.into(), analyte.into()))
+    }
+
+    #[cold]
+    fn far(&mut self, place: usize, key: Key) -> usize {
+        if self.plans.len() >= REMEMBERED {
+            self.plans.clear();
+            self.known.clear();
+            self.near.fill(None);
+        }
+        let index = match self.known.get(&key) {
+            Some(index) => *index,
+            None => {
+                self.plans.push(self.step.plan(&key.0, &key.1, &key.2));
+                self.known.insert(key.clone(), self.plans.len() - 1);
+                self.plans.len() - 1
+            }
+        };
+        if let Some(entry) = self.near.get_mut(place) {
+            *entry = Some(Box::new((key, index)));
+        }
+        index
+    }
+}
+
+/// Longer texts are neither units nor names.
+const MAX_BYTES: usize = 200;
+
+/// A text to remember: one that is too long becomes one that nothing is called.
+#[inline]
+fn bounded(text: &str) -> &str {
+    if text.len() > MAX_BYTES { "\u{1}" } else { text }
+}
+
+/// A text of a row; empty where it is null.
+#[inline]
+fn at(column: Option<&StringArray>, row: usize) -> &str {
+    match column {
+        Some(column) if column.is_valid(row) => column.value(row),
+        _ => "",
+    }
+}
+
+/// The new columns of one batch.
+struct Columns {
+    values: Vec<Decimals>,
+    unit: Texts,
+    factor: Texts,
+    rule: Texts,
+    status: Texts,
+}
+
+impl Columns {
+    fn new(rows: usize, values: usize) -> Self {
+        Self {
+            values: (0..values).map(|_| Decimals::new(rows)).collect(),
+            unit: Texts::new(rows),
+            factor: Texts::new(rows),
+            rule: Texts::new(rows),
+            status: Texts::new(rows),
+        }
+    }
+
+    /// Writes a row; false where a value has no result, and then nothing but the status is written.
+    #[inline]
+    fn add(&mut self, to: usize, row: usize, plan: &Plan, numbers: &[Decimal128Array], step: &Units) -> bool {
+        let Some(conversion) = &plan.conversion else {
+            self.status.set(to, plan.status);
+            return true;
+        };
+        for ((column, result), (_, scale)) in numbers.iter().zip(&mut self.values).zip(&step.values) {
+            if column.is_valid(row) {
+                match conversion.apply(column.value(row), *scale, step.scale) {
+                    Some(value) => result.set(to, value),
+                    None => return false,
+                }
+            }
+        }
+        self.unit.set(to, &plan.unit);
+        self.factor.set(to, &conversion.factor);
+        self.rule.set(to, &plan.rule);
+        self.status.set(to, plan.status);
+        true
+    }
+
+    fn finish(self, rows: usize, scale: u8) -> Result<Vec<ArrayRef>, PluginError> {
+        let values = self
+            .values
+            .into_iter()
+            .map(|column| column.finish(rows, scale.cast_signed()));
+        let mut all = values.collect::<Result<Vec<_>, _>>()?;
+        for texts in [self.unit, self.factor, self.rule, self.status] {
+            all.push(texts.finish(rows)?);
+        }
+        Ok(all)
+    }
+}
+
+impl TransformRun for Run<'_> {
+    fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
+        let step = self.step;
+        let rows = batch.num_rows();
+        let text = |index: usize| batch.column(index).as_string::<i32>();
+        let numbers = step
+            .values
+            .iter()
+            .map(|(index, scale)| {
+                let wanted = DataType::Decimal128(38, scale.cast_signed());
+                Ok(cast(batch.column(*index), &wanted)?
+                    .as_primitive::<Decimal128Type>()
+                    .clone())
+            })
+            .collect::<Result<Vec<_>, PluginError>>()?;
+        let (units, written) = (text(step.unit), step.unit_in_value.map(text));
+        let analytes = step.analyte.map(text);
+        let (fixed, targets) = match &step.target {
+            Target::Fixed(code) => (code.as_str(), None),
+            Target::Column(index) => ("", Some(text(*index))),
+        };
+        let mut columns = Columns::new(rows, numbers.len());
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut kept: Vec<u32> = Vec::with_capacity(rows);
+        let (mut same_status, mut status) = (0, "");
+        for (row, index) in (0u32..).zip(0..rows) {
+            if numbers.iter().all(|column| column.is_null(index)) {
+                // Nothing to convert.
+                kept.push(row);
+                continue;
+            }
+            let unit = match at(written, index) {
+                "" => at(Some(units), index),
+                unit => unit,
+            };
+            let target = if targets.is_some() { at(targets, index) } else { fixed };
+            let plan = self.plan(unit, target, at(analytes, index));
+            let Some(plan) = self.plans.get(plan) else {
+                continue;
+            };
+            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, &numbers, step);
+            let (name, code, reason) = match (done, plan.rejected.0) {
+                (true, _) => (plan.status, "", ""),
+                (false, "") => (
+                    "no-result",
+                    error::RANGE,
+                    "the value has no result in the unit to convert to",
+                ),
+                (false, code) => (plan.status, code, plan.rejected.1),
+            };
+            if name != status {
+                if same_status > 0 {
+                    *counts.entry(status).or_default() += same_status;
+                }
+                (status, same_status) = (name, 0);
+            }
+            same_status += 1;
+            if !done {
+                // Some of the row's values may have had a result.
+                columns.values.iter_mut().for_each(|column| column.clear(kept.len()));
+                if step.on_error == OnError::Reject {
+                    let (code, message) = (code.into(), reason.into());
+                    out.reject(RejectedRow { row, code, message })?;
+                    continue;
+                }
+                columns.status.set(kept.len(), name);
+            }
+            kept.push(row);
+        }
+        if same_status > 0 {
+            *counts.entry(status).or_default() += same_status;
+        }
+        for (name, count) in counts {
+            out.count(name, count);
+        }
+        let (old, origin) = match kept.len() == rows {
+            true => (batch.clone(), Origin::Same),
+            false => (
+                take_record_batch(batch, &UInt32Array::from(kept.clone()))?,
+                Origin::Rows(kept.clone()),
+            ),
+        };
+        let mut all = old.columns().to_vec();
+        all.extend(columns.finish(kept.len(), step.scale)?);
+        out.rows(RecordBatch::try_new(step.output.clone(), all)?, origin)
+    }
+}
