@@ -264,10 +264,7 @@ fn bind_source(
         .mappings
         .iter()
         .filter_map(|(_, reference)| mappings.get(reference));
-    let mode = match &spec.mode {
-        Mode::Partial => "partial".to_owned(),
-        Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
-    };
+    let mode = mode_text(&spec.mode);
     let parse_id = Digest::of_parts(
         [
             descriptor.name.to_owned(),
@@ -288,6 +285,14 @@ fn bind_source(
         parse_id,
         plugin_version: descriptor.version,
     })
+}
+
+/// What a mode says about which records an input asserts.
+pub(crate) fn mode_text(mode: &Mode) -> String {
+    match mode {
+        Mode::Partial => "partial".to_owned(),
+        Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
+    }
 }
 
 /// What the transform plugins say about their options, beyond the schema.

@@ -4,6 +4,8 @@
 //! new.
 
 pub mod bound;
+pub mod cases;
+pub mod changes;
 pub mod ingest;
 pub mod inspect;
 pub mod refresh;
@@ -17,5 +19,6 @@ mod mappings;
 mod rows;
 mod sql;
 mod tables;
+mod view;
 
 pub use error::EngineError;

@@ -149,6 +149,20 @@ impl Graph {
         self.nodes.iter().find(|n| n.name() == name)
     }
 
+    /// The graph up to a step (`transform/plugin`, with a number where a plugin occurs twice), and the transform that
+    /// then ends with it; `None` for a step that is not there.
+    pub fn until(&self, step: &str) -> Option<(Self, String)> {
+        let (name, _) = step.split_once('/')?;
+        let mut graph = self.clone();
+        let node = graph.nodes.iter_mut().find(|n| n.name() == name)?;
+        let (Node::Union { steps, .. } | Node::Sql { steps, .. }) = node;
+        let at = steps.iter().position(|s| s.name == step)?;
+        steps.truncate(at + 1);
+        let schema = steps.last()?.bound.output();
+        graph.schemas.insert(name.to_owned(), schema);
+        Some((graph, name.to_owned()))
+    }
+
     /// `wanted` and everything they read, transitively.
     pub fn needed(&self, wanted: &[String]) -> BTreeSet<String> {
         let mut needed: BTreeSet<String> = BTreeSet::new();

@@ -7,7 +7,7 @@ use super::{
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
+use crate::{bound::Bound, error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
     events::EventFile,
@@ -150,7 +150,7 @@ impl Refresh<'_> {
             },
             pipeline_sha256: pipeline,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-            plugins: self.plugins(),
+            plugins: plugins_of(self.bound),
             mappings: self.mappings(),
             tables: tables.iter().map(|(name, t)| (name.clone(), t.entry.clone())).collect(),
             counts: clinmill_catalog::dataset::Counts {
@@ -261,39 +261,11 @@ impl Refresh<'_> {
                 archive.put(ArchiveKind::Mapping, bytes)?;
             }
         }
-        for plugin in self.plugins() {
+        for plugin in plugins_of(self.bound) {
             let text = serde_json::to_vec(&plugin).map_err(|e| EngineError::internal(e.to_string()))?;
             archive.put(ArchiveKind::Plugin, &text)?;
         }
         Ok(archive.put(ArchiveKind::Pipeline, self.bound.text.as_bytes())?)
-    }
-
-    /// The plugins that take part. A built-in is what the engine's version says it is.
-    fn plugins(&self) -> Vec<PluginRef> {
-        let engine = env!("CARGO_PKG_VERSION");
-        let sources = self
-            .bound
-            .sources
-            .iter()
-            .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
-        let steps = self
-            .bound
-            .pipeline
-            .transforms
-            .iter()
-            .flat_map(|t| &t.steps)
-            .map(|s| (s.plugin.value.as_str(), engine));
-        let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
-        plugins.extend(steps);
-        plugins.extend(sources);
-        plugins
-            .into_iter()
-            .map(|(name, version)| PluginRef {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                sha256: Digest::of_parts(["built-in", name, version, engine]),
-            })
-            .collect()
     }
 
     fn mappings(&self) -> Vec<MappingRef> {
@@ -387,6 +359,32 @@ impl Refresh<'_> {
         }
         .identified()
     }
+}
+
+/// The plugins that take part. A built-in is what the engine's version says it is.
+pub fn plugins_of(bound: &Bound) -> Vec<PluginRef> {
+    let engine = env!("CARGO_PKG_VERSION");
+    let sources = bound
+        .sources
+        .iter()
+        .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
+    let steps = bound
+        .pipeline
+        .transforms
+        .iter()
+        .flat_map(|t| &t.steps)
+        .map(|s| (s.plugin.value.as_str(), engine));
+    let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
+    plugins.extend(steps);
+    plugins.extend(sources);
+    plugins
+        .into_iter()
+        .map(|(name, version)| PluginRef {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            sha256: Digest::of_parts(["built-in", name, version, engine]),
+        })
+        .collect()
 }
 
 /// The gates that a refresh without declared ones passes; a refresh that does not pass them publishes nothing.

@@ -4,6 +4,7 @@ mod local;
 
 pub use local::NotLocal;
 
+use crate::error::EngineError;
 use arrow::{
     array::RecordBatch,
     compute::concat_batches,
@@ -52,6 +53,26 @@ pub fn tables(text: &str) -> Result<Vec<String>, String> {
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// The rows for which an expression is true.
+///
+/// # Errors
+/// When the text is no expression over these columns, or it fails on these rows.
+pub async fn filter(rows: RecordBatch, expression: &str) -> Result<RecordBatch, EngineError> {
+    let wrong = |error: DataFusionError| match EngineError::sql(&NotLocal::Plan(error)) {
+        EngineError::Sql { message, .. } => EngineError::Refused {
+            reason: format!("the expression cannot be used: {message}"),
+            advice: "write a SQL expression over the columns, such as: value is null and unit = 'U/L'".to_owned(),
+        },
+        other => other,
+    };
+    let context = context();
+    let schema = rows.schema();
+    let frame = context.read_batch(rows).map_err(wrong)?;
+    let parsed = frame.parse_sql_expr(expression).map_err(wrong)?;
+    let batches = frame.filter(parsed).map_err(wrong)?.collect().await.map_err(wrong)?;
+    Ok(concat_batches(&schema, &batches)?)
 }
 
 fn name_of(reference: &TableReference) -> String {
