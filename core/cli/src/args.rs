@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     name = "clinmill",
     version,
-    about,
+    about = "Hospital exports to standardized, versioned datasets: one YAML pipeline, one release a refresh",
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -297,6 +297,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_begins_with_what_it_is_for() {
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.starts_with("Hospital exports to standardized, versioned datasets"),
+            "{help}"
+        );
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub async fn bind(
         Some(source.bound.records().iter().map(|k| k.name.clone()).collect())
     };
     diagnostics.extend(clinmill_spec::resolve(&mut pipeline, &source, &kinds, &|text: &str| {
-        sql::tables(text).map_err(|message| (0, message))
+        sql::tables(text)
     }));
 
     let schemas: BTreeMap<String, SchemaRef> = sources
@@ -155,9 +155,9 @@ pub async fn bind(
         .flat_map(|s| (0..s.bound.records().len()).map(|k| (s.relation(k), s.bound.records()[k].schema.clone())))
         .collect();
     let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
-    let mut graph = Graph::default();
-    let mut table_specs = Vec::new();
-    if ready {
+    let graph;
+    let table_specs;
+    {
         let references = sources
             .iter()
             .flat_map(|s| {
@@ -166,12 +166,15 @@ pub async fn bind(
                     .map(|k| s.relation(k))
             })
             .collect();
-        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context).await;
+        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context, &source).await;
         graph = bound;
-        located.extend(found);
+        let mut told: Vec<Located> = found;
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
-        located.extend(found);
+        told.extend(found);
+        // Beside other errors only what queries and tables say of themselves is new: the rest may follow from those.
+        let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != "E0712");
+        located.extend(told.into_iter().filter(is_own));
     }
     diagnostics.extend(located.into_iter().map(|(d, span)| {
         if span == Span::default() {

@@ -13,6 +13,7 @@ mod source;
 mod transform;
 
 pub mod decode;
+pub mod reference;
 pub mod testing;
 
 pub use arrow;

@@ -65,7 +65,11 @@ impl Refresh<'_> {
         }
         // A row that two tables are made of is rejected once.
         let mut rejected_ids = HashSet::new();
-        for range in ranges {
+        // A step behind tables of both scopes runs twice, and is counted where it runs subject by subject. The last range
+        // is the one of the dataset scope.
+        let last = ranges.len().saturating_sub(1);
+        let mut counted: HashSet<String> = HashSet::new();
+        for (number, range) in ranges.into_iter().enumerate() {
             for rejected in &range.rejections {
                 let record = self.rejected_row(rejected, &inputs);
                 if !rejected_ids.insert(record.id.clone()) {
@@ -79,6 +83,10 @@ impl Refresh<'_> {
                     .or_default() += 1;
             }
             for (step, counts) in range.counts {
+                if number == last && counted.contains(&step) {
+                    continue;
+                }
+                counted.insert(step.clone());
                 let known = steps.entry(step).or_default();
                 counts
                     .into_iter()

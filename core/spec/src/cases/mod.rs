@@ -6,7 +6,7 @@ mod lower;
 mod write;
 
 pub use lower::is_meta;
-pub use write::{Rewrite, rewrite};
+pub use write::{Rewrite, WrittenRow, rewrite};
 
 use crate::{
     pipeline::{Span, Spanned},

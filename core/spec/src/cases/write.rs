@@ -4,13 +4,16 @@ use super::{Case, Expected, Slot};
 use crate::tree::{self, Kind, Scalar};
 use std::{collections::BTreeMap, fmt::Write};
 
+/// One row: columns and values.
+pub type WrittenRow = Vec<(String, Option<String>)>;
+
 /// What a step gave, of what a test expects of it: only what is written down is written anew.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
     /// Index of the test in its file, and of the step among what it expects.
     pub of: (usize, usize),
     /// Rows: their columns and values.
-    pub rows: Option<Vec<Vec<(String, Option<String>)>>>,
+    pub rows: Option<Vec<WrittenRow>>,
     /// How many rows.
     pub count: Option<u64>,
     /// Numbers by name.
@@ -65,7 +68,7 @@ fn collect(expected: &Expected, value: &Rewrite, edits: &mut Vec<(usize, usize, 
     }
 }
 
-fn rows_text<T>(slot: &Slot<T>, rows: &[Vec<(String, Option<String>)>]) -> String {
+fn rows_text<T>(slot: &Slot<T>, rows: &[WrittenRow]) -> String {
     match slot.indent {
         _ if rows.is_empty() => " []".to_owned(),
         None => {
