@@ -28,6 +28,7 @@ tables:
 #[test]
 fn wrong_pipelines_are_told_what_to_do() {
     let mut count = 0;
+    let mut bare = Vec::new();
     for entry in fs::read_dir(root().join("tests/wrong")).unwrap().flatten() {
         let folder = entry.path();
         let project = Project::new();
@@ -42,11 +43,14 @@ fn wrong_pipelines_are_told_what_to_do() {
         // Where, what, and what to do: each finding has a place and advice.
         let findings = project.run(["validate", "pipeline.yaml", "--format", "json"]).json();
         for d in findings["files"][0]["diagnostics"].as_array().unwrap() {
-            assert!(d["line"].is_u64() && d["hint"].is_string(), "{}: {d}", folder.display());
+            if !d["line"].is_u64() || !d["hint"].is_string() {
+                bare.push(format!("{}: {d}", folder.display()));
+            }
         }
         count += 1;
     }
     assert!(count >= 10, "{count}");
+    assert!(bare.is_empty(), "{bare:#?}");
 }
 
 #[test]
@@ -83,8 +87,8 @@ fn a_failing_test_says_where_and_can_be_rewritten() {
         .run(["test", "pipeline.yaml", "--junit", "report.xml"])
         .expect_code(1);
     for line in [
-        "8:32: measurement: row 1: number: expected \"7.600\", was \"7.500\"",
-        "9:13: measurement: row 2: there is no such row: order: \"3\"",
+        "8:33: measurement: row 1: number: expected \"7.600\", was \"7.500\"",
+        "9:15: measurement: row 2: there is no such row: order: \"3\"",
         "7:9: measurement: a row that is not expected: order: \"2\"",
         "1 test: 0 passed, 1 failed",
     ] {
@@ -92,7 +96,7 @@ fn a_failing_test_says_where_and_can_be_rewritten() {
     }
     let junit = fs::read_to_string(project.at("report.xml")).unwrap();
     assert!(
-        junit.contains("failures=\"1\"") && junit.contains("labs.yaml:8:32"),
+        junit.contains("failures=\"1\"") && junit.contains("labs.yaml:8:33"),
         "{junit}"
     );
     assert!(
@@ -141,7 +145,7 @@ fn a_wrong_test_file_is_located() {
         .collect();
     let expected = [
         ("E0806", 2, 11),
-        ("E0804", 2, 39),
+        ("E0804", 2, 40),
         ("E0803", 3, 3),
         ("E0803", 5, 3),
         ("E0804", 6, 23),

@@ -190,6 +190,8 @@ impl Graph {
         let (mut node, mut schema) = match &transform.input {
             TransformInput::From(input) => self.bind_union(&name, std::slice::from_ref(input))?,
             TransformInput::Union(inputs) => self.bind_union(&name, inputs)?,
+            // What cannot be parsed was reported with the references.
+            TransformInput::Sql(text) if sql::tables(&text.value).is_err() => return Err(Vec::new()),
             TransformInput::Sql(text) => {
                 let step = self.bind_sql(&text.value, transform.scope).await.map_err(|found| {
                     let (offset, length) = sql::culprit(&text.value, &found.message).unwrap_or((0, 0));
