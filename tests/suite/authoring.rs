@@ -285,3 +285,22 @@ fn the_schema_knows_every_option() {
         assert!(schema["$defs"][name]["properties"].is_object(), "{name}");
     }
 }
+
+#[test]
+fn an_edited_pipeline_still_traces_the_last_release() {
+    let site = Site::new(PIPELINE);
+    site.put("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n");
+    site.refresh();
+    let row_id = site.rows(1, "measurement").keys().next().unwrap().clone();
+    site.edit(|p| p.replace("scale: 3", "scale: 2"));
+    let run = site
+        .project()
+        .run(["trace", "pipeline.yaml", "measurement", &row_id])
+        .expect_code(0);
+    assert!(
+        run.stdout.contains("7.500") && run.stderr.contains("edited since"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+}

@@ -106,6 +106,20 @@ pub async fn bind(
         }
         Err(error) => return Err(unreadable(&shown, format!("cannot read {shown}: {error}"))),
     };
+    bind_text(file, text, registry, env).await
+}
+
+/// Binds a text as if it stood in a file.
+///
+/// # Errors
+/// All findings, if one of them is an error.
+pub async fn bind_text(
+    file: &Path,
+    text: String,
+    registry: &Registry,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Bound, Box<Refused>> {
+    let shown = file.display().to_string();
     let plugins = PluginsOf(registry);
     let loaded = clinmill_spec::load(&shown, &text, env, &plugins);
     let (mut diagnostics, source) = (loaded.diagnostics, loaded.source);

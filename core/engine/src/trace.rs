@@ -48,6 +48,22 @@ pub struct TraceReport {
 /// More bytes of one record than this are cut off in a report.
 const SHOWN_BYTES: u64 = 64 << 10;
 
+/// The text of the pipeline that made the last release, where it is another one than this.
+///
+/// # Errors
+/// When the vault or dataset cannot be read.
+pub async fn text_of_release(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Option<String>, EngineError> {
+    let view = View::open(bound, env, secrets).await?;
+    let Some(made_by) = view.session.last.as_ref().map(|r| r.manifest.pipeline_sha256) else {
+        return Ok(None);
+    };
+    if made_by == Digest::of(bound.text.as_bytes()) {
+        return Ok(None);
+    }
+    let (_, text) = view.session.vault.archive().get(&made_by)?;
+    Ok(String::from_utf8(text).ok())
+}
+
 /// Traces one row.
 ///
 /// # Errors
