@@ -170,7 +170,7 @@ fn names_are_those_of_the_pipeline() {
 fn what_does_not_parse_is_located() {
     for (text, at) in [
         ("select a from t\nwhere x = 1 gruop by a", "gruop"),
-        ("select 血 from t whree 1", "whree"),
+        ("select 血 from t where )", ")"),
         ("select (a from t", "from"),
     ] {
         let (offset, message) = tables(text).unwrap_err();
