@@ -7,9 +7,12 @@
     reason = "tests"
 )]
 
+mod authoring;
+mod fuzz;
 mod hostile;
 mod kills;
 mod laws;
 mod layout;
 mod pipelines;
+mod reference;
 mod regress;

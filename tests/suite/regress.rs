@@ -42,6 +42,14 @@ tables:
     ))
 }
 
+/// A refresh that may take a table or column away.
+fn breaking() -> RefreshOptions {
+    RefreshOptions {
+        allow_breaking: true,
+        ..RefreshOptions::default()
+    }
+}
+
 const MEASUREMENT: &str = "tables:\n  measurement: { from: lis }\n";
 
 fn values(site: &Site, release: u64) -> Vec<String> {
@@ -62,7 +70,8 @@ fn going_back_to_an_earlier_option_keeps_the_rows() {
     site.edit(|p| p.replace("val: val", "val: val, unit: unit"));
     site.refresh();
     site.edit(|p| p.replace("val: val, unit: unit", "val: val"));
-    assert_eq!(site.refresh().counts.read, 2, "the past is read again");
+    let report = site.refresh_with(&breaking());
+    assert_eq!(report.counts.read, 2, "the past is read again");
     assert_eq!(values(&site, 3), ["1=10", "2=11"]);
 }
 
@@ -76,7 +85,7 @@ fn a_source_that_was_away_comes_back_with_its_rows() {
     site.put("other/w1.csv", "order,mrn,val\n7,a,70\n");
     site.refresh();
     site.edit(|p| p.replace(&with_other, MEASUREMENT));
-    site.refresh();
+    site.refresh_with(&breaking());
     site.remove("other/w1.csv");
     site.edit(|p| p.replace(MEASUREMENT, &with_other));
     assert_eq!(site.refresh().tables["second"].rows, 1);
@@ -244,4 +253,18 @@ tables:
     ));
     site.remove("inbox/r_20260108.csv");
     assert_eq!(site.refresh().tables["measurement"].rows, 50);
+}
+
+#[test]
+fn a_step_behind_tables_of_both_scopes_is_counted_once() {
+    let site = lis(
+        "order: order, val: val",
+        "transforms:\n  numbers: { from: lis, steps: [{ datetime: { column: val, formats: [iso] } }] }\n  all:\n    scope: dataset\n    sql: select count(*) as n, 1 as one from numbers\ntables:\n  measurement: { from: numbers }\n  total: { from: all, key: [one] }\n",
+    );
+    site.put(
+        "inbox/w1.csv",
+        "order,mrn,val\n1,a,2026-01-01\n1,a,2026-01-02\n2,b,2026-01-03\n",
+    );
+    let report = site.refresh();
+    assert_eq!(report.steps["lis"]["unordered versions"], 1, "{:?}", report.steps);
 }

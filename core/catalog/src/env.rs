@@ -106,6 +106,11 @@ impl Default for TestClock {
 }
 
 impl TestClock {
+    /// A clock that stands at this time.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Mutex::new(now))
+    }
+
     /// Lets time pass.
     pub fn advance(&self, duration: Duration) {
         let mut now = self.0.lock().unwrap_or_else(|e| e.into_inner());

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[command(
     name = "clinmill",
     version,
-    about,
+    about = "Hospital exports to standardized, versioned datasets: one YAML pipeline, one release a refresh",
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -24,9 +24,9 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Global {
-    /// How results are printed on stdout
+    /// How results are printed on stdout; `graph` also knows `mermaid`, `dot` and `svg`
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
+    pub format: ResultFormat,
     /// No progress and no notes on stderr; warnings and errors stay
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -45,6 +45,32 @@ pub enum Format {
     Json,
 }
 
+/// For people, for programs, or a drawing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ResultFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// A drawing in the language of Mermaid, which Markdown viewers show (`graph` only)
+    #[value(hide = true)]
+    Mermaid,
+    /// A drawing in the language of Graphviz (`graph` only)
+    #[value(hide = true)]
+    Dot,
+    /// A picture (`graph` only)
+    #[value(hide = true)]
+    Svg,
+}
+
+impl ResultFormat {
+    /// True for what only `graph` can give.
+    pub fn is_drawing(self) -> bool {
+        matches!(self, Self::Mermaid | Self::Dot | Self::Svg)
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -55,9 +81,13 @@ pub enum Command {
     /// Check pipeline files; nothing is run
     Validate(Validate),
     /// Show what a refresh would read, change and write
-    Plan(PipelineFile),
+    Plan(Plan),
     /// Run one refresh
     Run(Run),
+    /// Run the unit tests beside a pipeline
+    Test(Test),
+    /// Draw the pipeline: `--format mermaid` (default), `dot` or `svg`
+    Graph(PipelineFile),
     /// Show the first rows of a source or transform, read from the inbox
     Preview(Preview),
     /// List the releases of a dataset
@@ -129,9 +159,38 @@ pub struct Run {
     /// Let complete exports delete more than their guard allows
     #[arg(long)]
     pub approve_deletes: bool,
+    /// Publish tables although a column of theirs is gone or has another type
+    #[arg(long)]
+    pub allow_breaking: bool,
     /// Where the work is done: `local`, or `ballista://HOST:PORT`
     #[arg(long, default_value = "local", value_name = "ENGINE")]
     pub engine: String,
+}
+
+/// `clinmill plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// Read the new inputs to count the subjects with news, however large they are
+    #[arg(long)]
+    pub count: bool,
+}
+
+/// `clinmill test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// Write what the steps give into the test files
+    #[arg(long)]
+    pub update: bool,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Run the tests with this in their name
+    #[arg(long, value_name = "NAME")]
+    pub filter: Option<String>,
 }
 
 /// `clinmill preview`.
@@ -144,6 +203,9 @@ pub struct Preview {
     /// How many rows at most
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     pub limit: usize,
+    /// Only rows for which this SQL expression is true, such as "value is null and unit = 'U/L'"
+    #[arg(long = "where", value_name = "EXPR")]
+    pub filter: Option<String>,
 }
 
 /// `clinmill diff`.
@@ -281,13 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn help_begins_with_what_it_is_for() {
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.starts_with("Hospital exports to standardized, versioned datasets"),
+            "{help}"
+        );
+    }
+
+    #[test]
     fn global_options_stand_before_or_after_the_command() {
         for line in [
             "clinmill --format json -q run p.yaml",
             "clinmill run p.yaml --quiet --format json",
         ] {
             let cli = parse(line).unwrap();
-            assert!(cli.global.quiet && cli.global.format == Format::Json && cli.global.log_format == Format::Text);
+            assert!(
+                cli.global.quiet && cli.global.format == ResultFormat::Json && cli.global.log_format == Format::Text
+            );
         }
         assert_eq!(
             parse("clinmill run p.yaml --format xml").unwrap_err(),

@@ -60,10 +60,11 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let code = match &error {
             EngineError::Invalid(_) => "INVALID",
+            EngineError::Breaking(_) => "BREAKING",
             EngineError::QualityGate(_) => "QUALITY_GATE",
             EngineError::LeaseHeld(_) => "LEASE_HELD",
             EngineError::Step { .. } => "STEP",
-            EngineError::Sql(_) => "SQL",
+            EngineError::Sql { .. } => "SQL",
             EngineError::Unbalanced { .. } => "UNBALANCED",
             EngineError::Refused { .. } => "REFUSED",
             EngineError::Io { .. } => "IO",

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = Context::new(&cli.global);
-    let exit = match dispatch(&context, &cli.command).await {
+    let exit = match dispatch(&context, &cli).await {
         Ok(exit) => exit,
         Err(failure) => {
             context.console.failure(&failure);
@@ -33,13 +33,21 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(context: &Context, command: &Command) -> Result<u8, Failure> {
-    match command {
+async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
+    let format = cli.global.format;
+    if format.is_drawing() && !matches!(cli.command, Command::Graph(_)) {
+        return Err(Failure::usage(
+            "only `graph` draws: say `--format text` or `--format json`",
+        ));
+    }
+    match &cli.command {
         Command::Init(args) => commands::init::run(context, args),
         Command::Demo(args) => commands::demo::run(context, args).await,
         Command::Validate(args) => commands::validate::run(context, args).await,
         Command::Plan(args) => commands::plan::run(context, args).await,
         Command::Run(args) => commands::run::run(context, args).await,
+        Command::Graph(args) => commands::graph::run(context, args, format).await,
+        Command::Test(args) => commands::test::run(context, args).await,
         Command::Preview(args) => commands::preview::run(context, args).await,
         Command::Releases(args) => commands::releases::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,

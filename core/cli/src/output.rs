@@ -1,7 +1,7 @@
 //! Printing: results on stdout, messages on stderr, each as text or JSON.
 
 use crate::{
-    args::{Format, Global},
+    args::{Format, Global, ResultFormat},
     failure::Failure,
 };
 use clinmill_model::Diagnostic;
@@ -29,7 +29,10 @@ impl Console {
     /// A console as the arguments ask for it.
     pub fn new(global: &Global) -> Self {
         Self {
-            format: global.format,
+            format: match global.format {
+                ResultFormat::Json => Format::Json,
+                _ => Format::Text,
+            },
             log_format: global.log_format,
             quiet: global.quiet,
             closed: AtomicBool::new(false),
@@ -99,6 +102,11 @@ impl Console {
     /// Says something that somebody should look at.
     pub fn warn(&self, code: Option<&str>, text: &str) {
         self.message("warning", code, text);
+    }
+
+    /// Says why something cannot be done.
+    pub fn error(&self, code: Option<&str>, text: &str) {
+        self.message("error", code, text);
     }
 
     /// Shows findings about a pipeline file on stderr.

@@ -106,6 +106,20 @@ pub async fn bind(
         }
         Err(error) => return Err(unreadable(&shown, format!("cannot read {shown}: {error}"))),
     };
+    bind_text(file, text, registry, env).await
+}
+
+/// Binds a text as if it stood in a file.
+///
+/// # Errors
+/// All findings, if one of them is an error.
+pub async fn bind_text(
+    file: &Path,
+    text: String,
+    registry: &Registry,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Bound, Box<Refused>> {
+    let shown = file.display().to_string();
     let plugins = PluginsOf(registry);
     let loaded = clinmill_spec::load(&shown, &text, env, &plugins);
     let (mut diagnostics, source) = (loaded.diagnostics, loaded.source);
@@ -147,7 +161,7 @@ pub async fn bind(
         Some(source.bound.records().iter().map(|k| k.name.clone()).collect())
     };
     diagnostics.extend(clinmill_spec::resolve(&mut pipeline, &source, &kinds, &|text: &str| {
-        sql::tables(text).map_err(|message| (0, message))
+        sql::tables(text)
     }));
 
     let schemas: BTreeMap<String, SchemaRef> = sources
@@ -155,9 +169,9 @@ pub async fn bind(
         .flat_map(|s| (0..s.bound.records().len()).map(|k| (s.relation(k), s.bound.records()[k].schema.clone())))
         .collect();
     let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
-    let mut graph = Graph::default();
-    let mut table_specs = Vec::new();
-    if ready {
+    let graph;
+    let table_specs;
+    {
         let references = sources
             .iter()
             .flat_map(|s| {
@@ -166,12 +180,15 @@ pub async fn bind(
                     .map(|k| s.relation(k))
             })
             .collect();
-        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context).await;
+        let (bound, found) = Graph::bind(&pipeline, registry, &schemas, references, &timezone_context, &source).await;
         graph = bound;
-        located.extend(found);
+        let mut told: Vec<Located> = found;
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
-        located.extend(found);
+        told.extend(found);
+        // Beside other errors only what queries and tables say of themselves is new: the rest may follow from those.
+        let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != "E0712");
+        located.extend(told.into_iter().filter(is_own));
     }
     diagnostics.extend(located.into_iter().map(|(d, span)| {
         if span == Span::default() {
@@ -264,10 +281,7 @@ fn bind_source(
         .mappings
         .iter()
         .filter_map(|(_, reference)| mappings.get(reference));
-    let mode = match &spec.mode {
-        Mode::Partial => "partial".to_owned(),
-        Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
-    };
+    let mode = mode_text(&spec.mode);
     let parse_id = Digest::of_parts(
         [
             descriptor.name.to_owned(),
@@ -288,6 +302,14 @@ fn bind_source(
         parse_id,
         plugin_version: descriptor.version,
     })
+}
+
+/// What a mode says about which records an input asserts.
+pub(crate) fn mode_text(mode: &Mode) -> String {
+    match mode {
+        Mode::Partial => "partial".to_owned(),
+        Mode::Complete { scope, as_of, .. } => format!("complete {scope:?} {:?}", as_of.value),
+    }
 }
 
 /// What the transform plugins say about their options, beyond the schema.

@@ -1,6 +1,9 @@
 //! What can end a refresh, with the exit code it has.
 
-use crate::sql::{NotLocal, plain};
+use crate::{
+    changes::SchemaChange,
+    sql::{NotLocal, plain},
+};
 use clinmill_catalog::CatalogError;
 use clinmill_model::Diagnostic;
 use clinmill_sdk::PluginError;
@@ -12,6 +15,9 @@ pub enum EngineError {
     /// The pipeline is not valid.
     #[error("the pipeline is not valid: {} errors", .0.iter().filter(|d| d.is_error()).count())]
     Invalid(Vec<Diagnostic>),
+    /// Published tables would lose or change what their readers rely on.
+    #[error("{}\n  nothing was read or published: give the changed columns new names, or run with --allow-breaking", listed(.0))]
+    Breaking(Vec<SchemaChange>),
     /// A gate of the quality kind does not hold.
     #[error("{0}")]
     QualityGate(String),
@@ -27,8 +33,13 @@ pub enum EngineError {
         error: PluginError,
     },
     /// A query failed.
-    #[error("sql: {0}")]
-    Sql(String),
+    #[error("{}{message}", transform.as_ref().map_or_else(String::new, |t| format!("transform {t}: ")))]
+    Sql {
+        /// The transform that it belongs to, where it belongs to one.
+        transform: Option<String>,
+        /// What is wrong.
+        message: String,
+    },
     /// A stage lost or invented rows.
     #[error("{stage}: the counts do not balance; nothing was published")]
     Unbalanced {
@@ -74,7 +85,7 @@ impl EngineError {
     /// The process's exit code, as the command line promises it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Invalid(_) => 2,
+            Self::Invalid(_) | Self::Breaking(_) => 2,
             Self::QualityGate(_) => 3,
             Self::LeaseHeld(_) => 5,
             Self::Cancelled => 130,
@@ -105,15 +116,36 @@ impl EngineError {
     /// A query's failure. DataFusion quotes values in the errors of casts and arithmetic: only plans may be quoted.
     pub fn sql(error: &NotLocal) -> Self {
         use datafusion::error::DataFusionError as D;
-        Self::Sql(match error {
+        let message = match error {
             NotLocal::Refused(code, what, instead) => format!("{code}: {what} ({instead})"),
             NotLocal::Plan(error @ (D::Plan(_) | D::SchemaError(..) | D::SQL(..) | D::NotImplemented(_))) => {
                 plain(error)
             }
-            NotLocal::Plan(D::ArrowError(..)) => "a value does not fit the type that the query wants".to_owned(),
+            NotLocal::Plan(error) if matches!(error.find_root(), D::ArrowError(..)) => {
+                "a value does not fit the type that the query wants; use try_cast, or a map step before it".to_owned()
+            }
             NotLocal::Plan(_) => "the query failed on these rows".to_owned(),
-        })
+        };
+        Self::Sql {
+            transform: None,
+            message,
+        }
     }
+
+    /// The same failure, of this transform's query.
+    pub fn of_transform(self, name: &str) -> Self {
+        match self {
+            Self::Sql { message, .. } => Self::Sql {
+                transform: Some(name.to_owned()),
+                message,
+            },
+            other => other,
+        }
+    }
+}
+
+fn listed(changes: &[SchemaChange]) -> String {
+    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl From<arrow::error::ArrowError> for EngineError {

@@ -1,22 +1,34 @@
 //! Looking without publishing: what a refresh would do, and the first rows of a source or transform.
 
 use crate::{
-    bound::Bound,
+    bound::{Bound, SourceSpec},
+    changes::{self, Change, SchemaChange},
     error::EngineError,
-    fold::{FoldRule, Folded, fold},
+    fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
-    ingest::{EventBuilder, EventSink},
-    refresh::{Access, EngineState, Secrets, Session, Warning, discover, folder, input_folder},
+    ingest::{EventBuilder, EventSink, subject_id},
+    refresh::{EngineState, Secrets, Warning, discover, folder, input_folder},
+    sql,
+    view::View,
 };
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use clinmill_catalog::{
     env::Env,
     events,
+    shards::ShardFilter,
     vault::{Vault, VaultError, VaultKey, glob},
 };
-use clinmill_sdk::{Input, Status, TaskContext};
+use clinmill_sdk::{
+    IdentityLink, Input, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, Status, TaskContext,
+};
 use serde::Serialize;
-use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::AtomicBool,
+};
 
 /// What a refresh would read, recompute and write.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +43,12 @@ pub struct PlanReport {
     pub sources: BTreeMap<String, PlannedSource>,
     /// Tables that would be made for all subjects, with the reason.
     pub tables: BTreeMap<String, PlannedTable>,
+    /// What made the last release and is another now.
+    pub changes: Vec<Change>,
+    /// What becomes other in the schemas of published tables.
+    pub schemas: Vec<SchemaChange>,
+    /// Subjects that the pending inputs speak of; none where they were not read.
+    pub news: Option<u64>,
     /// What somebody should look at.
     pub warnings: Vec<Warning>,
 }
@@ -55,43 +73,36 @@ pub struct PlannedTable {
     pub scope: &'static str,
     /// Rows now.
     pub rows: u64,
+    /// Subjects for which it would be made, as far as that is known without a refresh: merges of identities and complete
+    /// exports add to it. None where the inputs were not read.
+    pub subjects: Option<u64>,
 }
 
-/// Plans a refresh. Nothing is made or changed.
+/// Inputs of more bytes than this are read for a plan only when asked for.
+pub const PLAN_READS: u64 = 256 << 20;
+
+/// Plans a refresh. Nothing is made or changed. With `count`, all pending inputs are read to count the subjects that
+/// they speak of; without, only up to [`PLAN_READS`].
 ///
 /// # Errors
 /// When the vault or dataset cannot be read or do not belong together.
-pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<PlanReport, EngineError> {
+pub async fn plan(
+    bound: &Bound,
+    env: &Env,
+    secrets: Secrets<'_>,
+    registry: &Registry,
+    variables: &(dyn Fn(&str) -> Option<String> + Sync),
+    count: bool,
+) -> Result<PlanReport, EngineError> {
     let root = folder(&bound.pipeline.vault.url.value, &bound.dir);
-    let mut warnings = Vec::new();
     if let Err(VaultError::NoVault) = Vault::open(&root) {
-        // A new vault: everything is pending.
-        let mut sources = BTreeMap::new();
-        for source in &bound.sources {
-            let (base, pattern) = input_folder(bound, source);
-            let found = glob(&base, &pattern)?;
-            let n = found.files.len() as u64;
-            let planned = PlannedSource {
-                files: n,
-                pending: n,
-                again: 0,
-                bytes: found.files.iter().map(|f| f.stamp.size).sum(),
-            };
-            sources.insert(source.name().to_owned(), planned);
-        }
-        let new = PlannedTable { scope: "new", rows: 0 };
-        return Ok(PlanReport {
-            pipeline: bound.pipeline.name.value.clone(),
-            release: 0,
-            no_op: sources.values().all(|s| s.pending == 0),
-            sources,
-            tables: bound.tables.iter().map(|t| (t.name.clone(), new.clone())).collect(),
-            warnings,
-        });
+        return plan_of_new(bound, env, count);
     }
-    let session = Session::open(bound, env, secrets, Access::Read).await?;
+    let mut warnings = Vec::new();
+    let view = View::open(bound, env, secrets).await?;
+    let session = &view.session;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let plans = discover(bound, &session, false, threads, &mut warnings)?;
+    let plans = discover(bound, session, false, threads, &mut warnings)?;
     let mut sources = BTreeMap::new();
     for (source, plan) in bound.sources.iter().zip(&plans) {
         let planned = PlannedSource {
@@ -102,15 +113,39 @@ pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Plan
         };
         sources.insert(source.name().to_owned(), planned);
     }
+    let is_read = count || sources.values().map(|s| s.bytes).sum::<u64>() <= PLAN_READS;
+    let news = match is_read {
+        true => Some(subjects_in(bound, &session.key, |source| {
+            let plan = bound
+                .sources
+                .iter()
+                .position(|s| s.name() == source.name())
+                .and_then(|i| plans.get(i));
+            let pending = plan
+                .into_iter()
+                .flat_map(|p| p.pending.iter().map(move |x| (x, p.paths.get(&x.sha256))));
+            pending
+                .filter_map(|(x, path)| FileInput::at(path?, x.path.expose(), x.captures.expose()))
+                .collect()
+        })),
+        false => None,
+    };
+    let news: Option<HashSet<Id>> = news.map(|ids| ids.iter().map(|id| view.identity.canonical(id)).collect());
     let state = EngineState::of(&session.state);
     let pending = sources.values().any(|s| s.pending > 0);
-    let rows = |name: &str| {
-        session
-            .last
-            .as_ref()
-            .and_then(|r| r.manifest.tables.get(name))
-            .map_or(0, |t| t.row_count)
+    let last = session.last.as_ref().map(|r| &r.manifest);
+    let rows = |name: &str| last.and_then(|m| m.tables.get(name)).map_or(0, |t| t.row_count);
+    let with_rows = |name: &str| -> Result<HashSet<Id>, EngineError> {
+        let files = session.state.index.iter().filter(|f| f.table == name);
+        let everything = ShardFilter {
+            lo: 0,
+            hi: u16::MAX,
+            subjects: None,
+        };
+        let entries = clinmill_catalog::index::read(session.vault.root(), files, &everything)?;
+        Ok(entries.into_iter().map(|e| e.subject).collect())
     };
+    let number = |set: &HashSet<Id>| Some(set.len() as u64);
     let mut tables = BTreeMap::new();
     for table in &bound.tables {
         let scope = match state.tables.get(&table.name) {
@@ -119,8 +154,17 @@ pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Plan
             Some(_) if pending => "subjects with news",
             Some(_) => "unchanged",
         };
+        let subjects = match (scope, &news) {
+            ("unchanged", _) => Some(0),
+            ("subjects with news", news) => news.as_ref().and_then(number),
+            (_, Some(news)) if table.subject => {
+                let known = view.subjects()?;
+                number(&known.union(news).copied().collect())
+            }
+            _ => None,
+        };
         let rows = rows(&table.name);
-        tables.insert(table.name.clone(), PlannedTable { scope, rows });
+        tables.insert(table.name.clone(), PlannedTable { scope, rows, subjects });
     }
     for name in state
         .tables
@@ -128,27 +172,162 @@ pub async fn plan(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Plan
         .filter(|n| !bound.tables.iter().any(|t| t.name == **n))
     {
         let rows = rows(name);
-        tables.insert(name.clone(), PlannedTable { scope: "removed", rows });
+        let subjects = number(&with_rows(name)?);
+        let planned = PlannedTable {
+            scope: "removed",
+            rows,
+            subjects,
+        };
+        tables.insert(name.clone(), planned);
     }
+    let (changes, schemas) = match last {
+        Some(manifest) => (
+            changes::since(bound, &session.vault, manifest, registry, variables),
+            changes::schema_changes(bound, manifest)?,
+        ),
+        None => Default::default(),
+    };
     Ok(PlanReport {
         pipeline: bound.pipeline.name.value.clone(),
         release: session.release(),
         no_op: !pending && tables.values().all(|t| t.scope == "unchanged"),
         sources,
         tables,
+        changes,
+        schemas,
+        news: news.as_ref().and_then(number),
         warnings,
     })
+}
+
+/// The plan of a pipeline without a vault: everything is pending.
+fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, EngineError> {
+    let mut sources = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    for source in &bound.sources {
+        let (base, pattern) = input_folder(bound, source);
+        let found = glob(&base, &pattern)?;
+        let n = found.files.len() as u64;
+        let planned = PlannedSource {
+            files: n,
+            pending: n,
+            again: 0,
+            bytes: found.files.iter().map(|f| f.stamp.size).sum(),
+        };
+        sources.insert(source.name().to_owned(), planned);
+        files.insert(source.name().to_owned(), found.files);
+    }
+    let is_read = count || sources.values().map(|s| s.bytes).sum::<u64>() <= PLAN_READS;
+    let news = match is_read {
+        true => {
+            let key = throwaway_key(env)?;
+            let inputs = |source: &SourceSpec| {
+                let files = files.get(source.name()).into_iter().flatten();
+                files.filter_map(FileInput::open).collect()
+            };
+            Some(subjects_in(bound, &key, inputs).len() as u64)
+        }
+        false => None,
+    };
+    let planned = |t: &crate::tables::TableSpec| {
+        let new = PlannedTable {
+            scope: "new",
+            rows: 0,
+            subjects: news.filter(|_| t.subject),
+        };
+        (t.name.clone(), new)
+    };
+    Ok(PlanReport {
+        pipeline: bound.pipeline.name.value.clone(),
+        release: 0,
+        no_op: sources.values().all(|s| s.pending == 0),
+        sources,
+        tables: bound.tables.iter().map(planned).collect(),
+        changes: Vec::new(),
+        schemas: Vec::new(),
+        news,
+        warnings: Vec::new(),
+    })
+}
+
+/// The subjects that inputs speak of. An input that cannot be read speaks of nobody: the refresh tells of it.
+fn subjects_in(bound: &Bound, key: &VaultKey, inputs: impl Fn(&SourceSpec) -> Vec<FileInput>) -> HashSet<Id> {
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 16_384,
+    };
+    let mut subjects = SubjectSink {
+        key,
+        kinds: Vec::new(),
+        found: HashSet::new(),
+    };
+    for source in &bound.sources {
+        subjects.kinds = source.bound.records().iter().map(|k| k.subject).collect();
+        for input in inputs(source) {
+            for split in source.bound.splits(&input).unwrap_or_default() {
+                let _ = source.bound.read(&input, &split, &task, &mut subjects);
+            }
+        }
+    }
+    subjects.found
+}
+
+/// Takes in who records are about, and nothing else of them.
+struct SubjectSink<'a> {
+    key: &'a VaultKey,
+    kinds: Vec<bool>,
+    found: HashSet<Id>,
+}
+
+impl RecordSink for SubjectSink<'_> {
+    fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
+        if self.kinds.get(batch.kind) != Some(&true) {
+            return Ok(());
+        }
+        let (issuers, ids) = (&batch.meta.issuer, &batch.meta.subject);
+        for i in (0..ids.len()).filter(|&i| ids.is_valid(i) && !ids.value(i).is_empty()) {
+            let is_same = i > 0 && ids.is_valid(i - 1) && ids.value(i) == ids.value(i - 1);
+            if !is_same || issuers.value(i) != issuers.value(i - 1) {
+                self.found.insert(subject_id(self.key, issuers.value(i), ids.value(i)));
+            }
+        }
+        Ok(())
+    }
+    fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn filtered(&mut self, _: &str, _: u64) {}
+    fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
+        for subject in [&link.survivor, &link.retired] {
+            self.found.insert(subject_id(self.key, &subject.issuer, &subject.id));
+        }
+        Ok(())
+    }
+    fn progress(&mut self, _: u64) {}
+}
+
+fn throwaway_key(env: &Env) -> Result<VaultKey, EngineError> {
+    let mut secret = [0u8; 32];
+    env.random.fill(&mut secret);
+    Ok(VaultKey::from_secret(&secret).map_err(VaultError::from)?)
 }
 
 /// Records of one kind that a preview reads at most; a source stops there.
 const PREVIEW_RECORDS: usize = 20_000;
 
 /// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed, and the
-/// subject ids are those of a key that is thrown away.
+/// subject ids are those of a key that is thrown away. With `filter`, only rows for which this SQL expression is true.
 ///
 /// # Errors
 /// When the name is unknown, or a step fails.
-pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Result<RecordBatch, EngineError> {
+pub async fn preview(
+    bound: &Bound,
+    env: &Env,
+    name: &str,
+    limit: usize,
+    filter: Option<&str>,
+) -> Result<RecordBatch, EngineError> {
     let name = bound
         .sources
         .iter()
@@ -166,9 +345,7 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
             known.join(", ")
         )));
     }
-    let mut secret = [0u8; 32];
-    env.random.fill(&mut secret);
-    let key = VaultKey::from_secret(&secret).map_err(VaultError::from)?;
+    let key = throwaway_key(env)?;
     let wanted = [name.clone()];
     let needed = bound.graph.needed(&wanted);
     let cancelled = AtomicBool::new(false);
@@ -222,7 +399,10 @@ pub async fn preview(bound: &Bound, env: &Env, name: &str, limit: usize) -> Resu
     let relation = relations
         .get(&name)
         .ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
-    let table = as_table(relation, false)?;
+    let mut table = as_table(relation, false)?;
+    if let Some(filter) = filter {
+        table = sql::filter(table, filter).await?;
+    }
     Ok(table.slice(0, limit.min(table.num_rows())))
 }
 
@@ -241,6 +421,16 @@ impl FileInput {
             size: found.stamp.size,
             name: found.relative.expose().clone(),
             captures: found.captures.expose().clone(),
+        })
+    }
+
+    fn at(path: &Path, name: &str, captures: &BTreeMap<String, String>) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        Some(Self {
+            size: file.metadata().ok()?.len(),
+            file,
+            name: name.to_owned(),
+            captures: captures.clone(),
         })
     }
 }

@@ -4,6 +4,8 @@
 //! new.
 
 pub mod bound;
+pub mod cases;
+pub mod changes;
 pub mod ingest;
 pub mod inspect;
 pub mod refresh;
@@ -18,5 +20,6 @@ mod prehashed;
 mod rows;
 mod sql;
 mod tables;
+mod view;
 
 pub use error::EngineError;

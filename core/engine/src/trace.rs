@@ -5,8 +5,9 @@ use crate::{
     error::EngineError,
     fold::Id,
     graph::{StepReport, record_at},
-    refresh::{Access, Covered, Dirty, EngineState, Identity, RangeContext, Secrets, Session, read_links, scopes_of},
+    refresh::{Dirty, EngineState, RangeContext, Secrets},
     tables::TableSpec,
+    view::View,
 };
 use arrow::{
     array::RecordBatch,
@@ -47,6 +48,22 @@ pub struct TraceReport {
 /// More bytes of one record than this are cut off in a report.
 const SHOWN_BYTES: u64 = 64 << 10;
 
+/// The text of the pipeline that made the last release, where it is another one than this.
+///
+/// # Errors
+/// When the vault or dataset cannot be read.
+pub async fn text_of_release(bound: &Bound, env: &Env, secrets: Secrets<'_>) -> Result<Option<String>, EngineError> {
+    let view = View::open(bound, env, secrets).await?;
+    let Some(made_by) = view.session.last.as_ref().map(|r| r.manifest.pipeline_sha256) else {
+        return Ok(None);
+    };
+    if made_by == Digest::of(bound.text.as_bytes()) {
+        return Ok(None);
+    }
+    let (_, text) = view.session.vault.archive().get(&made_by)?;
+    Ok(String::from_utf8(text).ok())
+}
+
 /// Traces one row.
 ///
 /// # Errors
@@ -63,11 +80,11 @@ pub async fn trace(
         EngineError::NotFound(format!("{row_id:?} is not a row id: 26 letters and digits are needed"))
     })?;
     let spec = tracer.table(table)?;
-    let files = tracer.session.state.index.iter().filter(|f| f.table == table);
-    let Some(entry) = index::find(tracer.session.vault.root(), files, &id)? else {
+    let files = tracer.view.session.state.index.iter().filter(|f| f.table == table);
+    let Some(entry) = index::find(tracer.view.session.vault.root(), files, &id)? else {
         return Err(EngineError::NotFound(format!(
             "table {table} has no row {row_id} at release {}",
-            tracer.session.release()
+            tracer.view.session.release()
         )));
     };
     let subjects = spec.subject.then_some(entry.subject);
@@ -96,36 +113,18 @@ pub async fn trace_all(
 
 struct Tracer<'a> {
     bound: &'a Bound,
-    session: Session,
-    identity: Identity,
-    covered: BTreeMap<String, Covered>,
+    view: View,
 }
 
 impl<'a> Tracer<'a> {
     async fn open(bound: &'a Bound, env: &Env, secrets: Secrets<'_>) -> Result<Self, EngineError> {
-        let session = Session::open(bound, env, secrets, Access::Read).await?;
-        if session.last.is_none() {
+        let view = View::open(bound, env, secrets).await?;
+        if view.session.last.is_none() {
             return Err(EngineError::NotFound(
                 "there is no release yet: run the pipeline first".to_owned(),
             ));
         }
-        let identity = Identity::new(&read_links(&session.vault, &session.state.identity)?);
-        let scopes: HashMap<u32, String> = scopes_of(bound, session.ledger.entries().iter());
-        let covered = bound
-            .sources
-            .iter()
-            .filter(|s| s.is_complete())
-            .map(|s| {
-                let mine = session.state.coverage.iter().filter(|c| c.source == s.name());
-                (s.name().to_owned(), Covered::new(mine, &scopes))
-            })
-            .collect();
-        Ok(Self {
-            bound,
-            session,
-            identity,
-            covered,
-        })
+        Ok(Self { bound, view })
     }
 
     fn table(&self, name: &str) -> Result<&'a TableSpec, EngineError> {
@@ -133,9 +132,10 @@ impl<'a> Tracer<'a> {
             let known: Vec<&str> = self.bound.tables.iter().map(|t| t.name.as_str()).collect();
             EngineError::NotFound(format!("there is no table {name:?}; there are: {}", known.join(", ")))
         })?;
-        let made_by = EngineState::of(&self.session.state).tables.get(name).copied();
+        let made_by = EngineState::of(&self.view.session.state).tables.get(name).copied();
         if made_by != Some(spec.digest) {
             let archived = self
+                .view
                 .session
                 .state
                 .pipelines
@@ -144,7 +144,7 @@ impl<'a> Tracer<'a> {
             return Err(EngineError::Refused {
                 reason: format!(
                     "the pipeline, a mapping or a plugin behind table {name} changed since release {}",
-                    self.session.release()
+                    self.view.session.release()
                 ),
                 advice: format!(
                     "run the pipeline once, or trace with the text that made the release (kept in the vault: pipelines/{archived}.pipeline.zst)"
@@ -167,11 +167,11 @@ impl<'a> Tracer<'a> {
         let cancelled = AtomicBool::new(false);
         let context = RangeContext {
             bound: self.bound,
-            session: &self.session,
-            events: &self.session.state.events,
-            identity: &self.identity,
+            session: &self.view.session,
+            events: &self.view.session.state.events,
+            identity: &self.view.identity,
             former: &HashMap::new(),
-            covered: &self.covered,
+            covered: &self.view.covered,
             dirty: &BTreeMap::from([(table.name.clone(), dirty)]),
             lineage: true,
             cancelled: &cancelled,
@@ -208,7 +208,7 @@ impl<'a> Tracer<'a> {
             reports.push(TraceReport {
                 table: table.name.clone(),
                 row_id: base32(&entry.row_id),
-                release: self.session.release(),
+                release: self.view.session.release(),
                 row,
                 chain: chain.clone(),
                 origins,
@@ -262,7 +262,7 @@ impl<'a> Tracer<'a> {
             reads: vec![table.from.clone()],
             mappings: vec![],
         });
-        let manifest = self.session.last.as_ref().map(|r| &r.manifest);
+        let manifest = self.view.session.last.as_ref().map(|r| &r.manifest);
         Chain {
             made,
             pipeline: manifest.map_or_else(|| Digest::of(b""), |m| m.pipeline_sha256),
@@ -279,6 +279,7 @@ impl<'a> Tracer<'a> {
         with_bytes: bool,
     ) -> Result<Origin, EngineError> {
         let entry = self
+            .view
             .session
             .ledger
             .by_number(number)
@@ -299,7 +300,7 @@ impl<'a> Tracer<'a> {
             cut: at.length > SHOWN_BYTES,
         };
         if with_bytes {
-            let kept = self.session.vault.inputs().open(&entry.sha256)?;
+            let kept = self.view.session.vault.inputs().open(&entry.sha256)?;
             let length = at.length.min(SHOWN_BYTES).min(kept.size().saturating_sub(at.offset));
             let mut bytes = vec![0; length as usize];
             let mut filled = 0;

@@ -13,6 +13,7 @@ mod source;
 mod transform;
 
 pub mod decode;
+pub mod reference;
 pub mod sparse;
 pub mod testing;
 

@@ -75,6 +75,15 @@ codes! {
     SECTION_LATER = "E0601", "This section is not available in this version.";
     MODEL_LATER = "E0602", "Standard models of tables are not available in this version.";
     CONSTRAINT_LATER = "E0603", "This column constraint is not available in this version.";
+
+    CASE_EMPTY = "E0801", "A test expects nothing.";
+    CASE_GIVEN = "E0802", "What a test gives is neither rows nor files, or both.";
+    CASE_STEP = "E0803", "A test names a step that the pipeline does not have.";
+    CASE_COLUMN = "E0804", "A test names a column that the step does not have.";
+    CASE_FILE = "E0805", "A file that a test gives cannot be made, or no source would read it.";
+    CASE_VALUE = "E0806", "A value that a test gives does not fit its column.";
+    CASE_TIME = "E0807", "A time is not written with its offset.";
+    CASE_ASKED = "E0808", "A test asks for something that this step does not have.";
 }
 
 #[cfg(test)]

@@ -105,7 +105,11 @@ pub(crate) const PIPELINE: &[Key] = &[
     ),
     optional("sinks", Shape::Later(codes::SECTION_LATER), "Buyers and what they get."),
     optional("schedule", Shape::Any, "When the refresh is due."),
-    optional("tests", Shape::Any, "Where the pipeline's unit tests are."),
+    optional(
+        "tests",
+        Shape::Text,
+        "The folder of the pipeline's unit tests, or one file. Default: `tests`, where there is one.",
+    ),
 ];
 
 pub(crate) const VAULT: &[Key] = &[
@@ -259,3 +263,57 @@ pub(crate) const COLUMN: &[Key] = &[
 ];
 
 pub(crate) const TYPES: &[&str] = &["string", "integer", "decimal", "number", "boolean", "date", "timestamp"];
+
+/// A file with several unit tests.
+pub(crate) const CASES: &[Key] = &[required("tests", Shape::Any, "The tests, by name.")];
+
+/// One unit test.
+pub(crate) const CASE: &[Key] = &[
+    optional(
+        "now",
+        Shape::Text,
+        "The time at which it runs: 2026-03-16T08:00:00+08:00.",
+    ),
+    optional(
+        "given",
+        Shape::Any,
+        "Rows or files by source or `source.kind`; what is not named has nothing.",
+    ),
+    required(
+        "expect",
+        Shape::Any,
+        "What the steps give: sources, record kinds, transforms, `transform/plugin`, tables.",
+    ),
+];
+
+pub(crate) const GIVEN: &[Key] = &[required("files", Shape::Any, "Contents by path.")];
+
+pub(crate) const GIVEN_FILE: &[Key] = &[
+    optional("text", Shape::Text, "What it holds."),
+    optional(
+        "encoding",
+        Shape::Text,
+        "The encoding to write the text in. Default: UTF-8.",
+    ),
+    optional("from", Shape::Text, "A file to copy, relative to the pipeline file."),
+];
+
+pub(crate) const EXPECTED: &[Key] = &[
+    optional(
+        "rows",
+        Shape::Any,
+        "All rows, in any order; the columns that no row names are not looked at.",
+    ),
+    optional("count", Shape::Any, "How many rows."),
+    optional(
+        "counts",
+        Shape::Any,
+        "Numbers by name; what is not named is not looked at.",
+    ),
+    optional(
+        "rejects",
+        Shape::Any,
+        "How many records were rejected, by code: all of them.",
+    ),
+    optional("schema", Shape::Any, "All columns and their types, in order."),
+];

@@ -4,6 +4,7 @@
 //! [`Pipeline`], plugin options against the plugin's own schema, then references. [`load`] does all that needs no bound
 //! plugin; [`resolve`] does the rest. Every layer goes on after an error, so that one run shows all of them.
 
+pub mod cases;
 pub mod codes;
 pub mod pipeline;
 

@@ -42,6 +42,8 @@ pub struct Pipeline {
     pub transforms: Vec<Transform>,
     /// `tables`, in file order.
     pub tables: Vec<Table>,
+    /// `tests`: the folder or file of the unit tests, relative to the pipeline file.
+    pub tests: Option<Spanned<String>>,
 }
 
 /// `vault`.

@@ -141,7 +141,9 @@ fn sql_reads(
         Ok(tables) => tables,
         Err((offset, message)) => {
             let span = report.source.within(sql.span, &sql.value, offset, 1);
-            report.error(codes::BAD_SQL, span, message);
+            let hint =
+                Some("check the words from here on, and before it that quotes and brackets are closed".to_owned());
+            report.hinted(codes::BAD_SQL, span, format!("the SQL cannot be read: {message}"), hint);
             return Vec::new();
         }
     };

@@ -86,7 +86,7 @@ pub(crate) fn parse(report: &mut Report<'_>) -> Option<Node> {
 }
 
 /// YAML 1.2.2, production 1 (c-printable), without the byte order mark inside the text.
-fn printable(c: char) -> bool {
+pub(crate) fn printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{85}' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}'
         | '\u{ff00}'..='\u{fffd}' | '\u{10000}'..)
 }

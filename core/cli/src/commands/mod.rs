@@ -3,13 +3,16 @@
 pub mod apply;
 pub mod demo;
 pub mod diff;
+pub mod graph;
 pub mod init;
+pub mod junit;
 pub mod plan;
 pub mod preview;
 pub mod quarantine;
 pub mod releases;
 pub mod run;
 pub mod schema;
+pub mod test;
 pub mod trace;
 pub mod units;
 pub mod validate;

@@ -2,19 +2,31 @@
 
 use crate::{
     args,
-    context::Context,
+    context::{Context, environment},
     failure::{Failure, OK},
     output::{Grid, bytes, thousands},
 };
-use clinmill_engine::inspect::{self, PlanReport};
+use clinmill_engine::{
+    changes::Impact,
+    inspect::{self, PlanReport},
+};
+use std::fmt::Write;
 
 /// Plans a refresh; nothing is made or changed.
 ///
 /// # Errors
 /// When vault and dataset cannot be read or do not belong together.
-pub async fn run(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure> {
+pub async fn run(context: &Context, args: &args::Plan) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let plan = inspect::plan(&bound, &context.env, &context.secrets()).await?;
+    let plan = inspect::plan(
+        &bound,
+        &context.env,
+        &context.secrets(),
+        &context.registry,
+        &environment,
+        args.count,
+    )
+    .await?;
     for warning in &plan.warnings {
         context.console.warn(Some(&warning.code), &warning.message);
     }
@@ -41,23 +53,51 @@ fn text(plan: &PlanReport) -> String {
             bytes(s.bytes),
         ]);
     }
-    let mut tables = Grid::new(["table", ">rows now", "to be computed for"]);
+    let mut tables = Grid::new(["table", ">rows now", "to be computed for", ">subjects"]);
     for (name, t) in &plan.tables {
         let scope = match t.scope {
             "new" => "all subjects (new)",
             "changed" => "all subjects (its making changed)",
+            "removed" => "nobody (it is removed)",
             "unchanged" => "nobody",
             other => other,
         };
-        tables.row([name.clone(), thousands(t.rows), scope.to_owned()]);
+        let subjects = t.subjects.map_or_else(|| "?".to_owned(), thousands);
+        tables.row([name.clone(), thousands(t.rows), scope.to_owned(), subjects]);
     }
-    format!("{}: {now}; {next}\n\n{sources}\n{tables}", plan.pipeline)
+    let mut text = format!("{}: {now}; {next}\n\n{sources}\n{tables}", plan.pipeline);
+    if plan.news.is_none() {
+        text.push_str("\nthe new inputs are large and were not read: --count reads them to count subjects\n");
+    }
+    if !plan.changes.is_empty() {
+        let mut grid = Grid::new(["since the last release", "name", "change"]);
+        for c in &plan.changes {
+            grid.row([c.what.to_owned(), c.name.clone(), c.how.clone()]);
+        }
+        let _ = write!(text, "\n{grid}");
+    }
+    let of = |impact: Impact| plan.schemas.iter().filter(move |c| c.impact == impact);
+    for (title, impact) in [("additive", Impact::Additive), ("breaking", Impact::Breaking)] {
+        for change in of(impact) {
+            let _ = write!(text, "\n  {title}: {change}");
+        }
+    }
+    if !plan.schemas.is_empty() {
+        text.push('\n');
+    }
+    if of(Impact::Breaking).next().is_some() {
+        text.push_str("  `run` refuses the breaking ones without --allow-breaking\n");
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinmill_engine::inspect::{PlannedSource, PlannedTable};
+    use clinmill_engine::{
+        changes::SchemaChange,
+        inspect::{PlannedSource, PlannedTable},
+    };
     use std::collections::BTreeMap;
 
     #[test]
@@ -68,13 +108,26 @@ mod tests {
             again: 0,
             bytes: 4096,
         };
-        let table = PlannedTable { scope: "new", rows: 0 };
+        let table = PlannedTable {
+            scope: "new",
+            rows: 0,
+            subjects: Some(12),
+        };
         let plan = PlanReport {
             pipeline: "labs".into(),
             release: 0,
             no_op: false,
             sources: BTreeMap::from([("lis".to_owned(), source)]),
             tables: BTreeMap::from([("person".to_owned(), table)]),
+            changes: Vec::new(),
+            schemas: vec![SchemaChange {
+                table: "person".into(),
+                column: Some("sex".into()),
+                was: Some("string".into()),
+                now: None,
+                impact: Impact::Breaking,
+            }],
+            news: None,
             warnings: Vec::new(),
         };
         let text = text(&plan);
@@ -86,6 +139,11 @@ mod tests {
             text.contains("  lis     1,200        2           0  4.1 kB\n"),
             "{text}"
         );
-        assert!(text.contains("all subjects (new)"), "{text}");
+        assert!(text.contains("all subjects (new)        12"), "{text}");
+        assert!(
+            text.contains("\n  breaking: table person: column sex (was string) is gone\n"),
+            "{text}"
+        );
+        assert!(text.contains("--count") && text.contains("--allow-breaking"), "{text}");
     }
 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 /// When the name is unknown or a step fails.
 pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let rows = inspect::preview(&bound, &context.env, &args.name, args.limit).await?;
+    let rows = inspect::preview(&bound, &context.env, &args.name, args.limit, args.filter.as_deref()).await?;
     let cells = cells(&rows).map_err(|_| Failure::new(FAILED, "a column cannot be shown"))?;
     let schema = rows.schema();
     let columns: Vec<Value> = schema

@@ -28,6 +28,7 @@ pub async fn run(context: &Context, args: &args::Run) -> Result<u8, Failure> {
     let options = RefreshOptions {
         full: args.full,
         approve_deletes: args.approve_deletes,
+        allow_breaking: args.allow_breaking,
         ..RefreshOptions::default()
     };
     refresh_and_print(context, &bound, &options).await

@@ -2,13 +2,16 @@
 
 use crate::{
     args,
-    context::Context,
+    context::{Context, environment},
     excerpt::Excerpt,
     failure::{Failure, OK},
     output::{Grid, counted, thousands},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use clinmill_engine::trace::{self, TraceReport};
+use clinmill_engine::{
+    bound,
+    trace::{self, TraceReport},
+};
 use clinmill_provenance::{Chain, Origin};
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -17,7 +20,14 @@ use std::{collections::BTreeMap, fmt::Write};
 /// # Errors
 /// When there is no such row, or the pipeline is no longer the one that made it.
 pub async fn run(context: &Context, args: &args::Trace) -> Result<u8, Failure> {
-    let bound = context.bind(&args.file).await?;
+    let mut bound = context.bind(&args.file).await?;
+    // An edit since the last release changes nothing about the rows of that release.
+    if let Some(text) = trace::text_of_release(&bound, &context.env, &context.secrets()).await? {
+        bound = bound::bind_text(&args.file, text, &context.registry, &environment).await?;
+        context
+            .console
+            .note("the pipeline was edited since the last release: traced with the text that made it");
+    }
     let report = trace::trace(&bound, &context.env, &context.secrets(), &args.table, &args.row_id).await?;
     context
         .console

@@ -4,6 +4,7 @@ use crate::sql::{self, NotLocal, SqlScope, SqlStep};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clinmill_model::Diagnostic;
 use clinmill_sdk::{BindContext, BoundTransform, Caps, Registry};
+use clinmill_spec::SourceFile;
 use clinmill_spec::pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,6 +106,7 @@ impl Graph {
         sources: &BTreeMap<String, SchemaRef>,
         references: BTreeSet<String>,
         context: &BindContext,
+        source: &SourceFile,
     ) -> (Self, Vec<Located>) {
         let mut graph = Self {
             nodes: Vec::new(),
@@ -113,7 +115,7 @@ impl Graph {
         };
         let mut findings = Vec::new();
         for transform in &pipeline.transforms {
-            match graph.bind_transform(transform, registry, context).await {
+            match graph.bind_transform(transform, registry, context, source).await {
                 Ok((node, schema)) => {
                     let over_all = matches!(
                         node,
@@ -149,6 +151,20 @@ impl Graph {
         self.nodes.iter().find(|n| n.name() == name)
     }
 
+    /// The graph up to a step (`transform/plugin`, with a number where a plugin occurs twice), and the transform that
+    /// then ends with it; `None` for a step that is not there.
+    pub fn until(&self, step: &str) -> Option<(Self, String)> {
+        let (name, _) = step.split_once('/')?;
+        let mut graph = self.clone();
+        let node = graph.nodes.iter_mut().find(|n| n.name() == name)?;
+        let (Node::Union { steps, .. } | Node::Sql { steps, .. }) = node;
+        let at = steps.iter().position(|s| s.name == step)?;
+        steps.truncate(at + 1);
+        let schema = steps.last()?.bound.output();
+        graph.schemas.insert(name.to_owned(), schema);
+        Some((graph, name.to_owned()))
+    }
+
     /// `wanted` and everything they read, transitively.
     pub fn needed(&self, wanted: &[String]) -> BTreeSet<String> {
         let mut needed: BTreeSet<String> = BTreeSet::new();
@@ -168,16 +184,23 @@ impl Graph {
         transform: &Transform,
         registry: &Registry,
         context: &BindContext,
+        source: &SourceFile,
     ) -> Result<(Node, SchemaRef), Vec<Located>> {
         let name = transform.name.value.clone();
         let (mut node, mut schema) = match &transform.input {
             TransformInput::From(input) => self.bind_union(&name, std::slice::from_ref(input))?,
             TransformInput::Union(inputs) => self.bind_union(&name, inputs)?,
+            // What cannot be parsed was reported with the references.
+            TransformInput::Sql(text) if sql::tables(&text.value).is_err() => return Err(Vec::new()),
             TransformInput::Sql(text) => {
-                let step = self
-                    .bind_sql(&text.value, transform.scope)
-                    .await
-                    .map_err(|d| vec![(d, text.span)])?;
+                let step = self.bind_sql(&text.value, transform.scope).await.map_err(|found| {
+                    let (offset, length) = sql::culprit(&text.value, &found.message).unwrap_or((0, 0));
+                    let span = match length {
+                        0 => text.span,
+                        _ => source.within(text.span, &text.value, offset, length),
+                    };
+                    vec![(found, span)]
+                })?;
                 let schema = step.output().clone();
                 let (scope, steps) = (transform.scope, Vec::new());
                 (
@@ -259,7 +282,7 @@ impl Graph {
     }
 
     async fn bind_sql(&self, text: &str, scope: Scope) -> Result<SqlStep, Diagnostic> {
-        let names = sql::tables(text).map_err(|message| Diagnostic::error("E0711", message))?;
+        let names = sql::tables(text).map_err(|(_, message)| Diagnostic::error("E0711", message))?;
         let mut relations = BTreeMap::new();
         for name in names {
             match self.schemas.get(&name) {
@@ -283,7 +306,17 @@ impl Graph {
             .await
             .map_err(|error| match error {
                 NotLocal::Refused(code, what, instead) => Diagnostic::error(code, what).hint(instead),
-                NotLocal::Plan(error) => Diagnostic::error("E0711", sql::plain(&error)),
+                NotLocal::Plan(error) => {
+                    let columns: Vec<String> = relations
+                        .iter()
+                        .map(|(name, (schema, _))| {
+                            let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+                            format!("{name} has {}", names.join(", "))
+                        })
+                        .collect();
+                    Diagnostic::error("E0711", format!("the query does not fit: {}", sql::plain(&error)))
+                        .hint(columns.join("; "))
+                }
             })
     }
 }

@@ -139,7 +139,10 @@ impl Graph {
                 let parts = inputs.iter().map(|n| get(n)).collect::<Result<Vec<_>, _>>()?;
                 union(&parts, schema)?
             }
-            Node::Sql { step, .. } => run_sql(step, relations, lineage).await?,
+            Node::Sql { step, name, .. } => {
+                let made = run_sql(step, relations, lineage).await;
+                made.map_err(|e| e.of_transform(name))?
+            }
         };
         for step in node.steps() {
             relation = run_step(&step.bound, step.caps, &step.name, relation, cancelled, report)?;

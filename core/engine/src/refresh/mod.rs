@@ -20,10 +20,17 @@ pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
 pub use range::{Dirty, RangeContext};
-pub use report::{Outcome, Progress, RunReport, SourceReport, TableReport, TotalCounts};
+pub use release::plugins_of;
+pub use report::{Outcome, Progress, RunReport, Silent, SourceReport, TableReport, TotalCounts};
 pub use session::{Access, Session, folder};
 
-use crate::{bound::Bound, error::EngineError, fold::Id, ingest::Ranges};
+use crate::{
+    bound::Bound,
+    changes::{refuse_breaking, schema_changes},
+    error::EngineError,
+    fold::Id,
+    ingest::Ranges,
+};
 use clinmill_catalog::{
     env::Env,
     events::EventFile,
@@ -47,6 +54,8 @@ pub struct RefreshOptions {
     pub full: bool,
     /// Let complete exports delete more than their guard allows.
     pub approve_deletes: bool,
+    /// Publish tables although what their readers rely on is gone or another.
+    pub allow_breaking: bool,
     /// Read the inputs again that have records in quarantine.
     pub replay: bool,
     /// Threads for reading and transforming.
@@ -60,6 +69,7 @@ impl Default for RefreshOptions {
         Self {
             full: false,
             approve_deletes: false,
+            allow_breaking: false,
             replay: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory: 640 << 20,
@@ -150,6 +160,9 @@ impl Refresh<'_> {
         if self.session.key_is_new {
             let message = "a new key was made for this vault: keep a copy of its file `key` in a safe place";
             warnings.push(Warning::new("KEY_MADE", message.to_owned()));
+        }
+        if let Some(last) = self.session.last.as_ref().filter(|_| !self.options.allow_breaking) {
+            refuse_breaking(schema_changes(self.bound, &last.manifest)?)?;
         }
         let staging = self.clean_staging()?;
         self.progress.stage("discover");

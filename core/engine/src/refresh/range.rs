@@ -137,7 +137,20 @@ impl RangeContext<'_> {
     pub fn records(&self, bounds: (u16, u16), tables: &[&TableSpec]) -> Result<Vec<(String, Folded)>, EngineError> {
         let wanted = self.wanted(bounds, tables);
         let from: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
-        let needed = self.bound.graph.needed(&from);
+        self.records_behind(bounds, wanted, &from)
+    }
+
+    /// Reads and folds the records of a range that these relations are made of, of these subjects (`None`: all).
+    ///
+    /// # Errors
+    /// When an event file cannot be read.
+    pub fn records_behind(
+        &self,
+        bounds: (u16, u16),
+        wanted: Option<HashSet<Id>>,
+        relations: &[String],
+    ) -> Result<Vec<(String, Folded)>, EngineError> {
+        let needed = self.bound.graph.needed(relations);
         let mut inputs = Vec::new();
         for source in &self.bound.sources {
             for (k, kind) in source.bound.records().iter().enumerate() {

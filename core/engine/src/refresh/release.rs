@@ -7,7 +7,7 @@ use super::{
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
+use crate::{bound::Bound, error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
     events::EventFile,
@@ -65,7 +65,11 @@ impl Refresh<'_> {
         }
         // A row that two tables are made of is rejected once.
         let mut rejected_ids = HashSet::new();
-        for range in ranges {
+        // A step behind tables of both scopes runs twice, and is counted where it runs subject by subject. The last range
+        // is the one of the dataset scope.
+        let last = ranges.len().saturating_sub(1);
+        let mut counted: HashSet<String> = HashSet::new();
+        for (number, range) in ranges.into_iter().enumerate() {
             for rejected in &range.rejections {
                 let record = self.rejected_row(rejected, &inputs);
                 if !rejected_ids.insert(record.id.clone()) {
@@ -79,6 +83,10 @@ impl Refresh<'_> {
                     .or_default() += 1;
             }
             for (step, counts) in range.counts {
+                if number == last && counted.contains(&step) {
+                    continue;
+                }
+                counted.insert(step.clone());
                 let known = steps.entry(step).or_default();
                 counts
                     .into_iter()
@@ -150,7 +158,7 @@ impl Refresh<'_> {
             },
             pipeline_sha256: pipeline,
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-            plugins: self.plugins(),
+            plugins: plugins_of(self.bound),
             mappings: self.mappings(),
             tables: tables.iter().map(|(name, t)| (name.clone(), t.entry.clone())).collect(),
             counts: clinmill_catalog::dataset::Counts {
@@ -261,39 +269,11 @@ impl Refresh<'_> {
                 archive.put(ArchiveKind::Mapping, bytes)?;
             }
         }
-        for plugin in self.plugins() {
+        for plugin in plugins_of(self.bound) {
             let text = serde_json::to_vec(&plugin).map_err(|e| EngineError::internal(e.to_string()))?;
             archive.put(ArchiveKind::Plugin, &text)?;
         }
         Ok(archive.put(ArchiveKind::Pipeline, self.bound.text.as_bytes())?)
-    }
-
-    /// The plugins that take part. A built-in is what the engine's version says it is.
-    fn plugins(&self) -> Vec<PluginRef> {
-        let engine = env!("CARGO_PKG_VERSION");
-        let sources = self
-            .bound
-            .sources
-            .iter()
-            .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
-        let steps = self
-            .bound
-            .pipeline
-            .transforms
-            .iter()
-            .flat_map(|t| &t.steps)
-            .map(|s| (s.plugin.value.as_str(), engine));
-        let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
-        plugins.extend(steps);
-        plugins.extend(sources);
-        plugins
-            .into_iter()
-            .map(|(name, version)| PluginRef {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                sha256: Digest::of_parts(["built-in", name, version, engine]),
-            })
-            .collect()
     }
 
     fn mappings(&self) -> Vec<MappingRef> {
@@ -387,6 +367,32 @@ impl Refresh<'_> {
         }
         .identified()
     }
+}
+
+/// The plugins that take part. A built-in is what the engine's version says it is.
+pub fn plugins_of(bound: &Bound) -> Vec<PluginRef> {
+    let engine = env!("CARGO_PKG_VERSION");
+    let sources = bound
+        .sources
+        .iter()
+        .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
+    let steps = bound
+        .pipeline
+        .transforms
+        .iter()
+        .flat_map(|t| &t.steps)
+        .map(|s| (s.plugin.value.as_str(), engine));
+    let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
+    plugins.extend(steps);
+    plugins.extend(sources);
+    plugins
+        .into_iter()
+        .map(|(name, version)| PluginRef {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            sha256: Digest::of_parts(["built-in", name, version, engine]),
+        })
+        .collect()
 }
 
 /// The gates that a refresh without declared ones passes; a refresh that does not pass them publishes nothing.

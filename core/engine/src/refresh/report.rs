@@ -129,3 +129,16 @@ pub trait Progress: Sync {
     /// So many rows were upserted or deleted.
     fn rows(&self, n: u64);
 }
+
+/// Follows nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &'static str) {}
+    fn plan(&self, _: u64, _: u64) {}
+    fn input(&self) {}
+    fn bytes(&self, _: u64) {}
+    fn records(&self, _: u64) {}
+    fn ranges(&self, _: u64, _: u64) {}
+    fn rows(&self, _: u64) {}
+}

@@ -109,11 +109,9 @@ impl StageContext<'_> {
                 }
             }
             staged.rejections.extend(rejections(&result));
+            // A step that tables of both groups are made of is counted once: the first group is the one of all subjects.
             for (step, counts) in result.report.counts {
-                let known: &mut BTreeMap<String, u64> = staged.counts.entry(step).or_default();
-                counts
-                    .into_iter()
-                    .for_each(|(name, n)| *known.entry(name).or_default() += n);
+                staged.counts.entry(step).or_insert(counts);
             }
         }
         Ok(staged)

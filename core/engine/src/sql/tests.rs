@@ -165,3 +165,36 @@ fn names_are_those_of_the_pipeline() {
         tables("with t as (select * from labs) select * from t join adt.visit v on true join \"adt.visit\" w on true");
     assert_eq!(names.unwrap(), ["adt.visit", "labs"]);
 }
+
+#[test]
+fn what_does_not_parse_is_located() {
+    for (text, at) in [
+        ("select a from t\nwhere x = 1 gruop by a", "gruop"),
+        ("select 血 from t where )", ")"),
+        ("select (a from t", "from"),
+    ] {
+        let (offset, message) = tables(text).unwrap_err();
+        assert!(text[offset..].starts_with(at), "{text}: {offset} {message}");
+        assert!(
+            !message.contains("ParserError") && !message.contains("Line:"),
+            "{message}"
+        );
+    }
+    let (offset, message) = tables("select a from").unwrap_err();
+    assert_eq!(offset, 12, "{message}");
+}
+
+#[test]
+fn what_a_finding_is_about_is_located() {
+    let text = "select Now() as n, xvaleu, max(valeu) from t LIMIT 3";
+    for (message, word) in [
+        ("No field named valeu. Did you mean 'lis.value'?", "valeu"),
+        ("No field named lis.valeu", "valeu"),
+        ("now() gives another result at every run", "Now"),
+        ("LIMIT would cut across subjects", "LIMIT"),
+    ] {
+        let (at, length) = culprit(text, message).unwrap();
+        assert_eq!(&text[at..at + length], word);
+    }
+    assert_eq!(culprit(text, "an empty UNION"), None);
+}

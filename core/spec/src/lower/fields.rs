@@ -42,7 +42,12 @@ impl<'n> Fields<'n> {
             match fields.entry(key.name) {
                 None if key.required => {
                     let message = format!("{what} lacks the key `{}`", key.name);
-                    report.hinted(codes::MISSING_KEY, name, message, Some(key.doc.to_owned()));
+                    report.hinted(
+                        codes::MISSING_KEY,
+                        name,
+                        message,
+                        Some(format!("add `{}`: {}", key.name, lower_first(key.doc))),
+                    );
                 }
                 Some(entry) => {
                     if let Shape::Later(code) = key.shape {

@@ -5,7 +5,7 @@ mod source;
 mod table;
 mod transform;
 
-pub(crate) use fields::quote_hint;
+pub(crate) use fields::{Fields, entries, loose_text, quote_hint, text, wrong_type};
 
 use crate::{
     Plugins, codes,
@@ -18,7 +18,6 @@ use crate::{
     values::{LABEL_RULE, NAME_RULE, is_label, is_name},
 };
 use clinmill_model::columns::is_reserved;
-use fields::{Fields, entries, text, wrong_type};
 use jiff::tz::TimeZoneDatabase;
 use std::collections::BTreeMap;
 
@@ -110,6 +109,7 @@ pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'
         sources: sources.found,
         transforms: transforms.found,
         tables: tables.found,
+        tests: tests(&fields, report),
     };
     resolve::names(&mut pipeline, &names, report);
     let whole = sources.complete && transforms.complete && tables.complete;
@@ -265,6 +265,18 @@ fn key(node: &Node, report: &mut Report<'_>) -> Option<KeyRef> {
         },
         Kind::Sequence(_) => {
             wrong_type(node, "`key`", "`auto` or a reference to a secret", report);
+            None
+        }
+    }
+}
+
+/// Where the unit tests are: within the pipeline's folder.
+fn tests(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Spanned<String>> {
+    let path = fields.text("tests", report)?;
+    match paths::check(&path.value, std::iter::empty()) {
+        Ok(()) => Some(path),
+        Err(problem) => {
+            report.hinted(problem.code, path.span, problem.message, problem.hint);
             None
         }
     }

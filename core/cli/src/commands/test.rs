@@ -1,0 +1,242 @@
+//! `clinmill test`: the unit tests beside a pipeline.
+
+use crate::{
+    args,
+    commands::junit,
+    context::{Context, environment},
+    failure::{FAILED, Failure, INVALID, OK},
+    output::counted,
+};
+use clinmill_engine::{
+    bound::{self, Bound},
+    cases::{self, Difference},
+};
+use clinmill_model::{Diagnostic, Place};
+use clinmill_spec::cases::{CaseFile, Rewrite};
+use serde::Serialize;
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// What became of one test, for programs.
+#[derive(Debug, Serialize)]
+pub struct Tested {
+    /// The test file.
+    pub file: String,
+    /// The test.
+    pub name: String,
+    /// True when it gave what it expects.
+    pub passed: bool,
+    /// What is other than expected.
+    pub differences: Vec<Shown>,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// A difference and where in the test file its expectation stands.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// The step.
+    pub step: String,
+    /// What is expected and what came.
+    pub message: String,
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// Runs the tests: exit code 1 when one of them fails, 2 when the pipeline or a test file is not valid.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
+    let bound = context.bind(&args.file).await?;
+    let files = test_files(&bound)?;
+    let mut read = Vec::new();
+    let mut invalid = 0;
+    for path in &files {
+        let text = fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))?;
+        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        let file = clinmill_spec::cases::load(&path.display().to_string(), &name.unwrap_or_default(), &text);
+        let mut found = file.diagnostics.clone();
+        found.extend(cases::check(&bound, &file));
+        found.sort_by_key(|d| d.place.as_ref().map(|p| p.start));
+        invalid += found.iter().filter(|d| d.is_error()).count();
+        read.push((path, file, found, text));
+    }
+    if invalid > 0 {
+        return Ok(refused(context, &read, invalid));
+    }
+    let mut tested = Vec::new();
+    let mut written = 0;
+    let scratch = Scratch::new(context)?;
+    for (path, file, _, text) in &read {
+        let mut values = Vec::new();
+        for (number, case) in file.cases.iter().enumerate() {
+            if args.filter.as_ref().is_some_and(|f| !case.name.value.contains(f)) {
+                continue;
+            }
+            let began = Instant::now();
+            let dir = scratch.0.join(format!("{}", tested.len()));
+            fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
+            let bound = bound::bind(&args.file, &context.registry, &environment).await?;
+            let outcome = cases::run(bound, number, case, &dir).await?;
+            let _ = fs::remove_dir_all(&dir);
+            let is_same = outcome.differences.is_empty();
+            if !is_same {
+                values.extend(outcome.actual);
+            }
+            tested.push(Tested {
+                file: path.display().to_string(),
+                name: case.name.value.clone(),
+                passed: is_same,
+                differences: outcome.differences.into_iter().map(|d| shown(d, file)).collect(),
+                seconds: began.elapsed().as_secs_f64(),
+            });
+        }
+        if args.update && !values.is_empty() {
+            written += usize::from(update(path, file, text, &values)?);
+        }
+    }
+    if let Some(path) = &args.junit {
+        let xml = junit::xml(&bound.pipeline.name.value, &tested);
+        fs::write(path, xml).map_err(|e| Failure::io("write", path, &e))?;
+    }
+    let failed = tested.iter().filter(|t| !t.passed).count();
+    context
+        .console
+        .result(&serde_json::json!({ "tests": tested, "failed": failed }), || {
+            text(&tested)
+        })?;
+    if tested.is_empty() {
+        context.console.warn(Some("NO_TESTS"), "there is no test");
+    }
+    if args.update {
+        context.console.note(&format!(
+            "{} rewritten: look at what changed",
+            counted(written as u64, "file", "files")
+        ));
+        // What was written down is what there is; a refresh that failed gave nothing to write down.
+        let unwritten = tested.iter().any(|t| t.differences.iter().any(|d| d.step == "refresh"));
+        return Ok(if unwritten { FAILED } else { OK });
+    }
+    Ok(if failed == 0 { OK } else { FAILED })
+}
+
+/// The test files of a pipeline: those below the folder that `tests` names, or that one file, sorted.
+fn test_files(bound: &Bound) -> Result<Vec<PathBuf>, Failure> {
+    let named = bound.pipeline.tests.as_ref();
+    let root = bound.dir.join(named.map_or("tests", |t| t.value.as_str()));
+    if root.is_file() {
+        return Ok(vec![root]);
+    }
+    if !root.is_dir() {
+        if named.is_none() {
+            return Ok(Vec::new());
+        }
+        let message = format!("there are no tests at {}", root.display());
+        return Err(Failure::new(INVALID, message));
+    }
+    let mut files = Vec::new();
+    let mut open = vec![root];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).map_err(|e| Failure::io("list", &folder, &e))? {
+            let path = entry.map_err(|e| Failure::io("list", &folder, &e))?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+type Read<'p> = (&'p PathBuf, CaseFile, Vec<Diagnostic>, String);
+
+fn refused(context: &Context, read: &[Read<'_>], errors: usize) -> u8 {
+    for (path, _, found, text) in read {
+        context
+            .console
+            .diagnostics(found, Some(&(path.display().to_string(), text.clone())));
+    }
+    let all: Vec<Diagnostic> = read.iter().flat_map(|(_, _, found, _)| found.clone()).collect();
+    let message = format!("the tests are not valid: {}", counted(errors as u64, "error", "errors"));
+    if context.console.is_json() {
+        let error = serde_json::json!({ "code": "INVALID", "message": message, "diagnostics": all });
+        context
+            .console
+            .print(&format!("{:#}\n", serde_json::json!({ "error": error })));
+    }
+    context.console.error(Some("INVALID"), &message);
+    INVALID
+}
+
+fn shown(difference: Difference, file: &CaseFile) -> Shown {
+    Shown {
+        step: difference.step,
+        message: difference.message,
+        place: file.source.place(difference.span),
+    }
+}
+
+/// Writes what came into the test file; false when it stays as it is.
+fn update(path: &Path, file: &CaseFile, text: &str, values: &[Rewrite]) -> Result<bool, Failure> {
+    let new = clinmill_spec::cases::rewrite(text, &file.cases, values);
+    if new == text {
+        return Ok(false);
+    }
+    fs::write(path, new).map_err(|e| Failure::io("write", path, &e))?;
+    Ok(true)
+}
+
+fn text(tested: &[Tested]) -> String {
+    let mut out = String::new();
+    let mut file = "";
+    for test in tested {
+        if test.file != file {
+            file = &test.file;
+            let _ = writeln!(out, "{file}");
+        }
+        let word = if test.passed { "ok" } else { "FAILED" };
+        let _ = writeln!(out, "  {word:<6}  {} ({:.1} s)", test.name, test.seconds);
+        for d in &test.differences {
+            let _ = writeln!(
+                out,
+                "          {}:{}: {}: {}",
+                d.place.line, d.place.column, d.step, d.message
+            );
+        }
+    }
+    let failed = tested.iter().filter(|t| !t.passed).count() as u64;
+    let total = tested.len() as u64;
+    let _ = writeln!(
+        out,
+        "{}: {} passed, {failed} failed",
+        counted(total, "test", "tests"),
+        total - failed
+    );
+    out
+}
+
+/// A folder of this run, gone at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(context: &Context) -> Result<Self, Failure> {
+        let id = context.env.uuid();
+        let dir = std::env::temp_dir().join(format!("clinmill-test-{id}"));
+        fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

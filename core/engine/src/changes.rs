@@ -1,0 +1,399 @@
+//! What changed since the last release: in the schemas of published tables, and in pipeline, mappings and plugins.
+
+use crate::{bound::Bound, bound::PluginsOf, bound::canonical, error::EngineError, refresh::plugins_of};
+use clinmill_catalog::{
+    dataset::{ColumnSpec, Manifest, base_schema, to_specs},
+    vault::{ArchiveKind, Vault},
+};
+use clinmill_model::Digest;
+use clinmill_sdk::Registry;
+use clinmill_spec::pipeline::{Options, Pipeline, Source, Table, Transform, TransformInput};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// How a change of a schema meets those who read the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Impact {
+    /// Readers go on: a table or column more, a column that is never null any more.
+    Additive,
+    /// A query that worked may fail or mean something else: a table or column less, another type, nulls where there
+    /// were none.
+    Breaking,
+}
+
+/// One change of a published table's schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SchemaChange {
+    /// The table.
+    pub table: String,
+    /// The column; none for a table as a whole.
+    pub column: Option<String>,
+    /// Its type at the last release; none where it was not there.
+    pub was: Option<String>,
+    /// Its type now; none where it is gone.
+    pub now: Option<String>,
+    /// How it meets readers.
+    pub impact: Impact,
+}
+
+/// `table measurement: column value was string, now decimal(38,6)`.
+impl fmt::Display for SchemaChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}: ", self.table)?;
+        match (&self.column, &self.was, &self.now) {
+            (None, Some(_), _) => write!(f, "it is gone"),
+            (None, None, _) => write!(f, "it is new"),
+            (Some(column), None, now) => {
+                write!(f, "column {column} is new ({})", now.as_deref().unwrap_or_default())
+            }
+            (Some(column), Some(was), None) => write!(f, "column {column} (was {was}) is gone"),
+            (Some(column), Some(was), Some(now)) => write!(f, "column {column} was {was}, now {now}"),
+        }
+    }
+}
+
+/// What changed between the tables of a release and those of the pipeline.
+///
+/// # Errors
+/// For a type that no table may have.
+pub fn schema_changes(bound: &Bound, last: &Manifest) -> Result<Vec<SchemaChange>, EngineError> {
+    let mut changes = Vec::new();
+    let whole = |table: &str, was: bool| SchemaChange {
+        table: table.to_owned(),
+        column: None,
+        was: was.then(|| "table".to_owned()),
+        now: (!was).then(|| "table".to_owned()),
+        impact: if was { Impact::Breaking } else { Impact::Additive },
+    };
+    for table in &bound.tables {
+        let specs = to_specs(&base_schema(&table.schema))?;
+        match last.tables.get(&table.name) {
+            None => changes.push(whole(&table.name, false)),
+            Some(entry) => column_changes(&table.name, &entry.schema, &specs, &mut changes),
+        }
+    }
+    let is_gone = |name: &&String| !bound.tables.iter().any(|t| t.name == **name);
+    changes.extend(last.tables.keys().filter(is_gone).map(|name| whole(name, true)));
+    Ok(changes)
+}
+
+fn column_changes(table: &str, was: &[ColumnSpec], now: &[ColumnSpec], changes: &mut Vec<SchemaChange>) {
+    let shown = |c: &ColumnSpec| match c.nullable {
+        true => c.kind.clone(),
+        false => format!("{}, never null", c.kind),
+    };
+    let mut change = |name: &str, was: Option<&ColumnSpec>, now: Option<&ColumnSpec>, impact| {
+        changes.push(SchemaChange {
+            table: table.to_owned(),
+            column: Some(name.to_owned()),
+            was: was.map(shown),
+            now: now.map(shown),
+            impact,
+        });
+    };
+    for column in was {
+        match now.iter().find(|c| c.name == column.name) {
+            None => change(&column.name, Some(column), None, Impact::Breaking),
+            Some(new) if new.kind != column.kind || (new.nullable && !column.nullable) => {
+                change(&column.name, Some(column), Some(new), Impact::Breaking);
+            }
+            Some(new) if new.nullable != column.nullable => {
+                change(&column.name, Some(column), Some(new), Impact::Additive);
+            }
+            Some(_) => {}
+        }
+    }
+    for column in now.iter().filter(|c| !was.iter().any(|w| w.name == c.name)) {
+        change(&column.name, None, Some(column), Impact::Additive);
+    }
+}
+
+/// The breaking ones among the changes, or nothing.
+///
+/// # Errors
+/// [`EngineError::Breaking`] when there are any.
+pub fn refuse_breaking(changes: Vec<SchemaChange>) -> Result<(), EngineError> {
+    let breaking: Vec<SchemaChange> = changes.into_iter().filter(|c| c.impact == Impact::Breaking).collect();
+    match breaking.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Breaking(breaking)),
+    }
+}
+
+/// One thing that made the last release and is another now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `pipeline`, `source`, `transform`, `table`, `mapping` or `plugin`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// What about it: `added`, `removed`, or what changed.
+    pub how: String,
+}
+
+fn change(what: &'static str, name: &str, how: impl Into<String>) -> Change {
+    Change {
+        what,
+        name: name.to_owned(),
+        how: how.into(),
+    }
+}
+
+/// What changed in pipeline, mappings and plugins since a release.
+pub fn since(
+    bound: &Bound,
+    vault: &Vault,
+    last: &Manifest,
+    registry: &Registry,
+    env: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if Digest::of(bound.text.as_bytes()) != last.pipeline_sha256 {
+        let text = match vault.archive().get(&last.pipeline_sha256) {
+            Ok((ArchiveKind::Pipeline, bytes)) => String::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let was = text.and_then(|text| {
+            clinmill_spec::load(&bound.file.display().to_string(), &text, env, &PluginsOf(registry)).pipeline
+        });
+        match was {
+            Some(was) => pipeline(&was, &bound.pipeline, &mut changes),
+            None => changes.push(change("pipeline", &bound.pipeline.name.value, "its text changed")),
+        }
+    }
+    let was: BTreeMap<&str, Digest> = last.mappings.iter().map(|m| (m.name.as_str(), m.sha256)).collect();
+    let now = bound
+        .mappings
+        .iter()
+        .map(|(name, m)| (name.as_str(), m.sha256))
+        .collect();
+    parts(
+        "mapping",
+        &was,
+        &now,
+        |_, _| "its content changed".to_owned(),
+        &mut changes,
+    );
+    let was: BTreeMap<&str, _> = last
+        .plugins
+        .iter()
+        .map(|p| (p.name.as_str(), (p.version.as_str(), p.sha256)))
+        .collect();
+    let plugins = plugins_of(bound);
+    let now = plugins
+        .iter()
+        .map(|p| (p.name.as_str(), (p.version.as_str(), p.sha256)))
+        .collect();
+    let how = |was: &(&str, Digest), now: &(&str, Digest)| match was.0 == now.0 {
+        true => "another build".to_owned(),
+        false => format!("version {}, was {}", now.0, was.0),
+    };
+    parts("plugin", &was, &now, how, &mut changes);
+    changes
+}
+
+/// Added, removed and changed entries of a named set.
+fn parts<T: PartialEq>(
+    what: &'static str,
+    was: &BTreeMap<&str, T>,
+    now: &BTreeMap<&str, T>,
+    how: impl Fn(&T, &T) -> String,
+    changes: &mut Vec<Change>,
+) {
+    let names: BTreeSet<&str> = was.keys().chain(now.keys()).copied().collect();
+    for name in names {
+        match (was.get(name), now.get(name)) {
+            (None, Some(_)) => changes.push(change(what, name, "added")),
+            (Some(_), None) => changes.push(change(what, name, "removed")),
+            (Some(a), Some(b)) if a != b => changes.push(change(what, name, how(a, b))),
+            _ => {}
+        }
+    }
+}
+
+/// A part of the pipeline by its keys, each as comparable text.
+type Keys = BTreeMap<String, String>;
+
+fn pipeline(was: &Pipeline, now: &Pipeline, changes: &mut Vec<Change>) {
+    let before = changes.len();
+    let head = |p: &Pipeline| -> Keys {
+        let zone = p.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default();
+        let roots: Vec<(&String, &String)> = p.roots.iter().map(|(k, v)| (k, &v.value)).collect();
+        Keys::from([
+            ("name".to_owned(), p.name.value.clone()),
+            ("title".to_owned(), p.title.clone().unwrap_or_default()),
+            ("timezone".to_owned(), zone),
+            ("roots".to_owned(), format!("{roots:?}")),
+        ])
+    };
+    let keys = differing(&head(was), &head(now));
+    if !keys.is_empty() {
+        changes.push(change(
+            "pipeline",
+            &now.name.value,
+            format!("{} changed", keys.join(", ")),
+        ));
+    }
+    let by_name = |list: Vec<(String, Keys)>| -> BTreeMap<String, Keys> { list.into_iter().collect() };
+    let sources = |p: &Pipeline| by_name(p.sources.iter().map(|s| (s.name.value.clone(), source(s))).collect());
+    let transforms = |p: &Pipeline| {
+        by_name(
+            p.transforms
+                .iter()
+                .map(|t| (t.name.value.clone(), transform(t)))
+                .collect(),
+        )
+    };
+    let tables = |p: &Pipeline| by_name(p.tables.iter().map(|t| (t.name.value.clone(), table(t))).collect());
+    let sections = [
+        ("source", sources(was), sources(now)),
+        ("transform", transforms(was), transforms(now)),
+        ("table", tables(was), tables(now)),
+    ];
+    for (what, was, now) in &sections {
+        let how = |a: &&Keys, b: &&Keys| format!("{} changed", differing(a, b).join(", "));
+        parts(what, &by_ref(was), &by_ref(now), how, changes);
+    }
+    if changes.len() == before {
+        changes.push(change("pipeline", &now.name.value, "comments or order changed"));
+    }
+}
+
+fn by_ref(named: &BTreeMap<String, Keys>) -> BTreeMap<&str, &Keys> {
+    named.iter().map(|(name, keys)| (name.as_str(), keys)).collect()
+}
+
+fn differing(was: &Keys, now: &Keys) -> Vec<String> {
+    let keys: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    keys.into_iter()
+        .filter(|k| was.get(*k) != now.get(*k))
+        .cloned()
+        .collect()
+}
+
+fn options(options: &Options, prefix: &str, keys: &mut Keys) {
+    if let Some(object) = options.value.as_object() {
+        keys.extend(
+            object
+                .iter()
+                .map(|(key, value)| (format!("{prefix}{key}"), canonical(value))),
+        );
+    }
+}
+
+fn source(source: &Source) -> Keys {
+    let inputs = &source.inputs;
+    let as_of = inputs.as_of.as_ref().map(|a| &a.value);
+    let mut keys = Keys::from([
+        ("plugin".to_owned(), source.plugin.value.clone()),
+        (
+            "inputs".to_owned(),
+            format!("{} {:?} {as_of:?}", inputs.glob.value, inputs.settle),
+        ),
+        ("mode".to_owned(), crate::bound::mode_text(&source.mode)),
+        ("keep".to_owned(), format!("{:?}", source.keep)),
+        (
+            "expect".to_owned(),
+            format!("{:?}", source.expect.as_ref().map(|e| (e.every, e.rows, e.rejected))),
+        ),
+    ]);
+    options(&source.options, "", &mut keys);
+    keys
+}
+
+fn transform(transform: &Transform) -> Keys {
+    let (key, text) = match &transform.input {
+        TransformInput::From(name) => ("from", name.value.clone()),
+        TransformInput::Union(names) => (
+            "union",
+            format!("{:?}", names.iter().map(|n| &n.value).collect::<Vec<_>>()),
+        ),
+        TransformInput::Sql(text) => ("sql", text.value.clone()),
+    };
+    let mut keys = Keys::from([
+        (key.to_owned(), text),
+        ("scope".to_owned(), format!("{:?}", transform.scope)),
+    ]);
+    for (i, step) in transform.steps.iter().enumerate() {
+        let name = format!("step {} ({})", i + 1, step.plugin.value);
+        keys.insert(name, canonical(&step.options.value));
+    }
+    keys
+}
+
+fn table(table: &Table) -> Keys {
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|c| (&c.name.value, c.kind.as_ref().map(|k| &k.value)))
+        .collect();
+    let described: Vec<_> = table.columns.iter().map(|c| (&c.name.value, &c.description)).collect();
+    Keys::from([
+        ("from".to_owned(), table.from.value.clone()),
+        (
+            "key".to_owned(),
+            format!(
+                "{:?}",
+                table
+                    .key
+                    .as_ref()
+                    .map(|k| k.iter().map(|c| &c.value).collect::<Vec<_>>())
+            ),
+        ),
+        ("columns".to_owned(), format!("{columns:?}")),
+        ("descriptions".to_owned(), format!("{described:?}")),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, kind: &str, nullable: bool) -> ColumnSpec {
+        ColumnSpec {
+            name: name.into(),
+            kind: kind.into(),
+            nullable,
+        }
+    }
+
+    #[test]
+    fn what_readers_rely_on_is_breaking() {
+        let was = [
+            column("same", "string", true),
+            column("gone", "date", true),
+            column("typed", "string", true),
+            column("loose", "string", false),
+            column("strict", "string", true),
+        ];
+        let now = [
+            column("new", "date", true),
+            column("same", "string", true),
+            column("typed", "decimal(38,6)", true),
+            column("loose", "string", true),
+            column("strict", "string", false),
+        ];
+        let mut changes = Vec::new();
+        column_changes("t", &was, &now, &mut changes);
+        let told: Vec<(String, Impact)> = changes.iter().map(|c| (c.to_string(), c.impact)).collect();
+        let expected = [
+            ("table t: column gone (was date) is gone", Impact::Breaking),
+            ("table t: column typed was string, now decimal(38,6)", Impact::Breaking),
+            (
+                "table t: column loose was string, never null, now string",
+                Impact::Breaking,
+            ),
+            (
+                "table t: column strict was string, now string, never null",
+                Impact::Additive,
+            ),
+            ("table t: column new is new (date)", Impact::Additive),
+        ];
+        assert_eq!(told, expected.map(|(text, impact)| (text.to_owned(), impact)));
+        assert!(matches!(refuse_breaking(changes), Err(EngineError::Breaking(b)) if b.len() == 3));
+    }
+}

@@ -1,0 +1,306 @@
+//! What pipeline authors work with: diagnostics, unit tests, drawings, plans, previews.
+
+use clinmill_tests::{Project, copy_dir, root, site::Site, site::registry};
+use std::fs;
+
+const PIPELINE: &str = r#"version: 1
+name: labs
+vault: { url: "file:./vault/labs", key: { $secret: vault_key } }
+dataset: { url: "file:./out/labs" }
+sources:
+  lis:
+    plugin: table
+    inputs: { glob: "inbox/*.csv" }
+    subject: { id: mrn, issuer: MRN }
+    key: [order]
+    columns: { order: order, val: val, unit: unit }
+transforms:
+  numbers:
+    from: lis
+    steps:
+      - map: { set: { number: { from: val, type: decimal, scale: 3, on_error: "null" } } }
+tables:
+  measurement: { from: numbers }
+"#;
+
+/// Each folder of `tests/wrong` is a pipeline as a newcomer would get it wrong, with what it is told.
+/// `CLINMILL_WRITE=1` writes the diagnostics anew: read what changed.
+#[test]
+fn wrong_pipelines_are_told_what_to_do() {
+    let mut count = 0;
+    let mut bare = Vec::new();
+    for entry in fs::read_dir(root().join("tests/wrong")).unwrap().flatten() {
+        let folder = entry.path();
+        let project = Project::new();
+        copy_dir(&folder, project.path());
+        let run = project.run(["validate", "pipeline.yaml"]).expect_code(2);
+        let told = folder.join("expected.txt");
+        if std::env::var_os("CLINMILL_WRITE").is_some() {
+            fs::write(&told, &run.stdout).unwrap();
+        }
+        let expected = fs::read_to_string(&told).unwrap_or_default();
+        assert_eq!(run.stdout, expected, "{}", folder.display());
+        // Where, what, and what to do: each finding has a place and advice.
+        let findings = project.run(["validate", "pipeline.yaml", "--format", "json"]).json();
+        for d in findings["files"][0]["diagnostics"].as_array().unwrap() {
+            if !d["line"].is_u64() || !d["hint"].is_string() {
+                bare.push(format!("{}: {d}", folder.display()));
+            }
+        }
+        count += 1;
+    }
+    assert!(count >= 10, "{count}");
+    assert!(bare.is_empty(), "{bare:#?}");
+}
+
+#[test]
+fn the_pipelines_pass_their_tests() {
+    for name in ["carotid-stenting", "hl7-elr", "tongji-covid"] {
+        let project = Project::of_pipeline(name);
+        let tests = format!("pipelines/{name}/tests");
+        copy_dir(&root().join(&tests), &project.at(&tests));
+        let run = project
+            .run(["test", &format!("pipelines/{name}/pipeline.yaml")])
+            .expect_code(0);
+        assert!(run.stdout.ends_with(" passed, 0 failed\n"), "{}", run.stdout);
+    }
+}
+
+const CASES: &str = "tests:
+  a text that is no number:   # stays
+    given:
+      lis: [{ subject_id: \"MRN:1\", order: 1, val: 7.5 }, { subject_id: MRN:2, order: 2, val: high }]
+    expect:
+      measurement:
+        rows:
+          - { order: 1, number: 7.6 }   # 7.5 is meant
+          - { order: 3 }
+      lis: { count: 2 }
+";
+
+#[test]
+fn a_failing_test_says_where_and_can_be_rewritten() {
+    let project = Project::new().env("VAULT_KEY", "ab".repeat(32));
+    project.write("pipeline.yaml", PIPELINE);
+    project.write("tests/labs.yaml", CASES);
+    let run = project
+        .run(["test", "pipeline.yaml", "--junit", "report.xml"])
+        .expect_code(1);
+    for line in [
+        "8:33: measurement: row 1: number: expected \"7.600\", was \"7.500\"",
+        "9:15: measurement: row 2: there is no such row: order: \"3\"",
+        "7:9: measurement: a row that is not expected: order: \"2\"",
+        "1 test: 0 passed, 1 failed",
+    ] {
+        assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
+    }
+    let junit = fs::read_to_string(project.at("report.xml")).unwrap();
+    assert!(
+        junit.contains("failures=\"1\"") && junit.contains("labs.yaml:8:33"),
+        "{junit}"
+    );
+    assert!(
+        !project.at("vault").exists() && !project.at("out").exists(),
+        "a test runs apart"
+    );
+
+    project.run(["test", "pipeline.yaml", "--update"]).expect_code(0);
+    let text = fs::read_to_string(project.at("tests/labs.yaml")).unwrap();
+    let rows = "          - { order: 1, number: 7.500 }\n          - { order: 2, number: null }\n";
+    assert!(
+        text.contains(rows) && text.contains("# stays") && text.contains("lis: { count: 2 }"),
+        "{text}"
+    );
+    project.run(["test", "pipeline.yaml"]).expect_code(0);
+    let none = project
+        .run(["test", "pipeline.yaml", "--filter", "nothing like it"])
+        .expect_code(0);
+    assert!(
+        none.stderr.contains("NO_TESTS") || none.stderr.contains("there is no test"),
+        "{}",
+        none.stderr
+    );
+}
+
+#[test]
+fn a_wrong_test_file_is_located() {
+    let project = Project::new().env("VAULT_KEY", "ab".repeat(32));
+    project.write("pipeline.yaml", PIPELINE);
+    let text = "given:\n  lis: [{ order: 1 }, { subject_id: a, vall: 2 }]\n  lab: []\nexpect:\n  numbers/maps: { count: 1 }\n  numbers: { rows: [{ nr: 1 }] }\n";
+    project.write("tests/a.yaml", text);
+    let run = project
+        .run(["test", "pipeline.yaml", "--format", "json"])
+        .expect_code(2);
+    let found: Vec<(String, u64, u64)> = run.json()["error"]["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| {
+            (
+                d["code"].as_str().unwrap().to_owned(),
+                d["line"].as_u64().unwrap(),
+                d["column"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("E0806", 2, 11),
+        ("E0804", 2, 40),
+        ("E0803", 3, 3),
+        ("E0803", 5, 3),
+        ("E0804", 6, 23),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(code, line, column)| (code.to_owned(), line, column))
+    );
+}
+
+#[test]
+fn breaking_changes_of_published_tables_are_planned_and_refused() {
+    let site = Site::new(PIPELINE);
+    site.put("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n2,b,8,g\n");
+    site.refresh();
+    site.edit(|p| {
+        p.replace(", unit: unit", "")
+            .replace("scale: 3", "scale: 2")
+            .replace("val: val", "val: val, mrn: mrn")
+    });
+    site.put("inbox/b.csv", "order,mrn,val,unit\n3,c,1,g\n");
+    let project = site.project();
+    let plan = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(plan["tables"]["measurement"]["subjects"], 3);
+    assert_eq!(plan["tables"]["measurement"]["scope"], "changed");
+    let told: Vec<String> = plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{} {}: {}", c["what"], c["name"], c["how"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        told,
+        ["source lis: columns changed", "transform numbers: step 1 (map) changed"]
+    );
+    let impacts: Vec<String> = plan["schemas"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{} {}", c["impact"], c["column"]).replace('"', ""))
+        .collect();
+    assert_eq!(impacts, ["breaking unit", "breaking number", "additive mrn"]);
+
+    let refused = project.run(["run", "pipeline.yaml"]).expect_code(2);
+    for part in [
+        "table measurement: column unit (was string) is gone",
+        "table measurement: column number was decimal(38,3), now decimal(38,2)",
+        "--allow-breaking",
+    ] {
+        assert!(refused.stderr.contains(part), "{part}\n{}", refused.stderr);
+    }
+    let releases = |project: &Project| fs::read_dir(project.at("out/labs/_releases")).unwrap().count();
+    let before = releases(&project);
+    project.run(["run", "pipeline.yaml", "--allow-breaking"]).expect_code(0);
+    assert!(releases(&project) > before);
+    let plan = project.run(["plan", "pipeline.yaml"]).expect_code(0);
+    assert!(plan.stdout.contains("a refresh would do nothing"), "{}", plan.stdout);
+}
+
+#[test]
+fn previews_are_filtered_and_drawings_drawn() {
+    let project = Project::new().env("VAULT_KEY", "ab".repeat(32));
+    project.write("pipeline.yaml", PIPELINE);
+    project.write("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n2,b,high,g\n");
+    let rows = project
+        .run([
+            "preview",
+            "pipeline.yaml",
+            "numbers",
+            "--where",
+            "number is null and unit = 'g'",
+            "--format",
+            "json",
+        ])
+        .expect_code(0)
+        .json();
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(rows["rows"][0]["order"], "2");
+    for (expression, part) in [("numbr = 1", "numbr"), ("number =", "EOF"), ("number = 'x'", "")] {
+        let wrong = project.run(["preview", "pipeline.yaml", "numbers", "--where", expression]);
+        assert_ne!(wrong.code, Some(0), "{expression}");
+        assert!(
+            wrong.stderr.contains(part) && !wrong.stderr.contains("ParserError"),
+            "{}",
+            wrong.stderr
+        );
+    }
+    for (format, begins) in [("mermaid", "flowchart LR"), ("dot", "digraph"), ("svg", "<svg ")] {
+        let run = project
+            .run(["graph", "pipeline.yaml", "--format", format])
+            .expect_code(0);
+        assert!(
+            run.stdout.starts_with(begins) && run.stdout.contains("measurement"),
+            "{}",
+            run.stdout
+        );
+    }
+    let json = project
+        .run(["graph", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(json["edges"].as_array().unwrap().len(), 2);
+    project.run(["plan", "pipeline.yaml", "--format", "svg"]).expect_code(2);
+}
+
+#[test]
+fn a_failing_query_names_its_transform() {
+    let site = Site::new(&PIPELINE.replace(
+        "tables:\n",
+        "  cast:\n    sql: select \"order\", cast(val as int) as n from lis\ntables:\n  c: { from: cast, key: [\"order\"] }\n",
+    ));
+    site.put("inbox/a.csv", "order,mrn,val,unit\n1,a,high,g\n");
+    let run = site.project().run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(
+        run.stderr.contains("transform cast: a value does not fit"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("high"), "{}", run.stderr);
+}
+
+#[test]
+fn the_schema_knows_every_option() {
+    let schema = clinmill_spec::json_schema(&clinmill_engine::bound::PluginsOf(&registry()));
+    let text = schema.to_string();
+    assert!(!text.contains("\"#/definitions"), "2020-12 has $defs");
+    for name in [
+        "source.table",
+        "source.hl7v2",
+        "source.notes",
+        "transform.map",
+        "transform.datetime",
+    ] {
+        assert!(schema["$defs"][name]["properties"].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn an_edited_pipeline_still_traces_the_last_release() {
+    let site = Site::new(PIPELINE);
+    site.put("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n");
+    site.refresh();
+    let row_id = site.rows(1, "measurement").keys().next().unwrap().clone();
+    site.edit(|p| p.replace("scale: 3", "scale: 2"));
+    let run = site
+        .project()
+        .run(["trace", "pipeline.yaml", "measurement", &row_id])
+        .expect_code(0);
+    assert!(
+        run.stdout.contains("7.500") && run.stderr.contains("edited since"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+}
