@@ -13,7 +13,7 @@ mod files;
 mod render;
 mod rows;
 
-pub use cases::{source_cases, transform_cases};
+pub use cases::{source_cases, source_cases_of, transform_cases, transform_cases_of};
 
 use crate::{Emit, IdentityLink, Origin, PluginError, RecordBatchOf, RecordSink, RejectedRow, Rejection};
 use arrow::array::RecordBatch;

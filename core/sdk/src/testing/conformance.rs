@@ -23,6 +23,7 @@ fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     let main = match kind {
         Kind::Source => "src/source.rs",
         Kind::Transform => "src/transform.rs",
+        Kind::Sink => "src/sink.rs",
     };
     let files = [
         "plugin.yaml",
@@ -55,12 +56,13 @@ fn manifest(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     let kind = match descriptor.kind {
         Kind::Source => "source",
         Kind::Transform => "transform",
+        Kind::Sink => "sink",
     };
     let said = [
-        ("name", descriptor.name),
+        ("name", descriptor.name.as_str()),
         ("kind", kind),
-        ("version", descriptor.version),
-        ("summary", descriptor.summary),
+        ("version", descriptor.version.as_str()),
+        ("summary", descriptor.summary.as_str()),
     ];
     for (key, value) in said {
         if manifest[key] != value {
@@ -240,7 +242,7 @@ fn type_of(property: &Value, root: &Value, depth: usize) -> String {
 /// The sample's options are good options: they pass *check*, and *bind* takes them.
 pub fn source_sample(folder: &Path, plugin: &dyn SourcePlugin) -> Vec<String> {
     let mut wrong = Vec::new();
-    for step in sample(folder, plugin.descriptor().name, Kind::Source, &mut wrong) {
+    for step in sample(folder, &plugin.descriptor().name, Kind::Source, &mut wrong) {
         wrong.extend(
             plugin
                 .check(&step.options)
@@ -260,7 +262,7 @@ pub fn source_sample(folder: &Path, plugin: &dyn SourcePlugin) -> Vec<String> {
 /// The sample's options are good options: they pass *check*. Whether they fit an input, the cases say.
 pub fn transform_sample(folder: &Path, plugin: &dyn TransformPlugin) -> Vec<String> {
     let mut wrong = Vec::new();
-    for step in sample(folder, plugin.descriptor().name, Kind::Transform, &mut wrong) {
+    for step in sample(folder, &plugin.descriptor().name, Kind::Transform, &mut wrong) {
         wrong.extend(
             plugin
                 .check(&step.options)
