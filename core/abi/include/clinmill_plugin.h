@@ -205,7 +205,7 @@ enum { CLINMILL_PORT_MAIN = 0, CLINMILL_PORT_REJECTED = 1 };
 typedef struct clinmill_emit { uint32_t struct_size, reserved; void* ctx;
   /* CLINMILL_PORT_MAIN: moved is a struct array of the output's columns and, if it has one column more, "_in": list<uint64>,
    * for each row the rows of the batch in process that it comes from. Without it (or with empty lists) row i comes from
-   * row i. CLINMILL_PORT_REJECTED: columns row uint32 (of the batch in process), code utf8, message utf8; no nulls. Such a
+   * row i, and there are as many rows as in that batch. CLINMILL_PORT_REJECTED: columns row uint32 (of the batch in process), code utf8, message utf8; no nulls. Such a
    * row is not in the output. Ownership passes whatever is returned. schema: what the columns are (without "_in"), when it
    * is not certain that they are the output's; borrowed; else NULL. */
   clinmill_status (*emit)(void* ctx, uint32_t port, struct ArrowArray* moved, const struct ArrowSchema* schema);

@@ -96,6 +96,11 @@ impl PluginError {
         }
     }
 
+    /// The same error of another kind.
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
+    }
+
     /// The host asked to stop.
     pub fn cancelled() -> Self {
         Self::new(Status::Cancelled, "CANCELLED", "cancelled")

@@ -69,7 +69,7 @@ pub trait BoundTransform: Send + Sync {
     ///
     /// # Errors
     /// When the run cannot begin.
-    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError>;
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError>;
 }
 
 /// A sink plugin as its caller sees it.
@@ -309,7 +309,7 @@ impl<T: Transform> BoundTransform for Bound<T> {
     fn output(&self) -> SchemaRef {
         self.0.output()
     }
-    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         self.0.open(task)
     }
 }
