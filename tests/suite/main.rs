@@ -12,4 +12,5 @@ mod kills;
 mod laws;
 mod layout;
 mod pipelines;
+mod plugins;
 mod regress;

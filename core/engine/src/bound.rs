@@ -55,7 +55,7 @@ pub struct SourceSpec {
     /// The parse generation: another one reads all inputs again.
     pub parse_id: Digest,
     /// The plugin's version.
-    pub plugin_version: &'static str,
+    pub plugin_version: String,
 }
 
 impl SourceSpec {
@@ -270,8 +270,8 @@ fn bind_source(
     };
     let parse_id = Digest::of_parts(
         [
-            descriptor.name.to_owned(),
-            descriptor.version.to_owned(),
+            descriptor.name.clone(),
+            descriptor.version.clone(),
             canonical(&spec.options.value),
             mode,
             // What is captured from a path is part of what an input is.
@@ -345,14 +345,14 @@ impl Plugins for PluginsOf<'_> {
         self.0
             .descriptors(Kind::Source)
             .iter()
-            .map(|d| d.name.to_owned())
+            .map(|d| d.name.clone())
             .collect()
     }
     fn transform_names(&self) -> Vec<String> {
         self.0
             .descriptors(Kind::Transform)
             .iter()
-            .map(|d| d.name.to_owned())
+            .map(|d| d.name.clone())
             .collect()
     }
 }

@@ -80,6 +80,11 @@ pub(crate) const PIPELINE: &[Key] = &[
         Shape::NamedTexts,
         "The only folders outside the pipeline's own that it may read, by name.",
     ),
+    optional(
+        "plugins",
+        Shape::Section(PLUGINS),
+        "Plugins beside the built-in ones; each stands in `plugins.lock` beside this file.",
+    ),
     required(
         "vault",
         Shape::Section(VAULT),
@@ -106,6 +111,15 @@ pub(crate) const PIPELINE: &[Key] = &[
     optional("sinks", Shape::Later(codes::SECTION_LATER), "Buyers and what they get."),
     optional("schedule", Shape::Any, "When the refresh is due."),
     optional("tests", Shape::Any, "Where the pipeline's unit tests are."),
+];
+
+pub(crate) const PLUGINS: &[Key] = &[
+    optional("libraries", Shape::Texts, "Libraries of native plugins."),
+    optional(
+        "processes",
+        Shape::NamedTexts,
+        "Programs that are plugins, by the plugin's name.",
+    ),
 ];
 
 pub(crate) const VAULT: &[Key] = &[

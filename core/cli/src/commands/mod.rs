@@ -5,6 +5,7 @@ pub mod demo;
 pub mod diff;
 pub mod init;
 pub mod plan;
+pub mod plugin;
 pub mod preview;
 pub mod quarantine;
 pub mod releases;

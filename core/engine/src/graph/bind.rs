@@ -55,7 +55,7 @@ pub struct BoundStep {
     /// `transform/plugin`, with a number where a plugin occurs twice.
     pub name: String,
     /// The plugin.
-    pub plugin: &'static str,
+    pub plugin: String,
     /// What it can do.
     pub caps: Caps,
     /// The step.

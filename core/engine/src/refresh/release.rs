@@ -275,7 +275,7 @@ impl Refresh<'_> {
             .bound
             .sources
             .iter()
-            .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
+            .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version.as_str()));
         let steps = self
             .bound
             .pipeline

@@ -169,9 +169,9 @@ impl Native {
         {
             return Err(say("a slot that must be there is NULL"));
         }
-        let kind = match u32::try_from(component.kind)
+        let kind = match i32::try_from(component.kind)
             .ok()
-            .and_then(|k| clinmill_abi::Kind::from_code(k as i32))
+            .and_then(clinmill_abi::Kind::from_code)
         {
             Some(clinmill_abi::Kind::Source) => Kind::Source,
             Some(clinmill_abi::Kind::Transform) => Kind::Transform,

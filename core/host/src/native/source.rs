@@ -226,7 +226,7 @@ struct State {
 
 enum Question {
     Read(u64, usize),
-    Rows(RecordBatchOf),
+    Rows(Box<RecordBatchOf>),
     Reject(Rejection),
     Link(IdentityLink),
     Filtered(String, u64),
@@ -353,7 +353,7 @@ impl Desk {
             .map_err(|_| bad("ABI_SCHEMA", "a batch does not fit its schema"))?,
             meta: of_meta(&meta)?,
         };
-        self.ask(Question::Rows(batch)).map(drop)
+        self.ask(Question::Rows(Box::new(batch))).map(drop)
     }
 
     /// Runs a slot's body; a failure is kept as the reason.
@@ -414,7 +414,7 @@ impl Out<'_> {
             return Err(bad("ABI_STATE", "it pushes records while it makes splits"));
         };
         match question {
-            Question::Rows(batch) => sink.rows(batch),
+            Question::Rows(batch) => sink.rows(*batch),
             Question::Reject(rejection) => sink.reject(rejection),
             Question::Link(link) => sink.link(link),
             Question::Filtered(rule, count) => {

@@ -11,12 +11,17 @@ pub fn folder(folder: &Path, descriptor: &Descriptor) -> Vec<String> {
     let mut wrong = Vec::new();
     shape(folder, descriptor.kind, &mut wrong);
     manifest(folder, descriptor, &mut wrong);
-    schema(&descriptor.schema, "", &mut wrong);
+    options_schema(descriptor, &mut wrong);
+    readme(folder, descriptor, &mut wrong);
+    wrong
+}
+
+/// Checks the schema of a plugin's options: an object that names and describes all of them.
+pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
+    schema(&descriptor.schema, "", wrong);
     if descriptor.schema["type"] != "object" {
         wrong.push("schema: the options are not an object".into());
     }
-    readme(folder, descriptor, &mut wrong);
-    wrong
 }
 
 fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
@@ -160,7 +165,8 @@ fn readme(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     wrong.extend(files::expect_text(&path, &fresh));
 }
 
-fn options_table(schema: &Value) -> String {
+/// The options of a plugin as a Markdown table, out of their schema.
+pub fn options_table(schema: &Value) -> String {
     let mut out = String::from("| option | type | default | what |\n|---|---|---|---|\n");
     let required: Vec<&str> = schema["required"]
         .as_array()
