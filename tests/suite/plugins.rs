@@ -96,7 +96,7 @@ fn a_pipeline_brings_a_plugin_in_c() {
         .iter()
         .map(|d| format!("{} {}", d["code"].as_str().unwrap(), d["place"]["line"]))
         .collect();
-    assert!(codes.contains(&"E0402 17".to_owned()), "{codes:?}");
+    assert!(codes.contains(&"E0402 18".to_owned()), "{codes:?}");
     project.run(["run", "pipeline.yaml"]).expect_code(0);
     let shown = project
         .run(["preview", "pipeline.yaml", "sized", "--format", "json"])

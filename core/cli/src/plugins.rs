@@ -115,7 +115,8 @@ impl Named {
         let bytes =
             std::fs::read(&program).map_err(|_| say("PLUGIN_READ", "the program of the plugin cannot be read"))?;
         let locked = lock.plugins.get(name).and_then(|locked| locked.files.get(ANY_TARGET));
-        if locked != Some(&Digest::of(&bytes)) {
+        let build = Digest::of(&bytes);
+        if locked != Some(&build) {
             let code = if locked.is_none() {
                 "PLUGIN_NOT_LOCKED"
             } else {
@@ -129,7 +130,7 @@ impl Named {
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
         }
-        let plugin = ProcessTransform::new(name, vec![program], Limits::default())
+        let plugin = ProcessTransform::new(name, vec![program], build, Limits::default())
             .map_err(|error| (error.code.clone(), error.message))?;
         registry.add_transform(Arc::new(plugin));
         Ok(())

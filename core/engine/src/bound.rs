@@ -280,7 +280,8 @@ fn bind_source(
             context.timezone.clone().unwrap_or_default(),
         ]
         .into_iter()
-        .chain(used.map(|m| m.sha256.to_string())),
+        .chain(used.map(|m| m.sha256.to_string()))
+        .chain(descriptor.build.clone()),
     );
     Ok(SourceSpec {
         spec: spec.clone(),

@@ -206,7 +206,7 @@ fn open(bytes: &[u8], digest: Digest, header: &Header, limits: Limits) -> Result
         loaded.insert(digest, std::ptr::from_ref(table) as usize);
     }
     drop(loaded);
-    Loaded::of(table, &header.name, &header.version, account)
+    Loaded::of(table, &header.name, &header.version, account, Some(digest))
 }
 
 fn open_new(bytes: &[u8], header: &Header) -> Result<*const Plugin, LoadError> {
@@ -279,10 +279,16 @@ impl Loaded {
         let account = Account::new(limits);
         // SAFETY: a table of the SDK.
         unsafe { init(table, &name, &account) }?;
-        Self::of(table, &name, &version, account)
+        Self::of(table, &name, &version, account, None)
     }
 
-    fn of(table: &'static Plugin, name: &str, version: &str, account: Arc<Account>) -> Result<Self, LoadError> {
+    fn of(
+        table: &'static Plugin,
+        name: &str,
+        version: &str,
+        account: Arc<Account>,
+        build: Option<Digest>,
+    ) -> Result<Self, LoadError> {
         let wrong = |what| LoadError::Table {
             name: name.to_owned(),
             what,
@@ -298,7 +304,7 @@ impl Loaded {
             // SAFETY: static data of the library: so many pointers.
             let component: Option<&'static Component> = unsafe { (*table.components.add(index)).as_ref() };
             let component = component.ok_or_else(|| wrong("a component is NULL"))?;
-            components.push(Arc::new(Native::new(name, component, account.clone())?));
+            components.push(Arc::new(Native::new(name, component, account.clone(), build)?));
         }
         Ok(Self {
             name: name.to_owned(),

@@ -71,6 +71,8 @@ pub struct Descriptor {
     pub name: String,
     /// The plugin's own version.
     pub version: String,
+    /// What its code is known by, where it was loaded: rows that went through other code are made anew. `None`: built in.
+    pub build: Option<String>,
     /// One line.
     pub summary: String,
     /// Source, transform or sink.

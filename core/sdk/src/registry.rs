@@ -213,6 +213,7 @@ impl<S: Source> SourcePlugin for Typed<S> {
         Descriptor {
             name: S::NAME.to_owned(),
             version: S::VERSION.to_owned(),
+            build: None,
             summary: S::SUMMARY.to_owned(),
             kind: Kind::Source,
             caps: S::CAPS,
@@ -232,6 +233,7 @@ impl<T: Transform> TransformPlugin for Typed<T> {
         Descriptor {
             name: T::NAME.to_owned(),
             version: T::VERSION.to_owned(),
+            build: None,
             summary: T::SUMMARY.to_owned(),
             kind: Kind::Transform,
             caps: T::CAPS,
@@ -256,6 +258,7 @@ impl<S: Sink> SinkPlugin for Typed<S> {
         Descriptor {
             name: S::NAME.to_owned(),
             version: S::VERSION.to_owned(),
+            build: None,
             summary: S::SUMMARY.to_owned(),
             kind: Kind::Sink,
             caps: S::CAPS,

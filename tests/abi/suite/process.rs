@@ -6,6 +6,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use clinmill_host::{Limits, process::ProcessTransform};
+use clinmill_model::Digest;
 use clinmill_sdk::{BindContext, Origin, PluginError, Status, TaskContext, TransformPlugin, testing::CollectedRows};
 use serde_json::json;
 use std::{
@@ -62,7 +63,7 @@ fn run(plugin: &dyn TransformPlugin, batch: &RecordBatch, column: &str) -> Resul
 fn a_plugin_in_python_runs() {
     let Some(python) = python("pyarrow") else { return };
     let command = vec![python, script("upper.py")];
-    let plugin = ProcessTransform::new("upper", command, limits(Duration::from_secs(60))).unwrap();
+    let plugin = ProcessTransform::new("upper", command, Digest::of(b"test"), limits(Duration::from_secs(60))).unwrap();
     assert_eq!(plugin.descriptor().version, "1.0.0");
     assert!(plugin.check(&json!({ "column": "name" })).is_empty());
     let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
@@ -105,7 +106,7 @@ fn what_a_process_does_is_named() {
             limits.memory = 512 << 20;
         }
         let began = Instant::now();
-        let outcome = ProcessTransform::new("hostile", command, limits);
+        let outcome = ProcessTransform::new("hostile", command, Digest::of(b"test"), limits);
         let error = match outcome.and_then(|plugin| run(&plugin, &batch(), "name")) {
             // A changed byte that changes no meaning is a good answer.
             Ok(_) => panic!("{deed}: no error"),
@@ -123,8 +124,14 @@ fn what_a_process_does_is_named() {
         }
     }
     let command = vec![python, script("hostile.py"), "environment".into()];
-    let plugin = ProcessTransform::new("hostile", command, limits(Duration::from_secs(20))).unwrap();
+    let plugin =
+        ProcessTransform::new("hostile", command, Digest::of(b"test"), limits(Duration::from_secs(20))).unwrap();
     run(&plugin, &batch(), "name").unwrap();
-    let missing = ProcessTransform::new("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));
+    let missing = ProcessTransform::new(
+        "none",
+        vec!["/nowhere/plugin".into()],
+        Digest::of(b"test"),
+        limits(Duration::from_secs(2)),
+    );
     assert_eq!(missing.err().unwrap().code, "PLUGIN_START");
 }

@@ -56,6 +56,8 @@ pub struct BoundStep {
     pub name: String,
     /// The plugin.
     pub plugin: String,
+    /// The plugin's version and, where it was loaded, what its code is known by.
+    pub version: (String, Option<String>),
     /// What it can do.
     pub caps: Caps,
     /// The step.
@@ -318,6 +320,7 @@ fn bind_step(
     Ok(BoundStep {
         name: String::new(),
         plugin: descriptor.name,
+        version: (descriptor.version, descriptor.build),
         caps: descriptor.caps,
         bound,
         mappings: step

@@ -13,6 +13,7 @@ pub use transform::NativeTransform;
 
 use crate::limits::Account;
 use clinmill_abi::tables::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status,
     arrow::datatypes::Schema,
@@ -148,7 +149,12 @@ impl Native {
     ///
     /// # Errors
     /// When the component does not describe itself.
-    pub fn new(plugin: &str, component: &'static Component, account: Arc<Account>) -> Result<Self, PluginError> {
+    pub fn new(
+        plugin: &str,
+        component: &'static Component,
+        account: Arc<Account>,
+        build: Option<Digest>,
+    ) -> Result<Self, PluginError> {
         let say = |what: &str| blame(plugin, "describe", Status::Internal, "ABI_NULL", what);
         if component.struct_size < size_of::<Component>() as u32 {
             return Err(blame(
@@ -196,6 +202,7 @@ impl Native {
             descriptor: Descriptor {
                 name: text(component.name),
                 version: text(component.version),
+                build: build.map(|digest| digest.to_string()),
                 summary: text(component.summary),
                 kind,
                 caps: Caps::from_bits(component.caps),

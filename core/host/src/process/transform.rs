@@ -4,6 +4,7 @@ use super::child::{Message, Running, Until};
 use crate::limits::Limits;
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
+use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, BoundTransform, Caps, Descriptor, Emit, Finding, Kind, Origin, PluginError, RejectedRow, Status,
     TaskContext, TransformPlugin, TransformRun,
@@ -45,11 +46,11 @@ const CAPABILITIES: [(&str, Caps); 5] = [
 ];
 
 impl ProcessTransform {
-    /// Starts the program once and asks it to describe itself.
+    /// Starts the program once and asks it to describe itself. `build` is what the program is known by.
     ///
     /// # Errors
     /// When it does not start, does not answer in time or is no transform of this protocol.
-    pub fn new(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Self, PluginError> {
+    pub fn new(name: &str, command: Vec<PathBuf>, build: Digest, limits: Limits) -> Result<Self, PluginError> {
         let program = Arc::new(Program {
             name: name.to_owned(),
             command,
@@ -85,6 +86,7 @@ impl ProcessTransform {
             descriptor: Descriptor {
                 name: text("name"),
                 version: text("version"),
+                build: Some(build.to_string()),
                 summary: text("summary"),
                 kind: Kind::Transform,
                 caps,
