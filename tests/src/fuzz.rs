@@ -69,14 +69,14 @@ pub fn options(bytes: &[u8]) {
         true,
     )]);
     for descriptor in registry.descriptors(Kind::Source) {
-        if let Some(plugin) = registry.get_source(descriptor.name)
+        if let Some(plugin) = registry.get_source(&descriptor.name)
             && plugin.check(&value).is_empty()
         {
             let _ = plugin.bind(&value, &context);
         }
     }
     for descriptor in registry.descriptors(Kind::Transform) {
-        if let Some(plugin) = registry.get_transform(descriptor.name)
+        if let Some(plugin) = registry.get_transform(&descriptor.name)
             && plugin.check(&value).is_empty()
         {
             let _ = plugin.bind(&value, &schema, &context);

@@ -47,6 +47,7 @@ pub struct Site {
     project: Project,
     home: PathBuf,
     runtime: Runtime,
+    registry: Registry,
 }
 
 impl Site {
@@ -62,6 +63,7 @@ impl Site {
             project,
             home,
             runtime: runtime(),
+            registry: registry(),
         }
     }
 
@@ -76,12 +78,19 @@ impl Site {
             project,
             home,
             runtime: runtime(),
+            registry: registry(),
         };
         site.edit(|text| {
             assert!(text.contains("key: auto"));
             text.replace("key: auto", "key: { $secret: vault_key }")
         });
         site
+    }
+
+    /// The same pipeline with other plugins.
+    pub fn with(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
     }
 
     /// A path beside the pipeline file.
@@ -143,7 +152,10 @@ impl Site {
     /// # Panics
     /// With all findings when it is not valid.
     pub fn bind(&self) -> Bound {
-        match self.runtime.block_on(bound::bind(&self.file(), &registry(), &|_| None)) {
+        match self
+            .runtime
+            .block_on(bound::bind(&self.file(), &self.registry, &|_| None))
+        {
             Ok(bound) => bound,
             Err(refused) => panic!("{:#?}", refused.diagnostics),
         }

@@ -14,5 +14,6 @@ mod kills;
 mod laws;
 mod layout;
 mod pipelines;
+mod plugins;
 mod reference;
 mod regress;

@@ -10,7 +10,7 @@ fn option_tables_of_plugins_are_fresh() {
     let mut stale = Vec::new();
     let descriptors = [Kind::Source, Kind::Transform].map(|kind| registry.descriptors(kind));
     for descriptor in descriptors.iter().flatten() {
-        let path = root().join("plugins").join(descriptor.name).join("README.md");
+        let path = root().join("plugins").join(&descriptor.name).join("README.md");
         let readme = fs::read_to_string(&path).unwrap();
         let fresh = reference::with_options(&readme, &descriptor.schema);
         let fresh = fresh.unwrap_or_else(|| panic!("{} lacks {}", path.display(), reference::BEGIN));

@@ -1,10 +1,12 @@
 //! The boundary between clinmill and native plugins: [`include/clinmill_plugin.h`](../include/clinmill_plugin.h) is its
 //! source of truth, and this crate holds the numbers of it that Rust code needs. A test compares them with the header.
 //!
-//! The header is a draft until the first plugin is built against it. The `repr(C)` twins of its structs come with the
-//! code that uses them: `sdk::export` on the plugin's side, `host` on the other.
+//! The header is frozen: structs grow at their end only, under a new minor. [`tables`] holds the `repr(C)` twins of its
+//! structs, which `sdk::export` fills on the plugin's side and `host` reads on the other.
 
-#![forbid(unsafe_code)]
+#![allow(unsafe_code, reason = "twins of C structs that threads share")]
+
+pub mod tables;
 
 /// The first four bytes of a plugin's data symbol, `CML1` in memory on a little-endian machine: readable before any of
 /// its code runs.
@@ -13,6 +15,14 @@ pub const MAGIC: u32 = 0x314C_4D43;
 pub const ABI_MAJOR: u32 = 1;
 /// The minor version: what was appended since the major one.
 pub const ABI_MINOR: u32 = 1;
+/// The target that this build speaks to plugins of; empty where plugins are not supported.
+pub const TARGET_TRIPLE: &str = if cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")) {
+    "x86_64-unknown-linux-gnu"
+} else if cfg!(all(target_os = "linux", target_env = "gnu", target_arch = "aarch64")) {
+    "aarch64-unknown-linux-gnu"
+} else {
+    ""
+};
 /// The one symbol that a plugin exports, a data symbol.
 pub const SYMBOL: &str = "CLINMILL_PLUGIN_V1";
 
@@ -108,4 +118,22 @@ numbers! {
     Main = 0, "CLINMILL_PORT_MAIN";
     /// Rows that go to quarantine.
     Rejected = 1, "CLINMILL_PORT_REJECTED";
+}
+
+numbers! {
+    /// What makes a record the same record when it comes again.
+    Key:
+    /// Its content.
+    Content = 0, "CLINMILL_KEY_CONTENT";
+    /// Some of its columns.
+    Columns = 1, "CLINMILL_KEY_COLUMNS";
+}
+
+numbers! {
+    /// How versions of one record combine.
+    Fold:
+    /// The latest replaces all earlier ones.
+    Replace = 0, "CLINMILL_FOLD_REPLACE";
+    /// A null leaves the earlier value.
+    Patch = 1, "CLINMILL_FOLD_PATCH";
 }

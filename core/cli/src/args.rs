@@ -105,8 +105,52 @@ pub enum Command {
     Quarantine(Quarantine),
     /// Check and convert units (UCUM), or run published tests of them
     Units(Units),
+    /// Plugins: which there are, what they take, what a pipeline may load
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Print the JSON Schema of the pipeline file, for editors
     Schema,
+}
+
+/// Commands about plugins.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List the built-in plugins, and those of a pipeline
+    List(PluginList),
+    /// Show the options of a plugin
+    Info(PluginInfo),
+    /// Load a library and check that it keeps to the rules
+    Check(PluginCheck),
+    /// Write plugins.lock for the plugins that a pipeline names
+    Lock(PipelineFile),
+}
+
+/// Which plugins are listed.
+#[derive(Debug, Args)]
+pub struct PluginList {
+    /// A pipeline file, for the plugins that it brings
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+}
+
+/// Which plugin is shown.
+#[derive(Debug, Args)]
+pub struct PluginInfo {
+    /// The plugin's name
+    pub name: String,
+    /// A pipeline file, for the plugins that it brings
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+}
+
+/// Which library is checked.
+#[derive(Debug, Args)]
+pub struct PluginCheck {
+    /// The library; its code is run
+    pub file: PathBuf,
+    /// The plugin's folder, for its cases
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A command on one pipeline.

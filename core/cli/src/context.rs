@@ -42,7 +42,8 @@ impl Context {
     /// # Errors
     /// All findings, when one of them is an error.
     pub async fn bind(&self, file: &Path) -> Result<Bound, Failure> {
-        let bound = bound::bind(file, &self.registry, &environment).await?;
+        let registry = crate::plugins::Named::read(file).registry(&self.registry)?;
+        let bound = bound::bind(file, &registry, &environment).await?;
         let source = (bound.file.display().to_string(), bound.text.clone());
         self.console.diagnostics(&bound.warnings, Some(&source));
         Ok(bound)

@@ -6,11 +6,12 @@ mod context;
 mod excerpt;
 mod failure;
 mod output;
+mod plugins;
 mod progress;
 mod registry;
 mod secrets;
 
-use args::{Cli, Command, Quarantine};
+use args::{Cli, Command, Plugin, Quarantine};
 use clap::Parser;
 use context::Context;
 use failure::Failure;
@@ -58,6 +59,10 @@ async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
         Command::Quarantine(Quarantine::Show(args)) => commands::quarantine::show(context, args).await,
         Command::Quarantine(Quarantine::Replay(args)) => commands::quarantine::replay(context, args).await,
         Command::Units(args) => commands::units::run(context, args),
+        Command::Plugin(Plugin::List(args)) => commands::plugin::list(context, args),
+        Command::Plugin(Plugin::Info(args)) => commands::plugin::info(context, args),
+        Command::Plugin(Plugin::Check(args)) => commands::plugin::check(context, args),
+        Command::Plugin(Plugin::Lock(args)) => commands::plugin::lock(context, args),
         Command::Schema => commands::schema::run(context),
     }
 }

@@ -55,7 +55,9 @@ pub struct SourceSpec {
     /// The parse generation: another one reads all inputs again.
     pub parse_id: Digest,
     /// The plugin's version.
-    pub plugin_version: &'static str,
+    pub plugin_version: String,
+    /// What its code is known by, where it was loaded.
+    pub plugin_build: Option<String>,
 }
 
 impl SourceSpec {
@@ -284,8 +286,8 @@ fn bind_source(
     let mode = mode_text(&spec.mode);
     let parse_id = Digest::of_parts(
         [
-            descriptor.name.to_owned(),
-            descriptor.version.to_owned(),
+            descriptor.name.clone(),
+            descriptor.version.clone(),
             canonical(&spec.options.value),
             mode,
             // What is captured from a path is part of what an input is.
@@ -294,13 +296,15 @@ fn bind_source(
             context.timezone.clone().unwrap_or_default(),
         ]
         .into_iter()
-        .chain(used.map(|m| m.sha256.to_string())),
+        .chain(used.map(|m| m.sha256.to_string()))
+        .chain(descriptor.build.clone()),
     );
     Ok(SourceSpec {
         spec: spec.clone(),
         bound,
         parse_id,
         plugin_version: descriptor.version,
+        plugin_build: descriptor.build,
     })
 }
 
@@ -367,14 +371,14 @@ impl Plugins for PluginsOf<'_> {
         self.0
             .descriptors(Kind::Source)
             .iter()
-            .map(|d| d.name.to_owned())
+            .map(|d| d.name.clone())
             .collect()
     }
     fn transform_names(&self) -> Vec<String> {
         self.0
             .descriptors(Kind::Transform)
             .iter()
-            .map(|d| d.name.to_owned())
+            .map(|d| d.name.clone())
             .collect()
     }
 }

@@ -157,6 +157,9 @@ fn bind_table(
         for step in &transform.steps {
             parts.push(format!("{} {}", step.plugin.value, canonical(&step.options.value)));
         }
+        // Built-in steps are what the engine's version says they are; loaded ones are their code.
+        let bound = graph.node(&transform.name.value).map(Node::steps).unwrap_or_default();
+        parts.extend(bound.iter().filter_map(|step| step.version.1.clone()));
     }
     parts.extend(
         used.iter()

@@ -1,8 +1,28 @@
-//! The side of the plugin boundary that loads: it will open a native library, check the magic, version and digest of
-//! its data symbol before any of its code runs, and turn its C table (`clinmill-abi`) into the traits of
-//! `clinmill-sdk`. It is the only crate that may open a library, and no other crate depends on how it does.
+//! The side of the plugin boundary that loads: it opens a native library that stands in `plugins.lock`, after its digest,
+//! magic, version and target were read from the file, and turns its C tables (`clinmill-abi`) into the traits of
+//! `clinmill-sdk`; and it runs plugins that are processes of their own. It is the only crate that may open a
+//! library, and no other crate depends on how it does.
 //!
-//! Nothing is loaded yet: all plugins are built in, and the registry that the engine takes is filled by the command
-//! line's list. The crate stands here so that the seam does, and so that the layout test guards its arrows.
+//! # What a process survives
+//!
+//! With a time limit set, each call into a plugin runs on a thread of its own. A panic of a Rust plugin, a call that does
+//! not come back, a C plugin that ends its thread, a batch that is not what was promised, a second release of what it was
+//! lent, a NULL: each is an error that names plugin, phase and code, after which the plugin is not called again where it
+//! cannot be.
+//!
+//! What no process survives, and what a process plugin is for: a segmentation fault or an illegal instruction; `abort`,
+//! `exit` and `_exit`; a stack overflow; an allocation failure; an exception of a C++ plugin that leaves a slot; a Rust
+//! plugin that ends its thread (`pthread_exit` through Rust frames aborts); a second `free` of the plugin's own memory; any
+//! write to memory that is not the plugin's. A thread that does not come back keeps its memory, and its processor if it
+//! computes, until the process ends.
+#![allow(unsafe_code, reason = "the C boundary")]
 
-#![forbid(unsafe_code)]
+pub mod file;
+mod limits;
+mod loader;
+pub mod lock;
+mod native;
+pub mod process;
+
+pub use limits::{Account, Limits};
+pub use loader::{LoadError, Loaded, Loader, load_unlocked};

@@ -18,10 +18,20 @@ pub enum Status {
     Unsupported = 5,
     /// Something named is not there.
     NotFound = 6,
+    /// The other side does not know who asks.
+    Unauthenticated = 7,
+    /// The other side refuses.
+    Unauthorized = 8,
     /// Reading or writing failed.
     Io = 9,
+    /// It took too long.
+    Timeout = 10,
     /// A limit of memory, size or depth was met.
     ResourceExhausted = 11,
+    /// Somebody else was first.
+    Conflict = 12,
+    /// Nobody knows whether the commit happened: ask `resolve`.
+    CommitUnknown = 13,
     /// A defect of the plugin.
     Internal = 14,
     /// The plugin panicked and cannot be used again.
@@ -84,6 +94,11 @@ impl PluginError {
             offset: Some(offset),
             ..Self::new(Status::InvalidData, code, message)
         }
+    }
+
+    /// The same error of another kind.
+    pub fn with_status(self, status: Status) -> Self {
+        Self { status, ..self }
     }
 
     /// The host asked to stop.

@@ -1,4 +1,5 @@
-//! What a plugin author implements: sources that turn inputs into events, transforms that turn rows into rows.
+//! What a plugin author implements: sources that turn inputs into events, transforms that turn rows into rows, sinks
+//! that take a release elsewhere. [`export_plugin!`] makes a library of them that a host can load.
 //!
 //! A plugin passes through the phases *check* and *bind* (pure, no I/O), then *open* and *run*. Its options are one
 //! [`Config`] struct: the struct's JSON Schema is the reference manual, and the engine checks options against it
@@ -9,10 +10,12 @@ mod input;
 mod mapping;
 mod plugin;
 mod registry;
+mod sink;
 mod source;
 mod transform;
 
 pub mod decode;
+pub mod export;
 pub mod reference;
 pub mod sparse;
 pub mod testing;
@@ -22,7 +25,10 @@ pub use error::{Finding, Findings, PluginError, Retry, Status};
 pub use input::{Input, InputReader, MemoryInput};
 pub use mapping::{MappingRow, MappingTable};
 pub use plugin::{BindContext, Caps, Config, Descriptor, Kind, Resource, TaskContext, mapping_ref};
-pub use registry::{BoundSource, BoundTransform, Registry, SourcePlugin, TransformPlugin, UNREADABLE_OPTIONS};
+pub use registry::{
+    BoundSink, BoundSource, BoundTransform, Registry, SinkPlugin, SourcePlugin, TransformPlugin, UNREADABLE_OPTIONS,
+};
+pub use sink::{Sink, SinkRun, SinkWriter};
 pub use source::{
     Fold, IdentityLink, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordMetaBuilder, RecordSink,
     Rejection, Source, Split, SubjectId,

@@ -19,6 +19,8 @@ pub enum Kind {
     Source,
     /// Turns rows into rows.
     Transform,
+    /// Takes a release's changes elsewhere.
+    Sink,
 }
 
 /// What a plugin can do. A pipeline that asks for more is refused.
@@ -46,6 +48,16 @@ impl Caps {
         Self(self.0 | other.0)
     }
 
+    /// The set as the bits of `clinmill_plugin.h`.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The set of these bits of `clinmill_plugin.h`. Bits that this version does not know stay.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// True when all of `other` is in this set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -56,12 +68,14 @@ impl Caps {
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     /// The name pipelines use.
-    pub name: &'static str,
+    pub name: String,
     /// The plugin's own version.
-    pub version: &'static str,
+    pub version: String,
+    /// What its code is known by, where it was loaded: rows that went through other code are made anew. `None`: built in.
+    pub build: Option<String>,
     /// One line.
-    pub summary: &'static str,
-    /// Source or transform.
+    pub summary: String,
+    /// Source, transform or sink.
     pub kind: Kind,
     /// What it can do.
     pub caps: Caps,

@@ -1,8 +1,8 @@
 //! The plugins an engine may use, as a value. Typed plugins are wrapped so that the engine sees one object per kind.
 
 use crate::{
-    BindContext, Descriptor, Finding, Findings, Input, Kind, PluginError, RecordKind, RecordSink, Source, Split,
-    Status, TaskContext, Transform, TransformRun,
+    BindContext, Descriptor, Finding, Findings, Input, Kind, PluginError, RecordKind, RecordSink, Sink, SinkRun,
+    SinkWriter, Source, Split, Status, TaskContext, Transform, TransformRun,
 };
 use arrow::datatypes::{Schema, SchemaRef};
 use serde_json::Value;
@@ -69,27 +69,96 @@ pub trait BoundTransform: Send + Sync {
     ///
     /// # Errors
     /// When the run cannot begin.
-    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError>;
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError>;
+}
+
+/// A sink plugin as its caller sees it.
+pub trait SinkPlugin: Send + Sync {
+    /// How it describes itself.
+    fn descriptor(&self) -> Descriptor;
+    /// Checks options beyond their schema. Pure.
+    fn check(&self, options: &Value) -> Vec<Finding>;
+    /// Makes a sink. Pure.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    fn bind(&self, options: &Value, input: &Schema, context: &BindContext) -> Result<Arc<dyn BoundSink>, PluginError>;
+}
+
+/// A sink with its options.
+pub trait BoundSink: Send + Sync {
+    /// See [`Sink::open`].
+    ///
+    /// # Errors
+    /// When writing cannot begin.
+    fn open(&self, run: &SinkRun<'_>) -> Result<Box<dyn SinkWriter + '_>, PluginError>;
+    /// See [`Sink::commit`].
+    ///
+    /// # Errors
+    /// When it did not land, or nobody knows.
+    fn commit(&self, run: &SinkRun<'_>, tokens: &[Vec<u8>]) -> Result<Value, PluginError>;
+    /// See [`Sink::resolve`].
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    fn resolve(&self, run: &SinkRun<'_>) -> Result<Option<Value>, PluginError>;
+    /// See [`Sink::abort`].
+    ///
+    /// # Errors
+    /// When it cannot be dropped.
+    fn abort(&self, run: &SinkRun<'_>, tokens: &[Vec<u8>]) -> Result<(), PluginError>;
 }
 
 /// The plugins an engine may use.
 #[derive(Clone, Default)]
 pub struct Registry {
-    sources: BTreeMap<&'static str, Arc<dyn SourcePlugin>>,
-    transforms: BTreeMap<&'static str, Arc<dyn TransformPlugin>>,
+    sources: BTreeMap<String, Arc<dyn SourcePlugin>>,
+    transforms: BTreeMap<String, Arc<dyn TransformPlugin>>,
+    sinks: BTreeMap<String, Arc<dyn SinkPlugin>>,
 }
 
 impl Registry {
     /// Adds a source plugin.
     pub fn source<S: Source>(&mut self) -> &mut Self {
-        self.sources.insert(S::NAME, Arc::new(Typed::<S>(PhantomData)));
-        self
+        self.add_source(Arc::new(Typed::<S>(PhantomData)))
     }
 
     /// Adds a transform plugin.
     pub fn transform<T: Transform>(&mut self) -> &mut Self {
-        self.transforms.insert(T::NAME, Arc::new(Typed::<T>(PhantomData)));
+        self.add_transform(Arc::new(Typed::<T>(PhantomData)))
+    }
+
+    /// Adds a sink plugin.
+    pub fn sink<S: Sink>(&mut self) -> &mut Self {
+        self.add_sink(Arc::new(Typed::<S>(PhantomData)))
+    }
+
+    /// Adds a source plugin under the name it has; one that was there goes.
+    pub fn add_source(&mut self, plugin: Arc<dyn SourcePlugin>) -> &mut Self {
+        self.sources.insert(plugin.descriptor().name, plugin);
         self
+    }
+
+    /// Adds a transform plugin under the name it has; one that was there goes.
+    pub fn add_transform(&mut self, plugin: Arc<dyn TransformPlugin>) -> &mut Self {
+        self.transforms.insert(plugin.descriptor().name, plugin);
+        self
+    }
+
+    /// Adds a sink plugin under the name it has; one that was there goes.
+    pub fn add_sink(&mut self, plugin: Arc<dyn SinkPlugin>) -> &mut Self {
+        self.sinks.insert(plugin.descriptor().name, plugin);
+        self
+    }
+
+    /// The sink plugin of this name.
+    pub fn get_sink(&self, name: &str) -> Option<&Arc<dyn SinkPlugin>> {
+        self.sinks.get(name)
+    }
+
+    /// Whether a plugin of any kind has this name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.sources.contains_key(name) || self.transforms.contains_key(name) || self.sinks.contains_key(name)
     }
 
     /// The source plugin of this name.
@@ -107,6 +176,7 @@ impl Registry {
         match kind {
             Kind::Source => self.sources.values().map(|p| p.descriptor()).collect(),
             Kind::Transform => self.transforms.values().map(|p| p.descriptor()).collect(),
+            Kind::Sink => self.sinks.values().map(|p| p.descriptor()).collect(),
         }
     }
 }
@@ -116,20 +186,20 @@ pub const UNREADABLE_OPTIONS: &str = "OPTIONS";
 
 struct Typed<P>(PhantomData<fn() -> P>);
 
-fn schema_of<C: schemars::JsonSchema>() -> Value {
+pub(crate) fn schema_of<C: schemars::JsonSchema>() -> Value {
     schemars::SchemaGenerator::default()
         .into_root_schema_for::<C>()
         .to_value()
 }
 
-fn config<C: crate::Config>(options: &Value) -> Result<C, PluginError> {
+pub(crate) fn config<C: crate::Config>(options: &Value) -> Result<C, PluginError> {
     serde_json::from_value(options.clone()).map_err(|error| {
         // The schema was checked before: what is left is a rule that only deserialization knows.
         PluginError::new(Status::InvalidConfig, UNREADABLE_OPTIONS, error.to_string())
     })
 }
 
-fn findings<C: crate::Config>(options: &Value, check: impl FnOnce(&C, &mut Findings)) -> Vec<Finding> {
+pub(crate) fn findings<C: crate::Config>(options: &Value, check: impl FnOnce(&C, &mut Findings)) -> Vec<Finding> {
     let mut found = Findings::default();
     match config::<C>(options) {
         Ok(config) => check(&config, &mut found),
@@ -141,9 +211,10 @@ fn findings<C: crate::Config>(options: &Value, check: impl FnOnce(&C, &mut Findi
 impl<S: Source> SourcePlugin for Typed<S> {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
-            name: S::NAME,
-            version: S::VERSION,
-            summary: S::SUMMARY,
+            name: S::NAME.to_owned(),
+            version: S::VERSION.to_owned(),
+            build: None,
+            summary: S::SUMMARY.to_owned(),
             kind: Kind::Source,
             caps: S::CAPS,
             schema: schema_of::<S::Config>(),
@@ -160,9 +231,10 @@ impl<S: Source> SourcePlugin for Typed<S> {
 impl<T: Transform> TransformPlugin for Typed<T> {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
-            name: T::NAME,
-            version: T::VERSION,
-            summary: T::SUMMARY,
+            name: T::NAME.to_owned(),
+            version: T::VERSION.to_owned(),
+            build: None,
+            summary: T::SUMMARY.to_owned(),
             kind: Kind::Transform,
             caps: T::CAPS,
             schema: schema_of::<T::Config>(),
@@ -181,7 +253,42 @@ impl<T: Transform> TransformPlugin for Typed<T> {
     }
 }
 
+impl<S: Sink> SinkPlugin for Typed<S> {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: S::NAME.to_owned(),
+            version: S::VERSION.to_owned(),
+            build: None,
+            summary: S::SUMMARY.to_owned(),
+            kind: Kind::Sink,
+            caps: S::CAPS,
+            schema: schema_of::<S::Config>(),
+        }
+    }
+    fn check(&self, options: &Value) -> Vec<Finding> {
+        findings::<S::Config>(options, S::check)
+    }
+    fn bind(&self, options: &Value, input: &Schema, context: &BindContext) -> Result<Arc<dyn BoundSink>, PluginError> {
+        Ok(Arc::new(Bound(S::bind(config(options)?, input, context)?)))
+    }
+}
+
 struct Bound<P>(P);
+
+impl<S: Sink> BoundSink for Bound<S> {
+    fn open(&self, run: &SinkRun<'_>) -> Result<Box<dyn SinkWriter + '_>, PluginError> {
+        self.0.open(run)
+    }
+    fn commit(&self, run: &SinkRun<'_>, tokens: &[Vec<u8>]) -> Result<Value, PluginError> {
+        self.0.commit(run, tokens)
+    }
+    fn resolve(&self, run: &SinkRun<'_>) -> Result<Option<Value>, PluginError> {
+        self.0.resolve(run)
+    }
+    fn abort(&self, run: &SinkRun<'_>, tokens: &[Vec<u8>]) -> Result<(), PluginError> {
+        self.0.abort(run, tokens)
+    }
+}
 
 impl<S: Source> BoundSource for Bound<S> {
     fn records(&self) -> &[RecordKind] {
@@ -205,7 +312,7 @@ impl<T: Transform> BoundTransform for Bound<T> {
     fn output(&self) -> SchemaRef {
         self.0.output()
     }
-    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         self.0.open(task)
     }
 }

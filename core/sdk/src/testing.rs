@@ -8,12 +8,15 @@
 )]
 
 mod cases;
+mod check;
 mod conformance;
 mod files;
 mod render;
 mod rows;
 
-pub use cases::{source_cases, transform_cases};
+pub use cases::{source_cases, source_cases_of, transform_cases, transform_cases_of};
+pub use check::{check_source, check_transform};
+pub use conformance::options_table;
 
 use crate::{Emit, IdentityLink, Origin, PluginError, RecordBatchOf, RecordSink, RejectedRow, Rejection};
 use arrow::array::RecordBatch;

@@ -38,7 +38,7 @@ pub trait Transform: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// When the run cannot begin.
-    fn open(&self, task: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError>;
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError>;
 }
 
 /// One run of a transform, used by one thread.

@@ -64,6 +64,7 @@ codes! {
     OPTION_BOUNDS = "E0406", "An option is too small, too large, too short or too long.";
     OPTION_SHAPE = "E0407", "An option has none of the forms the plugin knows.";
     OPTION_CHECK = "E0408", "The plugin's own check refuses an option.";
+    PLUGIN_REFUSED = "E0409", "A plugin of the pipeline is not loaded.";
 
     PATH_ESCAPES = "E0501", "A path leaves the pipeline's folder or its root.";
     UNKNOWN_ROOT = "E0502", "A path begins with a root that is not declared.";

@@ -80,6 +80,11 @@ pub(crate) const PIPELINE: &[Key] = &[
         Shape::NamedTexts,
         "The only folders outside the pipeline's own that it may read, by name.",
     ),
+    optional(
+        "plugins",
+        Shape::Section(PLUGINS),
+        "Plugins beside the built-in ones; each stands in `plugins.lock` beside this file.",
+    ),
     required(
         "vault",
         Shape::Section(VAULT),
@@ -109,6 +114,15 @@ pub(crate) const PIPELINE: &[Key] = &[
         "tests",
         Shape::Text,
         "The folder of the pipeline's unit tests, or one file. Default: `tests`, where there is one.",
+    ),
+];
+
+pub(crate) const PLUGINS: &[Key] = &[
+    optional("libraries", Shape::Texts, "Libraries of native plugins."),
+    optional(
+        "processes",
+        Shape::NamedTexts,
+        "Programs that are plugins, by the plugin's name.",
     ),
 ];
 

@@ -81,5 +81,36 @@ pub fn load(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>, plugin
     }
 }
 
+/// Reads which plugins a pipeline file names, before they are loaded and [`load`] can check their options. What is wrong
+/// with the file, [`load`] says.
+pub fn plugin_files(
+    file: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> (pipeline::PluginFiles, SourceFile) {
+    struct NoPlugins;
+    impl Plugins for NoPlugins {
+        fn source_schema(&self, _: &str) -> Option<Value> {
+            None
+        }
+        fn transform_schema(&self, _: &str) -> Option<Value> {
+            None
+        }
+        fn source_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn transform_names(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let source = SourceFile::new(file, text);
+    let mut report = Report::new(&source);
+    let files = tree::parse(&mut report).map(|mut root| {
+        substitute::apply(&mut root, env, &mut report);
+        lower::plugins(&root, &NoPlugins, &mut report)
+    });
+    (files.unwrap_or_default(), source)
+}
+
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,17 @@ pub struct Pipeline {
     pub tests: Option<Spanned<String>>,
 }
 
+/// `plugins`: what stands beside the built-in ones.
+#[derive(Clone, Debug, Default)]
+pub struct PluginFiles {
+    /// `libraries`: paths, as written.
+    pub libraries: Vec<Spanned<String>>,
+    /// `processes`: the plugin's name and the path of the program, as written.
+    pub processes: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `roots`, which paths may begin with.
+    pub roots: BTreeMap<String, Spanned<String>>,
+}
+
 /// `vault`.
 #[derive(Clone, Debug)]
 pub struct Vault {

@@ -7,6 +7,7 @@ pub mod graph;
 pub mod init;
 pub mod junit;
 pub mod plan;
+pub mod plugin;
 pub mod preview;
 pub mod quarantine;
 pub mod releases;

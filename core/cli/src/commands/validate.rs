@@ -5,6 +5,7 @@ use crate::{
     context::{Context, environment},
     failure::{Failure, INVALID, OK},
     output::{coloured, counted, rendered},
+    plugins::Named,
 };
 use clinmill_engine::bound;
 use clinmill_model::Diagnostic;
@@ -26,7 +27,12 @@ pub async fn run(context: &Context, args: &args::Validate) -> Result<u8, Failure
     let mut text = String::new();
     for file in &args.files {
         let name = file.display().to_string();
-        let (summary, source, diagnostics) = match bound::bind(file, &context.registry, &environment).await {
+        let named = Named::read(file);
+        let (registry, refused) = match named.load(&context.registry) {
+            Ok(registry) => (registry, Vec::new()),
+            Err(refused) => (context.registry.clone(), refused),
+        };
+        let (summary, source, mut diagnostics) = match bound::bind(file, &registry, &environment).await {
             Ok(bound) => {
                 let summary = format!(
                     "{name}: valid ({}, {}, {})\n",
@@ -38,6 +44,9 @@ pub async fn run(context: &Context, args: &args::Validate) -> Result<u8, Failure
             }
             Err(refused) => (None, refused.text, refused.diagnostics),
         };
+        diagnostics.extend(refused);
+        diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |p| p.start));
+        let summary = summary.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));
         text.push_str(&rendered(&diagnostics, &name, &source, coloured(&std::io::stdout())));
         let errors = diagnostics.iter().filter(|d| d.is_error()).count() as u64;
         let invalid = || format!("{name}: not valid ({})\n", counted(errors, "error", "errors"));

@@ -56,7 +56,9 @@ pub struct BoundStep {
     /// `transform/plugin`, with a number where a plugin occurs twice.
     pub name: String,
     /// The plugin.
-    pub plugin: &'static str,
+    pub plugin: String,
+    /// The plugin's version and, where it was loaded, what its code is known by.
+    pub version: (String, Option<String>),
     /// What it can do.
     pub caps: Caps,
     /// The step.
@@ -351,6 +353,7 @@ fn bind_step(
     Ok(BoundStep {
         name: String::new(),
         plugin: descriptor.name,
+        version: (descriptor.version, descriptor.build),
         caps: descriptor.caps,
         bound,
         mappings: step

@@ -7,7 +7,9 @@ use super::{
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{bound::Bound, error::EngineError, ingest::InputReport, rows::not_unique, tables::Identity};
+use crate::{
+    bound::Bound, error::EngineError, graph::Node, ingest::InputReport, rows::not_unique, tables::Identity,
+};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
     events::EventFile,
@@ -375,24 +377,19 @@ pub fn plugins_of(bound: &Bound) -> Vec<PluginRef> {
     let sources = bound
         .sources
         .iter()
-        .map(|s| (s.spec.plugin.value.as_str(), s.plugin_version));
-    let steps = bound
-        .pipeline
-        .transforms
-        .iter()
-        .flat_map(|t| &t.steps)
-        .map(|s| (s.plugin.value.as_str(), engine));
-    let mut plugins: BTreeMap<&str, &str> = BTreeMap::new();
-    plugins.extend(steps);
-    plugins.extend(sources);
-    plugins
-        .into_iter()
-        .map(|(name, version)| PluginRef {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            sha256: Digest::of_parts(["built-in", name, version, engine]),
-        })
-        .collect()
+        .map(|s| (s.spec.plugin.value.clone(), s.plugin_version.clone(), s.plugin_build.clone()));
+    let transforms = bound.pipeline.transforms.iter();
+    let steps = transforms
+        .filter_map(|t| bound.graph.node(&t.name.value))
+        .flat_map(Node::steps)
+        .map(|s| (s.plugin.clone(), s.version.0.clone(), s.version.1.clone()));
+    let mut plugins: BTreeMap<String, PluginRef> = BTreeMap::new();
+    for (name, version, build) in steps.chain(sources) {
+        let loaded = build.and_then(|digest| digest.parse().ok());
+        let sha256 = loaded.unwrap_or_else(|| Digest::of_parts(["built-in", &name, &version, engine]));
+        plugins.insert(name.clone(), PluginRef { name, version, sha256 });
+    }
+    plugins.into_values().collect()
 }
 
 /// The gates that a refresh without declared ones passes; a refresh that does not pass them publishes nothing.

@@ -18,15 +18,23 @@ use std::{path::Path, sync::atomic::AtomicBool};
 /// # Panics
 /// When anything differs, with all differences.
 pub fn source_cases<S: Source>(manifest_dir: &str) {
-    let folder = Path::new(manifest_dir);
     let mut registry = Registry::default();
     registry.source::<S>();
     let plugin = registry.get_source(S::NAME).expect("just registered");
-    let mut failures = conformance::folder(folder, &plugin.descriptor());
-    failures.extend(conformance::source_sample(folder, plugin.as_ref()));
+    source_cases_of(plugin.as_ref(), Path::new(manifest_dir));
+}
+
+/// As [`source_cases`], of a plugin that may have been loaded.
+///
+/// # Panics
+/// When anything differs, with all differences.
+pub fn source_cases_of(plugin: &dyn SourcePlugin, folder: &Path) {
+    let descriptor = plugin.descriptor();
+    let mut failures = conformance::folder(folder, &descriptor);
+    failures.extend(conformance::source_sample(folder, plugin));
     for case in files::case_folders(folder) {
-        let step = Step::read(&case.join("step.yaml"), S::NAME, Kind::Source);
-        let outcome = run_source(plugin.as_ref(), folder, &case, step, &mut failures);
+        let step = Step::read(&case.join("step.yaml"), &descriptor.name, Kind::Source);
+        let outcome = run_source(plugin, folder, &case, step, &mut failures);
         compare(&case, outcome, &mut failures);
     }
     finish(failures);
@@ -37,15 +45,23 @@ pub fn source_cases<S: Source>(manifest_dir: &str) {
 /// # Panics
 /// When anything differs, with all differences.
 pub fn transform_cases<T: Transform>(manifest_dir: &str) {
-    let folder = Path::new(manifest_dir);
     let mut registry = Registry::default();
     registry.transform::<T>();
     let plugin = registry.get_transform(T::NAME).expect("just registered");
-    let mut failures = conformance::folder(folder, &plugin.descriptor());
-    failures.extend(conformance::transform_sample(folder, plugin.as_ref()));
+    transform_cases_of(plugin.as_ref(), Path::new(manifest_dir));
+}
+
+/// As [`transform_cases`], of a plugin that may have been loaded.
+///
+/// # Panics
+/// When anything differs, with all differences.
+pub fn transform_cases_of(plugin: &dyn TransformPlugin, folder: &Path) {
+    let descriptor = plugin.descriptor();
+    let mut failures = conformance::folder(folder, &descriptor);
+    failures.extend(conformance::transform_sample(folder, plugin));
     for case in files::case_folders(folder) {
-        let step = Step::read(&case.join("step.yaml"), T::NAME, Kind::Transform);
-        let outcome = run_transform(plugin.as_ref(), folder, &case, step, &mut failures);
+        let step = Step::read(&case.join("step.yaml"), &descriptor.name, Kind::Transform);
+        let outcome = run_transform(plugin, folder, &case, step, &mut failures);
         compare(&case, outcome, &mut failures);
     }
     finish(failures);
@@ -101,7 +117,7 @@ impl Step {
                     _ => Map::new(),
                 };
             }
-            Kind::Transform => {}
+            Kind::Transform | Kind::Sink => {}
         }
         Self {
             options: Value::Object(map),

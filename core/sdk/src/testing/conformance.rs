@@ -11,18 +11,24 @@ pub fn folder(folder: &Path, descriptor: &Descriptor) -> Vec<String> {
     let mut wrong = Vec::new();
     shape(folder, descriptor.kind, &mut wrong);
     manifest(folder, descriptor, &mut wrong);
-    schema(&descriptor.schema, "", &mut wrong);
+    options_schema(descriptor, &mut wrong);
+    readme(folder, descriptor, &mut wrong);
+    wrong
+}
+
+/// Checks the schema of a plugin's options: an object that names and describes all of them.
+pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
+    schema(&descriptor.schema, "", wrong);
     if descriptor.schema["type"] != "object" {
         wrong.push("schema: the options are not an object".into());
     }
-    readme(folder, descriptor, &mut wrong);
-    wrong
 }
 
 fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     let main = match kind {
         Kind::Source => "src/source.rs",
         Kind::Transform => "src/transform.rs",
+        Kind::Sink => "src/sink.rs",
     };
     let files = [
         "plugin.yaml",
@@ -55,12 +61,13 @@ fn manifest(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     let kind = match descriptor.kind {
         Kind::Source => "source",
         Kind::Transform => "transform",
+        Kind::Sink => "sink",
     };
     let said = [
-        ("name", descriptor.name),
+        ("name", descriptor.name.as_str()),
         ("kind", kind),
-        ("version", descriptor.version),
-        ("summary", descriptor.summary),
+        ("version", descriptor.version.as_str()),
+        ("summary", descriptor.summary.as_str()),
     ];
     for (key, value) in said {
         if manifest[key] != value {
@@ -158,7 +165,8 @@ fn readme(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     wrong.extend(files::expect_text(&path, &fresh));
 }
 
-fn options_table(schema: &Value) -> String {
+/// The options of a plugin as a Markdown table, out of their schema.
+pub fn options_table(schema: &Value) -> String {
     let mut out = String::from("| option | type | default | what |\n|---|---|---|---|\n");
     let required: Vec<&str> = schema["required"]
         .as_array()
@@ -240,7 +248,7 @@ fn type_of(property: &Value, root: &Value, depth: usize) -> String {
 /// The sample's options are good options: they pass *check*, and *bind* takes them.
 pub fn source_sample(folder: &Path, plugin: &dyn SourcePlugin) -> Vec<String> {
     let mut wrong = Vec::new();
-    for step in sample(folder, plugin.descriptor().name, Kind::Source, &mut wrong) {
+    for step in sample(folder, &plugin.descriptor().name, Kind::Source, &mut wrong) {
         wrong.extend(
             plugin
                 .check(&step.options)
@@ -260,7 +268,7 @@ pub fn source_sample(folder: &Path, plugin: &dyn SourcePlugin) -> Vec<String> {
 /// The sample's options are good options: they pass *check*. Whether they fit an input, the cases say.
 pub fn transform_sample(folder: &Path, plugin: &dyn TransformPlugin) -> Vec<String> {
     let mut wrong = Vec::new();
-    for step in sample(folder, plugin.descriptor().name, Kind::Transform, &mut wrong) {
+    for step in sample(folder, &plugin.descriptor().name, Kind::Transform, &mut wrong) {
         wrong.extend(
             plugin
                 .check(&step.options)

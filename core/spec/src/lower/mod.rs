@@ -9,9 +9,9 @@ pub(crate) use fields::{Fields, entries, loose_text, quote_hint, text, wrong_typ
 
 use crate::{
     Plugins, codes,
-    keys::{DATASET, PIPELINE, VAULT},
+    keys::{DATASET, PIPELINE, PLUGINS, VAULT},
     paths,
-    pipeline::{KeyRef, Pipeline, Span, Spanned, Vault},
+    pipeline::{KeyRef, Pipeline, PluginFiles, Span, Spanned, Vault},
     report::{Report, quoted},
     resolve,
     tree::{Entry, Kind, Node},
@@ -85,6 +85,7 @@ pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'
         overlap(vault, dataset, report);
     }
     let mut context = Context { report, plugins, roots };
+    plugin_files(&fields, &mut context);
     let sources = section(&fields, "sources", "source", &mut context, source::lower);
     let transforms = section(&fields, "transforms", "transform", &mut context, transform::lower);
     let tables = section(&fields, "tables", "table", &mut context, table::lower);
@@ -194,6 +195,51 @@ fn roots(fields: &Fields<'_>, report: &mut Report<'_>) -> BTreeMap<String, Spann
         roots.insert(entry.key.clone(), path);
     }
     roots
+}
+
+/// The plugins that a file names, before any of them is known. What is wrong, [`pipeline`] says.
+pub(crate) fn plugins(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_>) -> PluginFiles {
+    let Some(fields) = Fields::open(root, "the pipeline", root.span, PIPELINE, report) else {
+        return PluginFiles::default();
+    };
+    let roots = roots(&fields, report);
+    let mut context = Context { report, plugins, roots };
+    plugin_files(&fields, &mut context)
+}
+
+fn plugin_files(fields: &Fields<'_>, context: &mut Context<'_, '_>) -> PluginFiles {
+    let mut files = PluginFiles {
+        roots: context.roots.clone(),
+        ..PluginFiles::default()
+    };
+    let Some(entry) = fields.entry("plugins") else {
+        return files;
+    };
+    let Some(fields) = Fields::open(&entry.value, "`plugins`", entry.key_span, PLUGINS, context.report) else {
+        return files;
+    };
+    for path in fields.texts("libraries", context.report).unwrap_or_default() {
+        if context.path(&path.value, path.span) {
+            files.libraries.push(path);
+        }
+    }
+    let listed = fields
+        .entry("processes")
+        .and_then(|entry| entries(&entry.value, "`processes`", context.report));
+    for entry in listed.unwrap_or_default() {
+        let name = Spanned {
+            value: entry.key.clone(),
+            span: entry.key_span,
+        };
+        let name = label(Some(name), "the name of a plugin", context.report);
+        let path = text(&entry.value, "the program of a plugin", context.report);
+        if let (Some(name), Some(path)) = (name, path)
+            && context.path(&path.value, path.span)
+        {
+            files.processes.push((name, path));
+        }
+    }
+    files
 }
 
 fn vault(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Vault> {

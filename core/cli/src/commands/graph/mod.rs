@@ -76,8 +76,9 @@ impl Drawing {
                 continue;
             };
             let is_query = node.kind() == "sql";
+            let steps = node.steps();
             let mut parts: Vec<&str> = is_query.then_some("sql").into_iter().collect();
-            parts.extend(node.steps().iter().map(|s| s.plugin));
+            parts.extend(steps.iter().map(|s| s.plugin.as_str()));
             let mut note = parts.join(", ");
             if transform.scope == Scope::Dataset {
                 note.push_str(" (dataset)");

@@ -1,0 +1,151 @@
+//! The plugins that a pipeline brings: loaded by its `plugins.lock`, added to the built-in ones.
+
+use crate::{context::environment, failure::Failure};
+use clinmill_host::{Limits, Loader, lock::Lock, process::ProcessTransform};
+use clinmill_model::{Diagnostic, Digest};
+use clinmill_sdk::Registry;
+use clinmill_spec::{
+    SourceFile, codes,
+    pipeline::{PluginFiles, Spanned},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The name of the lock file, beside the pipeline.
+pub const LOCK: &str = "plugins.lock";
+
+/// The target under which a lock holds the program of a process plugin.
+pub const ANY_TARGET: &str = "any";
+
+/// What a pipeline names.
+pub struct Named {
+    /// The paths.
+    pub files: PluginFiles,
+    /// The file, to say where.
+    pub source: SourceFile,
+    /// The folder of the pipeline.
+    pub dir: PathBuf,
+}
+
+impl Named {
+    /// Reads which plugins a pipeline file names. A file that cannot be read names none; who reads it next says so.
+    pub fn read(file: &Path) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let (files, source) = clinmill_spec::plugin_files(&file.display().to_string(), &text, &environment);
+        let dir = file
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        Self {
+            files,
+            source,
+            dir: dir.to_path_buf(),
+        }
+    }
+
+    /// Where a path of the pipeline leads.
+    pub fn place(&self, path: &str) -> PathBuf {
+        match path
+            .split_once(':')
+            .and_then(|(root, rest)| Some((self.files.roots.get(root)?, rest)))
+        {
+            Some((root, rest)) => self.dir.join(&root.value).join(rest),
+            None => self.dir.join(path),
+        }
+    }
+
+    /// The folders that plugins may come from.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let named = self.files.roots.values().map(|root| self.dir.join(&root.value));
+        named.chain([self.dir.clone()]).collect()
+    }
+
+    fn refused(&self, at: &Spanned<String>, code: &str, message: &str) -> Diagnostic {
+        let message = format!("{message} [{code}]");
+        Diagnostic::error(codes::PLUGIN_REFUSED, message).at(self.source.place(at.span))
+    }
+
+    /// Adds the plugins to a registry.
+    ///
+    /// # Errors
+    /// All that were refused, each at its place in the file.
+    pub fn load(&self, built_in: &Registry) -> Result<Registry, Vec<Diagnostic>> {
+        let mut registry = built_in.clone();
+        if self.files.libraries.is_empty() && self.files.processes.is_empty() {
+            return Ok(registry);
+        }
+        let lock = match std::fs::read_to_string(self.dir.join(LOCK)).map(|text| Lock::parse(&text)) {
+            Ok(Ok(lock)) => lock,
+            Ok(Err(error)) => return Err(vec![Diagnostic::error(codes::PLUGIN_REFUSED, error.to_string())]),
+            Err(_) => Lock::default(),
+        };
+        let loader = Loader::new(self.roots(), lock.clone(), Limits::default());
+        let mut found = Vec::new();
+        for path in &self.files.libraries {
+            let added = loader
+                .load(&self.place(&path.value))
+                .and_then(|plugin| plugin.register(&mut registry));
+            if let Err(error) = added {
+                found.push(self.refused(path, error.code(), &error.to_string()));
+            }
+        }
+        for (name, path) in &self.files.processes {
+            if let Err((code, message)) = self.process(&name.value, &path.value, &lock, &mut registry) {
+                found.push(self.refused(path, &code, &message));
+            }
+        }
+        if found.is_empty() { Ok(registry) } else { Err(found) }
+    }
+
+    fn process(&self, name: &str, path: &str, lock: &Lock, registry: &mut Registry) -> Result<(), (String, String)> {
+        let say = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+        let program = self
+            .place(path)
+            .canonicalize()
+            .map_err(|_| say("PLUGIN_READ", "the program of the plugin cannot be read"))?;
+        let within = |root: &PathBuf| root.canonicalize().is_ok_and(|root| program.starts_with(root));
+        if !self.roots().iter().any(within) {
+            return Err(say(
+                "PLUGIN_ROOT",
+                "the plugin is outside the folders that plugins may come from",
+            ));
+        }
+        let bytes =
+            std::fs::read(&program).map_err(|_| say("PLUGIN_READ", "the program of the plugin cannot be read"))?;
+        let locked = lock.plugins.get(name).and_then(|locked| locked.files.get(ANY_TARGET));
+        let build = Digest::of(&bytes);
+        if locked != Some(&build) {
+            let code = if locked.is_none() {
+                "PLUGIN_NOT_LOCKED"
+            } else {
+                "PLUGIN_DIGEST"
+            };
+            return Err(say(
+                code,
+                "the program is not the one that plugins.lock names; after a review: clinmill plugin lock",
+            ));
+        }
+        if registry.holds(name) {
+            return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
+        }
+        let plugin = ProcessTransform::new(name, vec![program], build, Limits::default())
+            .map_err(|error| (error.code.clone(), error.message))?;
+        registry.add_transform(Arc::new(plugin));
+        Ok(())
+    }
+
+    /// As [`load`](Self::load), as a failure of a command.
+    ///
+    /// # Errors
+    /// When a plugin was refused.
+    pub fn registry(&self, built_in: &Registry) -> Result<Registry, Failure> {
+        self.load(built_in).map_err(|diagnostics| Failure {
+            code: Some("INVALID"),
+            diagnostics,
+            source: Some((self.source.name().to_owned(), self.source.text().to_owned())),
+            ..Failure::new(crate::failure::INVALID, "a plugin of the pipeline is not loaded")
+        })
+    }
+}

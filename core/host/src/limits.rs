@@ -1,0 +1,128 @@
+//! What a plugin may use, and the host's table that it is told by.
+
+use clinmill_abi::tables::{Host, Str};
+use std::{
+    ffi::c_void,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// What a plugin may use. Memory that it allocates without saying so is not seen: a process plugin's is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time for one call into the plugin; one *read* of a source counts from its last sign of life. `None`: calls run on
+    /// the caller's thread and are waited for without end.
+    pub call: Option<Duration>,
+    /// Rows of one batch that it hands over.
+    pub batch_rows: usize,
+    /// Bytes that it may have reserved, and that its batches of one call may have.
+    pub memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call: Some(Duration::from_secs(60)),
+            batch_rows: 1 << 20,
+            memory: 2 << 30,
+        }
+    }
+}
+
+/// One loaded plugin as the host sees it: its limits, what it has reserved, whether it can still be called.
+pub struct Account {
+    /// What it may use.
+    pub limits: Limits,
+    reserved: AtomicI64,
+    released_twice: AtomicU64,
+    poisoned: AtomicBool,
+}
+
+impl Account {
+    /// A new one. It lives as long as the process: plugins are never unloaded.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            reserved: AtomicI64::new(0),
+            released_twice: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+        })
+    }
+
+    /// Grants or refuses memory.
+    pub fn reserve(&self, delta: i64) -> bool {
+        let most = i64::try_from(self.limits.memory).unwrap_or(i64::MAX);
+        let grant = |now: i64| Some(now.saturating_add(delta).max(0)).filter(|next| delta <= 0 || *next <= most);
+        self.reserved
+            .try_update(Ordering::AcqRel, Ordering::Acquire, grant)
+            .is_ok()
+    }
+
+    /// Bytes that it says it holds.
+    pub fn reserved(&self) -> u64 {
+        u64::try_from(self.reserved.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// It can no longer be called: one of its calls was lost.
+    pub fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    /// Whether a call of it was lost.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count_double_release(&self) {
+        self.released_twice.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn double_releases(&self) -> u64 {
+        self.released_twice.load(Ordering::Acquire)
+    }
+
+    /// The host's table for this plugin. It is never freed.
+    pub(crate) fn table(self: &Arc<Self>) -> *const Host {
+        let table = Host {
+            struct_size: size_of::<Host>() as u32,
+            abi_minor: clinmill_abi::ABI_MINOR,
+            ctx: Arc::into_raw(self.clone()).cast_mut().cast(),
+            mem_reserve: Some(mem_reserve),
+            get_extension: Some(get_extension),
+        };
+        Box::leak(Box::new(table))
+    }
+}
+
+unsafe extern "C-unwind" fn mem_reserve(ctx: *mut c_void, delta: i64) -> i32 {
+    // SAFETY: the context is an account that is never freed.
+    match unsafe { ctx.cast::<Account>().as_ref() } {
+        Some(account) if account.reserve(delta) => 0,
+        _ => 1,
+    }
+}
+
+/// There are no extensions yet.
+unsafe extern "C-unwind" fn get_extension(_: *mut c_void, _: Str) -> *const c_void {
+    std::ptr::null()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_granted_up_to_the_limit() {
+        let account = Account::new(Limits {
+            memory: 100,
+            ..Limits::default()
+        });
+        assert!(account.reserve(60) && !account.reserve(41) && account.reserve(40));
+        assert!(account.reserve(-1000), "giving back is always allowed");
+        assert_eq!(account.reserved(), 0);
+        assert!(!account.reserve(i64::MAX));
+    }
+}

@@ -1,0 +1,568 @@
+//! C tables as the traits of the SDK. Every call into a plugin passes through [`Native::call`], which names the plugin and
+//! the phase in what it says.
+
+mod lent;
+mod sink;
+mod source;
+mod transform;
+mod worker;
+
+pub use sink::NativeSink;
+pub use source::NativeSource;
+pub use transform::NativeTransform;
+
+use crate::limits::Account;
+use clinmill_abi::tables::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use clinmill_model::Digest;
+use clinmill_sdk::{
+    BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status,
+    arrow::datatypes::Schema,
+    export::{abi_status, schema as schemas},
+};
+use serde_json::Value;
+use std::{ffi::c_void, sync::Arc};
+use worker::{Lost, Trampoline, Worker};
+
+/// One component of a loaded plugin.
+pub struct Native {
+    caller: Caller,
+    descriptor: Descriptor,
+    component: &'static Component,
+    lifecycle: &'static LifecycleVt,
+}
+
+/// How long a text of a plugin may be.
+const LONGEST_TEXT: usize = 4096;
+/// How long a JSON text of a plugin may be.
+const LONGEST_JSON: usize = 16 << 20;
+
+/// Arguments, and the error that the slot may fill. All of it stays where it is until the call is over.
+pub(crate) struct Frame<A> {
+    pub args: A,
+    pub error: Error,
+}
+
+impl<A> Frame<A> {
+    pub fn new(args: A) -> Box<Self> {
+        Box::new(Self {
+            args,
+            error: Error::EMPTY,
+        })
+    }
+}
+
+/// What the host says of a plugin that did what it may not.
+pub(crate) fn blame(plugin: &str, phase: &str, status: Status, code: &str, what: &str) -> PluginError {
+    PluginError::new(status, code, format!("the plugin {plugin:?} in {phase}: {what}"))
+}
+
+/// The same with an error that was found on the way.
+pub(crate) fn blame_for(plugin: &str, phase: &str, error: PluginError) -> PluginError {
+    PluginError {
+        message: format!("the plugin {plugin:?} in {phase}: {}", error.message),
+        ..error
+    }
+}
+
+/// A text of a plugin; cut, and with what is not UTF-8 replaced.
+///
+/// # Safety
+/// `text` is null or points to as many bytes as it says.
+pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
+    if text.ptr.is_null() {
+        return None;
+    }
+    // SAFETY: by this function's contract.
+    let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len.min(longest)) };
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// What a plugin put into a buffer; the buffer is released.
+///
+/// # Safety
+/// The buffer was filled by the plugin, or is empty.
+pub(crate) unsafe fn bytes_of(buf: &mut Buf) -> Result<Vec<u8>, PluginError> {
+    let too_long = buf.len > LONGEST_JSON;
+    let bytes = match (buf.ptr.is_null(), too_long) {
+        (_, true) | (true, _) => Vec::new(),
+        // SAFETY: by this function's contract.
+        (false, false) => unsafe { std::slice::from_raw_parts(buf.ptr, buf.len) }.to_vec(),
+    };
+    let null = buf.ptr.is_null() && buf.len > 0;
+    if let Some(release) = buf.release {
+        // SAFETY: once, as the header says.
+        unsafe { release(buf) };
+        buf.release = None;
+    }
+    match (null, too_long) {
+        (true, _) => Err(PluginError::new(Status::Internal, "ABI_NULL", "a buffer is NULL")),
+        (_, true) => Err(PluginError::new(
+            Status::Internal,
+            "ABI_TOO_LARGE",
+            "a text is too long",
+        )),
+        _ => Ok(bytes),
+    }
+}
+
+/// Calls the slot `init` of a plugin.
+///
+/// # Safety
+/// The slot is as the header says.
+pub(crate) unsafe fn init(
+    slot: unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32,
+    plugin: &str,
+    account: &Arc<Account>,
+) -> Result<(), PluginError> {
+    type Slot = unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32;
+    unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
+        // SAFETY: called with the frame below.
+        unsafe {
+            let frame = frame.cast::<Frame<(Slot, *const Host)>>();
+            ((*frame).args.0)((*frame).args.1, &raw mut (*frame).error)
+        }
+    }
+    let caller = Caller {
+        plugin: plugin.to_owned(),
+        account: account.clone(),
+    };
+    // SAFETY: the frame is what `run` takes.
+    unsafe { caller.call("init", Frame::new((slot as Slot, account.table())), run) }.map(drop)
+}
+
+/// Who is called, and by which limits.
+pub struct Caller {
+    /// The plugin's name.
+    plugin: String,
+    account: Arc<Account>,
+}
+
+impl std::ops::Deref for Native {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Native {
+    /// A component as the plugin's table describes it. Asks it for the schema of its options.
+    ///
+    /// # Errors
+    /// When the component does not describe itself.
+    pub fn new(
+        plugin: &str,
+        component: &'static Component,
+        account: Arc<Account>,
+        build: Option<Digest>,
+    ) -> Result<Self, PluginError> {
+        let say = |what: &str| blame(plugin, "describe", Status::Internal, "ABI_NULL", what);
+        if component.struct_size < size_of::<Component>() as u32 {
+            return Err(blame(
+                plugin,
+                "describe",
+                Status::Internal,
+                "ABI_SIZE",
+                "a component is too small",
+            ));
+        }
+        // SAFETY: static data of the library, which stays loaded.
+        let lifecycle = unsafe { component.lifecycle.as_ref() }.ok_or_else(|| say("a component has no phases"))?;
+        if lifecycle.struct_size < size_of::<LifecycleVt>() as u32
+            || lifecycle.check.is_none()
+            || lifecycle.bind.is_none()
+            || lifecycle.release.is_none()
+            || component.vt.is_null()
+        {
+            return Err(say("a slot that must be there is NULL"));
+        }
+        let kind = match i32::try_from(component.kind)
+            .ok()
+            .and_then(clinmill_abi::Kind::from_code)
+        {
+            Some(clinmill_abi::Kind::Source) => Kind::Source,
+            Some(clinmill_abi::Kind::Transform) => Kind::Transform,
+            Some(clinmill_abi::Kind::Sink) => Kind::Sink,
+            None => {
+                return Err(blame(
+                    plugin,
+                    "describe",
+                    Status::Unsupported,
+                    "ABI_KIND",
+                    "a component of no known kind",
+                ));
+            }
+        };
+        // SAFETY: static data of the library.
+        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) }.unwrap_or_default();
+        let mut native = Self {
+            caller: Caller {
+                plugin: plugin.to_owned(),
+                account,
+            },
+            descriptor: Descriptor {
+                name: text(component.name),
+                version: text(component.version),
+                build: build.map(|digest| digest.to_string()),
+                summary: text(component.summary),
+                kind,
+                caps: Caps::from_bits(component.caps),
+                schema: Value::Null,
+            },
+            component,
+            lifecycle,
+        };
+        let name = &native.descriptor.name;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+            return Err(blame(
+                plugin,
+                "describe",
+                Status::Internal,
+                "ABI_NAME",
+                "a component has no good name",
+            ));
+        }
+        native.descriptor.schema = native.schema()?;
+        Ok(native)
+    }
+
+    /// How it describes itself.
+    pub fn descriptor(&self) -> Descriptor {
+        self.descriptor.clone()
+    }
+
+    fn vt<T>(&self, smallest: usize) -> Result<&'static T, PluginError> {
+        // SAFETY: static data of the library; every table begins with its size.
+        let size = unsafe { *self.component.vt.cast::<u32>() } as usize;
+        if size < smallest {
+            return Err(self.blame("describe", Status::Internal, "ABI_SIZE", "its table is too small"));
+        }
+        // SAFETY: fields beyond `smallest` are read through `since` only.
+        Ok(unsafe { &*self.component.vt.cast::<T>() })
+    }
+
+    fn schema(&self) -> Result<Value, PluginError> {
+        type Slot = unsafe extern "C-unwind" fn(*mut Buf, *mut Error) -> i32;
+        unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
+            // SAFETY: called with the frame below.
+            unsafe {
+                let frame = frame.cast::<Frame<(Slot, Buf)>>();
+                ((*frame).args.0)(&raw mut (*frame).args.1, &raw mut (*frame).error)
+            }
+        }
+        let slot = self.component.schema.ok_or_else(|| {
+            self.blame(
+                "describe",
+                Status::Internal,
+                "ABI_NULL",
+                "a slot that must be there is NULL",
+            )
+        })?;
+        // SAFETY: the frame is what `run` takes.
+        let mut frame = unsafe { self.call("describe", Frame::new((slot, Buf::EMPTY)), run) }?;
+        // SAFETY: the plugin filled it.
+        let bytes = unsafe { bytes_of(&mut frame.args.1) }.map_err(|e| blame_for(&self.plugin, "describe", e))?;
+        let schema: Option<Value> = serde_json::from_slice(&bytes).ok();
+        schema.filter(Value::is_object).ok_or_else(|| {
+            self.blame(
+                "describe",
+                Status::Internal,
+                "ABI_SCHEMA",
+                "the schema of its options is no JSON object",
+            )
+        })
+    }
+
+    /// The phase *check*.
+    pub fn check(&self, options: &Value) -> Vec<Finding> {
+        self.findings(options).unwrap_or_else(|error| {
+            vec![Finding {
+                code: error.code,
+                pointer: error.pointer.unwrap_or_default(),
+                message: error.message,
+                hint: None,
+            }]
+        })
+    }
+
+    fn findings(&self, options: &Value) -> Result<Vec<Finding>, PluginError> {
+        type Slot = unsafe extern "C-unwind" fn(Str, *mut Buf, *mut Error) -> i32;
+        struct Args {
+            slot: Slot,
+            options: String,
+            out: Buf,
+        }
+        unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
+            // SAFETY: called with the frame below.
+            unsafe {
+                let frame = frame.cast::<Frame<Args>>();
+                let args = &raw mut (*frame).args;
+                ((*args).slot)(Str::of(&(*args).options), &raw mut (*args).out, &raw mut (*frame).error)
+            }
+        }
+        let Some(slot) = self.lifecycle.check else {
+            return Ok(Vec::new());
+        };
+        let args = Args {
+            slot,
+            options: options.to_string(),
+            out: Buf::EMPTY,
+        };
+        // SAFETY: the frame is what `run` takes.
+        let mut frame = unsafe { self.call("check", Frame::new(args), run) }?;
+        // SAFETY: the plugin filled it.
+        let bytes = unsafe { bytes_of(&mut frame.args.out) }.map_err(|e| blame_for(&self.plugin, "check", e))?;
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let findings = serde_json::from_slice::<Value>(&bytes).ok();
+        let findings = findings
+            .as_ref()
+            .and_then(Value::as_array)
+            .map(|all| all.iter().map(finding).collect::<Option<_>>());
+        findings.flatten().ok_or_else(|| {
+            self.blame(
+                "check",
+                Status::Internal,
+                "ABI_FINDINGS",
+                "its findings are not a list of findings",
+            )
+        })
+    }
+
+    /// The phase *bind*.
+    fn instance(
+        self: &Arc<Self>,
+        options: &Value,
+        input: Option<&Schema>,
+        context: &BindContext,
+    ) -> Result<Bound, PluginError> {
+        type Slot = unsafe extern "C-unwind" fn(*const Bind, *mut *mut Instance, *mut Error) -> i32;
+        struct Args {
+            slot: Slot,
+            options: String,
+            context: BindContext,
+            resources: Vec<Resource>,
+            input: Input,
+            bind: Bind,
+            out: *mut Instance,
+        }
+        unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
+            // SAFETY: called with the frame below.
+            unsafe {
+                let frame = frame.cast::<Frame<Args>>();
+                let args = &raw mut (*frame).args;
+                ((*args).slot)(&raw const (*args).bind, &raw mut (*args).out, &raw mut (*frame).error)
+            }
+        }
+        let Some(slot) = self.lifecycle.bind else {
+            return Err(self.blame(
+                "bind",
+                Status::Internal,
+                "ABI_NULL",
+                "a slot that must be there is NULL",
+            ));
+        };
+        let mut frame = Frame::new(Args {
+            slot,
+            options: options.to_string(),
+            context: context.clone(),
+            resources: Vec::new(),
+            input: Input(input.map(schemas::export).transpose()?),
+            bind: Bind {
+                struct_size: size_of::<Bind>() as u32,
+                n_resources: 0,
+                config_json: Str::NONE,
+                name: Str::NONE,
+                timezone: Str::NONE,
+                resources: std::ptr::null(),
+                input: std::ptr::null(),
+            },
+            out: std::ptr::null_mut(),
+        });
+        let args = &mut frame.args;
+        for (reference, resource) in &args.context.resources {
+            for (file, bytes) in &resource.files {
+                args.resources.push(Resource {
+                    reference: Str::of(reference),
+                    file: Str::of(file),
+                    ptr: bytes.as_ptr(),
+                    len: bytes.len(),
+                });
+            }
+        }
+        args.bind.n_resources = u32::try_from(args.resources.len()).unwrap_or(u32::MAX);
+        args.bind.resources = args.resources.as_ptr();
+        args.bind.config_json = Str::of(&args.options);
+        args.bind.name = Str::of(&args.context.name);
+        args.bind.timezone = args.context.timezone.as_deref().map_or(Str::NONE, Str::of);
+        args.bind.input = args
+            .input
+            .0
+            .as_ref()
+            .map_or(std::ptr::null(), |schema| &raw const *schema);
+        // SAFETY: the frame is what `run` takes; what it points to lies in itself or on the heap behind it.
+        let frame = unsafe { self.call("bind", frame, run) }?;
+        if frame.args.out.is_null() {
+            return Err(self.blame("bind", Status::Internal, "ABI_NULL", "the instance is NULL"));
+        }
+        Ok(Bound {
+            native: self.clone(),
+            instance: frame.args.out,
+        })
+    }
+}
+
+impl Caller {
+    fn blame(&self, phase: &str, status: Status, code: &str, what: &str) -> PluginError {
+        blame(&self.plugin, phase, status, code, what)
+    }
+
+    fn lost(&self, phase: &str, how: Lost) -> PluginError {
+        self.account.poison();
+        match how {
+            Lost::Time => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not come back in time"),
+            Lost::Thread => self.blame(phase, Status::Panic, "PLUGIN_THREAD", "it ended its thread"),
+            Lost::Spawn => self.blame(
+                phase,
+                Status::ResourceExhausted,
+                "PLUGIN_SPAWN",
+                "there is no thread to run it on",
+            ),
+        }
+    }
+
+    fn refuse_poisoned(&self, phase: &str) -> Result<(), PluginError> {
+        match self.account.is_poisoned() {
+            true => Err(self.blame(
+                phase,
+                Status::InvalidState,
+                "PLUGIN_POISONED",
+                "an earlier call of it was lost",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// One call of a slot. A frame of a call that is lost is never freed.
+    ///
+    /// # Safety
+    /// `run` may be called with the frame.
+    unsafe fn call<A>(
+        &self,
+        phase: &str,
+        mut frame: Box<Frame<A>>,
+        run: Trampoline,
+    ) -> Result<Box<Frame<A>>, PluginError> {
+        self.refuse_poisoned(phase)?;
+        let argument: *mut c_void = (&raw mut *frame).cast();
+        let status = match self.account.limits.call {
+            // SAFETY: by this function's contract.
+            None => unsafe { run(argument) },
+            Some(limit) => {
+                let outcome = Worker::spawn().and_then(|mut worker| {
+                    // SAFETY: as above.
+                    unsafe { worker.call(run, argument, Some(limit), || false) }
+                });
+                match outcome {
+                    Ok(status) => status,
+                    Err(how) => {
+                        std::mem::forget(frame);
+                        return Err(self.lost(phase, how));
+                    }
+                }
+            }
+        };
+        // SAFETY: the call is over.
+        unsafe { self.ended(phase, status, &mut frame.error) }?;
+        Ok(frame)
+    }
+
+    /// How a call ended, with the error that the plugin filled.
+    ///
+    /// # Safety
+    /// The call that was given `error` is over.
+    unsafe fn ended(&self, phase: &str, status: i32, error: &mut Error) -> Result<(), PluginError> {
+        // SAFETY: by this function's contract; here and below.
+        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) };
+        let said = PluginError {
+            retry: match error.retry {
+                1 => Retry::Later,
+                2 => Retry::Now,
+                _ => Retry::Never,
+            },
+            pointer: text(error.config_pointer),
+            offset: (error.has_offset == 1).then_some(error.offset),
+            ..PluginError::new(
+                abi_status(status).unwrap_or(Status::Internal),
+                text(error.code)
+                    .filter(|code| !code.is_empty())
+                    .unwrap_or_else(|| "PLUGIN_FAILED".into()),
+                text(error.message).unwrap_or_default(),
+            )
+        };
+        if let Some(release) = error.release {
+            // SAFETY: once, as the header says.
+            unsafe { release(error) };
+        }
+        *error = Error::EMPTY;
+        match status {
+            0 => Ok(()),
+            _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
+            _ => Err(said),
+        }
+    }
+}
+
+/// A schema that is released when it is no longer lent.
+struct Input(Option<clinmill_abi::tables::ArrowSchema>);
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if let Some(schema) = &mut self.0
+            && let Some(release) = schema.release
+        {
+            // SAFETY: it was lent, not moved.
+            unsafe { release(schema) };
+        }
+    }
+}
+
+fn finding(value: &Value) -> Option<Finding> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Finding {
+        code: text("code")?,
+        pointer: text("pointer").unwrap_or_default(),
+        message: text("message")?,
+        hint: text("hint"),
+    })
+}
+
+/// An instance of a component.
+struct Bound {
+    native: Arc<Native>,
+    instance: *mut Instance,
+}
+
+// SAFETY: the header says that an instance is immutable and used from several threads at once.
+unsafe impl Send for Bound {}
+// SAFETY: as above.
+unsafe impl Sync for Bound {}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        type Slot = unsafe extern "C-unwind" fn(*mut Instance);
+        unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
+            // SAFETY: called with the frame below.
+            unsafe {
+                let frame = frame.cast::<Frame<(Slot, *mut Instance)>>();
+                ((*frame).args.0)((*frame).args.1);
+            }
+            0
+        }
+        if let Some(slot) = self.native.lifecycle.release {
+            // What cannot be released any more is left where it is.
+            // SAFETY: once, and no call of it is under way.
+            let _ = unsafe { self.native.call("release", Frame::new((slot, self.instance)), run) };
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Calls into a plugin on a thread of their own, so that one that does not come back, or ends its thread, is an error and
+//! not the end of the host.
+//!
+//! A thread that does not come back cannot be ended: it is left alone with everything it was given, which is never freed,
+//! and the plugin is not called again. While a slot runs, nothing on this thread's stack has a destructor: a plugin that
+//! ends the thread (`pthread_exit`) unwinds through it.
+
+use std::{
+    ffi::c_void,
+    ptr,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Calls one slot with arguments that lie behind the pointer. Holds nothing that would have to be dropped.
+pub type Trampoline = unsafe extern "C-unwind" fn(*mut c_void) -> i32;
+
+/// How a call was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It did not come back in time.
+    Time,
+    /// It ended its thread.
+    Thread,
+    /// There is no thread to run it on.
+    Spawn,
+}
+
+#[derive(Default)]
+struct State {
+    job: Option<(Trampoline, usize)>,
+    status: Option<i32>,
+    dead: bool,
+    closing: bool,
+    rung: bool,
+}
+
+/// Where the caller and the thread meet.
+#[derive(Default)]
+struct Meeting {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Meeting {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<(Trampoline, usize)> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.job.take() {
+                return Some(job);
+            }
+            if state.closing {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, status: i32) {
+        self.lock().status = Some(status);
+        self.changed.notify_all();
+    }
+}
+
+/// Wakes the caller of a [`Worker`] that waits in [`Worker::call`].
+#[derive(Clone)]
+pub struct Bell(Arc<Meeting>);
+
+impl Bell {
+    /// The caller looks at what there is to serve.
+    pub fn ring(&self) {
+        self.0.lock().rung = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// A thread that runs one call at a time.
+pub struct Worker {
+    meeting: Arc<Meeting>,
+    lost: bool,
+}
+
+/// The key whose destructor says that a thread ended, by whatever way.
+fn key() -> Option<libc::pthread_key_t> {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: `key` is a place for one, and the destructor takes what `start` sets.
+        (unsafe { libc::pthread_key_create(&raw mut key, Some(ended)) } == 0).then_some(key)
+    })
+}
+
+unsafe extern "C" fn ended(meeting: *mut c_void) {
+    // SAFETY: the pointer is the reference that the thread was given.
+    let meeting = unsafe { Arc::from_raw(meeting.cast::<Meeting>()) };
+    meeting.lock().dead = true;
+    meeting.changed.notify_all();
+}
+
+unsafe extern "C-unwind" fn start(meeting: *mut c_void) -> *mut c_void {
+    // The reference belongs to the key from here on.
+    if let Some(key) = key() {
+        // SAFETY: the key was made; the value is freed by its destructor.
+        unsafe { libc::pthread_setspecific(key, meeting) };
+    }
+    // SAFETY: the reference is freed when the thread ends.
+    unsafe { serve(meeting.cast()) };
+    ptr::null_mut()
+}
+
+/// Nothing here has a destructor.
+unsafe fn serve(meeting: *const Meeting) {
+    // SAFETY: by the caller.
+    while let Some((run, argument)) = unsafe { (*meeting).next() } {
+        // SAFETY: the caller of `Worker::call` vouches for both.
+        let status = unsafe { run(argument as *mut c_void) };
+        // SAFETY: as above.
+        unsafe { (*meeting).done(status) };
+    }
+}
+
+impl Worker {
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// [`Lost::Spawn`] when the system has none.
+    pub fn spawn() -> Result<Self, Lost> {
+        let meeting = Arc::new(Meeting::default());
+        if key().is_none() {
+            return Err(Lost::Spawn);
+        }
+        let given = Arc::into_raw(meeting.clone());
+        // SAFETY: the calling conventions are the same but for what unwinding may do, and `pthread_exit` may.
+        let start = unsafe {
+            std::mem::transmute::<
+                unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+                extern "C" fn(*mut c_void) -> *mut c_void,
+            >(start)
+        };
+        // SAFETY: plain pthread calls on values that live here.
+        let made = unsafe {
+            let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+            let mut thread: libc::pthread_t = std::mem::zeroed();
+            let made = libc::pthread_attr_init(&raw mut attributes) == 0
+                && libc::pthread_attr_setdetachstate(&raw mut attributes, libc::PTHREAD_CREATE_DETACHED) == 0
+                && libc::pthread_attr_setstacksize(&raw mut attributes, 8 << 20) == 0
+                && libc::pthread_create(&raw mut thread, &raw const attributes, start, given.cast_mut().cast()) == 0;
+            libc::pthread_attr_destroy(&raw mut attributes);
+            made
+        };
+        if !made {
+            // SAFETY: no thread took the reference.
+            drop(unsafe { Arc::from_raw(given) });
+            return Err(Lost::Spawn);
+        }
+        Ok(Self { meeting, lost: false })
+    }
+
+    /// Wakes the caller while a call lasts.
+    pub fn bell(&self) -> Bell {
+        Bell(self.meeting.clone())
+    }
+
+    /// Runs a call and waits for it. `tick` is called about every 10 ms, when the bell rings and at the end; while it
+    /// returns true, the time starts anew.
+    ///
+    /// # Errors
+    /// When the call is lost; then nothing behind `argument` may ever be freed or looked at again.
+    ///
+    /// # Safety
+    /// `run` may be called with `argument` on any thread.
+    pub unsafe fn call(
+        &mut self,
+        run: Trampoline,
+        argument: *mut c_void,
+        limit: Option<Duration>,
+        mut tick: impl FnMut() -> bool,
+    ) -> Result<i32, Lost> {
+        if self.lost {
+            return Err(Lost::Thread);
+        }
+        let mut began = Instant::now();
+        {
+            let mut state = self.meeting.lock();
+            state.status = None;
+            state.job = Some((run, argument as usize));
+        }
+        self.meeting.changed.notify_all();
+        loop {
+            let (status, dead) = {
+                let state = self.meeting.lock();
+                let mut state = match state.status.is_none() && !state.dead && !state.rung {
+                    true => {
+                        let wait = self.meeting.changed.wait_timeout(state, Duration::from_millis(10));
+                        wait.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    false => state,
+                };
+                state.rung = false;
+                (state.status.take(), state.dead)
+            };
+            let alive = tick();
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            if dead {
+                self.lost = true;
+                return Err(Lost::Thread);
+            }
+            if alive {
+                began = Instant::now();
+            }
+            if limit.is_some_and(|limit| began.elapsed() > limit) {
+                self.lost = true;
+                return Err(Lost::Time);
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.meeting.lock().closing = true;
+        self.meeting.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C-unwind" fn add(argument: *mut c_void) -> i32 {
+        // SAFETY: the tests pass a number.
+        unsafe {
+            *argument.cast::<i32>() += 1;
+            *argument.cast::<i32>()
+        }
+    }
+
+    unsafe extern "C-unwind" fn exit(_: *mut c_void) -> i32 {
+        unsafe extern "C-unwind" {
+            fn pthread_exit(value: *mut c_void) -> !;
+        }
+        // SAFETY: nothing on this stack is dropped.
+        unsafe { pthread_exit(ptr::null_mut()) }
+    }
+
+    unsafe extern "C-unwind" fn sleep(_: *mut c_void) -> i32 {
+        // SAFETY: a plain call.
+        unsafe { libc::usleep(300_000) };
+        0
+    }
+
+    #[test]
+    fn calls_come_back_or_are_lost() {
+        let mut n = 41_i32;
+        let argument = (&raw mut n).cast();
+        let mut worker = Worker::spawn().unwrap();
+        // SAFETY: the functions take what they are given.
+        unsafe {
+            assert_eq!(worker.call(add, argument, None, || false), Ok(42));
+            assert_eq!(worker.call(add, argument, None, || false), Ok(43));
+            let mut ending = Worker::spawn().unwrap();
+            assert_eq!(ending.call(exit, ptr::null_mut(), None, || false), Err(Lost::Thread));
+            assert_eq!(ending.call(add, argument, None, || false), Err(Lost::Thread));
+            let mut slow = Worker::spawn().unwrap();
+            let limit = Some(Duration::from_millis(30));
+            assert_eq!(slow.call(sleep, ptr::null_mut(), limit, || false), Err(Lost::Time));
+        }
+    }
+}

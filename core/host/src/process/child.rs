@@ -1,0 +1,291 @@
+//! The child process: started with nothing of ours, limited, and ended as a group.
+//!
+//! A message is one line of JSON; its key `bytes` says how many bytes follow the line. Both ways.
+
+use crate::limits::Limits;
+use clinmill_sdk::{PluginError, Status};
+use serde_json::{Map, Value};
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, RawFd},
+        unix::process::CommandExt as _,
+    },
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long the line of a message may be.
+const LONGEST_LINE: usize = 4 << 20;
+/// How often the flag to stop is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A message and the bytes that follow it.
+#[derive(Debug)]
+pub struct Message {
+    pub head: Map<String, Value>,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    pub fn text(&self, key: &str) -> &str {
+        self.head.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// What the child wrote to its standard error: how much, never what.
+#[derive(Default)]
+struct Said {
+    bytes: AtomicU64,
+    lines: AtomicU64,
+}
+
+/// A running plugin.
+pub struct Running {
+    name: String,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    /// Read from the child and not yet used.
+    ahead: Vec<u8>,
+    limits: Limits,
+    said: Arc<Said>,
+}
+
+impl Running {
+    /// Starts the program. It gets no environment, the folder `/`, three pipes, and limits of memory.
+    pub fn start(name: &str, command: &[PathBuf], limits: Limits) -> Result<Self, PluginError> {
+        let failed = |what: &str| {
+            let message = format!("the plugin {name:?} in start: {what}");
+            PluginError::new(Status::NotFound, "PLUGIN_START", message)
+        };
+        let (program, arguments) = command.split_first().ok_or_else(|| failed("no program is named"))?;
+        let memory = limits.memory;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        // SAFETY: between fork and exec only plain system calls are made.
+        unsafe {
+            command.pre_exec(move || {
+                let limit = |resource, most: u64| {
+                    let limit = libc::rlimit {
+                        rlim_cur: most,
+                        rlim_max: most,
+                    };
+                    match libc::setrlimit(resource, &raw const limit) {
+                        0 => Ok(()),
+                        _ => Err(io::Error::last_os_error()),
+                    }
+                };
+                limit(libc::RLIMIT_AS, memory)?;
+                limit(libc::RLIMIT_CORE, 0)?;
+                // It ends with the host, however that ends.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().map_err(|_| failed("the program cannot be started"))?;
+        let (Some(stdin), Some(stdout), Some(mut stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed("it has no pipes"));
+        };
+        for fd in [stdin.as_raw_fd(), stdout.as_raw_fd()] {
+            // SAFETY: plain calls on descriptors that are open.
+            unsafe { libc::fcntl(fd, libc::F_SETFL, libc::fcntl(fd, libc::F_GETFL) | libc::O_NONBLOCK) };
+        }
+        let said = Arc::new(Said::default());
+        let counted = said.clone();
+        std::thread::spawn(move || {
+            let mut buf = [0; 8192];
+            while let Ok(n) = stderr.read(&mut buf) {
+                if n == 0 {
+                    break;
+                }
+                let lines = buf[..n].iter().filter(|b| **b == b'\n').count();
+                counted.bytes.fetch_add(n as u64, Ordering::Relaxed);
+                counted.lines.fetch_add(lines as u64, Ordering::Relaxed);
+            }
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            stdin,
+            stdout,
+            ahead: Vec::new(),
+            limits,
+            said,
+        })
+    }
+
+    /// What the host says of it; with how it ended, and how much it wrote to its standard error.
+    pub fn blame(&mut self, phase: &str, status: Status, code: &str, what: &str) -> PluginError {
+        let mut message = format!("the plugin {:?} in {phase}: {what}", self.name);
+        if let Ok(Some(ended)) = self.child.try_wait() {
+            message.push_str(&format!(" ({ended})"));
+        }
+        let (bytes, lines) = (
+            self.said.bytes.load(Ordering::Relaxed),
+            self.said.lines.load(Ordering::Relaxed),
+        );
+        if bytes > 0 {
+            message.push_str(&format!("; its standard error holds {lines} lines, {bytes} bytes"));
+        }
+        PluginError::new(status, code, message)
+    }
+
+    /// Ends it and everything that it started.
+    pub fn kill(&mut self) {
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            // SAFETY: a plain call: the group is the child's own, which was not waited for.
+            unsafe { libc::killpg(group, libc::SIGKILL) };
+        }
+        let _ = self.child.wait();
+    }
+
+    fn wait(&mut self, fd: RawFd, events: i16, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
+        loop {
+            if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                self.kill();
+                return Err(PluginError::cancelled());
+            }
+            if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                self.kill();
+                return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
+            }
+            let mut poll = libc::pollfd { fd, events, revents: 0 };
+            // SAFETY: one descriptor that is open.
+            let ready = unsafe { libc::poll(&raw mut poll, 1, TICK.as_millis() as i32) };
+            if ready > 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, phase: &str, mut head: Value, body: &[u8], until: &Until<'_>) -> Result<(), PluginError> {
+        if let Value::Object(head) = &mut head
+            && !body.is_empty()
+        {
+            head.insert("bytes".into(), body.len().into());
+        }
+        let mut bytes = head.to_string().into_bytes();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(body);
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            match self.stdin.write(rest) {
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(self.stdin.as_raw_fd(), libc::POLLOUT, until, phase)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(self.gone(phase)),
+            }
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, phase: &str) -> PluginError {
+        // It closed its pipes: what it still does, nobody needs.
+        for _ in 0..20 {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                _ => break,
+            }
+        }
+        let error = self.blame(phase, Status::Internal, "PLUGIN_PROCESS", "its process ended");
+        self.kill();
+        error
+    }
+
+    fn fill(&mut self, phase: &str, until: &Until<'_>) -> Result<(), PluginError> {
+        let mut buf = vec![0; 64 << 10];
+        loop {
+            match self.stdout.read(&mut buf) {
+                Ok(0) => return Err(self.gone(phase)),
+                Ok(n) => {
+                    self.ahead.extend_from_slice(&buf[..n]);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(self.stdout.as_raw_fd(), libc::POLLIN, until, phase)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(self.gone(phase)),
+            }
+        }
+    }
+
+    /// Takes the next message.
+    pub fn receive(&mut self, phase: &str, until: &Until<'_>) -> Result<Message, PluginError> {
+        let mut searched = 0;
+        let end = loop {
+            if let Some(at) = self.ahead.iter().skip(searched).position(|b| *b == b'\n') {
+                break searched + at;
+            }
+            searched = self.ahead.len();
+            if searched > LONGEST_LINE {
+                return Err(self.protocol(phase, "the line of a message is too long"));
+            }
+            self.fill(phase, until)?;
+        };
+        let line: Vec<u8> = self.ahead.drain(..=end).collect();
+        let Ok(Value::Object(head)) = serde_json::from_slice(&line) else {
+            return Err(self.protocol(phase, "a message is no JSON object"));
+        };
+        let length = match head.get("bytes") {
+            None => 0,
+            Some(n) => n.as_u64().unwrap_or(u64::MAX),
+        };
+        if length > self.limits.memory {
+            return Err(self.protocol(phase, "a message is larger than the memory it may use"));
+        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        while self.ahead.len() < length {
+            self.fill(phase, until)?;
+        }
+        let body = self.ahead.drain(..length).collect();
+        Ok(Message { head, body })
+    }
+
+    /// It does not keep to the protocol: it is ended.
+    pub fn protocol(&mut self, phase: &str, what: &str) -> PluginError {
+        let error = self.blame(phase, Status::Internal, "PLUGIN_PROTOCOL", what);
+        self.kill();
+        error
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How long a call may take, and what stops it.
+pub struct Until<'a> {
+    pub deadline: Option<Instant>,
+    pub cancelled: Option<&'a AtomicBool>,
+}
+
+impl<'a> Until<'a> {
+    /// A call that begins now.
+    pub fn of(limits: &Limits, cancelled: Option<&'a AtomicBool>) -> Self {
+        Self {
+            deadline: limits.call.map(|limit| Instant::now() + limit),
+            cancelled,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+/* A transform in C that does what it may not: which of it, its option says. {"deed": "null_instance"}.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "clinmill_plugin.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef MAGIC
+#define MAGIC CLINMILL_MAGIC
+#endif
+#ifndef MAJOR
+#define MAJOR CLINMILL_ABI_MAJOR
+#endif
+#ifndef NAME
+#define NAME "hostile_c"
+#endif
+#ifndef NO_BIND
+#define NO_BIND 0
+#endif
+#define STR(text) { text, sizeof(text) - 1 }
+
+struct clinmill_instance { char deed[64]; };
+struct clinmill_xform { const struct clinmill_instance* of; };
+static const struct clinmill_xform* cancelled_run;
+
+static int is(const struct clinmill_instance* self, const char* deed) { return strcmp(self->deed, deed) == 0; }
+
+static clinmill_status schema(clinmill_buf* out, clinmill_error* error) {
+  (void)error;
+  static const char text[] = "{\"type\":\"object\",\"properties\":{\"deed\":{\"type\":\"string\"}}}";
+  out->ptr = (uint8_t*)text; out->len = sizeof(text) - 1;
+  return CLINMILL_OK;
+}
+
+static clinmill_status check(clinmill_str config, clinmill_buf* findings, clinmill_error* error) {
+  (void)error;
+  if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"exit_in_check\"", 22) == 0) pthread_exit(NULL);
+  if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"not_json\"", 17) == 0) { findings->ptr = (uint8_t*)"nonsense"; findings->len = 8; }
+  return CLINMILL_OK;
+}
+
+static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out, clinmill_error* error) {
+  (void)error;
+  struct clinmill_instance* self = calloc(1, sizeof *self);
+  const char* from = memchr(given->config_json.ptr, ':', given->config_json.len);
+  if (from) for (size_t i = 0; i < sizeof self->deed - 1 && from[i + 2] != '"'; i++) self->deed[i] = from[i + 2];
+  if (is(self, "null_instance")) { free(self); *out = NULL; return CLINMILL_OK; }
+  if (is(self, "unknown_status")) { free(self); return 99; }
+  *out = self;
+  return CLINMILL_OK;
+}
+
+static void release_instance(clinmill_instance* self) { free(self); }
+
+static void release_schema(struct ArrowSchema* self) { self->release = NULL; }
+static struct ArrowSchema name_column, *columns[] = { &name_column };
+
+static clinmill_status output(const clinmill_instance* self, struct ArrowSchema* out, clinmill_error* error) {
+  (void)error;
+  memset(&name_column, 0, sizeof name_column);
+  name_column.format = is(self, "wrong_format") ? "?" : "u"; name_column.name = "name";
+  name_column.flags = ARROW_FLAG_NULLABLE; name_column.release = release_schema;
+  memset(out, 0, sizeof *out);
+  if (is(self, "released_schema")) return CLINMILL_OK;
+  out->format = "+s"; out->n_children = 1; out->children = columns; out->release = release_schema;
+  return CLINMILL_OK;
+}
+
+static clinmill_status open_run(const clinmill_instance* self, const clinmill_task* task, clinmill_xform** out, clinmill_error* error) {
+  (void)task; (void)error;
+  *out = NULL;
+  if (is(self, "null_run")) return CLINMILL_OK;
+  *out = malloc(sizeof **out);
+  (*out)->of = self;
+  return CLINMILL_OK;
+}
+
+static void release_nothing(struct ArrowArray* self) { self->release = NULL; }
+
+static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, const clinmill_emit* emit, clinmill_error* error) {
+  (void)error;
+  const struct clinmill_instance* of = self->of;
+  if (is(of, "thread_exit")) pthread_exit(NULL);
+  if (is(of, "endless")) for (;;) usleep(1000);
+  if (is(of, "until_cancel")) {
+    while (__atomic_load_n(&cancelled_run, __ATOMIC_ACQUIRE) != self) usleep(1000);
+    moved->release(moved);
+    return CLINMILL_CANCELLED;
+  }
+  if (is(of, "release_twice")) {
+    struct ArrowArray copy = *moved;
+    moved->release(moved);
+    copy.release(&copy);
+    return CLINMILL_OK;
+  }
+  if (is(of, "null_array")) { moved->release(moved); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, NULL, NULL); }
+  if (is(of, "wrong_port")) return emit->emit(emit->ctx, 7, moved, NULL);
+  if (is(of, "emit_twice")) { emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); }
+  moved->release(moved);
+  static int32_t offsets[] = { 0, 1, 2, 3 };
+  static int32_t backwards[] = { 0, 2, 1, 3 };
+  static int32_t negative[] = { -4, -3, -2, -1 };
+  static const void* buffers[] = { NULL, offsets, "abc" };
+  buffers[1] = is(of, "offsets_backwards") ? backwards : is(of, "offsets_negative") ? negative : offsets;
+  buffers[2] = is(of, "not_utf8") ? "\xff\xfe\xfd" : is(of, "null_buffer") ? NULL : "abc";
+  struct ArrowArray column = { 0 };
+  column.length = is(of, "column_length") ? 1 : is(of, "negative_length") ? -2 : is(of, "huge_length") ? INT64_MAX : is(of, "fewer_rows") ? 2 : 3;
+  column.n_buffers = is(of, "too_few_buffers") ? 2 : 3; column.buffers = is(of, "null_buffers") ? NULL : buffers;
+  column.null_count = is(of, "nulls_without_validity") ? 1 : 0;
+  column.release = release_nothing;
+  struct ArrowArray* children[] = { is(of, "null_column") ? NULL : &column, &column, &column };
+  struct ArrowArray batch = { 0 };
+  const void* none[] = { NULL };
+  batch.length = is(of, "huge_batch") ? INT64_MAX : is(of, "fewer_rows") ? 2 : 3; batch.n_buffers = 1; batch.buffers = none;
+  batch.n_children = is(of, "too_many_columns") ? 3 : 1; batch.children = is(of, "null_columns") ? NULL : children;
+  batch.release = is(of, "released_batch") ? NULL : release_nothing;
+  return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
+}
+
+static clinmill_status finish(clinmill_xform* self, const clinmill_emit* emit, clinmill_error* error) {
+  (void)emit; (void)error;
+  if (is(self->of, "exit_in_finish")) pthread_exit(NULL);
+  return CLINMILL_OK;
+}
+
+static void release_run(clinmill_xform* self) { free(self); }
+static void cancel(clinmill_xform* self) { __atomic_store_n(&cancelled_run, self, __ATOMIC_RELEASE); }
+
+static const clinmill_lifecycle_vt lifecycle = { .struct_size = sizeof(clinmill_lifecycle_vt), .check = check,
+  .bind = NO_BIND ? NULL : bind, .release = release_instance };
+static const clinmill_transform_vt transform = { .struct_size = sizeof(clinmill_transform_vt), .output = output, .open = open_run,
+  .process = process, .finish = finish, .release = release_run, .cancel = cancel };
+static const clinmill_component component = { .struct_size = sizeof(clinmill_component), .kind = CLINMILL_KIND_TRANSFORM,
+  .caps = CLINMILL_CAP_ROW_WISE, .name = STR(NAME), .version = STR("1.0.0"), .summary = STR("Does what it may not"),
+  .schema = schema, .lifecycle = &lifecycle, .vt = &transform };
+static const clinmill_component* const components[] = { &component };
+
+#ifndef NO_SYMBOL
+const clinmill_plugin CLINMILL_PLUGIN_V1 = { .magic = MAGIC, .struct_size = sizeof(clinmill_plugin), .abi_major = MAJOR,
+  .abi_minor = CLINMILL_ABI_MINOR, .target_triple = CLINMILL_TARGET_TRIPLE, .name = NAME, .version = "1.0.0",
+  .n_components = 1, .components = components };
+#else
+const clinmill_component* const* const something_else = components;
+#endif

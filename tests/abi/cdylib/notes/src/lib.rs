@@ -1,0 +1,8 @@
+//! The plugin `notes` as a library that a host can load. The folder of the plugin itself is built without the exported
+//! symbol, so that all plugins can be linked into one program.
+
+clinmill_sdk::export_plugin! {
+    name: "notes",
+    version: env!("CARGO_PKG_VERSION"),
+    sources: [clinmill_plugin_notes::Notes],
+}

@@ -1,0 +1,8 @@
+//! The plugin `terminology` as a library that a host can load. The folder of the plugin itself is built without the exported
+//! symbol, so that all plugins can be linked into one program.
+
+clinmill_sdk::export_plugin! {
+    name: "terminology",
+    version: env!("CARGO_PKG_VERSION"),
+    transforms: [clinmill_plugin_terminology::Terminology],
+}

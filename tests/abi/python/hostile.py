@@ -1,0 +1,65 @@
+"""A process that does what its argument says. Needs nothing but Python."""
+
+import json
+import os
+import sys
+import time
+
+deed = sys.argv[1]
+stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+
+
+def send(head, body=b""):
+    if body:
+        head["bytes"] = len(body)
+    stdout.write(json.dumps(head).encode() + b"\n" + body)
+    stdout.flush()
+
+
+for line in stdin:
+    message = json.loads(line)
+    body = stdin.read(message.get("bytes", 0))
+    call = message["call"]
+    if call == "describe":
+        if deed == "silent":
+            time.sleep(60)
+        if deed == "crash":
+            sys.stderr.write("王小明\n" * 3)
+            sys.stderr.flush()
+            os.abort()
+        if deed == "environment":
+            # Nothing of the host's: what the interpreter itself adds stays.
+            assert not {"HOME", "PATH", "USER", "CARGO"} & set(os.environ)
+        if deed == "not_json":
+            stdout.write(b"hello\n")
+            stdout.flush()
+        if deed == "huge":
+            send({"reply": "done", "bytes": 1 << 60})
+        if deed == "memory":
+            try:
+                kept = bytearray(1 << 30)
+            except MemoryError:
+                sys.exit(7)
+        if deed == "child":
+            # A child of the child, which holds the pipes open.
+            if os.fork() == 0:
+                time.sleep(60)
+            sys.exit(3)
+        version = 2 if deed == "protocol" else 1
+        send({"reply": "done", "protocol": version, "kind": "transform", "name": "hostile", "version": "1",
+              "summary": "", "capabilities": [], "schema": {"type": "object"}})
+    elif call == "bind":
+        send({"reply": "done"}, body if deed != "bind" else b"no stream")
+    elif call == "process":
+        if deed == "hang":
+            time.sleep(60)
+        if deed == "exit":
+            sys.exit(5)
+        if deed == "garbage":
+            send({"reply": "rows"}, os.urandom(300))
+        if deed == "flip":
+            for at in range(0, len(body), 7):
+                send({"reply": "rows"}, body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:])
+        send({"reply": "done"})
+    elif call != "resource":
+        send({"reply": "done", "findings": []})

@@ -1,0 +1,103 @@
+//! What the tests of the plugin boundary share: where the libraries are, how C code is built, how a plugin is loaded.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test is a panic"
+)]
+
+use clinmill_host::{Limits, Loaded, Loader, file, lock::Lock};
+use clinmill_model::Digest;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The library of a plugin that cargo built beside this test.
+pub fn library(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let file = format!("libclinmill_cdylib_{name}.so");
+    let places = program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .flat_map(|dir| [dir.join(&file), dir.join("deps").join(&file)]);
+    places
+        .filter(|place| place.is_file())
+        .max_by_key(|place| place.metadata().and_then(|m| m.modified()).ok())
+        .unwrap_or_else(|| panic!("{file} was not built"))
+}
+
+/// Limits that let a test end soon.
+pub fn limits() -> Limits {
+    Limits {
+        call: Some(Duration::from_secs(20)),
+        ..Limits::default()
+    }
+}
+
+/// The lock that allows these libraries.
+pub fn lock_of(paths: &[&Path]) -> Lock {
+    let mut lock = Lock::default();
+    for path in paths {
+        let bytes = std::fs::read(path).unwrap();
+        let header = file::header(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        lock.note(&header.name, &header.version, &header.target_triple, Digest::of(&bytes));
+    }
+    lock
+}
+
+/// Loads a library by a lock that allows it.
+pub fn load(path: &Path, limits: Limits) -> Loaded {
+    let folder = path.parent().unwrap().to_path_buf();
+    Loader::new([folder], lock_of(&[path]), limits)
+        .load(path)
+        .unwrap_or_else(|e| panic!("{}: {}: {e}", path.display(), e.code()))
+}
+
+/// Whether a program can be started.
+pub fn there_is(program: &str) -> bool {
+    let status = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Builds a C file into a library with the system's compiler; `None`, with the reason printed, where there is none.
+pub fn build_c(source: &Path, include: &Path, out: &Path, more: &[&str]) -> Option<()> {
+    if !there_is("cc") {
+        eprintln!("skipped: there is no cc to build {}", source.display());
+        return None;
+    }
+    let output = Command::new("cc")
+        .args([
+            "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-fPIC", "-shared", "-pthread",
+        ])
+        .args(more)
+        .arg("-I")
+        .arg(include)
+        .arg(source)
+        .arg("-o")
+        .arg(out)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "cc {}:\n{}",
+        source.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(())
+}

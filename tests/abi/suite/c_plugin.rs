@@ -1,0 +1,334 @@
+//! Plugins in C: the example, the one frozen as it was first built, one of an older minor, and hostile ones.
+
+use crate::hostile::{batch, names, plugin, run};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::Int64Type,
+};
+use clinmill_host::{Limits, LoadError, Loaded, Loader, file::FileError, lock::Lock};
+use clinmill_sdk::{BindContext, Origin, Status, TaskContext, TransformPlugin, testing::CollectedRows};
+use clinmill_tests_abi::{build_c, limits, load, lock_of, root, there_is};
+use serde_json::json;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+fn include() -> PathBuf {
+    root().join("core/abi/include")
+}
+
+fn here(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// Adds the lengths, and compares.
+fn adds_lengths(plugin: &dyn TransformPlugin) {
+    let batch = batch();
+    let options = json!({ "column": "name" });
+    assert!(plugin.check(&options).is_empty());
+    let bound = plugin.bind(&options, &batch.schema(), &BindContext::default()).unwrap();
+    assert_eq!(bound.output().field(1).name(), "name_bytes");
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 100,
+    };
+    let mut out = CollectedRows::default();
+    let mut run = bound.open(&task).unwrap();
+    run.process(&batch, &mut out).unwrap();
+    run.process(&batch.slice(1, 2), &mut out).unwrap();
+    run.process(&batch.slice(0, 0), &mut out).unwrap();
+    run.finish(&mut out).unwrap();
+    let lengths = |of: &RecordBatch| of.column(1).as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+    assert_eq!(lengths(&out.batches[0].0), [Some(9), None, Some(6)]);
+    assert_eq!(lengths(&out.batches[1].0), [None, Some(6)]);
+    assert_eq!(out.batches[0].1, Origin::Same);
+    assert_eq!(out.batches[0].0.column(0), batch.column(0));
+    assert_eq!(out.batches[2].0.num_rows(), 0);
+    assert_eq!(out.counts["rows"], 5);
+    // The host's own column came back, and was not made anew.
+    let pointer = |of: &RecordBatch| of.column(0).as_string::<i32>().values().as_ptr();
+    assert_eq!(pointer(&out.batches[0].0), pointer(&batch));
+    // The batches outlive the run and the step.
+    drop(run);
+    drop(bound);
+    assert_eq!(out.batches[1].0.column(0).len(), 2);
+
+    let error = plugin
+        .bind(&json!({ "column": "other" }), &batch.schema(), &BindContext::default())
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.status, error.code.as_str()),
+        (Status::InvalidConfig, "LENGTH_COLUMN")
+    );
+    assert_eq!(error.pointer.as_deref(), Some("/column"));
+}
+
+#[test]
+fn a_plugin_in_c_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("text_length.so");
+    if build_c(&here("c_plugin/text_length.c"), &include(), &out, &[]).is_none() {
+        return;
+    }
+    let loaded = load(&out, limits());
+    assert_eq!(loaded.descriptors()[0].name, "text_length");
+    adds_lengths(plugin(&out, "text_length", limits()).as_ref());
+    adds_lengths(plugin(&out, "text_length", Limits { call: None, ..limits() }).as_ref());
+}
+
+#[test]
+fn the_frozen_plugin_still_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let frozen = here("frozen/1.1");
+    let out = dir.path().join("frozen.so");
+    // Against the header of that day, not against this one.
+    if build_c(&frozen.join("text_length.c"), &frozen, &out, &[]).is_some() {
+        adds_lengths(plugin(&out, "text_length", limits()).as_ref());
+    }
+}
+
+#[test]
+fn a_plugin_of_an_older_minor_has_smaller_tables_and_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("older.so");
+    let older = ["-DCLINMILL_ABI_MINOR=0u"];
+    if build_c(&here("c_plugin/text_length.c"), &include(), &out, &older).is_none() {
+        return;
+    }
+    let header = clinmill_host::file::header(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(header.abi_minor, 0);
+    adds_lengths(plugin(&out, "text_length", limits()).as_ref());
+}
+
+fn hostile(dir: &Path, more: &[&str]) -> Option<PathBuf> {
+    let out = dir.join(format!(
+        "hostile{}.so",
+        more.len() + more.first().map_or(0, |m| m.len())
+    ));
+    let flags: Vec<&str> = ["-D_DEFAULT_SOURCE"].iter().chain(more).copied().collect();
+    build_c(&here("c_plugin/hostile.c"), &include(), &out, &flags)?;
+    Some(out)
+}
+
+#[test]
+fn what_c_hands_over_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    let plugin = plugin(&path, "hostile_c", limits());
+    let cancelled = AtomicBool::new(false);
+    for (deed, phase, code) in [
+        ("null_instance", "bind", "ABI_NULL"),
+        ("wrong_format", "bind", "ABI_SCHEMA"),
+        ("released_schema", "bind", "ABI_SCHEMA"),
+        ("null_run", "open", "ABI_NULL"),
+        ("null_array", "process", "ABI_NULL"),
+        ("null_columns", "process", "ABI_NULL"),
+        ("null_column", "process", "ABI_NULL"),
+        ("null_buffers", "process", "ABI_NULL"),
+        ("null_buffer", "process", "ABI_NULL"),
+        ("nulls_without_validity", "process", "ABI_NULL"),
+        ("released_batch", "process", "ABI_RELEASED"),
+        ("wrong_port", "process", "ABI_PORT"),
+        ("too_many_columns", "process", "ABI_SCHEMA"),
+        ("too_few_buffers", "process", "ABI_SCHEMA"),
+        ("offsets_backwards", "process", "ABI_ARRAY"),
+        ("offsets_negative", "process", "ABI_ARRAY"),
+        ("not_utf8", "process", "ABI_ARRAY"),
+        ("column_length", "process", "ABI_ARRAY"),
+        ("negative_length", "process", "ABI_ARRAY"),
+        ("huge_length", "process", "ABI_TOO_LARGE"),
+        ("huge_batch", "process", "ABI_TOO_LARGE"),
+        ("fewer_rows", "process", "ABI_LINEAGE"),
+        ("emit_twice", "process", "ABI_RELEASED"),
+    ] {
+        let error = run(plugin.as_ref(), deed, &cancelled)
+            .err()
+            .unwrap_or_else(|| panic!("{deed}"));
+        assert_eq!(error.code, code, "{deed}: {error}");
+        names(&error, "hostile_c", phase);
+    }
+    assert_eq!(plugin.check(&json!({ "deed": "not_json" }))[0].code, "ABI_FINDINGS");
+    assert_eq!(
+        run(plugin.as_ref(), "unknown_status", &cancelled).err().unwrap().status,
+        Status::Internal
+    );
+    assert_eq!(
+        run(plugin.as_ref(), "nothing", &cancelled).unwrap().batches[0]
+            .0
+            .num_rows(),
+        3
+    );
+    // Of what it does to memory that is the host's, it is not called again.
+    let error = run(plugin.as_ref(), "release_twice", &cancelled).err().unwrap();
+    assert_eq!(error.code, "ABI_RELEASED");
+    names(&error, "hostile_c", "process");
+    assert_eq!(
+        run(plugin.as_ref(), "nothing", &cancelled).err().unwrap().code,
+        "PLUGIN_POISONED"
+    );
+}
+
+#[test]
+fn a_call_that_ends_its_thread_or_never_ends_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    let cancelled = AtomicBool::new(false);
+    for (deed, phase, code) in [
+        ("thread_exit", "process", "PLUGIN_THREAD"),
+        ("exit_in_finish", "finish", "PLUGIN_THREAD"),
+        ("endless", "process", "PLUGIN_TIMEOUT"),
+    ] {
+        let limits = Limits {
+            call: Some(Duration::from_millis(300)),
+            ..limits()
+        };
+        let error = run(plugin(&path, "hostile_c", limits).as_ref(), deed, &cancelled)
+            .err()
+            .unwrap();
+        assert_eq!(error.code, code, "{deed}: {error}");
+        names(&error, "hostile_c", phase);
+    }
+    let findings = plugin(&path, "hostile_c", limits()).check(&json!({ "deed": "exit_in_check" }));
+    assert_eq!(findings[0].code, "PLUGIN_THREAD");
+}
+
+#[test]
+fn the_slot_of_a_later_minor_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    let plugin = plugin(&path, "hostile_c", limits());
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let later = cancelled.clone();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        later.store(true, Ordering::Relaxed);
+    });
+    // It waits for `cancel`, which is since 1.1, and does not look at the flag.
+    let error = run(plugin.as_ref(), "until_cancel", &cancelled).err().unwrap();
+    assert_eq!(error.status, Status::Cancelled);
+    thread.join().unwrap();
+}
+
+fn refused(path: &Path, lock: Lock, root: &Path) -> LoadError {
+    Loader::new([root.to_path_buf()], lock, limits())
+        .load(path)
+        .err()
+        .expect("it is refused")
+}
+
+#[test]
+fn what_may_not_be_loaded_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(good) = hostile(dir.path(), &[]) else { return };
+    let lock = lock_of(&[&good]);
+    let code = |error: LoadError| error.code().to_owned();
+    let root = dir.path();
+    assert!(
+        Loader::new([root.to_path_buf()], lock.clone(), limits())
+            .load(&good)
+            .is_ok()
+    );
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(code(refused(&good, lock.clone(), elsewhere.path())), "PLUGIN_ROOT");
+    let link = elsewhere.path().join("link.so");
+    std::os::unix::fs::symlink(&good, &link).unwrap();
+    assert_eq!(
+        code(refused(&link, lock.clone(), elsewhere.path())),
+        "PLUGIN_ROOT",
+        "a link leads out"
+    );
+    assert_eq!(code(refused(&root.join("none.so"), lock.clone(), root)), "PLUGIN_READ");
+    assert_eq!(code(refused(&good, Lock::default(), root)), "PLUGIN_NOT_LOCKED");
+
+    let mut other = lock.clone();
+    other.plugins.get_mut("hostile_c").unwrap().version = "2.0.0".into();
+    assert_eq!(code(refused(&good, other, root)), "PLUGIN_VERSION");
+    let mut other = lock.clone();
+    other.plugins.get_mut("hostile_c").unwrap().files.clear();
+    assert_eq!(code(refused(&good, other, root)), "PLUGIN_NO_DIGEST");
+
+    let mut bytes = std::fs::read(&good).unwrap();
+    bytes.push(0);
+    let changed = root.join("changed.so");
+    std::fs::write(&changed, &bytes).unwrap();
+    assert_eq!(code(refused(&changed, lock.clone(), root)), "PLUGIN_DIGEST");
+
+    let text = root.join("text.so");
+    std::fs::write(&text, "not a library").unwrap();
+    assert_eq!(code(refused(&text, lock.clone(), root)), "PLUGIN_NOT_A_LIBRARY");
+    let cut = root.join("cut.so");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(code(refused(&cut, lock.clone(), root)), "PLUGIN_DAMAGED");
+
+    for (flags, expected) in [
+        (["-DMAGIC=0x12345678u"], "PLUGIN_MAGIC"),
+        (["-DMAJOR=2u"], "PLUGIN_MAJOR"),
+        (
+            ["-DCLINMILL_TARGET_TRIPLE=\"riscv64gc-unknown-linux-gnu\""],
+            "PLUGIN_TRIPLE",
+        ),
+        (["-DNO_SYMBOL"], "PLUGIN_SYMBOL"),
+        (["-DNO_BIND"], "ABI_NULL"),
+        (["-DNAME=\"wrong name\""], "ABI_NAME"),
+    ] {
+        let path = hostile(root, &flags).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut lock = Lock::default();
+        let triple = clinmill_abi::TARGET_TRIPLE;
+        for name in ["hostile_c", "wrong name"] {
+            lock.note(name, "1.0.0", triple, clinmill_model::Digest::of(&bytes));
+        }
+        let error = refused(&path, lock, root);
+        assert_eq!(error.code(), expected, "{error}");
+    }
+
+    // A name that is taken.
+    let mut registry = clinmill_sdk::Registry::default();
+    let loaded: Loaded = load(&good, limits());
+    loaded.register(&mut registry).unwrap();
+    assert_eq!(code(loaded.register(&mut registry).unwrap_err()), "PLUGIN_NAME_TAKEN");
+    assert!(matches!(FileError::Major(2).to_string().as_str(), said if said.contains("ABI 2")));
+}
+
+/// valgrind over the tests above that lose no thread: a lost one keeps its memory by design.
+#[test]
+fn valgrind_finds_nothing() {
+    if !there_is("valgrind") || !there_is("cc") {
+        eprintln!("skipped: valgrind or cc is missing");
+        return;
+    }
+    let output = Command::new("valgrind")
+        .args([
+            "--error-exitcode=9",
+            "--leak-check=full",
+            "--show-leak-kinds=definite",
+            "--errors-for-leak-kinds=definite",
+            "--quiet",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--test-threads=1"])
+        .args([
+            "c_plugin::a_plugin_in_c_runs",
+            "c_plugin::the_frozen_plugin_still_loads",
+            "c_plugin::a_plugin_of_an_older_minor_has_smaller_tables_and_loads",
+            "conformance::datetime",
+            "conformance::notes",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}\n{said}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
