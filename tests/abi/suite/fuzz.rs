@@ -46,7 +46,16 @@ fn plugins() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let mut registry = Registry::default();
-        for name in ["datetime", "map", "notes", "table", "hl7v2", "labvalue", "terminology", "units"] {
+        for name in [
+            "datetime",
+            "map",
+            "notes",
+            "table",
+            "hl7v2",
+            "labvalue",
+            "terminology",
+            "units",
+        ] {
             let limits = clinmill_host::Limits { call: None, ..limits() };
             load(&library(name), limits).register(&mut registry).unwrap();
         }

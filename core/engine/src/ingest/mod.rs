@@ -52,9 +52,15 @@ pub struct IngestInput {
     pub number: u32,
     /// The time it speaks of.
     pub as_of: Option<String>,
-    /// Its bytes.
-    pub input: Arc<dyn Input>,
+    /// Its size in bytes.
+    pub size: u64,
 }
+
+/// Opens the input of this index. There may be more inputs than files that a process may have open.
+pub type Open<'a> = dyn Fn(usize) -> Result<Arc<dyn Input>, EngineError> + Sync + 'a;
+
+/// Only inputs of more bytes are worth cutting.
+const CUT_ABOVE: u64 = 4 << 20;
 
 /// What came of the records of one input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,10 +126,12 @@ pub trait IngestProgress: Sync {
 /// Reads all inputs, on `threads` threads, into the shuffle. The reports are in the order of the inputs.
 ///
 /// # Errors
-/// When the task was cancelled or the staging area cannot be written. A bad input is no error: its report says so.
+/// When the task was cancelled, an input cannot be opened or the staging area cannot be written. A bad input is no
+/// error: its report says so.
 pub fn read_inputs(
     sources: &[IngestSource],
     inputs: &[IngestInput],
+    open: &Open<'_>,
     shuffle: &Shuffle,
     key: &VaultKey,
     threads: usize,
@@ -133,16 +141,22 @@ pub fn read_inputs(
     let reports: Vec<Mutex<InputReport>> = inputs.iter().map(|_| Mutex::default()).collect();
     let mut tasks: Vec<(usize, Split)> = Vec::new();
     for (i, input) in inputs.iter().enumerate() {
-        match sources[input.source].bound.splits(input.input.as_ref()) {
+        if input.size <= CUT_ABOVE {
+            let whole = Split {
+                start: 0,
+                end: input.size,
+            };
+            tasks.push((i, whole));
+            continue;
+        }
+        match sources[input.source].bound.splits(open(i)?.as_ref()) {
             Ok(splits) => tasks.extend(splits.into_iter().map(|split| (i, split))),
             Err(error) => lock(&reports[i]).failed = Some(error),
         }
     }
-    let left: Vec<AtomicUsize> = inputs
-        .iter()
-        .enumerate()
-        .map(|(i, _)| AtomicUsize::new(tasks.iter().filter(|t| t.0 == i).count()))
-        .collect();
+    let mut left = vec![0; inputs.len()];
+    tasks.iter().for_each(|(i, _)| left[*i] += 1);
+    let left: Vec<AtomicUsize> = left.into_iter().map(AtomicUsize::new).collect();
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<EngineError>> = Mutex::new(None);
     let work = || {
@@ -153,6 +167,7 @@ pub fn read_inputs(
             let result = read_split(
                 sources,
                 &inputs[i],
+                &|| open(i),
                 &split,
                 shuffle,
                 key,
@@ -192,6 +207,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn read_split(
     sources: &[IngestSource],
     input: &IngestInput,
+    open: &dyn Fn() -> Result<Arc<dyn Input>, EngineError>,
     split: &Split,
     shuffle: &Shuffle,
     key: &VaultKey,
@@ -200,6 +216,7 @@ fn read_split(
     report: &Mutex<InputReport>,
 ) -> Result<(), EngineError> {
     let source = &sources[input.source];
+    let bytes = open()?;
     let mut sink = SplitSink {
         builder: EventBuilder::new(source.kinds(), key, input.number),
         source: input.source,
@@ -214,7 +231,7 @@ fn read_split(
     };
     // A panic of a parser costs its input, not the refresh.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        source.bound.read(input.input.as_ref(), split, &task, &mut sink)
+        source.bound.read(bytes.as_ref(), split, &task, &mut sink)
     }));
     let outcome = read.unwrap_or_else(|_| {
         let status = clinmill_sdk::Status::Panic;

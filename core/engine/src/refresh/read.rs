@@ -70,11 +70,11 @@ impl Refresh<'_> {
         let mut out = Ingested::default();
         let mut inputs = Vec::new();
         let mut entries: Vec<LedgerEntry> = Vec::new();
+        let mut bytes_of: Vec<&Pending> = Vec::new();
         for (i, (source, plan)) in self.bound.sources.iter().zip(plans).enumerate() {
             out.sources.entry(source.name().to_owned()).or_default().files = plan.files as u64;
             for pending in &plan.pending {
                 let entry = self.ledger_entry(source.name(), source.parse_id, pending, number);
-                let open = kept.open(&pending.sha256)?;
                 inputs.push(IngestInput {
                     source: i,
                     number,
@@ -82,13 +82,10 @@ impl Refresh<'_> {
                         .as_of
                         .clone()
                         .or_else(|| pending.arrival.map(|n| format!("{n:020}"))),
-                    input: Arc::new(VaultInput {
-                        name: pending.path.expose().clone(),
-                        captures: pending.captures.expose().clone(),
-                        kept: open,
-                    }),
+                    size: pending.size,
                 });
                 entries.push(entry);
+                bytes_of.push(pending);
                 number += 1;
             }
             out.lines
@@ -102,9 +99,18 @@ impl Refresh<'_> {
             staging,
         );
         let follow = Follow(self.progress);
+        let open = |i: usize| -> Result<Arc<dyn Input>, EngineError> {
+            let pending: &Pending = bytes_of[i];
+            Ok(Arc::new(VaultInput {
+                name: pending.path.expose().clone(),
+                captures: pending.captures.expose().clone(),
+                kept: kept.open(&pending.sha256)?,
+            }))
+        };
         let mut reports = read_inputs(
             &sources,
             &inputs,
+            &open,
             &shuffle,
             &self.session.key,
             self.options.threads,

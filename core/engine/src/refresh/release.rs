@@ -7,9 +7,7 @@ use super::{
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{
-    bound::Bound, error::EngineError, graph::Node, ingest::InputReport, rows::not_unique, tables::Identity,
-};
+use crate::{bound::Bound, error::EngineError, graph::Node, ingest::InputReport, rows::not_unique, tables::Identity};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
     events::EventFile,
@@ -374,10 +372,13 @@ impl Refresh<'_> {
 /// The plugins that take part. A built-in is what the engine's version says it is.
 pub fn plugins_of(bound: &Bound) -> Vec<PluginRef> {
     let engine = env!("CARGO_PKG_VERSION");
-    let sources = bound
-        .sources
-        .iter()
-        .map(|s| (s.spec.plugin.value.clone(), s.plugin_version.clone(), s.plugin_build.clone()));
+    let sources = bound.sources.iter().map(|s| {
+        (
+            s.spec.plugin.value.clone(),
+            s.plugin_version.clone(),
+            s.plugin_build.clone(),
+        )
+    });
     let transforms = bound.pipeline.transforms.iter();
     let steps = transforms
         .filter_map(|t| bound.graph.node(&t.name.value))
