@@ -10,6 +10,7 @@ mod staged;
 
 pub use events::{EventBuilder, EventSink, subject_id};
 pub use settle::{SettleTask, Settled, settle};
+use shuffle::Collector;
 pub use shuffle::{Ranges, Shuffle};
 pub use staged::Times;
 
@@ -160,6 +161,10 @@ pub fn read_inputs(
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<EngineError>> = Mutex::new(None);
     let work = || {
+        let mut collector = Collector::new(shuffle);
+        let fail = |error| {
+            lock(&failure).get_or_insert(error);
+        };
         while let Some(&(i, split)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if lock(&failure).is_some() {
                 return;
@@ -169,19 +174,21 @@ pub fn read_inputs(
                 &inputs[i],
                 &|| open(i),
                 &split,
-                shuffle,
+                &mut collector,
                 key,
                 cancelled,
                 progress,
                 &reports[i],
             );
             if let Err(error) = result {
-                lock(&failure).get_or_insert(error);
-                return;
+                return fail(error);
             }
             if left[i].fetch_sub(1, Ordering::Relaxed) == 1 {
                 progress.input_done();
             }
+        }
+        if let Err(error) = collector.finish() {
+            fail(error);
         }
     };
     std::thread::scope(|scope| {
@@ -209,7 +216,7 @@ fn read_split(
     input: &IngestInput,
     open: &dyn Fn() -> Result<Arc<dyn Input>, EngineError>,
     split: &Split,
-    shuffle: &Shuffle,
+    collector: &mut Collector<'_>,
     key: &VaultKey,
     cancelled: &AtomicBool,
     progress: &dyn IngestProgress,
@@ -220,7 +227,7 @@ fn read_split(
     let mut sink = SplitSink {
         builder: EventBuilder::new(source.kinds(), key, input.number),
         source: input.source,
-        shuffle,
+        collector,
         progress,
         report: InputReport::default(),
         staging: None,
@@ -278,17 +285,17 @@ impl InputReport {
     }
 }
 
-struct SplitSink<'a> {
+struct SplitSink<'a, 'c> {
     builder: EventBuilder<'a>,
     source: usize,
-    shuffle: &'a Shuffle,
+    collector: &'a mut Collector<'c>,
     progress: &'a dyn IngestProgress,
     report: InputReport,
     /// Why staging failed: not the plugin's fault.
     staging: Option<EngineError>,
 }
 
-impl SplitSink<'_> {
+impl SplitSink<'_, '_> {
     fn fail(&mut self, error: EngineError) -> PluginError {
         self.staging = Some(error);
         PluginError::new(
@@ -299,7 +306,7 @@ impl SplitSink<'_> {
     }
 }
 
-impl RecordSink for SplitSink<'_> {
+impl RecordSink for SplitSink<'_, '_> {
     fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
         let n = batch.rows.num_rows() as u64;
         if n == 0 {
@@ -318,8 +325,8 @@ impl RecordSink for SplitSink<'_> {
                 at,
             });
         }
-        self.shuffle
-            .push(self.source, kind, built.events)
+        self.collector
+            .push((self.source, kind), built.events)
             .map_err(|e| self.fail(e))
     }
 

@@ -60,6 +60,59 @@ pub struct Shuffle {
     staging: PathBuf,
 }
 
+/// Collects the events of many small inputs on their way into the shuffle; one for each reading thread.
+pub struct Collector<'a> {
+    shuffle: &'a Shuffle,
+    held: BTreeMap<KindOf, (usize, Vec<Staged>)>,
+}
+
+/// Events that go into the shuffle together, at least.
+const TOGETHER: usize = 16_384;
+
+impl<'a> Collector<'a> {
+    /// An empty one.
+    pub fn new(shuffle: &'a Shuffle) -> Self {
+        Self {
+            shuffle,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the events of one kind.
+    ///
+    /// # Errors
+    /// As [`Shuffle::push`].
+    pub fn push(&mut self, of: KindOf, events: Staged) -> Result<(), EngineError> {
+        let (rows, parts) = self.held.entry(of).or_default();
+        *rows += events.len();
+        parts.push(events);
+        if *rows >= TOGETHER {
+            let (_, parts) = self.held.remove(&of).unwrap_or_default();
+            self.pass(of, parts)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what is left.
+    ///
+    /// # Errors
+    /// As [`Shuffle::push`].
+    pub fn finish(mut self) -> Result<(), EngineError> {
+        for (of, (_, parts)) in std::mem::take(&mut self.held) {
+            self.pass(of, parts)?;
+        }
+        Ok(())
+    }
+
+    fn pass(&self, of: KindOf, mut parts: Vec<Staged>) -> Result<(), EngineError> {
+        let all = match parts.len() {
+            1 => parts.pop(),
+            _ => Staged::concat(&parts)?,
+        };
+        all.map_or(Ok(()), |all| self.shuffle.push(of.0, of.1, all))
+    }
+}
+
 #[derive(Default)]
 struct Slot {
     held: BTreeMap<KindOf, Vec<Staged>>,

@@ -12,7 +12,7 @@ use arrow::{
         UInt32Array, UInt64Array,
     },
     buffer::Buffer,
-    compute::take_record_batch,
+    compute::{concat_batches, take_record_batch},
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
 };
@@ -99,6 +99,17 @@ impl Staged {
         let stamps = rows.iter().map(|&i| self.stamps[i as usize]).collect();
         let texts = take_record_batch(&self.texts, &UInt32Array::from(rows))?;
         Ok(Self { stamps, texts })
+    }
+
+    /// Several as one; `None` of nothing.
+    ///
+    /// # Errors
+    /// Never for parts of one record kind.
+    pub fn concat(parts: &[Self]) -> Result<Option<Self>, ArrowError> {
+        let Some(first) = parts.first() else { return Ok(None) };
+        let texts = concat_batches(&first.texts.schema(), parts.iter().map(|p| &p.texts))?;
+        let stamps = parts.iter().flat_map(|p| p.stamps.iter().copied()).collect();
+        Ok(Some(Self { stamps, texts }))
     }
 
     /// As whole events.
