@@ -180,7 +180,7 @@ impl Shuffle {
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
                     let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
-                    let out = BufWriter::with_capacity(1 << 18, file);
+                    let out = BufWriter::with_capacity(1 << 16, file);
                     let writer = StreamWriter::try_new(out, &packed_schema(&first.texts.schema()))?;
                     entry.insert(Spill { path, writer })
                 }
@@ -208,7 +208,7 @@ impl Shuffle {
             drop(spill.writer);
             let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
             let held = out.entry(of).or_default();
-            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 18, file), None)? {
+            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
                 held.push(Staged::unpack(&batch?)?);
             }
             std::fs::remove_file(&spill.path).map_err(|e| EngineError::io("delete", &spill.path, e))?;

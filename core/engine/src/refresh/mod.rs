@@ -72,7 +72,7 @@ impl Default for RefreshOptions {
             allow_breaking: false,
             replay: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: 512 << 20,
+            memory: 320 << 20,
         }
     }
 }
