@@ -1,15 +1,20 @@
-//! The `terminology` transform: looks codes or names up in a mapping table.
+//! The `terminology` transform: looks codes or names up in a mapping table. And what works on such tables.
 //!
 //! - [`TerminologyConfig`]: the options
 //! - [`Terminology`]: the transform itself
 //! - `core`: the table in memory and the lookup
+//! - [`table`]: the rows of a table, checked
+//! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
 
 mod config;
 mod core;
 mod error;
+pub mod fold;
+pub mod table;
 mod transform;
 
+pub use crate::core::{Found, Lookup, Told};
 pub use config::{By, TerminologyConfig, Unmapped};
 pub use transform::Terminology;
 
