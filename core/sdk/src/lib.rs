@@ -6,7 +6,7 @@
 
 mod error;
 mod input;
-mod mapping;
+pub mod mapping;
 mod plugin;
 mod registry;
 mod source;

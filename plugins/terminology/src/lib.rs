@@ -4,13 +4,19 @@
 //! - [`Terminology`]: the transform itself
 //! - `core`: the table in memory and the lookup
 //! - [`table`]: the rows of a table, checked
+//! - [`sheet`]: a table that can be written; [`exchange`]: as other tools write it
+//! - [`search`]: candidates for a name; [`review`]: coverage, suggestions and their merge
 //! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
 
 mod config;
 mod core;
 mod error;
+pub mod exchange;
 pub mod fold;
+pub mod review;
+pub mod search;
+pub mod sheet;
 pub mod table;
 mod transform;
 
