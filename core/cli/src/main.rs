@@ -50,6 +50,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::Quarantine(Quarantine::Show(args)) => commands::quarantine::show(context, args).await,
         Command::Quarantine(Quarantine::Replay(args)) => commands::quarantine::replay(context, args).await,
         Command::Units(args) => commands::units::run(context, args),
+        Command::Map(command) => commands::map::run(context, command).await,
         Command::Schema => commands::schema::run(context),
     }
 }

@@ -12,6 +12,7 @@ mod registry;
 mod source;
 mod transform;
 
+pub mod athena;
 pub mod decode;
 pub mod sparse;
 pub mod testing;

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod demo;
 pub mod diff;
 pub mod init;
+pub mod map;
 pub mod plan;
 pub mod preview;
 pub mod quarantine;
