@@ -63,6 +63,7 @@ async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
         Command::Plugin(Plugin::Info(args)) => commands::plugin::info(context, args),
         Command::Plugin(Plugin::Check(args)) => commands::plugin::check(context, args),
         Command::Plugin(Plugin::Lock(args)) => commands::plugin::lock(context, args),
+        Command::Map(command) => commands::map::run(context, command).await,
         Command::Schema => commands::schema::run(context),
     }
 }

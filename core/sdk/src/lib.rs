@@ -7,13 +7,14 @@
 
 mod error;
 mod input;
-mod mapping;
+pub mod mapping;
 mod plugin;
 mod registry;
 mod sink;
 mod source;
 mod transform;
 
+pub mod athena;
 pub mod decode;
 pub mod export;
 pub mod reference;

@@ -36,7 +36,7 @@ impl MappingTable {
             }
         }
         let map = text(reference, resource, "map.csv")?;
-        let mut records = parse(map)
+        let mut records = records(map, ',')
             .map_err(|(line, what)| error(reference, "map.csv", line, what))?
             .into_iter();
         let columns = records.next().map(|header| header.cells).unwrap_or_default();
@@ -60,6 +60,11 @@ impl MappingTable {
         Ok(table)
     }
 
+    /// The names of the columns in file order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The index of a column, if the table has it.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
@@ -81,6 +86,11 @@ impl MappingTable {
 }
 
 impl MappingRow {
+    /// The cells as written.
+    pub fn cells(&self) -> &[String] {
+        &self.cells
+    }
+
     /// A cell without white space around it; empty where the row has none.
     pub fn cell(&self, column: usize) -> &str {
         self.cells.get(column).map_or("", |cell| cell.trim())
@@ -109,8 +119,11 @@ fn error(reference: &str, file: &str, line: u32, what: impl Into<String>) -> Plu
     PluginError::new(Status::InvalidConfig, "MAPPING", message)
 }
 
-/// RFC 4180, section 2. Empty lines are no records.
-fn parse(text: &str) -> Result<Vec<MappingRow>, (u32, &'static str)> {
+/// Records of delimited text by RFC 4180, section 2; empty lines are no records.
+///
+/// # Errors
+/// A 1-based line and what is wrong there.
+pub fn records(text: &str, delimiter: char) -> Result<Vec<MappingRow>, (u32, &'static str)> {
     let mut rows = Vec::new();
     let (mut line, mut begun) = (1, 1);
     let (mut cells, mut cell) = (Vec::new(), String::new());
@@ -134,7 +147,7 @@ fn parse(text: &str) -> Result<Vec<MappingRow>, (u32, &'static str)> {
             }
             Some('"') if cell.is_empty() && !closed => inside = true,
             Some('\r') if rest.peek() == Some(&'\n') => {}
-            Some(',') => {
+            Some(c) if c == delimiter => {
                 cells.push(std::mem::take(&mut cell));
                 closed = false;
             }

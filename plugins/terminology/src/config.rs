@@ -12,10 +12,20 @@ pub struct TerminologyConfig {
     /// The mapping table, as `maps:FOLDER`.
     #[schemars(schema_with = "clinmill_sdk::mapping_ref")]
     pub map: String,
-    /// What the column holds: `name` (compared as written, then without differences of case, width and spaces) or
-    /// `code` (compared as written).
+    /// What the column holds: `name` (compared as written, then without differences of case, width, spaces, traditional
+    /// characters and at last punctuation) or `code` (compared as written).
     #[serde(default)]
     pub by: By,
+    /// The column of the source's unit, of text, for rows of the table that have `when_unit`.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The column of the source's specimen, of text, for rows of the table that have `when_specimen`.
+    #[serde(default)]
+    pub specimen: Option<String>,
+    /// The column of the day the value is of (a date or a timestamp), for rows of the table that have `valid_from` or
+    /// `valid_to`. Without it, rows that have ended do not count.
+    #[serde(default)]
+    pub date: Option<String>,
     /// Prefix of the new columns `_code`, `_system`, `_name`, `_status` and, where the table has units, `_unit`.
     /// Without it: the name of the column.
     #[serde(default, rename = "as")]

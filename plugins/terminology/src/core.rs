@@ -1,22 +1,12 @@
 //! The mapping table in memory and the lookup.
 
-use crate::{By, error};
+use crate::{
+    By,
+    fold::{bare, condition, fold},
+    table::{ENDLESS, Entry, State, Target, entries},
+};
 use clinmill_sdk::{MappingTable, PluginError};
 use std::collections::HashMap;
-use unicode_normalization::UnicodeNormalization;
-
-/// The target of an accepted row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
-    /// `target_system`.
-    pub system: String,
-    /// `target_code`.
-    pub code: String,
-    /// `target_name`.
-    pub name: String,
-    /// `unit`, a UCUM code; empty where not evident.
-    pub unit: String,
-}
 
 /// What a lookup found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +17,35 @@ pub enum Found {
     Unmapped,
     /// Several targets.
     Ambiguous,
+    /// Nothing but candidates that a reviewer turned down.
+    Rejected,
+}
+
+/// What a row says beside its value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The unit, as written.
+    pub unit: Option<&'a str>,
+    /// The specimen, as written.
+    pub specimen: Option<&'a str>,
+    /// The day, in days since 1970-01-01.
+    pub day: Option<i32>,
+}
+
+/// An entry, with its target by index.
+struct Row {
+    entry: Entry,
+    target: Option<usize>,
 }
 
 /// A mapping table, ready for lookups.
 pub struct Lookup {
     by: By,
-    exact: HashMap<String, Found>,
-    folded: HashMap<String, Found>,
+    rows: Vec<Row>,
+    /// Rows by their key as written, folded, and without punctuation.
+    exact: HashMap<String, Vec<usize>>,
+    folded: HashMap<String, Vec<usize>>,
+    bare: HashMap<String, Vec<usize>>,
     targets: Vec<Target>,
     has_units: bool,
 }
@@ -42,86 +54,94 @@ impl Lookup {
     /// Indexes a table by the values of `source_code` or `source_name`.
     ///
     /// # Errors
-    /// With file and line: a missing column, a key that stands twice, a status that is unknown, an accepted row
-    /// without a target, or an unmapped one with a target.
+    /// With file and line: what [`entries`] refuses.
     pub fn new(table: &MappingTable, by: By) -> Result<Self, PluginError> {
-        let key = table.require(match by {
-            By::Name => "source_name",
-            By::Code => "source_code",
-        })?;
-        let system = table.require("target_system")?;
-        let code = table.require("target_code")?;
-        let name = table.require("target_name")?;
-        let status = table.require("status")?;
-        for other in ["equivalence", "origin", "note"] {
-            table.require(other)?;
-        }
-        let unit = table.column("unit");
         let mut lookup = Self {
             by,
+            rows: Vec::new(),
             exact: HashMap::new(),
             folded: HashMap::new(),
+            bare: HashMap::new(),
             targets: Vec::new(),
-            has_units: unit.is_some(),
+            has_units: table.column("unit").is_some(),
         };
-        let mut lines: HashMap<&str, u32> = HashMap::new();
-        for row in &table.rows {
-            let wrong = |what: String| PluginError {
-                code: error::TABLE.into(),
-                ..table.error(row.line, what)
-            };
-            let value = row.cell(key);
-            if value.is_empty() {
-                // A table may hold rows that have only the other kind of key.
-                continue;
-            }
-            if let Some(line) = lines.insert(value, row.line) {
-                return Err(wrong(format!("{value:?} stands in line {line} already")));
-            }
-            let target = Target {
-                system: row.cell(system).into(),
-                code: row.cell(code).into(),
-                name: row.cell(name).into(),
-                unit: unit.map_or("", |unit| row.cell(unit)).into(),
-            };
-            let complete = !target.code.is_empty() && !target.system.is_empty();
-            let found = match row.cell(status) {
-                "accepted" if complete => lookup.add(target),
-                "accepted" => return Err(wrong("an accepted row needs target_system and target_code".into())),
-                "unmapped" if !target.code.is_empty() => {
-                    return Err(wrong("an unmapped row has a target_code".into()));
-                }
-                "proposed" | "unmapped" => Found::Unmapped,
-                other => return Err(wrong(format!("status {other:?} is not accepted, proposed or unmapped"))),
-            };
-            lookup.exact.insert(value.to_owned(), found);
+        let mut known: HashMap<Target, usize> = HashMap::new();
+        for entry in entries(table, by)? {
+            let index = lookup.rows.len();
+            let target = (entry.state == State::Accepted).then(|| {
+                *known.entry(entry.target.clone()).or_insert_with(|| {
+                    lookup.targets.push(entry.target.clone());
+                    lookup.targets.len() - 1
+                })
+            });
             if by == By::Name {
-                lookup
-                    .folded
-                    .entry(fold(value))
-                    .and_modify(|known| *known = both(*known, found))
-                    .or_insert(found);
+                let folded = fold(&entry.key);
+                lookup.bare.entry(bare(&folded)).or_default().push(index);
+                lookup.folded.entry(folded).or_default().push(index);
             }
+            lookup.exact.entry(entry.key.clone()).or_default().push(index);
+            lookup.rows.push(Row { entry, target });
         }
         Ok(lookup)
     }
 
-    fn add(&mut self, target: Target) -> Found {
-        let known = self.targets.iter().position(|known| *known == target);
-        Found::Mapped(known.unwrap_or_else(|| {
-            self.targets.push(target);
-            self.targets.len() - 1
-        }))
+    /// Looks a value up: as it is (without white space around it), then folded, then without punctuation.
+    pub fn find(&self, value: &str, told: &Told<'_>) -> Found {
+        let value = value.trim();
+        let places = match self.exact.get(value) {
+            Some(places) => Some(places),
+            None if self.by == By::Code => None,
+            None => {
+                let folded = fold(value);
+                self.folded.get(&folded).or_else(|| match bare(&folded) {
+                    // A value of nothing but punctuation is no name.
+                    bare if bare.is_empty() => None,
+                    bare => self.bare.get(&bare),
+                })
+            }
+        };
+        places.map_or(Found::Unmapped, |places| self.decide(places, told))
     }
 
-    /// Looks a value up: as it is (without white space around it), then folded.
-    pub fn find(&self, value: &str) -> Found {
-        if let Some(found) = self.exact.get(value.trim()) {
-            return *found;
+    /// What the rows of one key say together.
+    fn decide(&self, places: &[usize], told: &Told<'_>) -> Found {
+        let (unit, specimen) = (told.unit.map(condition), told.specimen.map(condition));
+        let (unit, specimen) = (unit.as_deref(), specimen.as_deref());
+        let rows = || {
+            let of_the_day = |row: &&Row| match told.day {
+                Some(day) => (row.entry.days.0..=row.entry.days.1).contains(&day),
+                None => row.entry.days.1 >= ENDLESS,
+            };
+            places
+                .iter()
+                .filter_map(|index| self.rows.get(*index))
+                .filter(of_the_day)
+        };
+        let decides = |row: &&Row| matches!(row.entry.state, State::Accepted | State::Unmapped);
+        // Where the source does not say and every row asks, all of them are meant.
+        let any_unit = unit.is_none() && rows().all(|row| !row.entry.unit.untold);
+        let any_specimen = specimen.is_none() && rows().all(|row| !row.entry.specimen.untold);
+        let mut best: Option<(u8, Found)> = None;
+        for row in rows().filter(decides) {
+            let by_unit = if any_unit { Some(0) } else { row.entry.unit.holds(unit) };
+            let by_specimen = if any_specimen {
+                Some(0)
+            } else {
+                row.entry.specimen.holds(specimen)
+            };
+            if let (Some(a), Some(b)) = (by_unit, by_specimen) {
+                let (about, found) = (a + b, row.target.map_or(Found::Unmapped, Found::Mapped));
+                best = Some(match best {
+                    Some((known, was)) if known > about => (known, was),
+                    Some((known, was)) if known == about && was != found => (known, Found::Ambiguous),
+                    _ => (about, found),
+                });
+            }
         }
-        match self.by {
-            By::Code => Found::Unmapped,
-            By::Name => self.folded.get(&fold(value)).copied().unwrap_or(Found::Unmapped),
+        match best {
+            Some((_, found)) => found,
+            None if rows().next().is_some() && rows().all(|row| row.entry.state == State::Rejected) => Found::Rejected,
+            None => Found::Unmapped,
         }
     }
 
@@ -136,30 +156,89 @@ impl Lookup {
     }
 }
 
-/// Two names that fold to the same.
-fn both(a: Found, b: Found) -> Found {
-    if a == b { a } else { Found::Ambiguous }
-}
-
-/// A name without differences that carry no meaning: compatibility forms (full and half width among them), case, and
-/// all white space (Unicode Standard Annex 15, NFKC).
-fn fold(name: &str) -> String {
-    name.nfkc()
-        .flat_map(char::to_lowercase)
-        .filter(|c| !c.is_whitespace())
-        .nfkc()
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clinmill_sdk::Resource;
+
+    fn lookup(rows: &str) -> Result<Lookup, PluginError> {
+        let head = "source_code,source_name,target_system,target_code,target_name,equivalence,status,unit,when_unit,\
+                    when_specimen,valid_from,valid_to,origin,note\n";
+        let mut resource = Resource::default();
+        let yaml = "title: t\nfrom: a\nto: b\nversion: 1\norigin: here\nlicence: x\n";
+        resource.files.insert("mapping.yaml".into(), yaml.into());
+        resource.files.insert("map.csv".into(), format!("{head}{rows}").into());
+        Lookup::new(&MappingTable::read("maps:x", &resource)?, By::Name)
+    }
+
+    fn code(lookup: &Lookup, value: &str, told: &Told<'_>) -> String {
+        match lookup.find(value, told) {
+            Found::Mapped(index) => lookup.target(index).unwrap().code.clone(),
+            other => format!("{other:?}"),
+        }
+    }
 
     #[test]
-    fn folding_keeps_what_means_something() {
-        assert_eq!(fold("Ｄ－Ｄ 二聚体（定量）"), fold("d-d二聚体(定量)"));
-        assert_eq!(fold("γ-谷氨酰转肽酶"), fold("Γ-谷氨酰转肽酶"));
-        assert_ne!(fold("嗜酸细胞(%)"), fold("嗜酸细胞(#)"));
-        assert_eq!(fold(&fold("㎎／㎗ ＡＢ")), fold("mg/dl ab"));
+    fn unit_and_specimen_tell_rows_apart() {
+        let lookup = lookup(
+            ",葡萄糖,s,molar,,equivalent,accepted,,*|mmol/L,*|血|血清,,,,\n\
+             ,葡萄糖,s,mass,,equivalent,accepted,,mg/dL,*|血|血清,,,,\n\
+             ,葡萄糖,s,urine,,equivalent,accepted,,,尿|urine,,,,\n\
+             ,Lp(a),s,nmol,,equivalent,accepted,,nmol/L,,,,,\n\
+             ,Lp(a),s,mg,,equivalent,accepted,,mg/L,,,,,\n",
+        )
+        .unwrap();
+        let told = |unit, specimen| Told {
+            unit,
+            specimen,
+            day: None,
+        };
+        assert_eq!(code(&lookup, "葡萄糖", &Told::default()), "molar");
+        assert_eq!(code(&lookup, "葡萄糖", &told(Some("MG/DL"), None)), "mass");
+        assert_eq!(code(&lookup, "葡萄糖", &told(Some("mmol/L"), Some("血清"))), "molar");
+        assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("Urine"))), "urine");
+        assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "Unmapped");
+        assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unmapped");
+        assert_eq!(code(&lookup, "lp（A）", &Told::default()), "Ambiguous");
+        assert_eq!(code(&lookup, "Lpa", &told(Some("nmol/L"), None)), "nmol");
+    }
+
+    #[test]
+    fn days_choose_between_rows_and_past_rows_are_over() {
+        let lookup = lookup(
+            ",x,s,old,,equivalent,accepted,,,,2010-01-01,2019-12-31,,\n\
+             ,x,s,new,,equivalent,accepted,,,,2020-01-01,2099-12-31,,\n",
+        )
+        .unwrap();
+        let on = |day: &str| Told {
+            day: crate::table::days(day),
+            ..Told::default()
+        };
+        assert_eq!(code(&lookup, "x", &on("2019-12-31")), "old");
+        assert_eq!(code(&lookup, "x", &on("2020-01-01")), "new");
+        assert_eq!(code(&lookup, "x", &on("2009-01-01")), "Unmapped");
+        assert_eq!(code(&lookup, "x", &Told::default()), "new");
+    }
+
+    #[test]
+    fn what_was_turned_down_is_said() {
+        let lookup = lookup(
+            ",a,s,1,,equivalent,rejected,,,,,,,\n,a,s,2,,equivalent,rejected,,,,,,,\n\
+             ,b,s,1,,equivalent,proposed,,,,,,,\n,b,s,2,,equivalent,rejected,,,,,,,\n",
+        )
+        .unwrap();
+        assert_eq!(code(&lookup, "a", &Told::default()), "Rejected");
+        assert_eq!(code(&lookup, "b", &Told::default()), "Unmapped");
+        assert_eq!(code(&lookup, "---", &Told::default()), "Unmapped");
+    }
+
+    #[test]
+    fn rows_that_contradict_are_refused_with_their_lines() {
+        let message = |rows: &str| lookup(rows).err().unwrap().message;
+        let twice = ",k,s,1,,equivalent,accepted,,,,2020-01-01,,,\n,k,s,2,,equivalent,accepted,,,,2021-01-01,,,\n";
+        assert_eq!(message(twice), "maps:x/map.csv:3: \"k\" stands in line 2 already");
+        assert!(message(",k,s,1,,same,accepted,,,,,,,\n").contains("map.csv:2: equivalence \"same\" is none of"));
+        assert!(message(",k,s,1,,equivalent,accepted,,,,2023-02-30,,,\n").contains("map.csv:2: valid_from"));
+        assert!(message(",k,s,1,,equivalent,accepted,,,,2023-02-03,2022-01-01,,\n").contains("valid_to is before"));
     }
 }

@@ -8,3 +8,5 @@ pub const AMBIGUOUS: &str = "TERMINOLOGY_AMBIGUOUS";
 pub const COLUMN: &str = "TERMINOLOGY_COLUMN";
 /// A row of the table contradicts another one or itself.
 pub const TABLE: &str = "TERMINOLOGY_MAP";
+/// The table has nothing for the value but candidates that a reviewer turned down.
+pub const REJECTED: &str = "TERMINOLOGY_REJECTED";

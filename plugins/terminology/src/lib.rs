@@ -1,15 +1,26 @@
-//! The `terminology` transform: looks codes or names up in a mapping table.
+//! The `terminology` transform: looks codes or names up in a mapping table. And what works on such tables.
 //!
 //! - [`TerminologyConfig`]: the options
 //! - [`Terminology`]: the transform itself
 //! - `core`: the table in memory and the lookup
+//! - [`table`]: the rows of a table, checked
+//! - [`sheet`]: a table that can be written; [`exchange`]: as other tools write it
+//! - [`search`]: candidates for a name; [`review`]: coverage, suggestions and their merge
+//! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
 
 mod config;
 mod core;
 mod error;
+pub mod exchange;
+pub mod fold;
+pub mod review;
+pub mod search;
+pub mod sheet;
+pub mod table;
 mod transform;
 
+pub use crate::core::{Found, Lookup, Told};
 pub use config::{By, TerminologyConfig, Unmapped};
 pub use transform::Terminology;
 

@@ -2,23 +2,28 @@
 
 use crate::{
     TerminologyConfig, Unmapped,
-    core::{Found, Lookup},
+    core::{Found, Lookup, Told},
     error,
 };
 use clinmill_sdk::{
     BindContext, Caps, Emit, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform, TransformRun,
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, UInt32Array},
+        array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array},
         compute::{cast, take_record_batch},
-        datatypes::{DataType, Field, Schema, SchemaRef},
+        datatypes::{DataType, Date32Type, Field, Schema, SchemaRef},
     },
+    sparse::Texts,
 };
 use std::{collections::HashMap, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A configured `terminology` step.
 pub struct Terminology {
     lookup: Lookup,
     column: usize,
+    unit: Option<usize>,
+    specimen: Option<usize>,
+    date: Option<usize>,
     unmapped: Unmapped,
     output: SchemaRef,
 }
@@ -39,6 +44,29 @@ impl Transform for Terminology {
             let message = format!("the column {:?} holds neither text nor integers", config.column);
             return Err(PluginError::config("/column", error::COLUMN, message));
         }
+        let other = |pointer: &str, name: &Option<String>, fits: fn(&DataType) -> bool, what: &str| {
+            let Some(name) = name else {
+                return Ok(None);
+            };
+            match input.column_with_name(name) {
+                Some((index, field)) if fits(field.data_type()) => Ok(Some(index)),
+                Some(_) => Err(PluginError::config(
+                    pointer,
+                    error::COLUMN,
+                    format!("the column {name:?} does not hold {what}"),
+                )),
+                None => Err(PluginError::config(
+                    pointer,
+                    error::COLUMN,
+                    format!("there is no column {name:?}"),
+                )),
+            }
+        };
+        let text: fn(&DataType) -> bool = |kind| kind == &DataType::Utf8;
+        let day: fn(&DataType) -> bool = |kind| matches!(kind, DataType::Date32 | DataType::Timestamp(..));
+        let unit = other("/unit", &config.unit, text, "text")?;
+        let specimen = other("/specimen", &config.specimen, text, "text")?;
+        let date = other("/date", &config.date, day, "dates or timestamps")?;
         let at_map = |error: PluginError| PluginError {
             pointer: Some("/map".into()),
             ..error
@@ -60,6 +88,9 @@ impl Transform for Terminology {
         Ok(Self {
             lookup,
             column,
+            unit,
+            specimen,
+            date,
             unmapped: config.unmapped,
             output: Arc::new(Schema::new(fields)),
         })
@@ -73,6 +104,7 @@ impl Transform for Terminology {
         Ok(Box::new(Run {
             step: self,
             known: HashMap::new(),
+            near: vec![None; NEAR],
         }))
     }
 }
@@ -80,22 +112,82 @@ impl Transform for Terminology {
 /// Distinct values whose lookup is remembered.
 const REMEMBERED: usize = 1 << 16;
 
+/// Places of the small table before the large one; a power of two.
+const NEAR: usize = 1 << 12;
+
+/// Longer texts are looked up each time.
+const MAX_BYTES: usize = 200;
+
+/// A value, a unit, a specimen and a day.
+type Key = (Box<str>, Box<str>, Box<str>, Option<i32>);
+
 struct Run<'a> {
     step: &'a Terminology,
-    known: HashMap<String, Found>,
+    known: HashMap<Key, Found>,
+    /// By a hash of the four: what was found last there.
+    near: Vec<Option<Box<(Key, Found)>>>,
 }
 
 impl Run<'_> {
-    fn find(&mut self, value: &str) -> Found {
-        if let Some(found) = self.known.get(value) {
-            return *found;
+    #[inline]
+    fn find(&mut self, value: &str, unit: &str, specimen: &str, day: Option<i32>) -> Found {
+        if value.len() + unit.len() + specimen.len() > MAX_BYTES {
+            return self.look(value, unit, specimen, day);
         }
-        let found = self.step.lookup.find(value);
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
+        let mut hash = xxh3_64_with_seed(
+            value.as_bytes(),
+            day.map_or(0, |day| u64::from(day.cast_unsigned()) + 1),
+        );
+        for more in [unit, specimen] {
+            if !more.is_empty() {
+                hash = xxh3_64_with_seed(more.as_bytes(), hash);
+            }
         }
-        self.known.insert(value.to_owned(), found);
+        let place = (hash % NEAR as u64) as usize;
+        if let Some(Some(entry)) = self.near.get(place) {
+            let ((a, b, c, d), found) = entry.as_ref();
+            if (&**a, &**b, &**c, *d) == (value, unit, specimen, day) {
+                return *found;
+            }
+        }
+        self.far(place, (value.into(), unit.into(), specimen.into(), day))
+    }
+
+    #[cold]
+    fn far(&mut self, place: usize, key: Key) -> Found {
+        let found = match self.known.get(&key) {
+            Some(found) => *found,
+            None => {
+                let found = self.look(&key.0, &key.1, &key.2, key.3);
+                if self.known.len() >= REMEMBERED {
+                    self.known.clear();
+                }
+                self.known.insert(key.clone(), found);
+                found
+            }
+        };
+        if let Some(entry) = self.near.get_mut(place) {
+            *entry = Some(Box::new((key, found)));
+        }
         found
+    }
+
+    fn look(&self, value: &str, unit: &str, specimen: &str, day: Option<i32>) -> Found {
+        let told = Told {
+            unit: Some(unit).filter(|unit| !unit.trim().is_empty()),
+            specimen: Some(specimen).filter(|specimen| !specimen.trim().is_empty()),
+            day,
+        };
+        self.step.lookup.find(value, &told)
+    }
+}
+
+/// A text of a row; empty where it is null.
+#[inline]
+fn at(column: Option<&StringArray>, row: usize) -> &str {
+    match column {
+        Some(column) if column.is_valid(row) => column.value(row),
+        _ => "",
     }
 }
 
@@ -103,27 +195,52 @@ impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
         let text = cast(batch.column(self.step.column), &DataType::Utf8)?;
         let text = text.as_string::<i32>();
-        let mut new = [(); 5].map(|()| StringBuilder::new());
-        let mut kept: Vec<u32> = Vec::with_capacity(batch.num_rows());
-        let (mut mapped, mut unmapped, mut ambiguous, mut empty) = (0, 0, 0, 0);
-        for (row, value) in (0u32..).zip(text.iter()) {
-            let found = value
-                .filter(|value| !value.trim().is_empty())
-                .map(|value| self.find(value));
+        let of = |index: Option<usize>| index.and_then(|index| batch.column(index).as_string_opt::<i32>());
+        let (units, specimens) = (of(self.step.unit), of(self.step.specimen));
+        let days = match self.step.date {
+            Some(index) => Some(cast(batch.column(index), &DataType::Date32)?),
+            None => None,
+        };
+        let days: Option<&Date32Array> = days.as_ref().map(|days| days.as_primitive::<Date32Type>());
+        let rows = batch.num_rows();
+        let mut new = [(); 5].map(|()| Texts::new(rows));
+        let mut kept: Option<Vec<u32>> = None;
+        let mut counts = [0u64; 5];
+        let mut place = 0;
+        for row in 0..rows {
+            let value = if text.is_valid(row) { text.value(row) } else { "" };
+            let found = match value.trim_ascii().is_empty() {
+                true => None,
+                false => {
+                    let day = days.filter(|days| days.is_valid(row)).map(|days| days.value(row));
+                    Some(self.find(value, at(units, row), at(specimens, row), day))
+                }
+            };
             let (status, code, message) = match found {
                 None => (None, error::UNMAPPED, "the value is empty"),
                 Some(Found::Mapped(_)) => (Some("mapped"), "", ""),
                 Some(Found::Unmapped) => (Some("unmapped"), error::UNMAPPED, "the value has no accepted target"),
                 Some(Found::Ambiguous) => (Some("ambiguous"), error::AMBIGUOUS, "the value has several targets"),
+                Some(Found::Rejected) => (
+                    Some("rejected"),
+                    error::REJECTED,
+                    "all candidates for the value were turned down",
+                ),
             };
-            match status {
-                None => empty += 1,
-                Some("mapped") => mapped += 1,
-                Some("ambiguous") => ambiguous += 1,
-                Some(_) => unmapped += 1,
+            let kind = match found {
+                Some(Found::Mapped(_)) => 0,
+                Some(Found::Unmapped) => 1,
+                Some(Found::Ambiguous) => 2,
+                Some(Found::Rejected) => 3,
+                None => 4,
+            };
+            if let Some(count) = counts.get_mut(kind) {
+                *count += 1;
             }
             // An empty value is nothing to map: it is kept in either case.
             if self.step.unmapped == Unmapped::Reject && status.is_some() && !code.is_empty() {
+                let row = row as u32;
+                kept.get_or_insert_with(|| (0..row).collect());
                 out.reject(RejectedRow {
                     row,
                     code: code.into(),
@@ -131,43 +248,50 @@ impl TransformRun for Run<'_> {
                 })?;
                 continue;
             }
-            kept.push(row);
-            let target = match found {
-                Some(Found::Mapped(index)) => self.step.lookup.target(index),
-                _ => None,
-            };
+            if let Some(kept) = &mut kept {
+                kept.push(row as u32);
+            }
             let [codes, systems, names, statuses, units] = &mut new;
-            codes.append_option(target.map(|t| &t.code));
-            systems.append_option(target.map(|t| &t.system));
-            names.append_option(target.map(|t| &t.name).filter(|name| !name.is_empty()));
-            statuses.append_option(status);
-            units.append_option(target.map(|t| &t.unit).filter(|unit| !unit.is_empty()));
+            if let Some(status) = status {
+                statuses.set(place, status);
+            }
+            if let Some(Found::Mapped(index)) = found
+                && let Some(target) = self.step.lookup.target(index)
+            {
+                codes.set(place, &target.code);
+                systems.set(place, &target.system);
+                if !target.name.is_empty() {
+                    names.set(place, &target.name);
+                }
+                if !target.unit.is_empty() {
+                    units.set(place, &target.unit);
+                }
+            }
+            place += 1;
         }
-        for (name, count) in [
-            ("mapped", mapped),
-            ("unmapped", unmapped),
-            ("ambiguous", ambiguous),
-            ("empty", empty),
-        ] {
+        for (name, count) in ["mapped", "unmapped", "ambiguous", "rejected", "empty"]
+            .into_iter()
+            .zip(counts)
+        {
             if count > 0 {
                 out.count(name, count);
             }
         }
-        let whole = kept.len() == batch.num_rows();
-        let (old, origin) = match whole {
-            true => (batch.clone(), Origin::Same),
-            false => (
+        let (old, origin) = match kept {
+            None => (batch.clone(), Origin::Same),
+            Some(kept) => (
                 take_record_batch(batch, &UInt32Array::from(kept.clone()))?,
                 Origin::Rows(kept),
             ),
         };
         let mut columns = old.columns().to_vec();
         let added = self.step.output.fields().len() - columns.len();
-        columns.extend(
-            new.iter_mut()
-                .take(added)
-                .map(|builder| Arc::new(builder.finish()) as ArrayRef),
-        );
+        let new: Vec<ArrayRef> = new
+            .into_iter()
+            .take(added)
+            .map(|texts| texts.finish(place))
+            .collect::<Result<_, _>>()?;
+        columns.extend(new);
         debug_assert!(columns.iter().all(|column| column.len() == old.num_rows()));
         out.rows(RecordBatch::try_new(self.step.output.clone(), columns)?, origin)
     }

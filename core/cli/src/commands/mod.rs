@@ -6,6 +6,7 @@ pub mod diff;
 pub mod graph;
 pub mod init;
 pub mod junit;
+pub mod map;
 pub mod plan;
 pub mod plugin;
 pub mod preview;

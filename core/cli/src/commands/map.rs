@@ -1,0 +1,461 @@
+//! `clinmill map`: mapping tables to and from other tools, coverage, suggestions and their review.
+
+use crate::{
+    args,
+    context::Context,
+    failure::{FAILED, Failure, OK},
+    output::{Grid, counted},
+};
+use arrow::{array::AsArray, compute::cast, datatypes::DataType};
+use clinmill_engine::inspect;
+use clinmill_plugin_terminology::{
+    By, Lookup, Terminology, TerminologyConfig,
+    exchange::{Format, export, import},
+    review::{self, Coverage, Values},
+    search::Index,
+    sheet::Sheet,
+    table::{Target, entries},
+};
+use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records};
+use clinmill_spec::pipeline::TransformInput;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// When a file or table cannot be read or written, or the table is not sound.
+pub async fn run(context: &Context, command: &args::MapCommand) -> Result<u8, Failure> {
+    match command {
+        args::MapCommand::Import(args) => imported(context, args),
+        args::MapCommand::Export(args) => exported(context, args),
+        args::MapCommand::Coverage(args) => coverage(context, args).await,
+        args::MapCommand::Suggest(args) => suggest(context, args).await,
+        args::MapCommand::Accept(args) => accept(context, args),
+    }
+}
+
+fn format(format: args::MapFormat) -> Format {
+    match format {
+        args::MapFormat::Usagi => Format::Usagi,
+        args::MapFormat::SourceToConceptMap => Format::SourceToConceptMap,
+        args::MapFormat::FhirR4 => Format::FhirR4,
+        args::MapFormat::FhirR5 => Format::FhirR5,
+        args::MapFormat::Sssom => Format::Sssom,
+    }
+}
+
+fn broken(error: &PluginError) -> Failure {
+    Failure {
+        code: Some("MAPPING"),
+        ..Failure::new(FAILED, error.message.clone())
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(FAILED, format!("{} is not UTF-8", path.display())))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    // Beside the file first, so that a table is never half written.
+    let beside = path.with_extension("csv.new");
+    let whole = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    whole.map_err(|error| Failure::io("write", path, &error))
+}
+
+/// The table in a folder.
+fn table(dir: &Path) -> Result<MappingTable, Failure> {
+    let mut resource = Resource::default();
+    for file in ["map.csv", "mapping.yaml"] {
+        let path = dir.join(file);
+        let bytes = fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+        resource.files.insert(file.into(), bytes);
+    }
+    MappingTable::read(&dir.display().to_string(), &resource).map_err(|error| broken(&error))
+}
+
+/// Refuses a table that the step would refuse.
+fn check(table: &MappingTable) -> Result<(), Failure> {
+    for by in [By::Name, By::Code] {
+        entries(table, by).map_err(|error| broken(&error))?;
+    }
+    Ok(())
+}
+
+fn name(dir: &Path) -> String {
+    let name = dir
+        .components()
+        .next_back()
+        .map(|part| part.as_os_str().to_string_lossy());
+    name.unwrap_or_default().into_owned()
+}
+
+fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
+    let path = args.to.join("map.csv");
+    if path.exists() {
+        return Err(Failure::usage(format!("{} is there already", path.display())));
+    }
+    let text = read(&args.file)?;
+    let sheet = import(&text, format(args.from))
+        .map_err(|error| Failure::new(FAILED, format!("{}: {error}", args.file.display())))?;
+    let target = sheet
+        .lines
+        .iter()
+        .map(|line| line.get("target_system"))
+        .find(|system| !system.is_empty());
+    let quoted = |text: &str| Value::from(text).to_string();
+    let file = args.file.file_name().unwrap_or_default().to_string_lossy();
+    let yaml = format!(
+        "title: {}\nfrom: {}\nto: {}\nversion: 1.0.0\norigin: {}\nlicence: {}\n",
+        quoted(&name(&args.to)),
+        quoted("see origin"),
+        quoted(target.unwrap_or("unknown")),
+        quoted(&format!("imported from {file}")),
+        quoted(&args.licence)
+    );
+    let resource = Resource {
+        files: [
+            ("map.csv".to_owned(), sheet.to_csv().into_bytes()),
+            ("mapping.yaml".to_owned(), yaml.clone().into_bytes()),
+        ]
+        .into(),
+        ..Resource::default()
+    };
+    let read = MappingTable::read(&args.file.display().to_string(), &resource).map_err(|error| broken(&error))?;
+    // A table that the step refuses is written all the same, to be put right by hand.
+    let sound = check(&read);
+    fs::create_dir_all(&args.to).map_err(|error| Failure::io("make", &args.to, &error))?;
+    write(&path, &sheet.to_csv())?;
+    let declared = args.to.join("mapping.yaml");
+    fs::write(&declared, yaml).map_err(|error| Failure::io("write", &declared, &error))?;
+    let rows = sheet.lines.len() as u64;
+    context.console.result(&json!({ "rows": rows, "to": path }), || {
+        format!("{} to {}\n", counted(rows, "row", "rows"), path.display())
+    })?;
+    sound.map(|()| OK)
+}
+
+fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
+    let table = table(&args.dir)?;
+    let file = export(&Sheet::of(&table), &name(&args.dir), format(args.format));
+    if file.left_out > 0 {
+        let left = counted(file.left_out as u64, "row", "rows");
+        context
+            .console
+            .warn(None, &format!("{left} left out: the format has no place for them"));
+    }
+    let Some(out) = &args.out else {
+        context
+            .console
+            .result(&json!({ "text": file.text, "left_out": file.left_out }), || {
+                file.text.clone()
+            })?;
+        return Ok(OK);
+    };
+    fs::write(out, &file.text).map_err(|error| Failure::io("write", out, &error))?;
+    let rows = table.rows.len() - file.left_out;
+    context
+        .console
+        .result(&json!({ "rows": rows, "left_out": file.left_out, "to": out }), || {
+            format!("{} to {}\n", counted(rows as u64, "row", "rows"), out.display())
+        })?;
+    Ok(OK)
+}
+
+/// A column that is looked up somewhere.
+struct Looked {
+    place: String,
+    column: String,
+    map: String,
+    table: MappingTable,
+    by: By,
+    values: Values,
+}
+
+async fn looked_up(context: &Context, args: &args::MapColumns) -> Result<Vec<Looked>, Failure> {
+    match args.file.extension().and_then(|e| e.to_str()) {
+        Some("yaml" | "yml") => in_pipeline(context, &args.file).await,
+        _ => Ok(vec![in_file(args)?]),
+    }
+}
+
+fn in_file(args: &args::MapColumns) -> Result<Looked, Failure> {
+    let (Some(map), Some(column)) = (&args.map, &args.column) else {
+        return Err(Failure::usage("a file needs --map DIR and --column NAME"));
+    };
+    let table = table(map)?;
+    let text = read(&args.file)?;
+    let tabs = args.file.extension().is_some_and(|e| e == "tsv" || e == "tab");
+    let text = text.trim_start_matches('\u{feff}');
+    let rows = records(text, if tabs { '\t' } else { ',' });
+    let rows = rows.map_err(|(line, what)| Failure::new(FAILED, format!("{}:{line}: {what}", args.file.display())))?;
+    let Some((header, rows)) = rows.split_first() else {
+        return Err(Failure::new(FAILED, format!("{} is empty", args.file.display())));
+    };
+    let find = |wanted: &str| {
+        header
+            .cells()
+            .iter()
+            .position(|cell| cell.trim() == wanted)
+            .ok_or_else(|| Failure::new(FAILED, format!("{} has no column {wanted:?}", args.file.display())))
+    };
+    let (value, optional) = (find(column)?, |name: &Option<String>| {
+        name.as_deref().map(find).transpose()
+    });
+    let (unit, specimen) = (optional(&args.unit)?, optional(&args.specimen)?);
+    let mut values = Values::new();
+    for row in rows {
+        let cell = |index: Option<usize>| index.map_or("", |index| row.cell(index)).to_owned();
+        *values
+            .entry((cell(Some(value)), cell(unit), cell(specimen)))
+            .or_default() += 1;
+    }
+    Ok(Looked {
+        place: args.file.display().to_string(),
+        column: column.clone(),
+        map: map.display().to_string(),
+        table,
+        by: if args.codes { By::Code } else { By::Name },
+        values,
+    })
+}
+
+/// Every `terminology` step of a pipeline, over the first records of its inbox.
+async fn in_pipeline(context: &Context, file: &Path) -> Result<Vec<Looked>, Failure> {
+    let bound = context.bind(file).await?;
+    let mut all = Vec::new();
+    for transform in &bound.pipeline.transforms {
+        let steps = transform
+            .steps
+            .iter()
+            .filter(|step| step.plugin.value == Terminology::NAME);
+        for step in steps {
+            let Ok(config) = TerminologyConfig::deserialize(&step.options.value) else {
+                continue;
+            };
+            let Some(mapping) = bound.mappings.get(&config.map) else {
+                continue;
+            };
+            let rows = inspect::preview(&bound, &context.env, &transform.name.value, usize::MAX).await?;
+            let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
+                let Some(column) = rows.column_by_name(name) else {
+                    return Ok(None);
+                };
+                let text = cast(column, &DataType::Utf8)
+                    .map_err(|_| Failure::new(FAILED, format!("the column {name:?} cannot be shown")))?;
+                let text = text.as_string::<i32>().iter();
+                Ok(Some(text.map(|text| text.unwrap_or_default().to_owned()).collect()))
+            };
+            let Some(texts) = column(&config.column)? else {
+                let name = (&transform.name.value, &config.column);
+                context.console.warn(
+                    None,
+                    &format!(
+                        "{}: the column {:?} is gone at the end of its steps: not counted",
+                        name.0, name.1
+                    ),
+                );
+                continue;
+            };
+            let optional = |name: &Option<String>| name.as_deref().map_or(Ok(None), column);
+            let (units, specimens) = (optional(&config.unit)?, optional(&config.specimen)?);
+            let mut values = Values::new();
+            for (row, text) in texts.into_iter().enumerate() {
+                let cell = |texts: &Option<Vec<String>>| texts.as_ref().and_then(|t| t.get(row)).cloned();
+                let key = (
+                    text,
+                    cell(&units).unwrap_or_default(),
+                    cell(&specimens).unwrap_or_default(),
+                );
+                *values.entry(key).or_default() += 1;
+            }
+            let from = match &transform.input {
+                TransformInput::From(name) => name.value.clone(),
+                TransformInput::Union(names) => names
+                    .iter()
+                    .map(|name| name.value.as_str())
+                    .collect::<Vec<_>>()
+                    .join("+"),
+                TransformInput::Sql(_) => "sql".to_owned(),
+            };
+            all.push(Looked {
+                place: format!("{from} > {}", transform.name.value),
+                column: config.column,
+                map: config.map.clone(),
+                table: MappingTable::read(&config.map, &mapping.resource).map_err(|error| broken(&error))?,
+                by: config.by,
+                values,
+            });
+        }
+    }
+    match all.is_empty() {
+        true => Err(Failure::new(
+            FAILED,
+            format!("{} has no terminology step to count", file.display()),
+        )),
+        false => Ok(all),
+    }
+}
+
+fn covered(looked: &Looked) -> Result<Coverage, Failure> {
+    let lookup = Lookup::new(&looked.table, looked.by).map_err(|error| broken(&error))?;
+    Ok(review::coverage(&looked.values, &lookup))
+}
+
+/// A part of a whole in percent; all of nothing is 100.
+fn percent(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "100.0".to_owned(),
+        whole => format!("{:.1}", part as f64 * 100.0 / whole as f64),
+    }
+}
+
+async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Failure> {
+    let mut all: Vec<(Looked, Coverage)> = Vec::new();
+    for looked in looked_up(context, &args.columns).await? {
+        let coverage = covered(&looked)?;
+        all.push((looked, coverage));
+    }
+    let share = |c: &Coverage| c.rows_mapped as f64 / c.rows.max(1) as f64;
+    all.sort_by(|a, b| {
+        share(&a.1)
+            .total_cmp(&share(&b.1))
+            .then_with(|| a.0.place.cmp(&b.0.place))
+    });
+    let values: Vec<Value> = all
+        .iter()
+        .map(|(looked, c)| {
+            let open: Vec<Value> = c
+                .open
+                .iter()
+                .take(args.open)
+                .map(|(value, unit, specimen, state, rows)| {
+                    json!({ "value": value, "unit": unit, "specimen": specimen, "state": state, "rows": rows })
+                })
+                .collect();
+            json!({ "place": looked.place, "column": looked.column, "map": looked.map, "rows": c.rows,
+                "rows_mapped": c.rows_mapped, "values": c.values, "values_mapped": c.values_mapped, "open": open })
+        })
+        .collect();
+    context.console.result(&json!({ "columns": values }), || {
+        let mut grid = Grid::new(["place", "column", "map", ">rows", ">mapped %", ">values", ">mapped %"]);
+        for (looked, c) in &all {
+            grid.row([
+                looked.place.clone(),
+                looked.column.clone(),
+                looked.map.clone(),
+                c.rows.to_string(),
+                percent(c.rows_mapped, c.rows),
+                c.values.to_string(),
+                percent(c.values_mapped, c.values),
+            ]);
+        }
+        let mut text = grid.to_string();
+        let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
+        for (looked, c) in &all {
+            for (value, unit, _, state, rows) in c.open.iter().take(args.open) {
+                open.row([&rows.to_string(), value, unit, *state, &looked.place]);
+            }
+        }
+        if !open.is_empty() {
+            let _ = write!(text, "\n{open}");
+        }
+        text
+    })?;
+    Ok(OK)
+}
+
+async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failure> {
+    let mut sheet = Sheet::default();
+    let (mut open, mut targets) = (0, 0);
+    for looked in looked_up(context, &args.columns).await? {
+        let mut index = Index::default();
+        let mut add = |table: &MappingTable| -> Result<(), Failure> {
+            index.add_entries(&entries(table, By::Name).map_err(|error| broken(&error))?);
+            Ok(())
+        };
+        add(&looked.table)?;
+        for dir in &args.targets {
+            add(&table(dir)?)?;
+        }
+        if let Some(dir) = &args.athena {
+            let bad = |error: clinmill_sdk::athena::AthenaError| Failure::new(FAILED, error.to_string());
+            let athena = Athena::open(dir).map_err(bad)?;
+            let loinc = |concept: clinmill_sdk::athena::Concept| {
+                let target = Target {
+                    system: "http://loinc.org".into(),
+                    code: concept.code,
+                    name: concept.name.clone(),
+                    unit: String::new(),
+                };
+                index.add(&concept.name, &target);
+            };
+            athena.each("LOINC", loinc).map_err(bad)?;
+        }
+        let coverage = covered(&looked)?;
+        open += coverage.open.len() as u64;
+        targets = targets.max(index.len() as u64);
+        let found = review::suggest(&coverage, &index, &Sheet::of(&looked.table), args.each, args.least);
+        sheet.lines.extend(found.lines);
+    }
+    fs::write(&args.out, sheet.to_csv()).map_err(|error| Failure::io("write", &args.out, &error))?;
+    let rows = sheet.lines.len() as u64;
+    context.console.result(
+        &json!({ "open": open, "targets": targets, "rows": rows, "to": args.out }),
+        || {
+            format!(
+                "{} for {} from {}, to {}\n",
+                counted(rows, "candidate", "candidates"),
+                counted(open, "value", "values"),
+                counted(targets, "target", "targets"),
+                args.out.display()
+            )
+        },
+    )?;
+    Ok(OK)
+}
+
+fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
+    let known = table(&args.into)?;
+    let text = read(&args.file)?;
+    let located = |(line, what): (u32, &str)| Failure::new(FAILED, format!("{}:{line}: {what}", args.file.display()));
+    let rows = records(text.trim_start_matches('\u{feff}'), ',').map_err(located)?;
+    let Some((header, rows)) = rows.split_first() else {
+        return Err(Failure::new(FAILED, format!("{} is empty", args.file.display())));
+    };
+    if let Some(row) = rows.iter().find(|row| row.cells().len() != header.cells().len()) {
+        return Err(located((row.line, "the row has not as many cells as the header")));
+    }
+    let reviewed = Sheet::from_rows(header.cells(), rows);
+    let mut sheet = Sheet::of(&known);
+    let merged = review::merge(&mut sheet, &reviewed);
+    let path: PathBuf = args.into.join("map.csv");
+    let yaml = read(&args.into.join("mapping.yaml"))?;
+    let resource = Resource {
+        files: [
+            ("map.csv".to_owned(), sheet.to_csv().into_bytes()),
+            ("mapping.yaml".to_owned(), yaml.into_bytes()),
+        ]
+        .into(),
+        ..Resource::default()
+    };
+    let merged_table = MappingTable::read("the merged table", &resource).map_err(|error| broken(&error))?;
+    check(&merged_table)?;
+    write(&path, &sheet.to_csv())?;
+    let value = json!({ "added": merged.added, "replaced": merged.replaced, "left": merged.left, "to": path });
+    context.console.result(&value, || {
+        format!(
+            "{} added, {} replaced, {} still proposed\n",
+            counted(merged.added, "row", "rows"),
+            merged.replaced,
+            merged.left
+        )
+    })?;
+    Ok(OK)
+}

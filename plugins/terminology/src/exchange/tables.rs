@@ -1,0 +1,292 @@
+//! Usagi's save files and OMOP's `source_to_concept_map`: comma-separated, with a header.
+
+use super::{Broken, Exported, OMOP, PLACED};
+use crate::sheet::{Line, Sheet, delimited};
+use clinmill_sdk::mapping::{MappingRow, records};
+
+/// Prefix of the columns that Usagi carries along without knowing them.
+const ADDED: &str = "ADD_INFO:";
+
+/// A delimited file with a header: cells by the names of their columns.
+pub(super) struct Grid {
+    columns: Vec<String>,
+    /// The records below the header.
+    pub rows: Vec<MappingRow>,
+}
+
+impl Grid {
+    /// Reads a file whose first record is the header; `skipped` lines came before it.
+    pub(super) fn read(text: &str, delimiter: char, skipped: u32, needed: &[&str]) -> Result<Self, Broken> {
+        let mut rows = records(text, delimiter).map_err(|(line, what)| Broken {
+            line: line + skipped,
+            what: what.to_owned(),
+        })?;
+        for row in &mut rows {
+            row.line += skipped;
+        }
+        let mut rows = rows.into_iter();
+        let columns = rows.next().map(|row| row.cells().to_vec()).unwrap_or_default();
+        if let Some(name) = needed.iter().find(|name| !columns.iter().any(|column| column == *name)) {
+            return Err(Broken {
+                line: 1 + skipped,
+                what: format!("the column {name} is missing"),
+            });
+        }
+        let rows: Vec<MappingRow> = rows.collect();
+        if let Some(row) = rows.iter().find(|row| row.cells().len() != columns.len()) {
+            return Err(Broken {
+                line: row.line,
+                what: format!("{} cells where the header has {}", row.cells().len(), columns.len()),
+            });
+        }
+        Ok(Self { columns, rows })
+    }
+
+    /// A cell; empty where the file has no such column.
+    pub(super) fn cell<'a>(&self, row: &'a MappingRow, name: &str) -> &'a str {
+        let index = self.columns.iter().position(|column| column == name);
+        index.map_or("", |index| row.cell(index))
+    }
+
+    /// Cells of columns whose names begin so, by the rest of the name.
+    pub(super) fn prefixed<'a>(
+        &'a self,
+        row: &'a MappingRow,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let prefix = prefix.to_owned();
+        self.columns
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, column)| Some((column.strip_prefix(&prefix)?, row.cell(index))))
+    }
+}
+
+const USAGI: [&str; 16] = [
+    "sourceCode",
+    "sourceName",
+    "sourceFrequency",
+    "sourceAutoAssignedConceptIds",
+    "matchScore",
+    "mappingStatus",
+    "equivalence",
+    "statusSetBy",
+    "statusSetOn",
+    "conceptId",
+    "conceptName",
+    "domainId",
+    "mappingType",
+    "comment",
+    "createdBy",
+    "createdOn",
+];
+
+/// Usagi's name for an equivalence, the source's side first (OHDSI/Usagi, `MappingTarget.Equivalence`): WIDER says that
+/// the target is wider.
+const EQUIVALENCE: [(&str, &str); 6] = [
+    ("equivalent", "EQUAL"),
+    ("equivalent", "EQUIVALENT"),
+    ("source-is-narrower-than-target", "WIDER"),
+    ("source-is-broader-than-target", "NARROWER"),
+    ("related-to", "INEXACT"),
+    ("not-related-to", "UNMATCHED"),
+];
+
+pub(super) fn from_usagi(text: &str) -> Result<Sheet, Broken> {
+    let grid = Grid::read(
+        text,
+        ',',
+        0,
+        &["sourceCode", "sourceName", "mappingStatus", "conceptId"],
+    )?;
+    let mut sheet = Sheet::default();
+    for row in &grid.rows {
+        let cell = |name: &str| grid.cell(row, name);
+        let mut line = Line::default();
+        line.set("source_code", cell("sourceCode"))
+            .set("source_name", cell("sourceName"));
+        let concept = cell("conceptId");
+        if !concept.is_empty() && concept != "0" {
+            if concept.parse::<u64>().is_err() {
+                return Err(Broken {
+                    line: row.line,
+                    what: "conceptId is no number".into(),
+                });
+            }
+            line.set("target_system", OMOP).set("target_code", concept);
+        }
+        line.set("target_name", cell("conceptName"))
+            .set("note", cell("comment"));
+        let equivalence = EQUIVALENCE.iter().find(|(_, theirs)| *theirs == cell("equivalence"));
+        line.set("equivalence", equivalence.map_or("", |(ours, _)| ours));
+        line.set("score", cell("matchScore"));
+        let status = match cell("mappingStatus") {
+            "IGNORED" => "unmapped",
+            "INVALID_TARGET" => "rejected",
+            _ if line.get("target_code").is_empty() => "unmapped",
+            "APPROVED" => "accepted",
+            _ => "proposed",
+        };
+        line.set("status", status);
+        for (column, text) in grid.prefixed(row, ADDED) {
+            if !text.is_empty() {
+                line.set(column, text);
+            }
+        }
+        if line.get("status") == "unmapped" && line.get("target_code") != "" {
+            line.set("target_code", "")
+                .set("target_system", "")
+                .set("target_name", "");
+        }
+        sheet.lines.push(line);
+    }
+    Ok(sheet)
+}
+
+pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
+    let mut added: Vec<&str> = vec!["status", "target_system", "target_code"];
+    for line in &sheet.lines {
+        for (column, _) in line.cells() {
+            if !PLACED.contains(&column) && column != "score" && !added.contains(&column) {
+                added.push(column);
+            }
+        }
+    }
+    let added_names: Vec<String> = added.iter().map(|column| format!("{ADDED}{column}")).collect();
+    let header = USAGI
+        .iter()
+        .copied()
+        .chain(["assignedReviewer"])
+        .chain(added_names.iter().map(String::as_str));
+    let mut text = delimited(header, ',');
+    for line in &sheet.lines {
+        let omop = line.get("target_system") == OMOP;
+        let equivalence = EQUIVALENCE.iter().find(|(ours, _)| *ours == line.get("equivalence"));
+        let status = match line.get("status") {
+            "accepted" => "APPROVED",
+            "rejected" => "INVALID_TARGET",
+            "unmapped" => "IGNORED",
+            _ => "UNCHECKED",
+        };
+        let cells = [
+            line.get("source_code"),
+            line.get("source_name"),
+            "",
+            "",
+            line.get("score"),
+            status,
+            equivalence.map_or("UNREVIEWED", |(_, theirs)| theirs),
+            "",
+            "",
+            if omop { line.get("target_code") } else { "0" },
+            line.get("target_name"),
+            "",
+            "MAPS_TO",
+            line.get("note"),
+            "",
+            "",
+            "",
+        ];
+        text.push_str(&delimited(
+            cells.into_iter().chain(added.iter().map(|column| line.get(column))),
+            ',',
+        ));
+    }
+    Exported { text, left_out: 0 }
+}
+
+const STCM: [&str; 9] = [
+    "source_code",
+    "source_concept_id",
+    "source_vocabulary_id",
+    "source_code_description",
+    "target_concept_id",
+    "target_vocabulary_id",
+    "valid_start_date",
+    "valid_end_date",
+    "invalid_reason",
+];
+
+pub(super) fn from_stcm(text: &str) -> Result<Sheet, Broken> {
+    let grid = Grid::read(
+        text,
+        ',',
+        0,
+        &["source_code", "source_code_description", "target_concept_id"],
+    )?;
+    let mut sheet = Sheet::default();
+    for row in &grid.rows {
+        let cell = |name: &str| grid.cell(row, name);
+        let concept = cell("target_concept_id");
+        if concept.parse::<u64>().is_err() {
+            return Err(Broken {
+                line: row.line,
+                what: "target_concept_id is no number".into(),
+            });
+        }
+        let mut line = Line::default();
+        line.set("source_code", cell("source_code"));
+        line.set("source_name", cell("source_code_description"));
+        if concept == "0" {
+            line.set("status", "unmapped").set("note", "target_concept_id 0");
+        } else {
+            line.set("target_system", OMOP).set("target_code", concept);
+            line.set("equivalence", "equivalent").set("status", "accepted");
+        }
+        // The table's own words for no first and no last day.
+        line.set(
+            "valid_from",
+            Some(cell("valid_start_date"))
+                .filter(|day| *day != "1970-01-01")
+                .unwrap_or_default(),
+        );
+        line.set(
+            "valid_to",
+            Some(cell("valid_end_date"))
+                .filter(|day| *day != "2099-12-31")
+                .unwrap_or_default(),
+        );
+        line.set("origin", cell("source_vocabulary_id"));
+        sheet.lines.push(line);
+    }
+    Ok(sheet)
+}
+
+pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
+    let mut text = delimited(STCM.into_iter(), ',');
+    let mut left_out = 0;
+    // varchar(20) in the model.
+    let vocabulary: String = name.chars().take(20).collect();
+    for line in &sheet.lines {
+        let concept = match line.get("status") {
+            "accepted" if line.get("target_system") == OMOP => line.get("target_code"),
+            "unmapped" => "0",
+            _ => {
+                left_out += 1;
+                continue;
+            }
+        };
+        let code = match line.get("source_code") {
+            "" => line.get("source_name"),
+            code => code,
+        };
+        let or = |column: &str, without: &'static str| match line.get(column) {
+            "" => without.to_owned(),
+            text => text.to_owned(),
+        };
+        let (from, to) = (or("valid_from", "1970-01-01"), or("valid_to", "2099-12-31"));
+        let cells = [
+            code,
+            "0",
+            &vocabulary,
+            line.get("source_name"),
+            concept,
+            "OMOP",
+            &from,
+            &to,
+            "",
+        ];
+        text.push_str(&delimited(cells.into_iter(), ','));
+    }
+    Exported { text, left_out }
+}

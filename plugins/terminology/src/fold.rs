@@ -1,0 +1,114 @@
+//! Names, units and specimens without the differences that carry no meaning.
+
+use std::{collections::HashMap, sync::LazyLock};
+use unicode_normalization::UnicodeNormalization;
+
+/// Traditional characters to simplified ones.
+static SIMPLIFIED: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
+    let mut map = HashMap::new();
+    for line in include_str!("simplified.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let mut characters = line.chars();
+        while let (Some(traditional), Some(simplified)) = (characters.next(), characters.next()) {
+            map.insert(traditional, simplified);
+        }
+    }
+    map
+});
+
+fn simplified(c: char) -> char {
+    match c {
+        // No ideograph: most names in Latin letters never touch the table.
+        '\0'..'\u{3400}' => c,
+        _ => SIMPLIFIED.get(&c).copied().unwrap_or(c),
+    }
+}
+
+/// A name without compatibility forms (full and half width among them), case, white space and traditional characters
+/// (Unicode Standard Annex 15, NFKC).
+pub fn fold(name: &str) -> String {
+    name.nfkc()
+        .flat_map(char::to_lowercase)
+        .filter(|c| !c.is_whitespace())
+        .nfkc()
+        .map(simplified)
+        .collect()
+}
+
+/// A folded name without punctuation, except for what tells tests apart: `%`, `#`, `+`, `/`, and points and commas
+/// between digits.
+pub fn bare(folded: &str) -> String {
+    let characters: Vec<char> = folded.chars().collect();
+    let digit = |index: Option<usize>| {
+        index
+            .and_then(|index| characters.get(index))
+            .is_some_and(char::is_ascii_digit)
+    };
+    let kept = |index: usize, c: char| match c {
+        '%' | '#' | '+' | '/' => true,
+        '.' | ',' => digit(index.checked_sub(1)) && digit(Some(index + 1)),
+        c => c.is_alphanumeric() || !(c.is_ascii_punctuation() || is_punctuation(c)),
+    };
+    characters
+        .iter()
+        .enumerate()
+        .filter(|(index, c)| kept(*index, **c))
+        .map(|(_, c)| *c)
+        .collect()
+}
+
+/// Punctuation that NFKC leaves: dashes, quotes, brackets and stops of Latin and Chinese text.
+fn is_punctuation(c: char) -> bool {
+    matches!(c, '\u{2010}'..='\u{205e}' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301f}'
+        | '\u{00b7}' | '\u{30fb}')
+}
+
+/// A unit or a specimen to compare with a condition: folded, with one micro sign and powers of ten without their sign, so
+/// that `×10^9/L`, `10*9/L` and `10⁹/l` are the same.
+pub fn condition(text: &str) -> String {
+    let folded = fold(text);
+    let plain = folded.trim_start_matches(['x', '×', '*']);
+    let plain = if plain.starts_with("10") { plain } else { &folded };
+    plain
+        .chars()
+        .filter(|c| !matches!(c, '^' | '*' | '×'))
+        .map(|c| if c == 'μ' || c == 'µ' { 'u' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_keeps_what_means_something() {
+        assert_eq!(fold("Ｄ－Ｄ 二聚体（定量）"), fold("d-d二聚体(定量)"));
+        assert_eq!(fold("γ-谷氨酰转肽酶"), fold("Γ-谷氨酰转肽酶"));
+        assert_eq!(fold("總膽固醇"), "总胆固醇");
+        assert_eq!(fold("血紅蛋白濃度"), fold("血红蛋白浓度"));
+        assert_ne!(fold("嗜酸细胞(%)"), fold("嗜酸细胞(#)"));
+        assert_eq!(fold(&fold("㎎／㎗ ＡＢ")), fold("mg/dl ab"));
+    }
+
+    #[test]
+    fn punctuation_goes_last() {
+        let bared = |text: &str| bare(&fold(text));
+        assert_eq!(bared("D-二聚体"), bared("D二聚体"));
+        assert_eq!(bared("《总蛋白》（TP）"), "总蛋白tp");
+        assert_eq!(bared("CA19‑9"), "ca199");
+        assert_ne!(bared("嗜酸细胞(%)"), bared("嗜酸细胞(#)"));
+        assert_ne!(bared("CD3+"), bared("CD3"));
+        assert_ne!(bared("1.5小时"), bared("15小时"));
+    }
+
+    #[test]
+    fn spellings_of_a_unit_are_one() {
+        for other in ["×10^9/L", "10*9/L", "10⁹/l", "x10^9/L", " 10^9 / L"] {
+            assert_eq!(condition(other), condition("10*9/L"), "{other}");
+        }
+        assert_eq!(condition("μmol/L"), condition("umol/l"));
+        assert_ne!(condition("mmol/L"), condition("mg/dL"));
+    }
+}

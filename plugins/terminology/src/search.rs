@@ -1,0 +1,225 @@
+//! Candidates for names without a row: an inverted index of character n-grams, so that a search reads a few postings
+//! and not all targets.
+
+use crate::{
+    fold::{condition, fold},
+    table::{Entry, State, Target},
+};
+use std::collections::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Postings that one search reads, at most; the rarest n-grams come first.
+const BUDGET: usize = 60_000;
+
+/// A name that leads to a target.
+struct Document {
+    name: String,
+    target: usize,
+    length: f32,
+}
+
+/// An index of names.
+#[derive(Default)]
+pub struct Index {
+    documents: Vec<Document>,
+    targets: Vec<Target>,
+    postings: HashMap<u64, Vec<u32>>,
+    known: HashMap<(String, String), usize>,
+}
+
+/// A target that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// The name that led to it.
+    pub name: &'a str,
+    /// How alike name and unit are, from 0 to 1.
+    pub score: f32,
+}
+
+/// N-grams of a folded name: pairs and single characters of ideographs, three characters of other scripts with their
+/// ends marked. Each once.
+fn grams(folded: &str) -> Vec<u64> {
+    let mut grams = Vec::new();
+    let ideograph = |c: char| c >= '\u{3400}';
+    let mut run: Vec<char> = Vec::new();
+    let mut add = |run: &mut Vec<char>| {
+        if let Some(first) = run.first() {
+            if ideograph(*first) {
+                grams.extend(run.iter().map(|c| hash(&[*c])));
+                grams.extend(run.windows(2).map(hash));
+            } else {
+                let marked: Vec<char> = ['\u{2}'].into_iter().chain(run.drain(..)).chain(['\u{3}']).collect();
+                grams.extend(marked.windows(3).map(hash));
+            }
+        }
+        run.clear();
+    };
+    for c in folded.chars() {
+        let ends = !c.is_alphanumeric() || run.first().is_some_and(|first| ideograph(*first) != ideograph(c));
+        if ends {
+            add(&mut run);
+        }
+        if c.is_alphanumeric() {
+            run.push(c);
+        }
+    }
+    add(&mut run);
+    grams.sort_unstable();
+    grams.dedup();
+    grams
+}
+
+fn hash(characters: &[char]) -> u64 {
+    xxh3_64(characters.iter().collect::<String>().as_bytes())
+}
+
+/// A name to cut into n-grams: folded, but words keep apart.
+fn words(name: &str) -> String {
+    name.split_whitespace().map(fold).collect::<Vec<_>>().join(" ")
+}
+
+impl Index {
+    /// Adds a name that leads to a target.
+    pub fn add(&mut self, name: &str, target: &Target) {
+        let grams = grams(&words(name));
+        if grams.is_empty() || target.code.is_empty() {
+            return;
+        }
+        let key = (target.system.clone(), target.code.clone());
+        let place = *self.known.entry(key).or_insert_with(|| {
+            self.targets.push(target.clone());
+            self.targets.len() - 1
+        });
+        let document = self.documents.len() as u32;
+        self.documents.push(Document {
+            name: name.to_owned(),
+            target: place,
+            length: grams.len() as f32,
+        });
+        for gram in grams {
+            self.postings.entry(gram).or_default().push(document);
+        }
+    }
+
+    /// Adds the accepted rows of a table, by their own name and by their target's.
+    pub fn add_entries(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| entry.state == State::Accepted) {
+            self.add(&entry.key, &entry.target);
+            self.add(&entry.target.name, &entry.target);
+        }
+    }
+
+    /// Targets in the index.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// True without targets.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, and by the unit where
+    /// both sides name one.
+    pub fn search(&self, name: &str, unit: Option<&str>, limit: usize) -> Vec<Candidate<'_>> {
+        let grams = grams(&words(name));
+        let asked = grams.len() as f32;
+        let all = self.documents.len().max(1) as f32;
+        let weight = |found: usize| (1.0 + all / (1.0 + found as f32)).ln();
+        let mut lists: Vec<&Vec<u32>> = grams.iter().filter_map(|gram| self.postings.get(gram)).collect();
+        lists.sort_by_key(|list| list.len());
+        let unknown = grams.len() - lists.len();
+        let whole: f32 = lists.iter().map(|list| weight(list.len())).sum::<f32>() + unknown as f32 * weight(0);
+        let mut shared: HashMap<u32, (f32, f32)> = HashMap::new();
+        let mut left = BUDGET;
+        for list in lists {
+            // Once a target is in sight, an n-gram that is nearly everywhere tells no more.
+            if list.len() > left && !shared.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(list.len());
+            let weight = weight(list.len());
+            for document in list {
+                let sum = shared.entry(*document).or_default();
+                sum.0 += weight;
+                sum.1 += 1.0;
+            }
+        }
+        let unit = unit.map(condition).filter(|unit| !unit.is_empty());
+        let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
+        for (number, (weight, count)) in shared {
+            let Some(document) = self.documents.get(number as usize) else {
+                continue;
+            };
+            let of_name = weight / whole.max(f32::EPSILON);
+            let of_both = 2.0 * count / (asked + document.length);
+            let mut score = (of_name * of_both).sqrt();
+            if let (Some(unit), Some(target)) = (&unit, self.targets.get(document.target)) {
+                score *= match target.unit.as_str() {
+                    "" => 0.95,
+                    theirs if condition(theirs) == *unit => 1.0,
+                    _ => 0.8,
+                };
+            }
+            let known = best.entry(document.target).or_insert((score, number));
+            if score > known.0 || (score == known.0 && number < known.1) {
+                *known = (score, number);
+            }
+        }
+        let mut ranked: Vec<(usize, (f32, u32))> = best.into_iter().collect();
+        ranked.sort_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.1.1.cmp(&b.1.1)));
+        ranked
+            .into_iter()
+            .take(limit)
+            .filter_map(|(target, (score, number))| {
+                Some(Candidate {
+                    target: self.targets.get(target)?,
+                    name: &self.documents.get(number as usize)?.name,
+                    score,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(code: &str, unit: &str) -> Target {
+        Target {
+            system: "s".into(),
+            code: code.into(),
+            name: String::new(),
+            unit: unit.into(),
+        }
+    }
+
+    #[test]
+    fn names_in_both_scripts_find_their_targets() {
+        let mut index = Index::default();
+        for (name, code, unit) in [
+            ("天门冬氨酸氨基转移酶", "ast", "U/L"),
+            ("丙氨酸氨基转移酶", "alt", "U/L"),
+            ("Alanine aminotransferase", "alt", "U/L"),
+            ("Alkaline phosphatase", "alp", "U/L"),
+            ("总胆红素", "tbil", "umol/L"),
+            ("直接胆红素", "dbil", "umol/L"),
+            ("Glucose", "mass", "mg/dL"),
+            ("Glucose", "molar", "mmol/L"),
+        ] {
+            index.add(name, &target(code, unit));
+        }
+        let first = |name: &str, unit: Option<&str>| index.search(name, unit, 5).first().map(|c| c.target.code.clone());
+        assert_eq!(first("血清丙氨酸氨基转移酶测定", None).as_deref(), Some("alt"));
+        assert_eq!(first("alanine amino-transferase", None).as_deref(), Some("alt"));
+        assert_eq!(first("總膽紅素", None).as_deref(), Some("tbil"));
+        assert_eq!(first("glucose, serum", Some("mmol/l")).as_deref(), Some("molar"));
+        assert_eq!(first("???", None), None);
+        let exact = index.search("总胆红素", None, 1);
+        assert!((exact[0].score - 1.0).abs() < 1e-5, "{exact:?}");
+        assert_eq!(index.len(), 7);
+    }
+}

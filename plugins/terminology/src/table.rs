@@ -1,0 +1,255 @@
+//! Rows of a mapping table, checked.
+
+use crate::{By, error, fold::condition};
+use clinmill_sdk::{MappingRow, MappingTable, PluginError};
+use std::collections::HashMap;
+
+/// Names of FHIR R5 ConceptMap's relationships, as the tables use them.
+pub const EQUIVALENCES: [&str; 5] = [
+    "equivalent",
+    "source-is-narrower-than-target",
+    "source-is-broader-than-target",
+    "related-to",
+    "not-related-to",
+];
+
+/// What a reviewer made of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// In use.
+    Accepted,
+    /// A candidate.
+    Proposed,
+    /// A candidate that was turned down.
+    Rejected,
+    /// Known to have no safe target.
+    Unmapped,
+}
+
+/// The target of an accepted row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// `target_system`.
+    pub system: String,
+    /// `target_code`.
+    pub code: String,
+    /// `target_name`.
+    pub name: String,
+    /// `unit`, a UCUM code; empty where not evident.
+    pub unit: String,
+}
+
+/// A condition on a unit or a specimen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct When {
+    /// It holds where the source does not say.
+    pub untold: bool,
+    /// What the source may say, folded; empty with `untold` for no condition.
+    any_of: Vec<String>,
+}
+
+impl When {
+    fn parse(text: &str) -> Self {
+        let mut any_of: Vec<String> = Vec::new();
+        let mut untold = text.is_empty();
+        for one in text.split('|').map(str::trim).filter(|one| !one.is_empty()) {
+            match one {
+                "*" => untold = true,
+                one => any_of.push(condition(one)),
+            }
+        }
+        any_of.sort();
+        any_of.dedup();
+        Self { untold, any_of }
+    }
+
+    /// Whether the condition holds for what the source says (folded), and by how much it is about it.
+    pub fn holds(&self, told: Option<&str>) -> Option<u8> {
+        match told {
+            None => self.untold.then_some(0),
+            Some(_) if self.any_of.is_empty() => Some(0),
+            Some(told) => self.any_of.iter().any(|one| one == told).then_some(1),
+        }
+    }
+}
+
+/// A row, checked.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// 1-based line of `map.csv`.
+    pub line: u32,
+    /// The code or name.
+    pub key: String,
+    /// What a reviewer made of it.
+    pub state: State,
+    /// The target, without a code where there is none.
+    pub target: Target,
+    /// Condition on the source's unit.
+    pub unit: When,
+    /// Condition on the source's specimen.
+    pub specimen: When,
+    /// First and last day, in days since 1970-01-01.
+    pub days: (i32, i32),
+}
+
+/// Days from which a last day means that there is none: 2099-01-01. OMOP writes 2099-12-31.
+pub const ENDLESS: i32 = 47_117;
+
+/// Checks every row that has a key.
+///
+/// # Errors
+/// With file and line: a missing column, an unknown status or equivalence, a date that is none, an accepted row without a
+/// target, an unmapped one with a target, and a key that an accepted or unmapped row has already for the same conditions
+/// and days.
+pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> {
+    let key = table.require(match by {
+        By::Name => "source_name",
+        By::Code => "source_code",
+    })?;
+    for needed in [
+        "target_system",
+        "target_code",
+        "target_name",
+        "status",
+        "equivalence",
+        "origin",
+        "note",
+    ] {
+        table.require(needed)?;
+    }
+    let mut entries = Vec::new();
+    let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32))>> = HashMap::new();
+    for row in &table.rows {
+        if row.cell(key).is_empty() {
+            // A table may hold rows that have only the other kind of key.
+            continue;
+        }
+        let entry = entry(table, row, row.cell(key))?;
+        if matches!(entry.state, State::Accepted | State::Unmapped) {
+            let place = (entry.key.clone(), entry.unit.clone(), entry.specimen.clone());
+            let others = decided.entry(place).or_default();
+            let meets = |days: &(i32, i32)| days.0 <= entry.days.1 && entry.days.0 <= days.1;
+            if let Some((line, _)) = others.iter().find(|(_, days)| meets(days)) {
+                let what = format!("{:?} stands in line {line} already", entry.key);
+                return Err(wrong(table, row, what));
+            }
+            others.push((entry.line, entry.days));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn wrong(table: &MappingTable, row: &MappingRow, what: String) -> PluginError {
+    PluginError {
+        code: error::TABLE.into(),
+        ..table.error(row.line, what)
+    }
+}
+
+fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, PluginError> {
+    let cell = |name: &str| table.column(name).map_or("", |column| row.cell(column));
+    let wrong = |what: String| wrong(table, row, what);
+    let target = Target {
+        system: cell("target_system").into(),
+        code: cell("target_code").into(),
+        name: cell("target_name").into(),
+        unit: cell("unit").into(),
+    };
+    let complete = !target.code.is_empty() && !target.system.is_empty();
+    let state = match cell("status") {
+        "accepted" if complete => State::Accepted,
+        "accepted" => return Err(wrong("an accepted row needs target_system and target_code".into())),
+        "unmapped" if !target.code.is_empty() => return Err(wrong("an unmapped row has a target_code".into())),
+        "unmapped" => State::Unmapped,
+        "proposed" => State::Proposed,
+        "rejected" => State::Rejected,
+        other => {
+            return Err(wrong(format!(
+                "status {other:?} is not accepted, proposed, rejected or unmapped"
+            )));
+        }
+    };
+    let equivalence = cell("equivalence");
+    if !equivalence.is_empty() && !EQUIVALENCES.contains(&equivalence) {
+        return Err(wrong(format!(
+            "equivalence {equivalence:?} is none of {}",
+            EQUIVALENCES.join(", ")
+        )));
+    }
+    let day = |name: &str, without: i32| match cell(name) {
+        "" => Ok(without),
+        text => days(text).ok_or_else(|| wrong(format!("{name} {text:?} is no day such as 2024-01-31"))),
+    };
+    let days = (day("valid_from", i32::MIN)?, day("valid_to", i32::MAX)?);
+    if days.0 > days.1 {
+        return Err(wrong("valid_to is before valid_from".into()));
+    }
+    Ok(Entry {
+        line: row.line,
+        key: key.to_owned(),
+        state,
+        target,
+        unit: When::parse(cell("when_unit")),
+        specimen: When::parse(cell("when_specimen")),
+        days,
+    })
+}
+
+/// `2024-01-31` or `20240131` as days since 1970-01-01 (Gregorian; Hinnant's algorithm).
+pub fn days(text: &str) -> Option<i32> {
+    let digits: String = match text.len() {
+        10 if text.get(4..5) == Some("-") && text.get(7..8) == Some("-") => text.replace('-', ""),
+        8 => text.to_owned(),
+        _ => return None,
+    };
+    if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range: std::ops::Range<usize>| digits.get(range).and_then(|part| part.parse::<i32>().ok());
+    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) {
+        return None;
+    }
+    let year = year - i32::from(month <= 2);
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_counted_and_checked() {
+        assert_eq!(days("1970-01-01"), Some(0));
+        assert_eq!(days("20000301"), Some(11_017));
+        assert_eq!(days("2099-01-01"), Some(ENDLESS));
+        for none in ["2023-02-29", "2024-13-01", "2024-1-1", "today", "2024-00-10", ""] {
+            assert_eq!(days(none), None, "{none}");
+        }
+        assert_eq!(days("2024-02-29"), Some(19_782));
+    }
+
+    #[test]
+    fn a_condition_tells_what_it_is_about() {
+        let when = When::parse("*|mmol/L");
+        assert_eq!(
+            [when.holds(None), when.holds(Some("mmol/l")), when.holds(Some("mg/dl"))],
+            [Some(0), Some(1), None]
+        );
+        let when = When::parse("mg/dL");
+        assert_eq!([when.holds(None), when.holds(Some("mg/dl"))], [None, Some(1)]);
+        let when = When::parse("");
+        assert_eq!([when.holds(None), when.holds(Some("x"))], [Some(0), Some(0)]);
+    }
+}

@@ -1,0 +1,134 @@
+//! The committed tables of `mappings/`: what every one of them must keep.
+
+use clinmill_plugin_terminology::{
+    By, Found, Lookup, Told,
+    fold::fold,
+    table::{Entry, State, entries},
+};
+use clinmill_plugin_units::ucum;
+use clinmill_sdk::{MappingTable, Resource};
+use std::{collections::BTreeSet, fs, path::Path};
+
+const LOINC: &str = "http://loinc.org";
+
+/// Folders whose rows are not about codes.
+const NO_CODES: [&str; 1] = ["molar-mass__ucum"];
+
+fn tables() -> Vec<(String, MappingTable)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
+    let mut tables = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        if folder.is_dir() && !NO_CODES.contains(&name.as_str()) {
+            let mut resource = Resource::default();
+            for file in ["map.csv", "mapping.yaml"] {
+                resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
+            }
+            tables.push((name.clone(), MappingTable::read(&name, &resource).unwrap()));
+        }
+    }
+    tables
+}
+
+fn both(table: &MappingTable) -> Vec<Entry> {
+    let mut all = entries(table, By::Name).unwrap();
+    all.extend(entries(table, By::Code).unwrap());
+    all
+}
+
+/// LOINC Users' Guide, appendix C: Mod 10.
+fn check_digit(code: &str) -> bool {
+    let Some((digits, check)) = code.split_once('-') else {
+        return false;
+    };
+    let sum: u32 = digits
+        .chars()
+        .rev()
+        .enumerate()
+        .map(|(place, c)| match (c.to_digit(10).unwrap(), place % 2) {
+            (digit, 0) => digit * 2 / 10 + digit * 2 % 10,
+            (digit, _) => digit,
+        })
+        .sum();
+    check == ((10 - sum % 10) % 10).to_string()
+}
+
+#[test]
+fn rows_are_sound() {
+    assert!(check_digit("2345-7") && !check_digit("2345-6"));
+    let found = tables();
+    assert!(found.len() >= 14, "{}", found.len());
+    for (name, table) in found {
+        let all = both(&table);
+        assert!(!all.is_empty(), "{name}");
+        for entry in all {
+            let place = format!("{name}/map.csv:{}", entry.line);
+            if entry.target.system == LOINC && entry.state != State::Unmapped {
+                assert!(check_digit(&entry.target.code), "{place}: {}", entry.target.code);
+            }
+            let unit = &entry.target.unit;
+            assert!(unit.is_empty() || ucum::validate(unit).is_ok(), "{place}: {unit}");
+        }
+        if table.column("note").is_some() && name != "units-local__ucum" {
+            let (status, note) = (table.require("status").unwrap(), table.require("note").unwrap());
+            for row in table.rows.iter().filter(|row| row.cell(status) == "unmapped") {
+                assert!(
+                    !row.cell(note).is_empty(),
+                    "{name}/map.csv:{}: unmapped without a reason",
+                    row.line
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_with_loinc_carry_its_notice() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
+    for (name, table) in tables() {
+        if both(&table).iter().any(|entry| entry.target.system == LOINC) {
+            let declared = fs::read_to_string(root.join(&name).join("mapping.yaml")).unwrap();
+            assert!(
+                declared.contains("Regenstrief Institute, Inc.") && declared.contains("loinc.org/license"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_most_used_tests_are_there_in_both_languages() {
+    for (name, table) in tables() {
+        if !["lab-zh__loinc", "lab-en__loinc"].contains(&name.as_str()) {
+            continue;
+        }
+        let accepted: BTreeSet<_> = both(&table)
+            .into_iter()
+            .filter(|entry| entry.state == State::Accepted)
+            .map(|entry| entry.target.code)
+            .collect();
+        assert!(accepted.len() >= 300, "{name}: {} codes", accepted.len());
+    }
+}
+
+/// Names that fold to the same must not contradict each other, or nobody can look them up.
+#[test]
+fn no_name_is_ambiguous_where_unit_and_specimen_are_told() {
+    for (name, table) in tables() {
+        let lookup = Lookup::new(&table, By::Name).unwrap();
+        for entry in entries(&table, By::Name).unwrap() {
+            if entry.state != State::Accepted || !entry.unit.untold || !entry.specimen.untold {
+                continue;
+            }
+            for value in [entry.key.clone(), fold(&entry.key)] {
+                let found = lookup.find(&value, &Told::default());
+                assert!(
+                    matches!(found, Found::Mapped(_)),
+                    "{name}/map.csv:{}: {found:?}",
+                    entry.line
+                );
+            }
+        }
+    }
+}
