@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod gates;
 mod hostile;
 mod kills;
 mod laws;

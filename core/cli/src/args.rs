@@ -60,6 +60,8 @@ pub enum Command {
     Run(Run),
     /// Show the first rows of a source or transform, read from the inbox
     Preview(Preview),
+    /// Run the gates over the last release, or over what a refresh left that a gate stopped; nothing is made
+    Gates(Gates),
     /// List the releases of a dataset
     Releases(Target),
     /// Show what changed between two releases
@@ -144,6 +146,16 @@ pub struct Preview {
     /// How many rows at most
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     pub limit: usize,
+}
+
+/// `clinmill gates`.
+#[derive(Debug, Args)]
+pub struct Gates {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// How many failing rows of each gate are listed at most; all are counted
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    pub rows: usize,
 }
 
 /// `clinmill diff`.

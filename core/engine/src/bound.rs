@@ -3,6 +3,7 @@
 //! Pure but for reading the pipeline file and the mapping files it names.
 
 use crate::{
+    gates::{self, GateSpec},
     graph::{Graph, Located, plugin_finding},
     mappings::{self, Mapping},
     sql,
@@ -36,6 +37,8 @@ pub struct Bound {
     pub graph: Graph,
     /// The tables, in file order.
     pub tables: Vec<TableSpec>,
+    /// The gates, its own and those of the tables' contracts.
+    pub gates: Vec<GateSpec>,
     /// The mappings it names, by reference.
     pub mappings: BTreeMap<String, Mapping>,
     /// The text of the file.
@@ -157,6 +160,7 @@ pub async fn bind(
     let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
     let mut graph = Graph::default();
     let mut table_specs = Vec::new();
+    let mut gates = Vec::new();
     if ready {
         let references = sources
             .iter()
@@ -171,6 +175,12 @@ pub async fn bind(
         located.extend(found);
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
+        // A gate on a table that was refused would be reported for what is wrong with the table.
+        if found.is_empty() {
+            let (bound, found) = gates::bind(&pipeline, &table_specs).await;
+            gates = bound;
+            located.extend(found);
+        }
         located.extend(found);
     }
     diagnostics.extend(located.into_iter().map(|(d, span)| {
@@ -200,6 +210,7 @@ pub async fn bind(
         sources,
         graph,
         tables: table_specs,
+        gates,
         mappings,
         text,
         digest,

@@ -4,6 +4,7 @@
 //! new.
 
 pub mod bound;
+pub mod gates;
 pub mod ingest;
 pub mod inspect;
 pub mod refresh;

@@ -7,7 +7,7 @@ use crate::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_spec::pipeline::{Column, Pipeline, Scope, Table, TransformInput};
+use clinmill_spec::pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A table that is ready to be made.
@@ -27,6 +27,10 @@ pub struct TableSpec {
     pub scope: Scope,
     /// The source names, the mappings and the method that `_prov` shows.
     pub prov: Prov,
+    /// Columns of which so large a share of the rows must have a value, and where that was written.
+    pub required: Vec<(String, f64, Span)>,
+    /// The standard model that it follows.
+    pub model: Option<Model>,
     /// Digest of everything upstream: another one recomputes the table for all subjects.
     pub digest: Digest,
 }
@@ -176,8 +180,20 @@ fn bind_table(
             sources: behind.iter().map(|s| s.name().to_owned()).collect(),
             mappings: used,
         },
+        required: table
+            .columns
+            .iter()
+            .filter_map(|c| Some((c.name.value.clone(), c.required?, c.name.span)))
+            .collect(),
+        model: table.model.as_ref().map(|m| m.value),
         digest: Digest::of_parts(parts),
     })
+}
+
+/// True for a concept id of a standard model: 0 says that there is no standard concept.
+pub fn conceptual(table: &TableSpec, column: &str) -> bool {
+    let field = || clinmill_model::omop::table(&table.name)?.field(column);
+    table.model == Some(Model::Omop54) && field().is_some_and(clinmill_model::omop::Field::is_concept)
 }
 
 fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec<Located>) -> SchemaRef {

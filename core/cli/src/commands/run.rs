@@ -189,6 +189,8 @@ mod tests {
             subjects: None,
             warnings: Vec::new(),
             unmet: Vec::new(),
+            gates: Vec::new(),
+            scores: BTreeMap::new(),
             seconds: 0.25,
         }
     }

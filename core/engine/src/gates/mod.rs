@@ -1,0 +1,168 @@
+//! Gates: checks on the full current tables before a release is made of them. Each is compiled to SQL and counts the rows
+//! it is about and those that fail; what fails is named by its `_row_id`, never by a value.
+//!
+//! Names and categories are those of OHDSI's DataQualityDashboard where it has the check; dimensions are those of
+//! GB/T 36344-2018.
+
+mod drift;
+mod query;
+mod run;
+mod state;
+
+pub(crate) use run::warnings;
+pub use run::{Audit, Looked, look, run};
+pub use state::{TableState, columns};
+
+use crate::{
+    graph::Located,
+    tables::{TableSpec, conceptual},
+};
+use arrow::datatypes::SchemaRef;
+use clinmill_catalog::dataset::{Dimension, Severity};
+use clinmill_model::Diagnostic;
+use clinmill_spec::pipeline::{Check, ColumnRef, Gate, OnFail, Pipeline, Span};
+use query::Plan;
+use std::collections::BTreeMap;
+
+/// A gate that is ready to be run.
+#[derive(Clone, Debug)]
+pub struct GateSpec {
+    /// Its name; of a contract's own gates `table.column.check`.
+    pub name: String,
+    /// The check as the pipeline names it.
+    pub check: &'static str,
+    /// The check of the DataQualityDashboard.
+    pub dqd: Option<&'static str>,
+    /// The category of the DataQualityDashboard.
+    pub category: &'static str,
+    /// The dimension of GB/T 36344.
+    pub dimension: Dimension,
+    /// `table` or `table.column`.
+    pub target: String,
+    /// The share of the rows that must hold.
+    pub at_least: f64,
+    /// What happens when it does not hold.
+    pub on_fail: Severity,
+    plan: Plan,
+}
+
+/// Binds the gates of a pipeline and those of its tables' contracts: columns found, queries planned.
+pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, Vec<Located>) {
+    let schemas: BTreeMap<String, SchemaRef> = tables.iter().map(|t| (t.name.clone(), columns(t))).collect();
+    let unmapped = |column: &ColumnRef| {
+        let table = tables.iter().find(|t| t.name == column.table);
+        table.is_some_and(|t| conceptual(t, &column.column))
+    };
+    let empty: Vec<TableState> = tables.iter().map(TableState::empty).collect();
+    let mut gates = Vec::new();
+    let mut findings = Vec::new();
+    let own = tables.iter().flat_map(contract);
+    let declared = pipeline.gates.iter().map(|gate| (gate.clone(), None));
+    for (gate, dqd) in declared.chain(own) {
+        let filter = gate.filter.as_ref().map(|f| f.value.as_str());
+        let plan = match query::plan(&gate.check, filter, &schemas, &unmapped) {
+            Ok(plan) => plan,
+            Err(found) => {
+                findings.push(found);
+                continue;
+            }
+        };
+        let spec = described(&gate, plan, &unmapped, dqd);
+        if let Err(message) = run::check(&spec, &empty).await {
+            let (what, span) = match (&gate.check, &gate.filter) {
+                (Check::Sql { sql, .. }, _) => ("the query", sql.span),
+                (_, Some(filter)) => ("the condition", filter.span),
+                _ => ("the check", gate.name.span),
+            };
+            let message = format!("{what} of the gate `{}` cannot be planned: {message}", gate.name.value);
+            findings.push((Diagnostic::error("E0727", message), span));
+            continue;
+        }
+        gates.push(spec);
+    }
+    (gates, findings)
+}
+
+fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd: Option<&'static str>) -> GateSpec {
+    use Dimension as D;
+    let (conformance, completeness, plausibility) = ("Conformance", "Completeness", "Plausibility");
+    let (named, category, dimension) = match &gate.check {
+        Check::NotNull(c) if unmapped(c) && c.column.ends_with("_source_concept_id") => {
+            (Some("sourceConceptRecordCompleteness"), completeness, D::Complete)
+        }
+        Check::NotNull(c) if unmapped(c) => (Some("standardConceptRecordCompleteness"), completeness, D::Complete),
+        Check::NotNull(_) if gate.at_least >= 1.0 => (Some("isRequired"), conformance, D::Complete),
+        Check::NotNull(_) => (Some("measureValueCompleteness"), completeness, D::Complete),
+        Check::Unique(_) => (Some("isPrimaryKey"), conformance, D::Consistent),
+        Check::ForeignKey(..) => (Some("isForeignKey"), conformance, D::Consistent),
+        Check::Values(..) => (None, conformance, D::Normative),
+        Check::Range(_, (Some(_), None)) => (Some("plausibleValueLow"), plausibility, D::Accurate),
+        Check::Range(_, (None, Some(_))) => (Some("plausibleValueHigh"), plausibility, D::Accurate),
+        Check::Range(..) => (Some("plausibleValueLow, plausibleValueHigh"), plausibility, D::Accurate),
+        Check::After(..) => (Some("plausibleTemporalAfter"), plausibility, D::Accurate),
+        Check::Before(a, b) if a.table == b.table => (Some("plausibleStartBeforeEnd"), plausibility, D::Accurate),
+        Check::Before(_, b) if b.table == "death" => (Some("plausibleBeforeDeath"), plausibility, D::Accurate),
+        Check::Before(..) | Check::Age(..) => (None, plausibility, D::Accurate),
+        Check::Sex(..) => (Some("plausibleGender"), plausibility, D::Accurate),
+        Check::Unit(..) => (Some("plausibleUnitConceptIds"), plausibility, D::Consistent),
+        Check::Drift(..) => (None, plausibility, D::Consistent),
+        Check::Fresh(..) => (None, completeness, D::Timely),
+        Check::RowCount { .. } => (None, completeness, D::Complete),
+        Check::Sql { .. } => (None, conformance, D::Consistent),
+    };
+    let target = match (gate.check.columns().first(), gate.check.table()) {
+        (Some(c), _) => format!("{}.{}", c.table, c.column),
+        (None, table) => table.unwrap_or_default().to_owned(),
+    };
+    GateSpec {
+        name: gate.name.value.clone(),
+        check: gate.check.name(),
+        dqd: dqd.or(named),
+        category,
+        dimension,
+        target,
+        at_least: gate.at_least,
+        on_fail: match gate.on_fail {
+            OnFail::Block => Severity::Block,
+            OnFail::Warn => Severity::Warn,
+        },
+        plan,
+    }
+}
+
+/// The gates that a table's contract brings along: shares of values that are required.
+fn contract(table: &TableSpec) -> Vec<(Gate, Option<&'static str>)> {
+    let required = table.required.iter().map(|(column, share, span)| {
+        let check = Check::NotNull(ColumnRef {
+            table: table.name.clone(),
+            column: column.clone(),
+            span: *span,
+        });
+        (
+            own_gate(table, column, "required", check, *share, OnFail::Block, *span),
+            None,
+        )
+    });
+    required.collect()
+}
+
+fn own_gate(
+    table: &TableSpec,
+    column: &str,
+    what: &str,
+    check: Check,
+    at_least: f64,
+    on_fail: OnFail,
+    span: Span,
+) -> Gate {
+    Gate {
+        name: clinmill_spec::pipeline::Spanned {
+            value: format!("{}.{column}.{what}", table.name),
+            span,
+        },
+        check,
+        filter: None,
+        at_least,
+        on_fail,
+    }
+}
