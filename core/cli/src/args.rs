@@ -60,6 +60,8 @@ pub enum Command {
     Run(Run),
     /// Show the first rows of a source or transform, read from the inbox
     Preview(Preview),
+    /// Write a release in the form of a standard model
+    Export(Export),
     /// Run the gates over the last release, or over what a refresh left that a gate stopped; nothing is made
     Gates(Gates),
     /// List the releases of a dataset
@@ -146,6 +148,28 @@ pub struct Preview {
     /// How many rows at most
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     pub limit: usize,
+}
+
+/// `clinmill export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// The model
+    #[arg(long, value_enum, value_name = "MODEL")]
+    pub model: ExportModel,
+    /// A new or empty folder
+    pub dir: PathBuf,
+    /// This release instead of the newest
+    #[arg(long, value_name = "N")]
+    pub release: Option<u64>,
+}
+
+/// The models that a release can be exported to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportModel {
+    /// Medical Event Data Standard 0.4
+    Meds,
 }
 
 /// `clinmill gates`.

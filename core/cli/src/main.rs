@@ -41,6 +41,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::Plan(args) => commands::plan::run(context, args).await,
         Command::Run(args) => commands::run::run(context, args).await,
         Command::Preview(args) => commands::preview::run(context, args).await,
+        Command::Export(args) => commands::export::run(context, args).await,
         Command::Gates(args) => commands::gates::run(context, args).await,
         Command::Releases(args) => commands::releases::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,

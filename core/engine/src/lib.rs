@@ -4,6 +4,7 @@
 //! new.
 
 pub mod bound;
+pub mod export;
 pub mod gates;
 pub mod ingest;
 pub mod inspect;
@@ -11,10 +12,12 @@ pub mod refresh;
 pub mod trace;
 
 mod columns;
+mod contract;
 mod error;
 mod fold;
 mod graph;
 mod mappings;
+mod model;
 mod prehashed;
 mod rows;
 mod sql;

@@ -100,10 +100,7 @@ mod example {
             .into_iter()
             .map(|(code, _, _, text)| (code, text))
             .collect();
-        let expected = [
-            (codes::SECTION_LATER, "deidentify"),
-            (codes::SECTION_LATER, "sinks"),
-        ];
+        let expected = [(codes::SECTION_LATER, "deidentify"), (codes::SECTION_LATER, "sinks")];
         assert_eq!(found, expected.map(|(c, t)| (c.to_owned(), t.to_owned())));
         let p = loaded.pipeline.unwrap();
         assert_eq!(p.name.value, "carotid-stenting");

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod demo;
 pub mod diff;
+pub mod export;
 pub mod gates;
 pub mod init;
 pub mod plan;

@@ -20,7 +20,7 @@ use crate::{
 use arrow::datatypes::SchemaRef;
 use clinmill_catalog::dataset::{Dimension, Severity};
 use clinmill_model::Diagnostic;
-use clinmill_spec::pipeline::{Check, ColumnRef, Gate, OnFail, Pipeline, Span};
+use clinmill_spec::pipeline::{Check, ColumnRef, Gate, Model, OnFail, Pipeline, Span};
 use query::Plan;
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, 
     let empty: Vec<TableState> = tables.iter().map(TableState::empty).collect();
     let mut gates = Vec::new();
     let mut findings = Vec::new();
-    let own = tables.iter().flat_map(contract);
+    let own = tables.iter().flat_map(|t| contract(t, tables));
     let declared = pipeline.gates.iter().map(|gate| (gate.clone(), None));
     for (gate, dqd) in declared.chain(own) {
         let filter = gate.filter.as_ref().map(|f| f.value.as_str());
@@ -130,20 +130,72 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
     }
 }
 
-/// The gates that a table's contract brings along: shares of values that are required.
-fn contract(table: &TableSpec) -> Vec<(Gate, Option<&'static str>)> {
-    let required = table.required.iter().map(|(column, share, span)| {
-        let check = Check::NotNull(ColumnRef {
-            table: table.name.clone(),
-            column: column.clone(),
-            span: *span,
-        });
-        (
-            own_gate(table, column, "required", check, *share, OnFail::Block, *span),
-            None,
-        )
-    });
-    required.collect()
+/// The gates that a table's contract brings along: shares of values that are required, and what a standard model says
+/// beyond single rows. Those of the model that are about plausibility and mapping only warn.
+fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'static str>)> {
+    let column = |table: &str, column: &str, span: Span| ColumnRef {
+        table: table.to_owned(),
+        column: column.to_owned(),
+        span,
+    };
+    let mut gates: Vec<_> = table
+        .required
+        .iter()
+        .map(|(name, share, span)| {
+            let check = Check::NotNull(column(&table.name, name, *span));
+            (
+                own_gate(table, name, "required", check, *share, OnFail::Block, *span),
+                None,
+            )
+        })
+        .collect();
+    let Some(model) = clinmill_model::omop::table(&table.name).filter(|_| table.model == Some(Model::Omop54)) else {
+        return gates;
+    };
+    let span = Span::default();
+    let own = |name: &str| column(&table.name, name, span);
+    let modelled = |name: &str| tables.iter().any(|t| t.name == name && t.model == Some(Model::Omop54));
+    let mut add = |name: &str, dqd: &'static str, check, at_least, on_fail| {
+        gates.push((own_gate(table, name, dqd, check, at_least, on_fail, span), Some(dqd)));
+    };
+    for field in &model.fields {
+        let name = field.name;
+        if field.primary {
+            let key = match field.refers {
+                // A span is one of several of the same row.
+                Some(_) => vec![own(name), own("offset_start")],
+                None => vec![own(name)],
+            };
+            add(name, "isPrimaryKey", Check::Unique(key), 1.0, OnFail::Block);
+        }
+        if field.required && !field.is_concept() {
+            add(name, "isRequired", Check::NotNull(own(name)), 1.0, OnFail::Block);
+        }
+        if field.required && field.is_concept() && !name.ends_with("_type_concept_id") {
+            let mapped = "standardConceptRecordCompleteness";
+            add(name, mapped, Check::NotNull(own(name)), 0.0, OnFail::Warn);
+        }
+        if let Some((other, key)) = field.refers.filter(|(other, _)| modelled(other)) {
+            let check = Check::ForeignKey(own(name), column(other, key, span));
+            add(name, "isForeignKey", check, 1.0, OnFail::Block);
+        }
+        let is_time = matches!(field.kind, clinmill_model::omop::Kind::Date);
+        if let Some(end) = name.strip_suffix("_start_date").map(|s| format!("{s}_end_date"))
+            && model.field(&end).is_some()
+        {
+            let check = Check::Before(own(name), own(&end));
+            add(name, "plausibleStartBeforeEnd", check, 1.0, OnFail::Warn);
+        }
+        if is_time && table.subject && table.name != "person" && modelled("person") {
+            let check = Check::After(own(name), column("person", "birth_datetime", span));
+            add(name, "plausibleAfterBirth", check, 1.0, OnFail::Warn);
+        }
+        if is_time && table.subject && !matches!(table.name.as_str(), "person" | "death") && modelled("death") {
+            let check = Check::Before(own(name), column("death", "death_date", span));
+            add(name, "plausibleBeforeDeath", check, 1.0, OnFail::Warn);
+        }
+    }
+    gates
 }
 
 fn own_gate(
