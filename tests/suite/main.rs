@@ -12,5 +12,6 @@ mod hostile;
 mod kills;
 mod laws;
 mod layout;
+mod models;
 mod pipelines;
 mod regress;
