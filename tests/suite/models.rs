@@ -290,6 +290,9 @@ fn omop_tables_are_completed_and_load_under_the_models_own_constraints() {
     assert_eq!(text(nlp, "note_id"), text(note, "note_id"));
     assert_eq!(text(span, "note_nlp_id"), text(nlp, "note_nlp_id"));
     assert_eq!((text(span, "offset_start"), text(span, "offset_end")), ("2", "4"));
+    // A completed row leads back to its record as any other does.
+    assert_eq!(site.trace_all("measurement").len(), 4);
+    assert_eq!(site.trace_all("visit_occurrence").len(), 3);
     // Checks of the DataQualityDashboard that need no vocabulary.
     let gates = manifest["gates"].as_array().unwrap();
     let of = |name: &str| {

@@ -63,7 +63,7 @@ pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, 
         let plan = match query::plan(&gate.check, filter, &schemas, &unmapped) {
             Ok(plan) => plan,
             Err(found) => {
-                findings.push(found);
+                findings.push(*found);
                 continue;
             }
         };

@@ -69,7 +69,7 @@ pub enum Plan {
 pub type Schemas = BTreeMap<String, SchemaRef>;
 
 /// What is wrong with a check, and with which column.
-pub type Wrong = (Diagnostic, clinmill_spec::pipeline::Span);
+pub type Wrong = Box<(Diagnostic, clinmill_spec::pipeline::Span)>;
 
 /// A name as SQL wants it.
 pub fn name(text: &str) -> String {
@@ -286,7 +286,7 @@ fn joined(
         {
             let message = format!("the rows of {} are about no subject", column.table);
             let hint = "rows of two tables are compared at the same subject";
-            return Err((Diagnostic::error("E0726", message).hint(hint), column.span));
+            return Err(Box::new((Diagnostic::error("E0726", message).hint(hint), column.span)));
         }
     }
     let from = format!(
@@ -317,7 +317,7 @@ fn one_of(own: &str, column: &ColumnRef, data_type: &DataType, values: &[String]
             let Ok(value) = value.parse::<f64>() else {
                 let message = format!("the column {}.{} holds numbers", column.table, column.column);
                 let found = Diagnostic::error("E0725", message).hint("write the values of this gate as numbers");
-                return Err((found, column.span));
+                return Err(Box::new((found, column.span)));
             };
             numbers.push(number(value));
         }
@@ -331,7 +331,7 @@ fn data_type(column: &ColumnRef, schemas: &Schemas) -> Result<DataType, Wrong> {
     // An unknown table was reported with the references.
     let schema = schemas
         .get(&column.table)
-        .ok_or_else(|| (Diagnostic::error("E0724", "no such table"), column.span))?;
+        .ok_or_else(|| Box::new((Diagnostic::error("E0724", "no such table"), column.span)))?;
     if let Ok(field) = schema.field_with_name(&column.column) {
         return Ok(field.data_type().clone());
     }
@@ -339,7 +339,7 @@ fn data_type(column: &ColumnRef, schemas: &Schemas) -> Result<DataType, Wrong> {
     let known = schema.fields().iter().map(|f| f.name().as_str());
     let mut found = Diagnostic::error("E0724", message);
     found.hint = clinmill_spec::did_you_mean(&column.column, known);
-    Err((found, column.span))
+    Err(Box::new((found, column.span)))
 }
 
 fn numeric(column: &ColumnRef, data_type: &DataType) -> Result<(), Wrong> {
@@ -371,5 +371,5 @@ fn wrong_type(column: &ColumnRef, data_type: &DataType, wanted: &str, hint: &str
         "the check needs {wanted}, but the column {}.{} is {data_type}",
         column.table, column.column
     );
-    (Diagnostic::error("E0725", message).hint(hint), column.span)
+    Box::new((Diagnostic::error("E0725", message).hint(hint), column.span))
 }

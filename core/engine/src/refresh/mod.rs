@@ -1,6 +1,7 @@
 //! One refresh: discover, ingest, dirty, transform, (de-identify,) diff, (risk,) audit, commit.
 //!
-//! The audit, [`audit`], runs the pipeline's gates over what would be published. The places of de-identification and risk are marked; releases are `"deidentified": false` until they are filled.
+//! The audit runs the gates over what would be published. The places of de-identification and risk are marked; releases
+//! are `"deidentified": false` until they are filled.
 
 mod absent;
 mod audit;
