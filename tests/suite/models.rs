@@ -1,5 +1,7 @@
 //! Contracts of tables and standard models, held against readers that are not ours: DuckDB and the package `meds`.
 
+mod mimic;
+
 use clinmill_engine::{EngineError, refresh::RefreshOptions};
 use clinmill_tests::{Run, clinmill, shared_data, site::Site, state::text};
 use std::{path::PathBuf, process::Command, sync::OnceLock};
