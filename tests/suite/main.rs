@@ -9,10 +9,12 @@
 
 mod authoring;
 mod fuzz;
+mod gates;
 mod hostile;
 mod kills;
 mod laws;
 mod layout;
+mod models;
 mod pipelines;
 mod plugins;
 mod reference;

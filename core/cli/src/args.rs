@@ -90,6 +90,10 @@ pub enum Command {
     Graph(PipelineFile),
     /// Show the first rows of a source or transform, read from the inbox
     Preview(Preview),
+    /// Write a release in the form of a standard model
+    Export(Export),
+    /// Run the gates over the last release, or over what a refresh left that a gate stopped; nothing is made
+    Gates(Gates),
     /// List the releases of a dataset
     Releases(Target),
     /// Show what changed between two releases
@@ -253,6 +257,38 @@ pub struct Preview {
     /// Only rows for which this SQL expression is true, such as "value is null and unit = 'U/L'"
     #[arg(long = "where", value_name = "EXPR")]
     pub filter: Option<String>,
+}
+
+/// `clinmill export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// The model
+    #[arg(long, value_enum, value_name = "MODEL")]
+    pub model: ExportModel,
+    /// A new or empty folder
+    pub dir: PathBuf,
+    /// This release instead of the newest
+    #[arg(long, value_name = "N")]
+    pub release: Option<u64>,
+}
+
+/// The models that a release can be exported to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportModel {
+    /// Medical Event Data Standard 0.4
+    Meds,
+}
+
+/// `clinmill gates`.
+#[derive(Debug, Args)]
+pub struct Gates {
+    /// The pipeline file
+    pub file: PathBuf,
+    /// How many failing rows of each gate are listed at most; all are counted
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    pub rows: usize,
 }
 
 /// `clinmill diff`.

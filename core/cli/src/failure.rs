@@ -11,6 +11,8 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The pipeline, or what was asked for, is not valid.
 pub const INVALID: u8 = 2;
+/// A quality gate does not hold.
+pub const QUALITY_GATE: u8 = 3;
 
 /// Why a command gave up.
 #[derive(Debug)]

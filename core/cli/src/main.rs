@@ -50,6 +50,8 @@ async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
         Command::Graph(args) => commands::graph::run(context, args, format).await,
         Command::Test(args) => commands::test::run(context, args).await,
         Command::Preview(args) => commands::preview::run(context, args).await,
+        Command::Export(args) => commands::export::run(context, args).await,
+        Command::Gates(args) => commands::gates::run(context, args).await,
         Command::Releases(args) => commands::releases::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Verify(args) => commands::verify::run(context, args).await,

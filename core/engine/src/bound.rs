@@ -3,6 +3,7 @@
 //! Pure but for reading the pipeline file and the mapping files it names.
 
 use crate::{
+    gates::{self, GateSpec},
     graph::{Graph, Located, plugin_finding},
     mappings::{self, Mapping},
     sql,
@@ -36,6 +37,8 @@ pub struct Bound {
     pub graph: Graph,
     /// The tables, in file order.
     pub tables: Vec<TableSpec>,
+    /// The gates, its own and those of the tables' contracts.
+    pub gates: Vec<GateSpec>,
     /// The mappings it names, by reference.
     pub mappings: BTreeMap<String, Mapping>,
     /// The text of the file.
@@ -173,6 +176,7 @@ pub async fn bind_text(
     let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
     let graph;
     let table_specs;
+    let mut gates = Vec::new();
     {
         let references = sources
             .iter()
@@ -187,6 +191,12 @@ pub async fn bind_text(
         let mut told: Vec<Located> = found;
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
+        // A gate on a table that was refused would be reported for what is wrong with the table.
+        if ready && told.is_empty() && found.is_empty() {
+            let (bound, found) = gates::bind(&pipeline, &table_specs).await;
+            gates = bound;
+            told.extend(found);
+        }
         told.extend(found);
         // Beside other errors only what queries and tables say of themselves is new: the rest may follow from those.
         let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != "E0712");
@@ -219,6 +229,7 @@ pub async fn bind_text(
         sources,
         graph,
         tables: table_specs,
+        gates,
         mappings,
         text,
         digest,

@@ -6,16 +6,20 @@
 pub mod bound;
 pub mod cases;
 pub mod changes;
+pub mod export;
+pub mod gates;
 pub mod ingest;
 pub mod inspect;
 pub mod refresh;
 pub mod trace;
 
 mod columns;
+mod contract;
 mod error;
 mod fold;
 mod graph;
 mod mappings;
+mod model;
 mod prehashed;
 mod rows;
 mod sql;

@@ -2,9 +2,11 @@
 
 use crate::{
     columns::fit,
+    contract::{Term, broken},
     error::EngineError,
     fold::{Folded, Id, id_at},
     graph::{Lineage, Relation, StepRejection, StepReport, record_at, subject_column},
+    model::{self, Fill},
     tables::{Identity, TableSpec},
 };
 use arrow::{
@@ -56,7 +58,6 @@ pub fn table_rows(
 ) -> Result<TableRows, EngineError> {
     let kept = without_misfits(table, relation, report)?;
     let relation = kept.as_ref().unwrap_or(relation);
-    let n = relation.rows.num_rows();
     let own: SchemaRef = Arc::new(Schema::new(
         table
             .schema
@@ -67,6 +68,11 @@ pub fn table_rows(
             .collect::<Vec<_>>(),
     ));
     let fitted = fit(&relation.rows, &own)?;
+    let subjects = relation.subject.as_ref().filter(|_| table.subject);
+    let fitted = model::complete(table, fitted, &relation.rows, subjects, context.key)?;
+    let (fitted, kept) = without_breaches(table, fitted, relation, report)?;
+    let relation = kept.as_ref().unwrap_or(relation);
+    let n = fitted.num_rows();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(fitted.num_columns() + 1);
     if table.subject {
         let subjects = relation.subject.as_ref();
@@ -77,8 +83,9 @@ pub fn table_rows(
     columns.extend(fitted.columns().iter().cloned());
     let options = RecordBatchOptions::new().with_row_count(Some(n));
     let rows = RecordBatch::try_new_with_options(table.schema.clone(), columns, &options)?;
-    let hashes = row_hashes(&rows)?;
     let ids = row_ids(table, &rows, relation, context)?;
+    let rows = model::number_rows(table, rows, &ids)?;
+    let hashes = row_hashes(&rows)?;
     let subject = |i: usize| match (&relation.subject, table.subject) {
         (Some(subjects), true) => id_at(subjects, i),
         _ => [0; 16],
@@ -144,15 +151,50 @@ fn without_misfits(
             }),
         }
     }
-    let kept = UInt32Array::from(kept);
-    Ok(Some(Relation {
-        rows: take_record_batch(&relation.rows, &kept)?,
+    only(relation, &UInt32Array::from(kept)).map(Some)
+}
+
+fn only(relation: &Relation, kept: &UInt32Array) -> Result<Relation, EngineError> {
+    Ok(Relation {
+        rows: take_record_batch(&relation.rows, kept)?,
         subject: match &relation.subject {
-            Some(subject) => Some(take(subject, &kept, None)?.as_fixed_size_binary().clone()),
+            Some(subject) => Some(take(subject, kept, None)?.as_fixed_size_binary().clone()),
             None => None,
         },
-        from: relation.from.take(&kept)?,
-    }))
+        from: relation.from.take(kept)?,
+    })
+}
+
+/// The rows without those that break the table's contract, which are rejected; no relation: all keep it.
+fn without_breaches(
+    table: &TableSpec,
+    rows: RecordBatch,
+    relation: &Relation,
+    report: &mut StepReport,
+) -> Result<(RecordBatch, Option<Relation>), EngineError> {
+    if table.terms.is_empty() {
+        return Ok((rows, None));
+    }
+    // A primary key that the rows get from their own ids is there in the end.
+    let numbered = |term: &Term| table.fills.iter().any(|(c, f)| *c == term.column && *f == Fill::RowId);
+    let terms: Vec<Term> = table.terms.iter().filter(|t| !numbered(t)).cloned().collect();
+    let mut kept: Vec<u32> = Vec::new();
+    for (i, term) in broken(&terms, &rows, &relation.rows)?.into_iter().enumerate() {
+        match term {
+            None => kept.push(i as u32),
+            Some(term) => report.rejections.push(StepRejection {
+                step: format!("table {}", table.name),
+                code: term.rule.code().to_owned(),
+                message: term.rule.says(&term.column),
+                records: relation.from.at(i),
+            }),
+        }
+    }
+    if kept.len() == rows.num_rows() {
+        return Ok((rows, None));
+    }
+    let kept = UInt32Array::from(kept);
+    Ok((take_record_batch(&rows, &kept)?, Some(only(relation, &kept)?)))
 }
 
 fn check_unique(table: &TableSpec, order: &[(IndexEntry, u32)]) -> Result<(), EngineError> {

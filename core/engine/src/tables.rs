@@ -2,12 +2,14 @@
 
 use crate::{
     bound::{SourceSpec, canonical},
+    contract::{self, Term},
     graph::{Graph, Located, Node},
     mappings::Mapping,
+    model::{self, Fill},
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_spec::pipeline::{Column, Pipeline, Scope, Table, TransformInput};
+use clinmill_spec::pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A table that is ready to be made.
@@ -27,6 +29,16 @@ pub struct TableSpec {
     pub scope: Scope,
     /// The source names, the mappings and the method that `_prov` shows.
     pub prov: Prov,
+    /// Columns of which so large a share of the rows must have a value, and where that was written.
+    pub required: Vec<(String, f64, Span)>,
+    /// The standard model that it follows.
+    pub model: Option<Model>,
+    /// Columns that the model completes, and how.
+    pub fills: Vec<(String, Fill)>,
+    /// What each row must hold to be published.
+    pub terms: Vec<Term>,
+    /// The units of columns, for the manifest.
+    pub units: BTreeMap<String, String>,
     /// Digest of everything upstream: another one recomputes the table for all subjects.
     pub digest: Digest,
 }
@@ -64,6 +76,7 @@ pub fn bind(
             Err(found) => findings.extend(found),
         }
     }
+    model::link(&mut specs, graph);
     (specs, findings)
 }
 
@@ -96,6 +109,8 @@ fn bind_table(
     let subject = scope == Scope::Subject && upstream.iter().all(|name| graph.is_about_subjects(name));
     let mut findings = Vec::new();
     let schema = published(table, input, subject, &mut findings);
+    let fills = model::fills(table, &pipeline.tables, input, &mut findings);
+    let terms = contract::terms(table);
 
     let behind_query = upstream
         .iter()
@@ -167,6 +182,9 @@ fn bind_table(
             .map(|m| m.sha256.to_string()),
     );
     parts.push(format!("{} {from} {identity:?} {schema:?}", table.name.value));
+    if !fills.is_empty() || !terms.is_empty() {
+        parts.push(format!("{fills:?} {terms:?}"));
+    }
     parts.push(pipeline.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default());
     Ok(TableSpec {
         name: table.name.value.clone(),
@@ -179,14 +197,36 @@ fn bind_table(
             sources: behind.iter().map(|s| s.name().to_owned()).collect(),
             mappings: used,
         },
+        required: table
+            .columns
+            .iter()
+            .filter_map(|c| Some((c.name.value.clone(), c.required?, c.name.span)))
+            .collect(),
+        model: table.model.as_ref().map(|m| m.value),
+        fills,
+        terms,
+        units: table
+            .columns
+            .iter()
+            .filter_map(|c| Some((c.name.value.clone(), c.unit.as_ref()?.value.clone())))
+            .collect(),
         digest: Digest::of_parts(parts),
     })
+}
+
+/// True for a concept id of a standard model: 0 says that there is no standard concept.
+pub fn conceptual(table: &TableSpec, column: &str) -> bool {
+    let field = || clinmill_model::omop::table(&table.name)?.field(column);
+    table.model == Some(Model::Omop54) && field().is_some_and(clinmill_model::omop::Field::is_concept)
 }
 
 fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec<Located>) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
     if subject {
         fields.push(Field::new(SUBJECT_ID, DataType::Utf8, false));
+    }
+    if let Some(columns) = model::columns(table) {
+        return model_schema(table, input, fields, columns, findings);
     }
     if table.columns.is_empty() {
         fields.extend(input.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
@@ -220,6 +260,53 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
                 let hint = format!("it has {}", known.join(", "));
                 findings.push((Diagnostic::error("E0723", message).hint(hint), column.name.span));
             }
+        }
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// The columns of a standard model's table: keys that it lacks, its own in its order, then what the pipeline adds.
+fn model_schema(
+    table: &Table,
+    input: &SchemaRef,
+    mut fields: Vec<Field>,
+    columns: Vec<(&'static str, DataType)>,
+    findings: &mut Vec<Located>,
+) -> SchemaRef {
+    let own = |name: &str| columns.iter().any(|(known, _)| *known == name);
+    let open = table.model.as_ref().is_some_and(|m| m.value == Model::Meds04);
+    for name in table.key.iter().flatten().filter(|n| !own(&n.value) && !open) {
+        if let Ok(field) = input.field_with_name(&name.value) {
+            fields.push(field.clone().with_nullable(true));
+        }
+    }
+    for (name, data_type) in &columns {
+        if let Ok(field) = input.field_with_name(name)
+            && !arrow::compute::can_cast_types(field.data_type(), data_type)
+        {
+            let message = format!("the column {name:?} is {} and cannot be {data_type}", field.data_type());
+            findings.push((Diagnostic::error("E0722", message), table.name.span));
+        }
+        fields.push(Field::new(*name, data_type.clone(), true));
+    }
+    let listed = |name: &str| table.columns.iter().find(|c| c.name.value == name);
+    for column in table.columns.iter().filter(|c| !own(&c.name.value)) {
+        if input.field_with_name(&column.name.value).is_err() {
+            let message = format!("{} has no column {:?}", table.from.value, column.name.value);
+            let mut found = Diagnostic::error("E0723", message);
+            let known = input.fields().iter().map(|f| f.name().as_str());
+            found.hint = clinmill_spec::did_you_mean(&column.name.value, known);
+            findings.push((found, column.name.span));
+        }
+    }
+    // Events take along all that they are given.
+    for field in input.fields().iter().filter(|f| !own(f.name())) {
+        let column = listed(field.name());
+        if (open || column.is_some()) && !fields.iter().any(|f| f.name() == field.name()) {
+            let data_type = column
+                .and_then(contract_type)
+                .unwrap_or_else(|| field.data_type().clone());
+            fields.push(Field::new(field.name(), data_type, true));
         }
     }
     Arc::new(Schema::new(fields))

@@ -46,6 +46,7 @@ codes! {
     BAD_PATTERN = "E0214", "A path pattern or its `{captures}` cannot be read.";
     RESERVED_NAME = "E0215", "A name belongs to the engine.";
     REPEATED = "E0216", "A list holds the same entry twice.";
+    NOT_FOR_CHECK = "E0217", "A gate has a key that its check does not take.";
 
     UNKNOWN_NAME = "E0301", "No source or transform has this name.";
     UNKNOWN_KIND = "E0302", "The source has no such record kind.";
@@ -55,6 +56,9 @@ codes! {
     BAD_SQL = "E0306", "The SQL cannot be read.";
     UNKNOWN_CAPTURE = "E0307", "A `{capture}` is not in the glob of the source.";
     SCOPE_ORDER = "E0308", "A transform over one subject reads one over the whole dataset.";
+    UNKNOWN_TABLE = "E0309", "No table of the pipeline has this name.";
+    UNKNOWN_MODEL_TABLE = "E0310", "The standard model has no table of this name.";
+    TWO_TABLES = "E0311", "The columns of a gate belong to several tables.";
 
     UNKNOWN_PLUGIN = "E0401", "No plugin of this kind has this name.";
     UNKNOWN_OPTION = "E0402", "The plugin has no such option.";

@@ -59,6 +59,11 @@ fn shape(shape: &Shape, plugins: &dyn Plugins, defs: &mut Map<String, Value>) ->
               "required": ["complete"], "additionalProperties": false } ] }),
         Shape::Share => json!({ "anyOf": [
             { "type": "string", "pattern": "^[0-9.]+%$" }, { "type": "number", "minimum": 0, "maximum": 1 } ] }),
+        Shape::Number => json!({ "type": "number" }),
+        Shape::Scalars => json!({ "type": "array", "items": scalar }),
+        Shape::Bounds => {
+            json!({ "type": "array", "items": { "type": ["number", "null"] }, "minItems": 2, "maxItems": 2 })
+        }
         Shape::Any | Shape::Later(_) => json!({}),
     }
 }

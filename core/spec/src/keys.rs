@@ -38,6 +38,12 @@ pub(crate) enum Shape {
     Mode,
     /// A share: `5%` or `0.05`.
     Share,
+    /// A number.
+    Number,
+    /// A list of texts, numbers and booleans.
+    Scalars,
+    /// `[low, high]`, numbers or null.
+    Bounds,
     /// Anything: checked by another part of the product, without effect on what a refresh writes.
     Any,
     /// Part of the format, but not carried out by this version: reported under this code.
@@ -103,11 +109,7 @@ pub(crate) const PIPELINE: &[Key] = &[
         Shape::Later(codes::SECTION_LATER),
         "The de-identification policy.",
     ),
-    optional(
-        "gates",
-        Shape::Later(codes::SECTION_LATER),
-        "Checks that must hold before a release.",
-    ),
+    optional("gates", Shape::Named(GATE), "Checks that must hold before a release."),
     optional("sinks", Shape::Later(codes::SECTION_LATER), "Buyers and what they get."),
     optional("schedule", Shape::Any, "When the refresh is due."),
     optional(
@@ -251,29 +253,22 @@ pub(crate) const TABLE: &[Key] = &[
     ),
     optional(
         "model",
-        Shape::Later(codes::MODEL_LATER),
-        "The standard model the table follows.",
+        Shape::Choice(MODELS),
+        "The standard model whose table of this name completes and checks it.",
     ),
 ];
 
 pub(crate) const COLUMN: &[Key] = &[
     optional("type", Shape::Choice(TYPES), "The column's type. Default: as it comes."),
     optional("description", Shape::Text, "What the column holds, for people."),
-    optional(
-        "values",
-        Shape::Later(codes::CONSTRAINT_LATER),
-        "The values it may have.",
-    ),
+    optional("values", Shape::Scalars, "The values it may have."),
     optional(
         "range",
-        Shape::Later(codes::CONSTRAINT_LATER),
-        "The range of its values.",
+        Shape::Bounds,
+        "The least and the largest number, inclusive; `null` for none.",
     ),
-    optional(
-        "unit",
-        Shape::Later(codes::CONSTRAINT_LATER),
-        "The UCUM unit of its values.",
-    ),
+    optional("unit", Shape::Text, "The UCUM unit of its values."),
+    optional("required", Shape::Share, "The least share of rows that have a value."),
 ];
 
 pub(crate) const TYPES: &[&str] = &["string", "integer", "decimal", "number", "boolean", "date", "timestamp"];
@@ -331,3 +326,114 @@ pub(crate) const EXPECTED: &[Key] = &[
     ),
     optional("schema", Shape::Any, "All columns and their types, in order."),
 ];
+pub(crate) const MODELS: &[&str] = &["omop-5.4", "meds-0.4"];
+
+pub(crate) const GATE: &[Key] = &[
+    required("check", Shape::Choice(CHECKS), "What is checked."),
+    optional("column", Shape::Text, "The column it is about: `table.column`."),
+    optional(
+        "columns",
+        Shape::Texts,
+        "Columns of one table: `unique` in all of them together.",
+    ),
+    optional("table", Shape::Text, "The table whose rows are counted."),
+    optional(
+        "to",
+        Shape::Text,
+        "The column that a foreign key leads to: `table.column`.",
+    ),
+    optional("values", Shape::Scalars, "The values the column may have."),
+    optional(
+        "range",
+        Shape::Bounds,
+        "The least and the largest number, inclusive; `null` for none.",
+    ),
+    optional(
+        "after",
+        Shape::Text,
+        "The time that it does not come before: `table.column`.",
+    ),
+    optional(
+        "before",
+        Shape::Text,
+        "The time that it does not come after: `table.column`.",
+    ),
+    optional("birth", Shape::Text, "The time of birth, for `age`: `table.column`."),
+    optional(
+        "age",
+        Shape::Bounds,
+        "The least and the largest age in years, inclusive.",
+    ),
+    optional(
+        "sex",
+        Shape::Text,
+        "The column with the subject's sex, for `values`: `table.column`.",
+    ),
+    optional(
+        "per",
+        Shape::Text,
+        "The column within whose values there is one unit: `table.column`.",
+    ),
+    optional("at_most", Shape::Number, "The largest population stability index."),
+    optional(
+        "within",
+        Shape::Text,
+        "The largest age of the newest time, such as `14d`.",
+    ),
+    optional("rows", Shape::Text, "The number of rows, such as `500..`."),
+    optional(
+        "change",
+        Shape::Text,
+        "The growth since the last release, such as `-10%..50%`.",
+    ),
+    optional("sql", Shape::Text, "A query whose rows are the failing ones."),
+    optional("where", Shape::Text, "The rows it is about, as an SQL condition."),
+    optional(
+        "at_least",
+        Shape::Share,
+        "The share of the rows that must hold. Default: all.",
+    ),
+    optional(
+        "on_fail",
+        Shape::Choice(ON_FAIL),
+        "`block` the release (default), or `warn`.",
+    ),
+];
+
+pub(crate) const CHECKS: &[&str] = &[
+    "not_null",
+    "unique",
+    "foreign_key",
+    "values",
+    "range",
+    "plausible",
+    "unit",
+    "drift",
+    "fresh",
+    "row_count",
+    "sql",
+];
+
+/// The keys that a check takes beside `check` and `on_fail`, and those among them that it needs.
+pub(crate) fn check_keys(check: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match check {
+        "not_null" => (&["column", "where", "at_least"], &["column"]),
+        "unique" => (&["column", "columns", "where", "at_least"], &[]),
+        "foreign_key" => (&["column", "to", "where", "at_least"], &["column", "to"]),
+        "values" => (&["column", "values", "where", "at_least"], &["column", "values"]),
+        "range" => (&["column", "range", "where", "at_least"], &["column", "range"]),
+        "plausible" => (
+            &[
+                "column", "after", "before", "birth", "age", "sex", "values", "where", "at_least",
+            ],
+            &["column"],
+        ),
+        "unit" => (&["column", "per", "where", "at_least"], &["column", "per"]),
+        "drift" => (&["column", "at_most", "where"], &["column", "at_most"]),
+        "fresh" => (&["column", "within", "where"], &["column", "within"]),
+        "row_count" => (&["table", "rows", "change"], &["table"]),
+        _ => (&["sql", "table", "at_least"], &["sql"]),
+    }
+}
+
+pub(crate) const ON_FAIL: &[&str] = &["block", "warn"];

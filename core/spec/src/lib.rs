@@ -34,6 +34,11 @@ use clinmill_model::Diagnostic;
 use report::Report;
 use serde_json::Value;
 
+/// "did you mean" for a word that is near a known one, else the list of what is known.
+pub fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    report::hint(word, known)
+}
+
 /// What the pipeline file needs to know of the plugins.
 pub trait Plugins {
     /// The JSON Schema of a source plugin's options; `None` for an unknown plugin.

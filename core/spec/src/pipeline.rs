@@ -44,6 +44,8 @@ pub struct Pipeline {
     pub tables: Vec<Table>,
     /// `tests`: the folder or file of the unit tests, relative to the pipeline file.
     pub tests: Option<Spanned<String>>,
+    /// `gates`, in file order.
+    pub gates: Vec<Gate>,
 }
 
 /// `plugins`: what stands beside the built-in ones.
@@ -219,6 +221,17 @@ pub struct Table {
     pub key: Option<Vec<Spanned<String>>>,
     /// `columns`: the contract of the table; where given, the table has these columns only, in this order.
     pub columns: Vec<Column>,
+    /// `model`: the standard model whose table of this name completes and checks it.
+    pub model: Option<Spanned<Model>>,
+}
+
+/// `model` of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// `omop-5.4`: the OMOP Common Data Model 5.4.
+    Omop54,
+    /// `meds-0.4`: events of the Medical Event Data Standard 0.4.
+    Meds04,
 }
 
 /// One column of a table's contract.
@@ -230,4 +243,141 @@ pub struct Column {
     pub kind: Option<Spanned<String>>,
     /// `description`.
     pub description: Option<String>,
+    /// `values`: what it may hold, as text.
+    pub values: Option<Vec<String>>,
+    /// `range`: inclusive bounds of its numbers.
+    pub range: Option<Spanned<(Option<f64>, Option<f64>)>>,
+    /// `unit`: the UCUM code of its values.
+    pub unit: Option<Spanned<String>>,
+    /// `required`: the least share of rows that have a value.
+    pub required: Option<f64>,
+}
+
+/// One entry of `gates`.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What is counted.
+    pub check: Check,
+    /// `where`: the rows it is about, as an SQL condition on the table.
+    pub filter: Option<Spanned<String>>,
+    /// `at_least`: the share of the rows it is about that must hold; 1 unless it is given.
+    pub at_least: f64,
+    /// `on_fail`.
+    pub on_fail: OnFail,
+}
+
+/// `on_fail` of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFail {
+    /// No release.
+    Block,
+    /// A release, and a warning.
+    Warn,
+}
+
+/// A column of a table of the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnRef {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// `check` of a gate, with what it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// `not_null`: the column has a value; a concept id of a standard model that is 0 counts as none.
+    NotNull(ColumnRef),
+    /// `unique`: no two rows have the same values in these columns of one table; nulls are left out.
+    Unique(Vec<ColumnRef>),
+    /// `foreign_key`: every value of the first column is one of the second; nulls are left out.
+    ForeignKey(ColumnRef, ColumnRef),
+    /// `values`: the column holds these only; nulls are left out.
+    Values(ColumnRef, Vec<String>),
+    /// `range`: inclusive bounds of a column of numbers; nulls are left out.
+    Range(ColumnRef, (Option<f64>, Option<f64>)),
+    /// `plausible` with `after`: not before the time in the other column, of the same row or of the same subject's row in
+    /// another table.
+    After(ColumnRef, ColumnRef),
+    /// `plausible` with `before`: not after it.
+    Before(ColumnRef, ColumnRef),
+    /// `plausible` with `age`: years from the time in the second column to that in the first.
+    Age(ColumnRef, ColumnRef, (Option<f64>, Option<f64>)),
+    /// `plausible` with `sex`: the subject's value in the second column is one of these.
+    Sex(ColumnRef, ColumnRef, Vec<String>),
+    /// `unit`: the first column holds one value for each value of the second.
+    Unit(ColumnRef, ColumnRef),
+    /// `drift`: the distribution of the column is not further from that of the last release than this (population
+    /// stability index).
+    Drift(ColumnRef, f64),
+    /// `fresh`: the newest time in the column is not older than this.
+    Fresh(ColumnRef, Duration),
+    /// `row_count`: bounds of the number of rows, and of its growth since the last release as a share.
+    RowCount {
+        /// The table.
+        table: Spanned<String>,
+        /// `rows`.
+        rows: (Option<u64>, Option<u64>),
+        /// `change`: such as -0.1 and 0.5.
+        change: (Option<f64>, Option<f64>),
+    },
+    /// `sql`: the rows that a query over the tables returns fail; `_row_id` among its columns lists them.
+    Sql {
+        /// The query.
+        sql: Spanned<String>,
+        /// `table`: the rows that are checked; without it the query must return none.
+        table: Option<Spanned<String>>,
+    },
+}
+
+impl Check {
+    /// As the pipeline file names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotNull(_) => "not_null",
+            Self::Unique(_) => "unique",
+            Self::ForeignKey(..) => "foreign_key",
+            Self::Values(..) => "values",
+            Self::Range(..) => "range",
+            Self::After(..) | Self::Before(..) | Self::Age(..) | Self::Sex(..) => "plausible",
+            Self::Unit(..) => "unit",
+            Self::Drift(..) => "drift",
+            Self::Fresh(..) => "fresh",
+            Self::RowCount { .. } => "row_count",
+            Self::Sql { .. } => "sql",
+        }
+    }
+
+    /// Every column it names; the first is the one it is about.
+    pub fn columns(&self) -> Vec<&ColumnRef> {
+        match self {
+            Self::NotNull(column)
+            | Self::Values(column, _)
+            | Self::Range(column, _)
+            | Self::Drift(column, _)
+            | Self::Fresh(column, _) => vec![column],
+            Self::Unique(columns) => columns.iter().collect(),
+            Self::ForeignKey(a, b)
+            | Self::After(a, b)
+            | Self::Before(a, b)
+            | Self::Age(a, b, _)
+            | Self::Sex(a, b, _)
+            | Self::Unit(a, b) => vec![a, b],
+            Self::RowCount { .. } | Self::Sql { .. } => Vec::new(),
+        }
+    }
+
+    /// The table whose rows are counted.
+    pub fn table(&self) -> Option<&str> {
+        match self {
+            Self::RowCount { table, .. } => Some(&table.value),
+            Self::Sql { table, .. } => table.as_ref().map(|t| t.value.as_str()),
+            _ => self.columns().first().map(|c| c.table.as_str()),
+        }
+    }
 }

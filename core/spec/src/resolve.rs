@@ -2,7 +2,7 @@
 
 use crate::{
     codes,
-    pipeline::{Pipeline, Scope, Span, Spanned, Transform, TransformInput},
+    pipeline::{Check, Gate, Pipeline, Scope, Span, Spanned, Transform, TransformInput},
     report::{Report, hint, quoted},
     text::SourceFile,
 };
@@ -108,6 +108,26 @@ pub(crate) fn names(pipeline: &mut Pipeline, names: &Names, report: &mut Report<
         names.check(&table.from.value, table.from.span, report);
     }
     sort(&mut pipeline.transforms, &reads, false, report);
+}
+
+/// The tables that gates name.
+pub(crate) fn tables(gates: &[Gate], known: &BTreeMap<String, Span>, report: &mut Report<'_>) {
+    let mut check = |name: &str, span: Span| {
+        if !known.contains_key(name) {
+            let message = format!("there is no table {}", quoted(name));
+            let hint = hint(name, known.keys().map(String::as_str));
+            report.hinted(codes::UNKNOWN_TABLE, span, message, hint);
+        }
+    };
+    for gate in gates {
+        for column in gate.check.columns() {
+            check(&column.table, column.span);
+        }
+        match &gate.check {
+            Check::RowCount { table, .. } | Check::Sql { table: Some(table), .. } => check(&table.value, table.span),
+            _ => {}
+        }
+    }
 }
 
 /// One reference of a transform.

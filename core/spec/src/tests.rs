@@ -89,7 +89,7 @@ mod example {
     use super::*;
     use crate::{
         codes, json_schema,
-        pipeline::{AsOf, Keep, KeyRef, Mode, TransformInput},
+        pipeline::{AsOf, Keep, KeyRef, Mode, Model, OnFail, TransformInput},
     };
     use std::time::Duration;
 
@@ -100,17 +100,7 @@ mod example {
             .into_iter()
             .map(|(code, _, _, text)| (code, text))
             .collect();
-        let expected = [
-            (codes::MODEL_LATER, "model"),
-            (codes::MODEL_LATER, "model"),
-            (codes::MODEL_LATER, "model"),
-            (codes::CONSTRAINT_LATER, "values"),
-            (codes::CONSTRAINT_LATER, "unit"),
-            (codes::CONSTRAINT_LATER, "range"),
-            (codes::SECTION_LATER, "deidentify"),
-            (codes::SECTION_LATER, "gates"),
-            (codes::SECTION_LATER, "sinks"),
-        ];
+        let expected = [(codes::SECTION_LATER, "deidentify"), (codes::SECTION_LATER, "sinks")];
         assert_eq!(found, expected.map(|(c, t)| (c.to_owned(), t.to_owned())));
         let p = loaded.pipeline.unwrap();
         assert_eq!(p.name.value, "carotid-stenting");
@@ -143,6 +133,22 @@ mod example {
             matches!(&p.transforms[2].input, TransformInput::Sql(sql) if sql.value.starts_with("select f.subject_id"))
         );
         assert_eq!(p.tables[3].columns.len(), 2);
+        assert_eq!(p.tables[0].model.as_ref().map(|m| m.value), Some(Model::Omop54));
+        let [side, stenosis] = p.tables[3].columns.as_slice() else {
+            panic!()
+        };
+        assert_eq!(side.values.as_deref().unwrap(), ["left", "right"]);
+        assert_eq!(stenosis.range.as_ref().unwrap().value, (Some(0.0), Some(100.0)));
+        assert_eq!(stenosis.unit.as_ref().unwrap().value, "%");
+        let gate = &p.gates[0];
+        assert_eq!(
+            (gate.at_least, gate.on_fail, gate.check.name()),
+            (0.95, OnFail::Block, "not_null")
+        );
+        assert_eq!(
+            loaded.source.slice(gate.check.columns()[0].span),
+            "measurement.measurement_concept_id"
+        );
     }
 
     #[test]

@@ -79,6 +79,29 @@ pub(crate) fn range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
     }
 }
 
+/// `-10%..50%`, `..0.5`, `-10%..`: inclusive bounds of a change, as shares of what was there.
+pub(crate) fn change(text: &str) -> Option<(Option<f64>, Option<f64>)> {
+    let bound = |text: &str| -> Option<Option<f64>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let (number, scale) = match text.strip_suffix('%') {
+            Some(number) => (number, 100.0),
+            None => (text, 1.0),
+        };
+        let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+        let plain = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.ends_with(|c: char| c.is_ascii_digit());
+        let value = number.parse::<f64>().ok().filter(|v| plain && v.is_finite())?;
+        Some(Some(value / scale))
+    };
+    let (low, high) = text.split_once("..")?;
+    match (bound(low)?, bound(high)?) {
+        (None, None) => None,
+        (Some(low), Some(high)) if low > high => None,
+        bounds => Some(bounds),
+    }
+}
+
 /// The `{captures}` of a path pattern, with the byte offset of each name; or what is wrong, and where.
 pub(crate) fn captures(pattern: &str) -> Result<Vec<(usize, &str)>, (usize, String)> {
     let mut found: Vec<(usize, &str)> = Vec::new();
@@ -162,6 +185,11 @@ mod tests {
         assert_eq!(range("7"), Some((Some(7), Some(7))));
         for bad in ["", "..", "9..1", "a..", "-1..", "1...2"] {
             assert_eq!(range(bad), None, "{bad}");
+        }
+        assert_eq!(change("-10%..50%"), Some((Some(-0.1), Some(0.5))));
+        assert_eq!(change("..+0.5"), Some((None, Some(0.5))));
+        for bad in ["", "..", "50%..-10%", "a..", "1", "nan..", "--1.."] {
+            assert_eq!(change(bad), None, "{bad}");
         }
     }
 

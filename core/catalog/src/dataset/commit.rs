@@ -4,7 +4,7 @@
 //! any error the manifest is read back and its commit id compared.
 
 use super::manifest::{Counts, FORMAT_VERSION, GateResult, Manifest, MappingRef, Parent, PluginRef, ReleaseKind};
-use super::manifest::{TableEntry, VaultRef};
+use super::manifest::{Dimension, Score, TableEntry, VaultRef};
 use super::{Dataset, Hint, LATEST, Release, parse};
 use crate::steps::step;
 use crate::store::StoreErrorKind;
@@ -40,8 +40,10 @@ pub struct Draft {
     pub tables: BTreeMap<String, TableEntry>,
     /// What became of what was read.
     pub counts: Counts,
-    /// The gates that were passed.
+    /// The gates that were passed, and those that only warn.
     pub gates: Vec<GateResult>,
+    /// What the gates counted.
+    pub scores: BTreeMap<Dimension, Score>,
 }
 
 impl Draft {
@@ -128,6 +130,7 @@ impl Dataset {
             tables: draft.tables,
             counts: draft.counts,
             gates: draft.gates,
+            scores: draft.scores,
         }
     }
 
@@ -208,7 +211,7 @@ fn check(draft: &Draft) -> Result<()> {
     if draft.parent.is_none() && draft.kind == ReleaseKind::Delta {
         return bad("release 1".into(), "the first release is of kind full");
     }
-    if let Some(gate) = draft.gates.iter().find(|g| !g.passed) {
+    if let Some(gate) = draft.gates.iter().find(|g| g.blocks()) {
         return bad(
             format!("gate {}", gate.name),
             "a release with a failed gate is not committed",

@@ -54,8 +54,11 @@ pub struct Manifest {
     pub tables: BTreeMap<String, TableEntry>,
     /// What became of what was read.
     pub counts: Counts,
-    /// The gates that were passed.
+    /// The gates, all of them held but those that only warn.
     pub gates: Vec<GateResult>,
+    /// What the gates counted, by the six dimensions of data quality of GB/T 36344.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<Dimension, Score>,
 }
 
 /// The release before.
@@ -180,10 +183,99 @@ pub struct Counts {
 pub struct GateResult {
     /// The gate's name in the pipeline.
     pub name: String,
-    /// Whether it held. A release is only committed when all do.
+    /// Whether it held. A release is only committed when all do that do not only warn.
     pub passed: bool,
     /// One sentence without values of rows.
     pub detail: String,
+    /// What it counted; none for the gates of every refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+}
+
+impl GateResult {
+    /// True when it stands in the way of a release.
+    pub fn blocks(&self) -> bool {
+        !self.passed && self.measured.as_ref().is_none_or(|m| m.on_fail == Severity::Block)
+    }
+}
+
+/// What a gate counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The check: `not_null`, `unique`, …
+    pub check: String,
+    /// The check of OHDSI's DataQualityDashboard that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dqd: Option<String>,
+    /// The category of the DataQualityDashboard: Conformance, Completeness or Plausibility.
+    pub category: String,
+    /// The dimension of GB/T 36344.
+    pub dimension: Dimension,
+    /// `table` or `table.column`.
+    pub target: String,
+    /// What happens when it does not hold.
+    pub on_fail: Severity,
+    /// Rows that it is about.
+    pub rows: u64,
+    /// Those among them that fail.
+    pub failed: u64,
+    /// The share of the rows that must hold.
+    pub at_least: f64,
+    /// For drift: the population stability index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<f64>,
+    /// `_row_id`s of the first failing rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_ids: Vec<String>,
+}
+
+/// What happens when a gate does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// No release.
+    Block,
+    /// A release, and a warning.
+    Warn,
+}
+
+/// The dimensions of data quality of GB/T 36344-2018, section 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dimension {
+    /// 规范性: in the form that standards and the contract ask for.
+    Normative,
+    /// 完整性: there.
+    Complete,
+    /// 准确性: plausible for what it describes.
+    Accurate,
+    /// 一致性: not in contradiction to other data.
+    Consistent,
+    /// 时效性: of the time that it should be of.
+    Timely,
+    /// 可访问性: read back as it is stated.
+    Accessible,
+}
+
+impl Dimension {
+    /// All six, in the standard's order.
+    pub const ALL: [Self; 6] = [
+        Self::Normative,
+        Self::Complete,
+        Self::Accurate,
+        Self::Consistent,
+        Self::Timely,
+        Self::Accessible,
+    ];
+}
+
+/// A share, as it was counted: 0 of 0 is not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// What holds.
+    pub numerator: u64,
+    /// Of so many.
+    pub denominator: u64,
 }
 
 const CHECKSUM: &str = ",\n  \"checksum\": \"";
@@ -263,6 +355,44 @@ mod tests {
         assert_eq!(json["parent"]["release"], 6);
         assert_eq!(json["tables"]["t"]["row_count"], 2);
         assert_eq!(json.as_object().unwrap().keys().next_back().unwrap(), "checksum");
+    }
+
+    #[test]
+    fn a_gate_that_warns_does_not_block() {
+        let measured = |on_fail| Measured {
+            check: "not_null".into(),
+            dqd: Some("measureValueCompleteness".into()),
+            category: "Completeness".into(),
+            dimension: Dimension::Complete,
+            target: "t.v".into(),
+            on_fail,
+            rows: 2,
+            failed: 1,
+            at_least: 1.0,
+            index: None,
+            row_ids: vec!["r".into()],
+        };
+        let gate = |on_fail| GateResult {
+            name: "g".into(),
+            passed: false,
+            detail: String::new(),
+            measured: Some(measured(on_fail)),
+        };
+        assert!(gate(Severity::Block).blocks() && !gate(Severity::Warn).blocks());
+        let score = Score {
+            numerator: 1,
+            denominator: 2,
+        };
+        let told = Manifest {
+            gates: vec![gate(Severity::Warn)],
+            scores: BTreeMap::from([(Dimension::Complete, score)]),
+            ..manifest(2)
+        };
+        let bytes = told.to_bytes().unwrap();
+        assert_eq!(Manifest::from_bytes("x", &bytes).unwrap(), told);
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(json["scores"]["complete"]["denominator"], 2);
+        assert_eq!(json["gates"][0]["measured"]["on_fail"], "warn");
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub use commit::{CommitOutcome, Draft};
 pub use diff::{ChangedRow, Diff, TableDiff, diff};
 pub use files::{FileKind, Gc, GcReport, StagedFile};
 pub use manifest::{
-    Counts, DataFile, FORMAT_VERSION, GateResult, Manifest, MappingRef, Parent, PluginRef, RELEASES, ReleaseKind,
-    TableEntry, VaultRef,
+    Counts, DataFile, Dimension, FORMAT_VERSION, GateResult, Manifest, MappingRef, Measured, Parent, PluginRef,
+    RELEASES, ReleaseKind, Score, Severity, TableEntry, VaultRef,
 };
 pub use schema::{ColumnSpec, MOVED_FROM, base_schema, change_schema, from_specs, prov_type, schema_digest, to_specs};
 pub use verify::{Finding, FindingKind, Verification, verify};

@@ -22,6 +22,9 @@ pub struct ColumnSpec {
     pub kind: String,
     /// Whether it may be null.
     pub nullable: bool,
+    /// The UCUM code of its values, where the table's contract says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 /// The columns of a schema as a manifest lists them. Errors for a type that no table may have.
@@ -34,6 +37,7 @@ pub fn to_specs(schema: &Schema) -> Result<Vec<ColumnSpec>> {
                 name: f.name().clone(),
                 kind: type_name(f.name(), f.data_type())?,
                 nullable: f.is_nullable(),
+                unit: None,
             })
         })
         .collect()
@@ -56,11 +60,11 @@ pub fn from_specs(specs: &[ColumnSpec]) -> Result<SchemaRef> {
 /// The digest of a schema: equal lists of columns have equal digests.
 pub fn schema_digest(specs: &[ColumnSpec]) -> Digest {
     let nullable = |c: &ColumnSpec| if c.nullable { "null" } else { "not null" };
-    Digest::of_parts(
-        specs
-            .iter()
-            .flat_map(|c| [c.name.as_str(), c.kind.as_str(), nullable(c)]),
-    )
+    Digest::of_parts(specs.iter().flat_map(|c| {
+        [c.name.as_str(), c.kind.as_str(), nullable(c)]
+            .into_iter()
+            .chain(c.unit.as_deref())
+    }))
 }
 
 /// The type of `_prov`: source system, method (structured, rule, model), rule or mapping id, pipeline digest.
@@ -245,6 +249,7 @@ mod tests {
                 name: "c".into(),
                 kind: kind.into(),
                 nullable: true,
+                unit: None,
             };
             assert!(from_specs(&[spec]).is_err(), "{kind}");
         }

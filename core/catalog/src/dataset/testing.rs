@@ -55,6 +55,7 @@ pub(crate) fn draft(parent: Option<Parent>, tables: BTreeMap<String, TableEntry>
         tables,
         counts: Counts::default(),
         gates: Vec::new(),
+        scores: BTreeMap::new(),
     }
 }
 
@@ -87,7 +88,9 @@ pub(crate) fn manifest(release: u64) -> Manifest {
             name: "rows".into(),
             passed: true,
             detail: "ok".into(),
+            measured: None,
         }],
+        scores: BTreeMap::new(),
     }
 }
 

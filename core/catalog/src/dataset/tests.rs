@@ -145,6 +145,7 @@ async fn a_draft_without_its_files_or_with_a_failed_gate_is_not_committed() {
         name: "rows".into(),
         passed,
         detail: String::new(),
+        measured: None,
     };
     draft.gates = vec![gate(false)];
     assert!(

@@ -242,7 +242,7 @@ async fn in_pipeline(context: &Context, file: &Path) -> Result<Vec<Looked>, Fail
             let Some(mapping) = bound.mappings.get(&config.map) else {
                 continue;
             };
-            let rows = inspect::preview(&bound, &context.env, &transform.name.value, usize::MAX).await?;
+            let rows = inspect::preview(&bound, &context.env, &transform.name.value, usize::MAX, None).await?;
             let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
                 let Some(column) = rows.column_by_name(name) else {
                     return Ok(None);

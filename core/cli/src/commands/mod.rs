@@ -4,6 +4,8 @@ pub mod apply;
 pub mod demo;
 pub mod diff;
 pub mod graph;
+pub mod export;
+pub mod gates;
 pub mod init;
 pub mod junit;
 pub mod map;

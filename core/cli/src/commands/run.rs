@@ -95,6 +95,11 @@ fn text(report: &RunReport) -> String {
         grid.row([name.clone()].into_iter().chain(figures.map(thousands)));
     }
     let _ = write!(text, "{grid}");
+    if !report.gates.is_empty() {
+        let held = report.gates.iter().filter(|g| g.passed).count() as u64;
+        let all = counted(report.gates.len() as u64, "gate", "gates");
+        let _ = writeln!(text, "\n{} of {all} hold, the others only warn", thousands(held));
+    }
     for part in [steps(report), quarantined(report)] {
         if !part.is_empty() {
             let _ = write!(text, "\n{part}");
@@ -190,6 +195,8 @@ mod tests {
             subjects: None,
             warnings: Vec::new(),
             unmet: Vec::new(),
+            gates: Vec::new(),
+            scores: BTreeMap::new(),
             seconds: 0.25,
         }
     }
@@ -203,7 +210,7 @@ mod tests {
             text.ends_with("  quarantine  code              records\n  lis         TABLE_RAGGED_ROW        2\n"),
             "{text}"
         );
-        assert!(!text.contains("step"));
+        assert!(!text.contains("step") && !text.contains("gate"));
         assert!(counts(&report(Outcome::Released)).starts_with("1 input, 1,234 records: 0 written, 0 duplicates"));
     }
 

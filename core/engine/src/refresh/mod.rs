@@ -1,8 +1,10 @@
 //! One refresh: discover, ingest, dirty, transform, (de-identify,) diff, (risk,) audit, commit.
 //!
-//! The places of de-identification and risk are marked; releases are `"deidentified": false` until they are filled.
+//! The audit runs the gates over what would be published. The places of de-identification and risk are marked; releases
+//! are `"deidentified": false` until they are filled.
 
 mod absent;
+mod audit;
 mod dirty;
 mod discover;
 mod identity;
@@ -16,11 +18,12 @@ mod session;
 mod stage;
 
 pub use absent::Covered;
+pub use audit::{Found, look_at};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
 pub use range::{Dirty, RangeContext};
-pub use release::plugins_of;
+pub use release::{civil_now, plugins_of};
 pub use report::{Outcome, Progress, RunReport, Silent, SourceReport, TableReport, TotalCounts};
 pub use session::{Access, Session, folder};
 
@@ -344,6 +347,8 @@ impl Refresh<'_> {
             subjects: Some(0),
             warnings,
             unmet: self.overdue(&BTreeMap::new()),
+            gates: Vec::new(),
+            scores: BTreeMap::new(),
             seconds: self.seconds(),
         }
     }

@@ -41,7 +41,10 @@ pub async fn put_tables(
     for table in &bound.tables {
         let old = session.last.as_ref().and_then(|r| r.manifest.tables.get(&table.name));
         let schema = base_schema(&table.schema);
-        let specs = to_specs(&schema)?;
+        let mut specs = to_specs(&schema)?;
+        for spec in &mut specs {
+            spec.unit = table.units.get(&spec.name).cloned();
+        }
         let Some(ranges) = staged.get(&table.name) else {
             // Not recomputed: the table stays as it is, without changes in this release.
             if let Some(old) = old {

@@ -7,9 +7,13 @@ use super::{
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
 };
-use crate::{bound::Bound, error::EngineError, graph::Node, ingest::InputReport, rows::not_unique, tables::Identity};
+use crate::{
+    bound::Bound, error::EngineError, gates::warnings as gates_that_warn, graph::Node, ingest::InputReport,
+    rows::not_unique, tables::Identity,
+};
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
+    env::Env,
     events::EventFile,
     index::IndexFile,
     shards::ShardFilter,
@@ -109,6 +113,10 @@ impl Refresh<'_> {
                 ));
             }
         }
+        let audit = self.audit(&staged, staging).await?;
+        for (name, detail) in gates_that_warn(&audit) {
+            warnings.push(Warning::new("GATE", format!("gate {name}: {detail}")));
+        }
         let tables =
             publish::put_tables(self.bound, &self.session, staged, staging, &self.run_id, self.release).await?;
         step("refresh.staged");
@@ -169,7 +177,8 @@ impl Refresh<'_> {
                 rejected: counts.rejected,
                 filtered: counts.filtered,
             },
-            gates: gates(),
+            gates: gates().into_iter().chain(audit.gates.iter().cloned()).collect(),
+            scores: audit.scores.clone(),
         };
         if self.session.last.is_none() {
             self.session.dataset.probe().await?;
@@ -203,6 +212,8 @@ impl Refresh<'_> {
             subjects,
             warnings,
             unmet: self.overdue(&latest_as_of),
+            gates: audit.gates,
+            scores: audit.scores,
             seconds: self.seconds(),
         };
         // The release is made; what follows is housekeeping and must not turn it into a failure.
@@ -399,6 +410,7 @@ fn gates() -> Vec<GateResult> {
         name: name.to_owned(),
         passed: true,
         detail: detail.to_owned(),
+        measured: None,
     };
     [
         (
@@ -415,6 +427,13 @@ fn gates() -> Vec<GateResult> {
     .into_iter()
     .map(held)
     .collect()
+}
+
+/// The local time of the pipeline.
+pub fn civil_now(bound: &Bound, env: &Env) -> jiff::civil::DateTime {
+    let zone = bound.pipeline.timezone.as_ref().map_or("UTC", |t| t.value.as_str());
+    let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    env.clock.now().to_zoned(zone).datetime()
 }
 
 fn total(sources: &BTreeMap<String, SourceReport>) -> TotalCounts {

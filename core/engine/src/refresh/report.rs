@@ -2,6 +2,7 @@
 
 use super::discover::Warning;
 use crate::ingest::Counts;
+use clinmill_catalog::dataset::{Dimension, GateResult, Score};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -43,6 +44,12 @@ pub struct RunReport {
     /// Sources that sent nothing for longer than they promise: the refresh ends with the code of a quality gate, though
     /// what the others sent is published.
     pub unmet: Vec<String>,
+    /// The pipeline's gates and those of its contracts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+    /// What they counted, by the dimensions of GB/T 36344.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<Dimension, Score>,
     /// Seconds it took.
     pub seconds: f64,
 }

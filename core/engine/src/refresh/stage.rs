@@ -102,16 +102,36 @@ impl StageContext<'_> {
         let mut staged = StagedRange::default();
         for group in self.ranges.groups(scope) {
             let mut result = self.ranges.run(bounds, &group).await?;
-            for table in group {
+            for table in &group {
                 if let Some(rows) = result.tables.remove(&table.name) {
                     let rows = self.stage(table, rows, &result.inputs, number, bounds)?;
                     staged.tables.insert(table.name.clone(), rows);
                 }
             }
-            staged.rejections.extend(rejections(&result));
+            // Behind a query a row knows its records only when lineage is kept: once more, for the rejected ones.
+            let unknown = |r: &RangeResult| r.report.rejections.iter().any(|r| r.records.is_empty());
+            let located = match unknown(&result) && !self.ranges.lineage {
+                false => None,
+                true => {
+                    let traced = RangeContext {
+                        lineage: true,
+                        ..*self.ranges
+                    };
+                    Some(traced.run(bounds, &group).await?)
+                }
+            };
+            let rejected = located.as_ref().unwrap_or(&result);
+            for rejection in rejected.report.rejections.iter().filter(|r| r.records.is_empty()) {
+                let counts = staged.counts.entry(rejection.step.clone()).or_default();
+                *counts.entry(format!("rejected {}", rejection.code)).or_default() += 1;
+            }
+            staged.rejections.extend(rejections(rejected));
             // A step that tables of both groups are made of is counted once: the first group is the one of all subjects.
             for (step, counts) in result.report.counts {
-                staged.counts.entry(step).or_insert(counts);
+                let known = staged.counts.entry(step).or_default();
+                for (name, n) in counts {
+                    known.entry(name).or_insert(n);
+                }
             }
         }
         Ok(staged)

@@ -1,6 +1,7 @@
 //! The tree to a [`Pipeline`]: every section checked, every finding kept, nothing looked up outside.
 
 mod fields;
+mod gate;
 mod source;
 mod table;
 mod transform;
@@ -89,6 +90,8 @@ pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'
     let sources = section(&fields, "sources", "source", &mut context, source::lower);
     let transforms = section(&fields, "transforms", "transform", &mut context, transform::lower);
     let tables = section(&fields, "tables", "table", &mut context, table::lower);
+    let gates = section(&fields, "gates", "gate", &mut context, gate::lower);
+    let table_names = names(&fields, "tables");
     let names = resolve::Names {
         sources: names(&fields, "sources"),
         transforms: names(&fields, "transforms"),
@@ -111,9 +114,11 @@ pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'
         transforms: transforms.found,
         tables: tables.found,
         tests: tests(&fields, report),
+        gates: gates.found,
     };
     resolve::names(&mut pipeline, &names, report);
-    let whole = sources.complete && transforms.complete && tables.complete;
+    resolve::tables(&pipeline.gates, &table_names, report);
+    let whole = sources.complete && transforms.complete && tables.complete && gates.complete;
     (whole && name.is_some() && vault.is_some() && dataset.is_some()).then_some(pipeline)
 }
 
@@ -347,7 +352,7 @@ fn section<T>(
             complete: true,
         };
     };
-    if entry.value.is_null() && key == "transforms" {
+    if entry.value.is_null() && matches!(key, "transforms" | "gates") {
         return Found {
             found: Vec::new(),
             complete: true,

@@ -3,12 +3,13 @@
 use super::{
     Context,
     fields::{Fields, entries},
+    gate::{bounds, scalars, share},
 };
 use crate::{
     codes,
-    keys::{COLUMN, TABLE, TYPES},
-    pipeline::{Column, Spanned, Table},
-    report::quoted,
+    keys::{COLUMN, MODELS, TABLE, TYPES},
+    pipeline::{Column, Model, Spanned, Table},
+    report::{hint, quoted},
     tree::{Entry, Node},
 };
 use clinmill_model::columns::is_reserved;
@@ -31,11 +32,38 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
             reserved(name, context);
         }
     }
+    let model = model(&fields, &name, context);
     Some(Table {
         name,
         from: from?,
         key,
         columns,
+        model,
+    })
+}
+
+/// The standard model of a table; it must have a table of this name, but for events, which may be in any.
+fn model(fields: &Fields<'_>, name: &Spanned<String>, context: &mut Context<'_, '_>) -> Option<Spanned<Model>> {
+    let word = fields.choice("model", MODELS, context.report)?;
+    let span = word.span;
+    if word.value == "meds-0.4" {
+        return Some(Spanned {
+            value: Model::Meds04,
+            span,
+        });
+    }
+    if clinmill_model::omop::table(&name.value).is_none() {
+        let message = format!("`{}` has no table {}", word.value, quoted(&name.value));
+        let known = clinmill_model::omop::tables().iter().map(|t| t.name);
+        let hint = hint(&name.value, known);
+        context
+            .report
+            .hinted(codes::UNKNOWN_MODEL_TABLE, name.span, message, hint);
+        return None;
+    }
+    Some(Spanned {
+        value: Model::Omop54,
+        span,
     })
 }
 
@@ -58,6 +86,16 @@ fn column(entry: &Entry, context: &mut Context<'_, '_>) -> Column {
     };
     let kind = fields.as_ref().and_then(|f| f.choice("type", TYPES, context.report));
     let description = fields.as_ref().and_then(|f| f.text("description", context.report));
+    let values = fields.as_ref().and_then(|f| scalars(f, "values", context.report));
+    let range = fields.as_ref().and_then(|f| bounds(f, "range", context.report));
+    let unit = fields.as_ref().and_then(|f| f.text("unit", context.report));
+    let required = fields.as_ref().and_then(|f| share(f, "required", context.report));
+    if let (Some(range), Some(kind)) = (&range, &kind)
+        && !matches!(kind.value, "integer" | "decimal" | "number")
+    {
+        let message = format!("a column of the type `{}` has no range of numbers", kind.value);
+        context.report.error(codes::BAD_RANGE, range.span, message);
+    }
     Column {
         name,
         kind: kind.map(|k| Spanned {
@@ -65,6 +103,10 @@ fn column(entry: &Entry, context: &mut Context<'_, '_>) -> Column {
             span: k.span,
         }),
         description: description.map(|d| d.value),
+        values,
+        range,
+        unit,
+        required,
     }
 }
 

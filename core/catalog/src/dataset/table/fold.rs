@@ -6,7 +6,7 @@ use crate::{CatalogError, Result};
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
-use clinmill_model::columns::{OP, ROW_ID};
+use clinmill_model::columns::{OP, ROW_ID, SUBJECT_ID};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use xxhash_rust::xxh3::Xxh3;
@@ -42,7 +42,11 @@ pub fn fold(base: Vec<PathBuf>, changes: Vec<Vec<PathBuf>>, schema: SchemaRef) -
             }
         }
     }
-    let readers = std::iter::once(base).chain(changes).map(read_files);
+    let mut needed: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    needed.extend([SUBJECT_ID, ROW_ID, OP]);
+    let readers = std::iter::once(base)
+        .chain(changes)
+        .map(|files| read_files(files).only(&needed));
     let levels: Result<Vec<_>> = readers.map(Level::new).collect();
     Ok(Fold {
         schema,

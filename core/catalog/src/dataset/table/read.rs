@@ -17,7 +17,7 @@ pub(super) const BATCH: usize = 8192;
 /// The rows of several files, one after the other.
 pub struct BatchReader {
     files: VecDeque<PathBuf>,
-    columns: Option<Vec<&'static str>>,
+    columns: Option<Vec<String>>,
     open: Option<(String, ParquetRecordBatchReader)>,
 }
 
@@ -32,8 +32,8 @@ pub fn read_files(files: impl IntoIterator<Item = PathBuf>) -> BatchReader {
 
 impl BatchReader {
     /// Reads these columns only; one that a file lacks is left out.
-    pub(crate) fn only(mut self, columns: &[&'static str]) -> Self {
-        self.columns = Some(columns.to_vec());
+    pub(crate) fn only(mut self, columns: &[&str]) -> Self {
+        self.columns = Some(columns.iter().map(|c| (*c).to_owned()).collect());
         self
     }
 
@@ -48,7 +48,13 @@ impl BatchReader {
             .map_err(bad())?
             .with_batch_size(BATCH);
         if let Some(columns) = &self.columns {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            // By the names at the root: a name may hold a dot.
+            let fields = builder.parquet_schema().root_schema().get_fields();
+            let wanted = fields
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| columns.iter().any(|c| c == f.name()));
+            let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.map(|(i, _)| i).collect::<Vec<_>>());
             builder = builder.with_projection(mask);
         }
         let reader = builder.build().map_err(bad())?;

@@ -1,0 +1,215 @@
+//! The contract of a table, row by row: what must be there, the values and numbers that it may hold, the unit they are
+//! in. A row that breaks it is rejected, located and counted; the rest is published.
+
+use crate::error::EngineError;
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
+};
+use clinmill_model::omop;
+use clinmill_spec::pipeline::{Model, Table};
+
+/// What one column promises.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// The column.
+    pub column: String,
+    /// What it promises.
+    pub rule: Rule,
+}
+
+/// A promise about the values of a column; nulls break only [`Rule::Present`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// There is a value.
+    Present,
+    /// It is one of these.
+    OneOf(Vec<String>),
+    /// It lies within these bounds, inclusive.
+    Within(Option<f64>, Option<f64>),
+    /// The column of this name beside it, where there is one, holds this unit.
+    Unit(String, String),
+}
+
+impl Rule {
+    /// The code of the rejection.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Present => "TABLE_REQUIRED",
+            Self::OneOf(_) => "TABLE_VALUE",
+            Self::Within(..) => "TABLE_RANGE",
+            Self::Unit(..) => "TABLE_UNIT",
+        }
+    }
+
+    /// What to say of it; never a value of the row.
+    pub fn says(&self, column: &str) -> String {
+        match self {
+            Self::Present => format!("column {column} must have a value"),
+            Self::OneOf(_) => format!("column {column} holds none of the values that the table promises"),
+            Self::Within(..) => format!("column {column} lies outside of the range that the table promises"),
+            Self::Unit(of, unit) => format!("column {column} is in another unit than {unit}, as {of} says"),
+        }
+    }
+}
+
+/// What the columns of a table promise: the standard model's NOT NULL, then what the pipeline says.
+pub fn terms(table: &Table) -> Vec<Term> {
+    let mut terms = Vec::new();
+    let mut add = |column: &str, rule| {
+        terms.push(Term {
+            column: column.to_owned(),
+            rule,
+        });
+    };
+    match table.model.as_ref().map(|m| m.value) {
+        Some(Model::Omop54) => {
+            let fields = omop::table(&table.name.value).map_or(&[][..], |t| &t.fields);
+            fields
+                .iter()
+                .filter(|f| f.required)
+                .for_each(|f| add(f.name, Rule::Present));
+        }
+        Some(Model::Meds04) => add("code", Rule::Present),
+        None => {}
+    }
+    for column in &table.columns {
+        let name = &column.name.value;
+        if let Some(values) = &column.values {
+            add(name, Rule::OneOf(values.clone()));
+        }
+        if let Some(range) = &column.range {
+            add(name, Rule::Within(range.value.0, range.value.1));
+        }
+        if let Some(unit) = &column.unit {
+            add(name, Rule::Unit(format!("{name}_unit"), unit.value.clone()));
+        }
+    }
+    terms
+}
+
+/// The first term that each row breaks. `rows` have the published columns; `given` is what they were made of, where a
+/// unit may stand that is not published.
+///
+/// # Errors
+/// When a column cannot be read as its term needs it.
+pub fn broken<'t>(
+    terms: &'t [Term],
+    rows: &RecordBatch,
+    given: &RecordBatch,
+) -> Result<Vec<Option<&'t Term>>, EngineError> {
+    let mut broken: Vec<Option<&Term>> = vec![None; rows.num_rows()];
+    for term in terms {
+        let Some(column) = rows.column_by_name(&term.column) else {
+            continue;
+        };
+        let mut mark = |breaks: &dyn Fn(usize) -> bool| {
+            for (i, first) in broken.iter_mut().enumerate() {
+                if first.is_none() && breaks(i) {
+                    *first = Some(term);
+                }
+            }
+        };
+        match &term.rule {
+            Rule::Present => mark(&|i| column.is_null(i)),
+            Rule::OneOf(values) => {
+                if column.data_type().is_numeric() {
+                    let allowed: Vec<f64> = values.iter().filter_map(|v| v.parse().ok()).collect();
+                    let column = cast(column, &DataType::Float64)?;
+                    let numbers = column.as_primitive::<Float64Type>();
+                    mark(&|i| numbers.is_valid(i) && !allowed.contains(&numbers.value(i)));
+                } else {
+                    let column = cast(column, &DataType::Utf8)?;
+                    let texts = column.as_string::<i32>();
+                    mark(&|i| texts.is_valid(i) && !values.iter().any(|v| v == texts.value(i)));
+                }
+            }
+            Rule::Within(low, high) => {
+                let column = cast(column, &DataType::Float64)?;
+                let numbers = column.as_primitive::<Float64Type>();
+                let outside = |v: f64| low.is_some_and(|l| v < l) || high.is_some_and(|h| v > h) || v.is_nan();
+                mark(&|i| numbers.is_valid(i) && outside(numbers.value(i)));
+            }
+            Rule::Unit(of, unit) => {
+                let Some(units) = rows.column_by_name(of).or_else(|| given.column_by_name(of)) else {
+                    continue;
+                };
+                let units = cast(units, &DataType::Utf8)?;
+                let units = units.as_string::<i32>();
+                mark(&|i| column.is_valid(i) && units.is_valid(i) && units.value(i) != unit);
+            }
+        }
+    }
+    Ok(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{
+        array::{ArrayRef, Float64Array, Int64Array, StringArray},
+        datatypes::{Field, Schema},
+    };
+    use std::sync::Arc;
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(n, c)| Field::new(*n, c.data_type().clone(), true))
+            .collect();
+        let arrays = columns.into_iter().map(|c| c.1).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    }
+
+    #[test]
+    fn the_first_broken_term_of_each_row() {
+        let rows = batch(vec![
+            (
+                "side",
+                Arc::new(StringArray::from(vec![Some("left"), Some("up"), None, Some("left")])),
+            ),
+            ("n", Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), None]))),
+            (
+                "x",
+                Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), Some(101.0), None])),
+            ),
+        ]);
+        let given = batch(vec![(
+            "x_unit",
+            Arc::new(StringArray::from(vec![Some("%"), None, None, Some("g")])) as ArrayRef,
+        )]);
+        let term = |column: &str, rule| Term {
+            column: column.to_owned(),
+            rule,
+        };
+        let codes = |terms: &[Term]| -> Vec<Option<&'static str>> {
+            let found = broken(terms, &rows, &given).unwrap();
+            found.iter().map(|t| t.map(|t| t.rule.code())).collect()
+        };
+        let values = Rule::OneOf(vec!["left".into(), "right".into()]);
+        assert_eq!(
+            codes(&[term("side", values.clone())]),
+            [None, Some("TABLE_VALUE"), None, None]
+        );
+        assert_eq!(
+            codes(&[term("n", Rule::OneOf(vec!["1".into(), "2.0".into()]))]),
+            [None, None, Some("TABLE_VALUE"), None]
+        );
+        assert_eq!(
+            codes(&[
+                term("n", Rule::Present),
+                term("x", Rule::Within(Some(0.0), Some(100.0))),
+                term("side", values)
+            ]),
+            [None, Some("TABLE_RANGE"), Some("TABLE_RANGE"), Some("TABLE_REQUIRED")]
+        );
+        // A unit counts where there is a value.
+        assert_eq!(
+            codes(&[term("x", Rule::Unit("x_unit".into(), "mg".into()))])[0],
+            Some("TABLE_UNIT")
+        );
+        assert_eq!(codes(&[term("x", Rule::Unit("x_unit".into(), "%".into()))]), [None; 4]);
+        assert_eq!(codes(&[term("absent", Rule::Present)]), [None; 4]);
+    }
+}

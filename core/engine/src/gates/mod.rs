@@ -1,0 +1,220 @@
+//! Gates: checks on the full current tables before a release is made of them. Each is compiled to SQL and counts the rows
+//! it is about and those that fail; what fails is named by its `_row_id`, never by a value.
+//!
+//! Names and categories are those of OHDSI's DataQualityDashboard where it has the check; dimensions are those of
+//! GB/T 36344-2018.
+
+mod drift;
+mod query;
+mod run;
+mod state;
+
+pub(crate) use run::warnings;
+pub use run::{Audit, Looked, look, run};
+pub use state::{TableState, columns};
+
+use crate::{
+    graph::Located,
+    tables::{TableSpec, conceptual},
+};
+use arrow::datatypes::SchemaRef;
+use clinmill_catalog::dataset::{Dimension, Severity};
+use clinmill_model::Diagnostic;
+use clinmill_spec::pipeline::{Check, ColumnRef, Gate, Model, OnFail, Pipeline, Span};
+use query::Plan;
+use std::collections::BTreeMap;
+
+/// A gate that is ready to be run.
+#[derive(Clone, Debug)]
+pub struct GateSpec {
+    /// Its name; of a contract's own gates `table.column.check`.
+    pub name: String,
+    /// The check as the pipeline names it.
+    pub check: &'static str,
+    /// The check of the DataQualityDashboard.
+    pub dqd: Option<&'static str>,
+    /// The category of the DataQualityDashboard.
+    pub category: &'static str,
+    /// The dimension of GB/T 36344.
+    pub dimension: Dimension,
+    /// `table` or `table.column`.
+    pub target: String,
+    /// The share of the rows that must hold.
+    pub at_least: f64,
+    /// What happens when it does not hold.
+    pub on_fail: Severity,
+    plan: Plan,
+}
+
+/// Binds the gates of a pipeline and those of its tables' contracts: columns found, queries planned.
+pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, Vec<Located>) {
+    let schemas: BTreeMap<String, SchemaRef> = tables.iter().map(|t| (t.name.clone(), columns(t))).collect();
+    let unmapped = |column: &ColumnRef| {
+        let table = tables.iter().find(|t| t.name == column.table);
+        table.is_some_and(|t| conceptual(t, &column.column))
+    };
+    let empty: Vec<TableState> = tables.iter().map(TableState::empty).collect();
+    let mut gates = Vec::new();
+    let mut findings = Vec::new();
+    let own = tables.iter().flat_map(|t| contract(t, tables));
+    let declared = pipeline.gates.iter().map(|gate| (gate.clone(), None));
+    for (gate, dqd) in declared.chain(own) {
+        let filter = gate.filter.as_ref().map(|f| f.value.as_str());
+        let plan = match query::plan(&gate.check, filter, &schemas, &unmapped) {
+            Ok(plan) => plan,
+            Err(found) => {
+                findings.push(*found);
+                continue;
+            }
+        };
+        let spec = described(&gate, plan, &unmapped, dqd);
+        if let Err(message) = run::check(&spec, &empty).await {
+            let (what, span) = match (&gate.check, &gate.filter) {
+                (Check::Sql { sql, .. }, _) => ("the query", sql.span),
+                (_, Some(filter)) => ("the condition", filter.span),
+                _ => ("the check", gate.name.span),
+            };
+            let message = format!("{what} of the gate `{}` cannot be planned: {message}", gate.name.value);
+            findings.push((Diagnostic::error("E0727", message), span));
+            continue;
+        }
+        gates.push(spec);
+    }
+    (gates, findings)
+}
+
+fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd: Option<&'static str>) -> GateSpec {
+    use Dimension as D;
+    let (conformance, completeness, plausibility) = ("Conformance", "Completeness", "Plausibility");
+    let (named, category, dimension) = match &gate.check {
+        Check::NotNull(c) if unmapped(c) && c.column.ends_with("_source_concept_id") => {
+            (Some("sourceConceptRecordCompleteness"), completeness, D::Complete)
+        }
+        Check::NotNull(c) if unmapped(c) => (Some("standardConceptRecordCompleteness"), completeness, D::Complete),
+        Check::NotNull(_) if gate.at_least >= 1.0 => (Some("isRequired"), conformance, D::Complete),
+        Check::NotNull(_) => (Some("measureValueCompleteness"), completeness, D::Complete),
+        Check::Unique(_) => (Some("isPrimaryKey"), conformance, D::Consistent),
+        Check::ForeignKey(..) => (Some("isForeignKey"), conformance, D::Consistent),
+        Check::Values(..) => (None, conformance, D::Normative),
+        Check::Range(_, (Some(_), None)) => (Some("plausibleValueLow"), plausibility, D::Accurate),
+        Check::Range(_, (None, Some(_))) => (Some("plausibleValueHigh"), plausibility, D::Accurate),
+        Check::Range(..) => (Some("plausibleValueLow, plausibleValueHigh"), plausibility, D::Accurate),
+        Check::After(..) => (Some("plausibleTemporalAfter"), plausibility, D::Accurate),
+        Check::Before(a, b) if a.table == b.table => (Some("plausibleStartBeforeEnd"), plausibility, D::Accurate),
+        Check::Before(_, b) if b.table == "death" => (Some("plausibleBeforeDeath"), plausibility, D::Accurate),
+        Check::Before(..) | Check::Age(..) => (None, plausibility, D::Accurate),
+        Check::Sex(..) => (Some("plausibleGender"), plausibility, D::Accurate),
+        Check::Unit(..) => (Some("plausibleUnitConceptIds"), plausibility, D::Consistent),
+        Check::Drift(..) => (None, plausibility, D::Consistent),
+        Check::Fresh(..) => (None, completeness, D::Timely),
+        Check::RowCount { .. } => (None, completeness, D::Complete),
+        Check::Sql { .. } => (None, conformance, D::Consistent),
+    };
+    let target = match (gate.check.columns().first(), gate.check.table()) {
+        (Some(c), _) => format!("{}.{}", c.table, c.column),
+        (None, table) => table.unwrap_or_default().to_owned(),
+    };
+    GateSpec {
+        name: gate.name.value.clone(),
+        check: gate.check.name(),
+        dqd: dqd.or(named),
+        category,
+        dimension,
+        target,
+        at_least: gate.at_least,
+        on_fail: match gate.on_fail {
+            OnFail::Block => Severity::Block,
+            OnFail::Warn => Severity::Warn,
+        },
+        plan,
+    }
+}
+
+/// The gates that a table's contract brings along: shares of values that are required, and what a standard model says
+/// beyond single rows. Those of the model that are about plausibility and mapping only warn.
+fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'static str>)> {
+    let column = |table: &str, column: &str, span: Span| ColumnRef {
+        table: table.to_owned(),
+        column: column.to_owned(),
+        span,
+    };
+    let mut gates: Vec<_> = table
+        .required
+        .iter()
+        .map(|(name, share, span)| {
+            let check = Check::NotNull(column(&table.name, name, *span));
+            (
+                own_gate(table, name, "required", check, *share, OnFail::Block, *span),
+                None,
+            )
+        })
+        .collect();
+    let Some(model) = clinmill_model::omop::table(&table.name).filter(|_| table.model == Some(Model::Omop54)) else {
+        return gates;
+    };
+    let span = Span::default();
+    let own = |name: &str| column(&table.name, name, span);
+    let modelled = |name: &str| tables.iter().any(|t| t.name == name && t.model == Some(Model::Omop54));
+    let mut add = |name: &str, dqd: &'static str, check, at_least, on_fail| {
+        gates.push((own_gate(table, name, dqd, check, at_least, on_fail, span), Some(dqd)));
+    };
+    for field in &model.fields {
+        let name = field.name;
+        if field.primary {
+            let key = match field.refers {
+                // A span is one of several of the same row.
+                Some(_) => vec![own(name), own("offset_start")],
+                None => vec![own(name)],
+            };
+            add(name, "isPrimaryKey", Check::Unique(key), 1.0, OnFail::Block);
+        }
+        if field.required && !field.is_concept() {
+            add(name, "isRequired", Check::NotNull(own(name)), 1.0, OnFail::Block);
+        }
+        if field.required && field.is_concept() && !name.ends_with("_type_concept_id") {
+            let mapped = "standardConceptRecordCompleteness";
+            add(name, mapped, Check::NotNull(own(name)), 0.0, OnFail::Warn);
+        }
+        if let Some((other, key)) = field.refers.filter(|(other, _)| modelled(other)) {
+            let check = Check::ForeignKey(own(name), column(other, key, span));
+            add(name, "isForeignKey", check, 1.0, OnFail::Block);
+        }
+        let is_time = matches!(field.kind, clinmill_model::omop::Kind::Date);
+        if let Some(end) = name.strip_suffix("_start_date").map(|s| format!("{s}_end_date"))
+            && model.field(&end).is_some()
+        {
+            let check = Check::Before(own(name), own(&end));
+            add(name, "plausibleStartBeforeEnd", check, 1.0, OnFail::Warn);
+        }
+        if is_time && table.subject && table.name != "person" && modelled("person") {
+            let check = Check::After(own(name), column("person", "birth_datetime", span));
+            add(name, "plausibleAfterBirth", check, 1.0, OnFail::Warn);
+        }
+        if is_time && table.subject && !matches!(table.name.as_str(), "person" | "death") && modelled("death") {
+            let check = Check::Before(own(name), column("death", "death_date", span));
+            add(name, "plausibleBeforeDeath", check, 1.0, OnFail::Warn);
+        }
+    }
+    gates
+}
+
+fn own_gate(
+    table: &TableSpec,
+    column: &str,
+    what: &str,
+    check: Check,
+    at_least: f64,
+    on_fail: OnFail,
+    span: Span,
+) -> Gate {
+    Gate {
+        name: clinmill_spec::pipeline::Spanned {
+            value: format!("{}.{column}.{what}", table.name),
+            span,
+        },
+        check,
+        filter: None,
+        at_least,
+        on_fail,
+    }
+}

@@ -1,0 +1,531 @@
+//! Running gates: the queries, the counts, the verdicts, the six scores.
+
+use super::{GateSpec, TableState, drift, query::Plan, state};
+use crate::{bound::Bound, error::EngineError, refresh::Session, sql::NotLocal};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType},
+};
+use clinmill_catalog::dataset::{Dimension, GateResult, Measured, Score};
+use clinmill_model::columns::ROW_ID;
+use datafusion::{error::DataFusionError, execution::context::SQLOptions, prelude::SessionContext};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// What the gates found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// Each gate, in the pipeline's order, the contracts' own after them.
+    pub gates: Vec<GateResult>,
+    /// By dimension.
+    pub scores: BTreeMap<Dimension, Score>,
+}
+
+impl Audit {
+    /// The gates that stand in the way of a release.
+    pub fn blocking(&self) -> Vec<&GateResult> {
+        self.gates.iter().filter(|g| g.blocks()).collect()
+    }
+
+    /// Why nothing was published; none when nothing stands in the way.
+    pub fn refusal(&self) -> Option<String> {
+        let blocking = self.blocking();
+        if blocking.is_empty() {
+            return None;
+        }
+        let lines: Vec<String> = blocking.iter().map(|g| format!("  {}: {}", g.name, g.detail)).collect();
+        let what = match blocking.len() {
+            1 => "a gate does not hold".to_owned(),
+            n => format!("{n} gates do not hold"),
+        };
+        Some(format!("{what}; nothing was published\n{}", lines.join("\n")))
+    }
+}
+
+/// A look at the gates without a refresh.
+#[derive(Clone, Debug, Serialize)]
+pub struct Looked {
+    /// `staged`: what a refresh left that a gate stopped; `release`: the last release.
+    pub of: &'static str,
+    /// The release, or the one that it would have been.
+    pub release: u64,
+    /// The folder of the staged change files, within the vault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staging: Option<std::path::PathBuf>,
+    /// What was found.
+    #[serde(flatten)]
+    pub audit: Audit,
+}
+
+/// What a gate counted, before the verdict.
+struct Counted {
+    rows: u64,
+    failed: u64,
+    row_ids: Vec<String>,
+    index: Option<f64>,
+    /// What to say beside the counts.
+    detail: Option<String>,
+}
+
+/// Runs gates over tables. `previous` are those of the release before, empty at the first; `now` is the local time of
+/// the pipeline; at most `listed` failing rows of each gate are named.
+///
+/// # Errors
+/// When a file cannot be read or a query fails on these rows.
+pub async fn run(
+    gates: &[GateSpec],
+    tables: &[TableState],
+    previous: &[TableState],
+    now: jiff::civil::DateTime,
+    listed: usize,
+) -> Result<Audit, EngineError> {
+    let context = state::session(tables, previous)?;
+    let mut counts = row_counts(&context, gates, tables).await?;
+    let mut audit = Audit::default();
+    for dimension in Dimension::ALL {
+        audit.scores.insert(dimension, Score::default());
+    }
+    let mut score = |dimension, rows: u64, failed: u64| {
+        let score = audit.scores.entry(dimension).or_default();
+        score.numerator += rows - failed.min(rows);
+        score.denominator += rows;
+    };
+    let mut results = Vec::new();
+    for (i, gate) in gates.iter().enumerate() {
+        let counted = match counts.rows.remove(&i) {
+            Some((rows, failed)) => Counted {
+                rows,
+                failed,
+                row_ids: match failed {
+                    0 => Vec::new(),
+                    _ => failing_rows(&context, gate, listed).await?,
+                },
+                index: None,
+                detail: None,
+            },
+            None => measure(&context, gate, &counts.tables, previous, now, listed).await?,
+        };
+        score(gate.dimension, counted.rows, counted.failed);
+        results.push(judged(gate, counted));
+    }
+    // What is stated must be what is read.
+    for table in tables {
+        let read = counts.tables.get(&table.name).copied().unwrap_or(0);
+        score(Dimension::Accessible, table.rows.max(read), table.rows.abs_diff(read));
+    }
+    audit.gates = results;
+    Ok(audit)
+}
+
+/// Plans the queries of a gate over tables of the right columns.
+///
+/// # Errors
+/// What DataFusion says of them.
+pub(super) async fn check(gate: &GateSpec, empty: &[TableState]) -> Result<(), String> {
+    let context = state::session(empty, empty).map_err(|e| e.to_string())?;
+    let texts: Vec<String> = match &gate.plan {
+        Plan::Rows { table, applies, fails } => vec![format!(
+            "select 1 from {} where {applies} and {fails}",
+            super::query::name(table)
+        )],
+        Plan::Query { rows, failing } => vec![rows.clone(), failing.clone()],
+        Plan::Drift { values, .. } => values.to_vec(),
+        Plan::Fresh { newest, .. } => vec![newest.clone()],
+        Plan::RowCount { .. } => Vec::new(),
+        Plan::Sql { sql, .. } => vec![format!("select count(*) from ({sql}) as failing")],
+    };
+    for text in texts {
+        let frame = context.sql_with_options(&text, reading()).await;
+        let frame = frame.map_err(|e| crate::sql::plain(&e))?;
+        // Types are checked by the analyzer.
+        context
+            .state()
+            .optimize(frame.logical_plan())
+            .map_err(|e| crate::sql::plain(&e))?;
+    }
+    Ok(())
+}
+
+/// Runs the gates of a pipeline over what a stopped refresh left, or over the last release.
+///
+/// # Errors
+/// When there is neither.
+pub async fn look(
+    bound: &Bound,
+    session: &Session,
+    now: jiff::civil::DateTime,
+    listed: usize,
+) -> Result<Looked, EngineError> {
+    let Some(found) = crate::refresh::look_at(bound, session).await? else {
+        return Err(EngineError::NotFound(
+            "there is no release yet, and nothing staged: run the pipeline first".to_owned(),
+        ));
+    };
+    let audit = run(&bound.gates, &found.tables, &found.previous, now, listed).await?;
+    Ok(Looked {
+        of: if found.staging.is_some() { "staged" } else { "release" },
+        release: found.release,
+        staging: found.staging,
+        audit,
+    })
+}
+
+fn reading() -> SQLOptions {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+struct RowCounts {
+    /// Rows and failing rows of the gates that are counted row by row, by number.
+    rows: HashMap<usize, (u64, u64)>,
+    /// Rows of each table.
+    tables: BTreeMap<String, u64>,
+}
+
+/// Counts all that is counted row by row, each table read once.
+async fn row_counts(
+    context: &SessionContext,
+    gates: &[GateSpec],
+    tables: &[TableState],
+) -> Result<RowCounts, EngineError> {
+    let mut found = RowCounts {
+        rows: HashMap::new(),
+        tables: BTreeMap::new(),
+    };
+    for state in tables {
+        let mut wanted = vec!["count(*)".to_owned()];
+        let mut numbers = Vec::new();
+        for (i, gate) in gates.iter().enumerate() {
+            if let Plan::Rows { table, applies, fails } = &gate.plan
+                && *table == state.name
+            {
+                wanted.push(format!("count(*) filter (where {applies})"));
+                wanted.push(format!("count(*) filter (where {applies} and {fails})"));
+                numbers.push(i);
+            }
+        }
+        let list: Vec<String> = wanted
+            .iter()
+            .enumerate()
+            .map(|(i, expression)| format!("{expression} as c{i}"))
+            .collect();
+        let text = format!("select {} from {}", list.join(", "), super::query::name(&state.name));
+        let batches = query(context, &text).await?;
+        let counts: Vec<u64> = (0..wanted.len())
+            .map(|c| batches.first().map_or(0, |b| integer(b, c)))
+            .collect();
+        found
+            .tables
+            .insert(state.name.clone(), counts.first().copied().unwrap_or(0));
+        for (gate, pair) in numbers.into_iter().zip(counts.get(1..).unwrap_or_default().chunks(2)) {
+            if let [rows, failed] = pair {
+                found.rows.insert(gate, (*rows, *failed));
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn failing_rows(context: &SessionContext, gate: &GateSpec, listed: usize) -> Result<Vec<String>, EngineError> {
+    let text = match &gate.plan {
+        Plan::Rows { table, applies, fails } => format!(
+            "select {ROW_ID} from {} where {applies} and {fails}",
+            super::query::name(table)
+        ),
+        Plan::Query { failing, .. } => failing.clone(),
+        Plan::Sql { sql, .. } => format!("select {ROW_ID} from ({sql}) as failing"),
+        _ => return Ok(Vec::new()),
+    };
+    let text = format!("select {ROW_ID} from ({text}) as rows order by 1 limit {listed}");
+    let mut ids = Vec::new();
+    for batch in query(context, &text).await? {
+        let column = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+        ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+async fn measure(
+    context: &SessionContext,
+    gate: &GateSpec,
+    tables: &BTreeMap<String, u64>,
+    previous: &[TableState],
+    now: jiff::civil::DateTime,
+    listed: usize,
+) -> Result<Counted, EngineError> {
+    let yes_or_no = |holds: bool, detail: String| Counted {
+        rows: 1,
+        failed: u64::from(!holds),
+        row_ids: Vec::new(),
+        index: None,
+        detail: Some(detail),
+    };
+    let before = |table: &str| previous.iter().find(|t| t.name == table);
+    let count = |table: &str| tables.get(table).copied().unwrap_or(0);
+    Ok(match &gate.plan {
+        Plan::Rows { .. } => return Err(EngineError::internal("a gate was not counted".to_owned())),
+        Plan::Query { rows, failing } => {
+            let rows = query(context, rows).await?.first().map_or(0, |b| integer(b, 0));
+            let all = format!("select count(*) from ({failing}) as failing");
+            let failed = query(context, &all).await?.first().map_or(0, |b| integer(b, 0));
+            Counted {
+                rows,
+                failed,
+                row_ids: match failed {
+                    0 => Vec::new(),
+                    _ => failing_rows(context, gate, listed).await?,
+                },
+                index: None,
+                detail: None,
+            }
+        }
+        Plan::Sql { sql, table } => {
+            let all = format!("select count(*) from ({sql}) as failing");
+            let failed = query(context, &all).await?.first().map_or(0, |b| integer(b, 0));
+            // A query without `_row_id` counts, but names no rows.
+            let row_ids = match failed {
+                0 => Vec::new(),
+                _ => failing_rows(context, gate, listed).await.unwrap_or_default(),
+            };
+            match table {
+                Some(table) => Counted {
+                    rows: count(table).max(failed),
+                    failed,
+                    row_ids,
+                    index: None,
+                    detail: None,
+                },
+                None => Counted {
+                    row_ids,
+                    ..yes_or_no(
+                        failed == 0,
+                        format!("the query returns {failed} rows, none are allowed"),
+                    )
+                },
+            }
+        }
+        Plan::Drift {
+            table,
+            values,
+            numeric,
+            at_most,
+            ..
+        } => {
+            if before(table).is_none() {
+                return Ok(yes_or_no(
+                    true,
+                    "there is no earlier release to compare with".to_owned(),
+                ));
+            }
+            let [old, new] = values;
+            let (old, new) = (query(context, old).await?, query(context, new).await?);
+            let index = match numeric {
+                true => drift::of_numbers(numbers(&old), &numbers(&new)),
+                false => drift::of_words(words(&old, &new)?),
+            };
+            match index {
+                None => yes_or_no(true, "one of the two releases has no value to compare".to_owned()),
+                Some(index) => {
+                    let detail = format!("population stability index {index:.4}, at most {at_most} is allowed");
+                    Counted {
+                        index: Some(index),
+                        ..yes_or_no(index <= *at_most, detail)
+                    }
+                }
+            }
+        }
+        Plan::Fresh { newest, within } => {
+            let batches = query(context, newest).await?;
+            let newest = batches.first().and_then(|b| {
+                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let times = arrow::compute::cast(b.column(0), &micros).ok()?;
+                let times = times.as_primitive::<TimestampMicrosecondType>();
+                (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
+            });
+            let now = now
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .map_or(0, |z| z.timestamp().as_microsecond());
+            match newest {
+                None => yes_or_no(false, "there is no time".to_owned()),
+                Some(newest) => {
+                    let age = now.saturating_sub(newest);
+                    let days = |micros: i64| micros / 86_400_000_000;
+                    let allowed = days(*within);
+                    let detail = format!(
+                        "the newest time is {} days old, {allowed} are allowed",
+                        days(age).max(0)
+                    );
+                    yes_or_no(age <= *within, detail)
+                }
+            }
+        }
+        Plan::RowCount { table, rows, change } => {
+            let now = count(table);
+            let mut holds = rows.0.is_none_or(|least| now >= least) && rows.1.is_none_or(|most| now <= most);
+            let mut detail = format!("{now} rows");
+            if let Some(old) = before(table).map(|t| t.rows).filter(|n| *n > 0) {
+                let growth = (now as f64 - old as f64) / old as f64;
+                holds &= change.0.is_none_or(|least| growth >= least) && change.1.is_none_or(|most| growth <= most);
+                detail = format!("{now} rows after {old} ({:+.1} %)", growth * 100.0);
+            }
+            yes_or_no(holds, detail)
+        }
+    })
+}
+
+fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
+    let Counted {
+        rows,
+        failed,
+        row_ids,
+        index,
+        detail,
+    } = counted;
+    // 95 % of 20 rows are 19: the share is compared without the error of its own rounding.
+    let passed = (rows.saturating_sub(failed)) as f64 >= gate.at_least * rows as f64 - 1e-9;
+    let share = |n: u64| format!("{:.1}", 100.0 * n as f64 / rows.max(1) as f64);
+    let wanted = format!("{} %", (gate.at_least * 1e6).round() / 1e4);
+    let detail = detail.unwrap_or_else(|| match failed {
+        0 => format!("all {rows} rows of {} hold", gate.target),
+        _ => format!(
+            "{failed} of {rows} rows of {} fail ({} %); {wanted} must hold",
+            gate.target,
+            share(failed)
+        ),
+    });
+    GateResult {
+        name: gate.name.clone(),
+        passed,
+        detail,
+        measured: Some(Measured {
+            check: gate.check.to_owned(),
+            dqd: gate.dqd.map(str::to_owned),
+            category: gate.category.to_owned(),
+            dimension: gate.dimension,
+            target: gate.target.clone(),
+            on_fail: gate.on_fail,
+            rows,
+            failed,
+            at_least: gate.at_least,
+            index,
+            row_ids,
+        }),
+    }
+}
+
+async fn query(context: &SessionContext, text: &str) -> Result<Vec<RecordBatch>, EngineError> {
+    let failed = |e: DataFusionError| match e {
+        // A file that cannot be read is told as what it is.
+        DataFusionError::External(inner) => match inner.downcast::<clinmill_catalog::CatalogError>() {
+            Ok(error) => EngineError::Catalog(*error),
+            Err(_) => EngineError::Sql {
+                transform: None,
+                message: "a gate's query failed on these rows".to_owned(),
+            },
+        },
+        e => EngineError::sql(&NotLocal::Plan(e)),
+    };
+    let frame = context.sql_with_options(text, reading()).await.map_err(failed)?;
+    frame.collect().await.map_err(failed)
+}
+
+fn integer(batch: &RecordBatch, column: usize) -> u64 {
+    let cast = arrow::compute::cast(batch.column(column), &DataType::Int64);
+    let value = cast.ok().and_then(|c| {
+        let c = c.as_primitive::<Int64Type>();
+        (!c.is_empty() && c.is_valid(0)).then(|| c.value(0))
+    });
+    value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0)
+}
+
+fn numbers(batches: &[RecordBatch]) -> Vec<f64> {
+    let columns = batches
+        .iter()
+        .filter_map(|b| b.column(0).as_primitive_opt::<Float64Type>());
+    columns.flat_map(|c| c.iter().flatten().collect::<Vec<_>>()).collect()
+}
+
+/// How often each word was there before and is now.
+fn words(before: &[RecordBatch], now: &[RecordBatch]) -> Result<Vec<(u64, u64)>, EngineError> {
+    let mut counts: HashMap<String, (u64, u64)> = HashMap::new();
+    for (batches, is_now) in [(before, false), (now, true)] {
+        for batch in batches {
+            let words = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+            let n = arrow::compute::cast(batch.column(1), &DataType::Int64)?;
+            let n = n.as_primitive::<Int64Type>();
+            for (row, word) in words.as_string::<i32>().iter().enumerate() {
+                let entry = counts.entry(word.unwrap_or_default().to_owned()).or_default();
+                let count = u64::try_from(n.value(row)).unwrap_or(0);
+                match is_now {
+                    true => entry.1 += count,
+                    false => entry.0 += count,
+                }
+            }
+        }
+    }
+    Ok(counts.into_values().collect())
+}
+
+/// The warnings of gates that do not hold and only warn.
+pub(crate) fn warnings(audit: &Audit) -> Vec<(String, String)> {
+    let warned = audit.gates.iter().filter(|g| !g.passed && !g.blocks());
+    warned.map(|g| (g.name.clone(), g.detail.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_catalog::dataset::Severity;
+
+    fn gate(at_least: f64) -> GateSpec {
+        GateSpec {
+            name: "g".into(),
+            check: "not_null",
+            dqd: None,
+            category: "Completeness",
+            dimension: Dimension::Complete,
+            target: "t.c".into(),
+            at_least,
+            on_fail: Severity::Block,
+            plan: Plan::RowCount {
+                table: "t".into(),
+                rows: (None, None),
+                change: (None, None),
+            },
+        }
+    }
+
+    fn judge(at_least: f64, rows: u64, failed: u64) -> GateResult {
+        let counted = Counted {
+            rows,
+            failed,
+            row_ids: Vec::new(),
+            index: None,
+            detail: None,
+        };
+        judged(&gate(at_least), counted)
+    }
+
+    #[test]
+    fn shares_are_compared_exactly() {
+        for (at_least, rows, failed, passed) in [
+            (0.95, 20, 1, true),
+            (0.95, 20, 2, false),
+            (1.0, 1_000_000_000, 1, false),
+            (1.0, 0, 0, true),
+            (0.0, 3, 3, true),
+            (0.07, 100, 93, true),
+        ] {
+            assert_eq!(
+                judge(at_least, rows, failed).passed,
+                passed,
+                "{at_least} {rows} {failed}"
+            );
+        }
+        let told = judge(0.95, 20, 2);
+        assert_eq!(told.detail, "2 of 20 rows of t.c fail (10.0 %); 95 % must hold");
+        assert!(told.blocks());
+    }
+}
