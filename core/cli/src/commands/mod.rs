@@ -12,6 +12,7 @@ pub mod preview;
 pub mod quarantine;
 pub mod releases;
 pub mod run;
+pub mod scaffold;
 pub mod schema;
 pub mod test;
 pub mod trace;
