@@ -169,10 +169,10 @@ unsafe extern "C-unwind" fn release_batch(array: *mut ArrowArray) {
     // SAFETY: the caller passes a batch of `export_columns`, once; columns that were moved away have no release any more.
     unsafe {
         let block = (*array).private_data.cast::<Block>();
-        for index in 0..(*block).children.len() {
-            let child = *(&(*block).children).as_ptr().add(index);
-            if let Some(release) = (*child).release {
-                release(child);
+        let parts = &*block;
+        for child in &parts.children {
+            if let Some(release) = (**child).release {
+                release(*child);
             }
         }
         release_column(array);
