@@ -130,6 +130,14 @@ fn a_pipeline_brings_a_plugin_in_c() {
     );
     let check = project.run(["plugin", "check", "plugins/own.so"]).expect_code(0);
     assert!(check.stdout.contains("keeps to the rules"), "{}", check.stdout);
+    let check = project
+        .run(["plugin", "check", "plugins/own.so", "--format", "json"])
+        .expect_code(0);
+    for (name, ok) in [("release: ", true), ("cancel: ", true), ("bind: ", true)] {
+        let checks = check.json()["checks"].as_array().unwrap().clone();
+        let found = checks.iter().find(|c| c["check"].as_str().unwrap().starts_with(name));
+        assert_eq!(found.unwrap()["ok"], ok, "{name}: {checks:?}");
+    }
     // A library that changed is another one.
     let mut bytes = std::fs::read(project.at("plugins/own.so")).unwrap();
     bytes.push(0);
