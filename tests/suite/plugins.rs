@@ -2,8 +2,10 @@
 
 use clinmill_sdk::Registry;
 use clinmill_tests::{Project, hospital};
-use clinmill_tests_abi::{build_c, library, limits, load, root};
+use clinmill_tests_abi::{build_c, library, limits, load, python, root};
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -114,7 +116,7 @@ fn a_pipeline_brings_a_plugin_in_c() {
         .run(["plugin", "info", "text_length", "--pipeline", "pipeline.yaml"])
         .expect_code(0);
     assert!(
-        info.stdout.contains("| `column` | string | required |"),
+        info.stdout.contains("| `column` | text | required |"),
         "{}",
         info.stdout
     );
@@ -128,6 +130,14 @@ fn a_pipeline_brings_a_plugin_in_c() {
     );
     let check = project.run(["plugin", "check", "plugins/own.so"]).expect_code(0);
     assert!(check.stdout.contains("keeps to the rules"), "{}", check.stdout);
+    let check = project
+        .run(["plugin", "check", "plugins/own.so", "--format", "json"])
+        .expect_code(0);
+    for (name, ok) in [("release: ", true), ("cancel: ", true), ("bind: ", true)] {
+        let checks = check.json()["checks"].as_array().unwrap().clone();
+        let found = checks.iter().find(|c| c["check"].as_str().unwrap().starts_with(name));
+        assert_eq!(found.unwrap()["ok"], ok, "{name}: {checks:?}");
+    }
     // A library that changed is another one.
     let mut bytes = std::fs::read(project.at("plugins/own.so")).unwrap();
     bytes.push(0);
@@ -173,4 +183,127 @@ fn ctrl_c_in_a_plugin_ends_with_130_and_nothing_published() {
     // The next run goes on.
     project.write("pipeline.yaml", PIPELINE.replace("STEP", "hostile: { deed: nothing }"));
     project.run(["run", "pipeline.yaml"]).expect_code(0);
+}
+
+/// Whether this run of the pipeline failed with this code and left no release.
+fn fails(project: &Project, code: &str) {
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(run.stderr.contains(code), "{}", run.stderr);
+    assert!(run.stderr.contains("own"), "the plugin is named: {}", run.stderr);
+    let releases = project.run(["releases", "pipeline.yaml", "--format", "json"]);
+    let none = releases.code != Some(0) || releases.json()["releases"].as_array().is_none_or(Vec::is_empty);
+    assert!(none && no_release(&project.at("out")), "{}", releases.stdout);
+}
+
+#[test]
+fn a_pipeline_brings_a_process() {
+    let Some(python) = python("pyarrow") else { return };
+    let pipeline = PIPELINE.replace("libraries: [\"plugins/own.so\"]", "processes: { own: plugins/own }");
+    let project = project("own: { column: name }", "id,name\n1,abc\n2,\n3,\"\"\n4,zoë\n");
+    let pipeline = pipeline.replace("STEP", "own: { column: name }");
+    project.write("pipeline.yaml", &pipeline);
+    let program = |deed: &str| {
+        let source = fs::read_to_string(root().join("tests/abi/python/upper.py")).unwrap();
+        let source = source.replace("\"name\": \"upper\"", "\"name\": \"own\"");
+        let deed = source.replace(
+            "    def process(self, body):\n",
+            &format!("    def process(self, body):\n{deed}"),
+        );
+        let path = project.write("plugins/own", format!("#!{}\n{deed}", python.display()));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    };
+    program("        import os; os.abort()\n");
+    fails(&project, "PLUGIN_PROCESS");
+    program("        import time; time.sleep(3600)\n");
+    // The time that a call may take is a minute; the test does not wait for it.
+    let project = project.env("CLINMILL_PLUGIN_SECONDS", "3");
+    fails(&project, "PLUGIN_TIMEOUT");
+    let source = fs::read_to_string(project.at("plugins/own")).unwrap();
+    project.write(
+        "plugins/own",
+        source.replace("        import time; time.sleep(3600)\n", ""),
+    );
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    project.run(["validate", "pipeline.yaml"]).expect_code(0);
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let shown = project
+        .run(["preview", "pipeline.yaml", "sized", "--format", "json"])
+        .expect_code(0);
+    assert!(
+        shown.stdout.contains("ABC") && shown.stdout.contains("ZOË"),
+        "{}",
+        shown.stdout
+    );
+    let schema = project.run(["schema", "pipeline.yaml"]).expect_code(0);
+    assert!(
+        schema.stdout.contains("The column of text."),
+        "its options stand in the schema"
+    );
+    project.run(["graph", "pipeline.yaml"]).expect_code(0);
+    project.run(["plan", "pipeline.yaml"]).expect_code(0);
+}
+
+/// Runs cargo on a made plugin, in a target folder that stays for the next run of the tests. Nothing is downloaded.
+fn cargo(folder: &Path, args: &[&str]) {
+    let exe = std::env::current_exe().unwrap();
+    let target = exe.ancestors().nth(3).unwrap().join("plugin-new");
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(args)
+        .args(["--offline", "--quiet"])
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "cargo {args:?}:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_new_plugin_passes_its_tests_and_runs_in_a_pipeline() {
+    let project = project("trim_it: { column: name }", "id,name\n1,  a   b \n2,\"  \"\n");
+    for (kind, name) in [("transform", "trim_it"), ("source", "read_it"), ("sink", "put_it")] {
+        let sdk = root();
+        let folder = project.at(name);
+        let made = ["plugin", "new", name, "--kind", kind, "--sdk", sdk.to_str().unwrap()];
+        project.run(made).expect_code(0);
+        project.run(made).expect_code(1);
+        fs::copy(sdk.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        cargo(&folder, &["test"]);
+        cargo(&folder, &["build"]);
+        let exe = std::env::current_exe().unwrap();
+        let built = exe.ancestors().nth(3).unwrap().join("plugin-new/debug");
+        let library = built.join(format!("libclinmill_plugin_{name}.so"));
+        fs::create_dir_all(project.at("plugins")).unwrap();
+        let place = format!("plugins/{name}.so");
+        fs::copy(&library, project.at(&place)).unwrap();
+        let check = project
+            .run(["plugin", "check", &place, "--folder", name])
+            .expect_code(0);
+        assert!(check.stdout.contains("keeps to the rules"), "{}", check.stdout);
+    }
+    let pipeline = PIPELINE
+        .replace("[\"plugins/own.so\"]", "[plugins/trim_it.so, plugins/read_it.so]")
+        .replace("STEP", "trim_it: { column: name }")
+        .replace(
+            "transforms:",
+            "  remarks: { plugin: read_it, inputs: { glob: \"inbox/*.txt\" }, issuer: MRN }\ntransforms:",
+        )
+        + "  remark: { from: remarks }\n";
+    project.write("pipeline.yaml", pipeline);
+    project.write("inbox/a.txt", "1\tfirst\n2\tsecond\n");
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+    assert!(run.stdout.contains("\"remark\""), "{}", run.stdout);
+    let shown = project
+        .run(["preview", "pipeline.yaml", "sized", "--format", "json"])
+        .expect_code(0);
+    assert!(shown.stdout.contains("a b"), "{}", shown.stdout);
+    let rejected = project.run(["quarantine", "list", "pipeline.yaml"]).expect_code(0);
+    assert!(rejected.stdout.contains("TRIM_IT_EMPTY"), "{}", rejected.stdout);
 }

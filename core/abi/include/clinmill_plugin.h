@@ -126,7 +126,8 @@ typedef struct clinmill_lifecycle_vt { uint32_t struct_size, reserved;
   /* Pure. On OK *instance is not NULL; the host releases it when no call of it or of its handles is under way.
    * Any thread, several at once. The host has called check before, with the same options. */
   clinmill_status (*bind)(const clinmill_bind*, clinmill_instance** instance, clinmill_error*);
-  /* I/O without effects: is what the options name there? Frees what it opened. May be NULL. report_json: an object. */
+  /* Sinks; may be NULL, and is never called on other kinds. I/O without effects: is what the options name there, and could a
+   * run write to it? Frees what it opened. report_json: what people are shown, or left empty. Any thread, before open. */
   clinmill_status (*probe)(clinmill_instance*, const clinmill_task*, clinmill_buf* report_json, clinmill_error*);
   /* Once for every instance, last. */
   void (*release)(clinmill_instance*);

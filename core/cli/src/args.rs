@@ -116,7 +116,14 @@ pub enum Command {
     #[command(subcommand)]
     Map(MapCommand),
     /// Print the JSON Schema of the pipeline file, for editors
-    Schema,
+    Schema(Schema),
+}
+
+/// Whose plugins the schema describes.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// A pipeline file, for the plugins that it brings
+    pub file: Option<PathBuf>,
 }
 
 /// Commands about plugins.
@@ -126,6 +133,8 @@ pub enum Plugin {
     List(PluginList),
     /// Show the options of a plugin
     Info(PluginInfo),
+    /// Make a new plugin whose tests pass at once
+    New(PluginNew),
     /// Load a library and check that it keeps to the rules
     Check(PluginCheck),
     /// Write plugins.lock for the plugins that a pipeline names
@@ -148,6 +157,33 @@ pub struct PluginInfo {
     /// A pipeline file, for the plugins that it brings
     #[arg(long, value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
+}
+
+/// What kind of plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PluginKind {
+    /// Turns inputs into records
+    Source,
+    /// Turns rows into rows
+    Transform,
+    /// Takes a release elsewhere
+    Sink,
+}
+
+/// Which plugin is made.
+#[derive(Debug, Args)]
+pub struct PluginNew {
+    /// The plugin's name: lower-case letters, digits and _
+    pub name: String,
+    /// What kind it is
+    #[arg(long, value_enum)]
+    pub kind: PluginKind,
+    /// The folder to make; by default, the name
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The SDK's folder, or a checkout of clinmill; by default, the repository
+    #[arg(long, value_name = "PATH")]
+    pub sdk: Option<PathBuf>,
 }
 
 /// Which library is checked.

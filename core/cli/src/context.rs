@@ -37,12 +37,20 @@ impl Context {
         }
     }
 
+    /// The built-in plugins and those that a pipeline brings.
+    ///
+    /// # Errors
+    /// When one of them was refused.
+    pub fn registry_of(&self, file: &Path) -> Result<Registry, Failure> {
+        crate::plugins::Named::read(file).registry(&self.registry)
+    }
+
     /// Reads and binds a pipeline file; its warnings are shown.
     ///
     /// # Errors
     /// All findings, when one of them is an error.
     pub async fn bind(&self, file: &Path) -> Result<Bound, Failure> {
-        let registry = crate::plugins::Named::read(file).registry(&self.registry)?;
+        let registry = self.registry_of(file)?;
         let bound = bound::bind(file, &registry, &environment).await?;
         let source = (bound.file.display().to_string(), bound.text.clone());
         self.console.diagnostics(&bound.warnings, Some(&source));

@@ -11,6 +11,7 @@ use clinmill_spec::{
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// The name of the lock file, beside the pipeline.
@@ -18,6 +19,20 @@ pub const LOCK: &str = "plugins.lock";
 
 /// The target under which a lock holds the program of a process plugin.
 pub const ANY_TARGET: &str = "any";
+
+/// Names how many seconds one call into a plugin may take.
+const SECONDS: &str = "CLINMILL_PLUGIN_SECONDS";
+
+fn limits() -> Limits {
+    let seconds = environment(SECONDS).and_then(|text| text.parse().ok());
+    match seconds.filter(|seconds| *seconds > 0) {
+        Some(seconds) => Limits {
+            call: Some(Duration::from_secs(seconds)),
+            ..Limits::default()
+        },
+        None => Limits::default(),
+    }
+}
 
 /// What a pipeline names.
 pub struct Named {
@@ -81,7 +96,7 @@ impl Named {
             Ok(Err(error)) => return Err(vec![Diagnostic::error(codes::PLUGIN_REFUSED, error.to_string())]),
             Err(_) => Lock::default(),
         };
-        let loader = Loader::new(self.roots(), lock.clone(), Limits::default());
+        let loader = Loader::new(self.roots(), lock.clone(), limits());
         let mut found = Vec::new();
         for path in &self.files.libraries {
             let added = loader
@@ -130,7 +145,7 @@ impl Named {
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
         }
-        let plugin = ProcessTransform::new(name, vec![program], build, Limits::default())
+        let plugin = ProcessTransform::new(name, vec![program], build, limits())
             .map_err(|error| (error.code.clone(), error.message))?;
         registry.add_transform(Arc::new(plugin));
         Ok(())

@@ -37,6 +37,8 @@ pub struct Account {
     /// What it may use.
     pub limits: Limits,
     reserved: AtomicI64,
+    lent: AtomicU64,
+    released: AtomicU64,
     released_twice: AtomicU64,
     poisoned: AtomicBool,
 }
@@ -47,6 +49,8 @@ impl Account {
         Arc::new(Self {
             limits,
             reserved: AtomicI64::new(0),
+            lent: AtomicU64::new(0),
+            released: AtomicU64::new(0),
             released_twice: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
         })
@@ -74,6 +78,20 @@ impl Account {
     /// Whether a call of it was lost.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Batches that it was lent, those that it has released, and releases of what it had released before.
+    pub fn releases(&self) -> (u64, u64, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::Acquire);
+        (of(&self.lent), of(&self.released), of(&self.released_twice))
+    }
+
+    pub(crate) fn count_lent(&self) {
+        self.lent.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn count_release(&self) {
+        self.released.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn count_double_release(&self) {

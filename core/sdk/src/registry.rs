@@ -87,6 +87,11 @@ pub trait SinkPlugin: Send + Sync {
 
 /// A sink with its options.
 pub trait BoundSink: Send + Sync {
+    /// See [`Sink::probe`].
+    ///
+    /// # Errors
+    /// When a run could not write.
+    fn probe(&self, task: &TaskContext<'_>) -> Result<Value, PluginError>;
     /// See [`Sink::open`].
     ///
     /// # Errors
@@ -276,6 +281,9 @@ impl<S: Sink> SinkPlugin for Typed<S> {
 struct Bound<P>(P);
 
 impl<S: Sink> BoundSink for Bound<S> {
+    fn probe(&self, task: &TaskContext<'_>) -> Result<Value, PluginError> {
+        self.0.probe(task)
+    }
     fn open(&self, run: &SinkRun<'_>) -> Result<Box<dyn SinkWriter + '_>, PluginError> {
         self.0.open(run)
     }

@@ -28,6 +28,16 @@ pub trait Sink: Send + Sync + Sized + 'static {
     /// When the options cannot be used; the pointer names the option.
     fn bind(config: Self::Config, input: &Schema, context: &BindContext) -> Result<Self, PluginError>;
 
+    /// Whether what the options name is there and lets itself be written to: I/O without effects. What it returns is
+    /// shown to people; the default looks at nothing.
+    ///
+    /// # Errors
+    /// When a run could not write.
+    fn probe(&self, task: &TaskContext<'_>) -> Result<serde_json::Value, PluginError> {
+        let _ = task;
+        Ok(serde_json::Value::Null)
+    }
+
     /// Begins to write one partition.
     ///
     /// # Errors

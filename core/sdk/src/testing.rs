@@ -13,10 +13,11 @@ mod conformance;
 mod files;
 mod render;
 mod rows;
+mod sinks;
 
 pub use cases::{source_cases, source_cases_of, transform_cases, transform_cases_of};
-pub use check::{check_source, check_transform};
-pub use conformance::options_table;
+pub use check::{Checked, check_sink, check_source, check_transform};
+pub use sinks::{sink_cases, sink_cases_of};
 
 use crate::{Emit, IdentityLink, Origin, PluginError, RecordBatchOf, RecordSink, RejectedRow, Rejection};
 use arrow::array::RecordBatch;

@@ -75,6 +75,23 @@ pub fn there_is(program: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// A Python that can do this, found before its environment is taken away: `CLINMILL_PYTHON`, else `python3`.
+pub fn python(import: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("CLINMILL_PYTHON").unwrap_or_else(|| "python3".into());
+    let code = format!("import {import}, sys; print(sys.executable)");
+    let output = Command::new(&named)
+        .args(["-c", &code])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    let found = output.status.success() && path.is_absolute();
+    if !found {
+        eprintln!("skipped: there is no Python with {import} (CLINMILL_PYTHON names one)");
+    }
+    found.then_some(path)
+}
+
 /// Builds a C file into a library with the system's compiler; `None`, with the reason printed, where there is none.
 pub fn build_c(source: &Path, include: &Path, out: &Path, more: &[&str]) -> Option<()> {
     if !there_is("cc") {

@@ -8,3 +8,4 @@ mod conformance;
 mod fuzz;
 mod hostile;
 mod process;
+mod sink;

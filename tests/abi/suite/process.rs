@@ -8,30 +8,13 @@ use arrow::{
 use clinmill_host::{Limits, process::ProcessTransform};
 use clinmill_model::Digest;
 use clinmill_sdk::{BindContext, Origin, PluginError, Status, TaskContext, TransformPlugin, testing::CollectedRows};
+use clinmill_tests_abi::python;
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
-
-/// A Python that can do this, found before its environment is taken away: `CLINMILL_PYTHON`, else `python3`.
-fn python(import: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("CLINMILL_PYTHON").unwrap_or_else(|| "python3".into());
-    let code = format!("import {import}, sys; print(sys.executable)");
-    let output = Command::new(&named)
-        .args(["-c", &code])
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-    let found = output.status.success() && path.is_absolute();
-    if !found {
-        eprintln!("skipped: there is no Python with {import} (CLINMILL_PYTHON names one)");
-    }
-    found.then_some(path)
-}
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)

@@ -27,7 +27,7 @@ const FILES: [(&str, &str); 4] = [
 /// When one of the files is there already, or cannot be written.
 pub fn run(context: &Context, args: &args::Init) -> Result<u8, Failure> {
     let name = name_of(&args.dir);
-    let schema = format!("{:#}\n", schema::schema(context));
+    let schema = format!("{:#}\n", schema::schema(&context.registry));
     let mut files: Vec<(&str, String)> = FILES
         .iter()
         .map(|(p, text)| (*p, text.replace("{{name}}", &name)))

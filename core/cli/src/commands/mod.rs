@@ -3,9 +3,9 @@
 pub mod apply;
 pub mod demo;
 pub mod diff;
-pub mod graph;
 pub mod export;
 pub mod gates;
+pub mod graph;
 pub mod init;
 pub mod junit;
 pub mod map;
@@ -15,6 +15,7 @@ pub mod preview;
 pub mod quarantine;
 pub mod releases;
 pub mod run;
+pub mod scaffold;
 pub mod schema;
 pub mod test;
 pub mod trace;

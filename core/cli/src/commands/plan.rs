@@ -22,7 +22,7 @@ pub async fn run(context: &Context, args: &args::Plan) -> Result<u8, Failure> {
         &bound,
         &context.env,
         &context.secrets(),
-        &context.registry,
+        &context.registry_of(&args.file)?,
         &environment,
         args.count,
     )

@@ -8,7 +8,10 @@ use crate::{
 };
 use clinmill_host::{Limits, file, load_unlocked, lock::Lock};
 use clinmill_model::Digest;
-use clinmill_sdk::{Descriptor, Kind, Registry, testing};
+use clinmill_sdk::{
+    Descriptor, Kind, Registry, reference,
+    testing::{self, Checked},
+};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::Path, time::Duration};
 
@@ -25,7 +28,7 @@ fn all(registry: &Registry) -> Vec<(&'static str, Descriptor)> {
 
 fn registry(context: &Context, pipeline: Option<&Path>) -> Result<Registry, Failure> {
     match pipeline {
-        Some(file) => Named::read(file).registry(&context.registry),
+        Some(file) => context.registry_of(file),
         None => Ok(context.registry.clone()),
     }
 }
@@ -81,7 +84,7 @@ pub fn info(context: &Context, args: &args::PluginInfo) -> Result<u8, Failure> {
                 d.name,
                 d.version,
                 d.summary,
-                testing::options_table(&d.schema)
+                reference::options_table(&d.schema)
             );
         }
         out
@@ -156,7 +159,7 @@ pub fn check(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure>
     plugin
         .register(&mut registry)
         .map_err(|error| Failure::new(FAILED, error.to_string()))?;
-    let mut wrong = Vec::new();
+    let mut checks: Vec<(String, Checked)> = Vec::new();
     for (kind, descriptor) in all(&registry) {
         let name = &descriptor.name;
         let found = match kind {
@@ -166,16 +169,53 @@ pub fn check(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure>
             "transform" => registry
                 .get_transform(name)
                 .map(|p| testing::check_transform(p.as_ref(), args.folder.as_deref())),
-            _ => None,
+            _ => registry
+                .get_sink(name)
+                .map(|p| testing::check_sink(p.as_ref(), args.folder.as_deref())),
         };
-        wrong.extend(found.into_iter().flatten().map(|what| format!("{kind} {name}: {what}")));
+        let found = found.into_iter().flatten();
+        checks.extend(found.map(|check| (format!("{kind} {name}"), check)));
     }
+    let (lent, released, twice) = plugin.account.releases();
+    let mut wrong = Vec::new();
+    if lent != released {
+        wrong.push(format!("{lent} batches were lent and {released} released"));
+    }
+    if twice > 0 {
+        wrong.push(format!("{twice} batches were released a second time"));
+    }
+    let released = Checked {
+        name: "release: each batch that it is lent, exactly once",
+        wrong: (lent > 0).then_some(wrong),
+    };
+    checks.push((format!("plugin {}", header.name), released));
+    let wrong: Vec<String> = checks
+        .iter()
+        .flat_map(|(of, check)| {
+            check
+                .wrong
+                .iter()
+                .flatten()
+                .map(move |what| format!("{of}: {}: {what}", check.name))
+        })
+        .collect();
+    let each = checks.iter().map(|(of, check)| {
+        json!({ "of": of, "check": check.name, "ok": check.wrong.as_ref().map(Vec::is_empty), "wrong": check.wrong })
+    });
     let value: Value = json!({ "plugin": header.name, "version": header.version, "sha256": digest.to_string(),
-        "components": all(&registry).len(), "wrong": wrong });
+        "components": all(&registry).len(), "checks": each.collect::<Vec<_>>(), "wrong": wrong });
     context.console.result(&value, || {
         let mut out = format!("{header}\nsha256 {digest}\n");
-        for what in &wrong {
-            let _ = writeln!(out, "wrong: {what}");
+        for (of, check) in &checks {
+            let how = match &check.wrong {
+                None => "not run",
+                Some(wrong) if wrong.is_empty() => "ok",
+                Some(_) => "wrong",
+            };
+            let _ = writeln!(out, "{how:8} {of}: {}", check.name);
+            for what in check.wrong.iter().flatten() {
+                let _ = writeln!(out, "         {what}");
+            }
         }
         out.push_str(if wrong.is_empty() {
             "it keeps to the rules\n"

@@ -54,6 +54,7 @@ pub struct Shown {
 /// When a file cannot be read or written.
 pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
+    let registry = context.registry_of(&args.file)?;
     let files = test_files(&bound)?;
     let mut read = Vec::new();
     let mut invalid = 0;
@@ -82,7 +83,7 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
             let began = Instant::now();
             let dir = scratch.0.join(format!("{}", tested.len()));
             fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
-            let bound = bound::bind(&args.file, &context.registry, &environment).await?;
+            let bound = bound::bind(&args.file, &registry, &environment).await?;
             let outcome = cases::run(bound, number, case, &dir).await?;
             let _ = fs::remove_dir_all(&dir);
             let is_same = outcome.differences.is_empty();

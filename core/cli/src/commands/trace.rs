@@ -23,7 +23,8 @@ pub async fn run(context: &Context, args: &args::Trace) -> Result<u8, Failure> {
     let mut bound = context.bind(&args.file).await?;
     // An edit since the last release changes nothing about the rows of that release.
     if let Some(text) = trace::text_of_release(&bound, &context.env, &context.secrets()).await? {
-        bound = bound::bind_text(&args.file, text, &context.registry, &environment).await?;
+        let registry = context.registry_of(&args.file)?;
+        bound = bound::bind_text(&args.file, text, &registry, &environment).await?;
         context
             .console
             .note("the pipeline was edited since the last release: traced with the text that made it");

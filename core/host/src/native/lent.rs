@@ -35,6 +35,7 @@ pub fn lend(array: ArrowArray, account: &Arc<Account>) -> ArrowArray {
         release: Some(release),
         ..ArrowArray { ..copy(&array) }
     };
+    account.count_lent();
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = table.free.pop();
     let (index, turn) = match place.and_then(|index| Some((index, table.entries.get_mut(index as usize)?))) {
@@ -93,7 +94,10 @@ unsafe extern "C-unwind" fn release(array: *mut ArrowArray) {
             false => None,
         };
         match lent.is_some() {
-            true => table.free.push(index),
+            true => {
+                entry.account.count_release();
+                table.free.push(index);
+            }
             false => entry.account.count_double_release(),
         }
         lent

@@ -447,14 +447,33 @@ impl Caller {
     ///
     /// # Safety
     /// `run` may be called with the frame.
-    unsafe fn call<A>(
+    unsafe fn call<A>(&self, phase: &str, frame: Box<Frame<A>>, run: Trampoline) -> Result<Box<Frame<A>>, PluginError> {
+        let mut kept = Some(frame);
+        // SAFETY: by this function's contract.
+        unsafe { self.call_keeping(phase, &mut kept, run) }?;
+        kept.ok_or_else(|| self.blame(phase, Status::Internal, "PLUGIN_THREAD", "the call was lost"))
+    }
+
+    /// As [`call`](Self::call); the frame stays where the call was not lost, also when it failed.
+    ///
+    /// # Safety
+    /// As [`call`](Self::call).
+    unsafe fn call_keeping<A>(
         &self,
         phase: &str,
-        mut frame: Box<Frame<A>>,
+        kept: &mut Option<Box<Frame<A>>>,
         run: Trampoline,
-    ) -> Result<Box<Frame<A>>, PluginError> {
+    ) -> Result<(), PluginError> {
         self.refuse_poisoned(phase)?;
-        let argument: *mut c_void = (&raw mut *frame).cast();
+        let Some(frame) = kept else {
+            return Err(self.blame(
+                phase,
+                Status::InvalidState,
+                "PLUGIN_POISONED",
+                "an earlier call of it was lost",
+            ));
+        };
+        let argument: *mut c_void = (&raw mut **frame).cast();
         let status = match self.account.limits.call {
             // SAFETY: by this function's contract.
             None => unsafe { run(argument) },
@@ -466,15 +485,14 @@ impl Caller {
                 match outcome {
                     Ok(status) => status,
                     Err(how) => {
-                        std::mem::forget(frame);
+                        std::mem::forget(kept.take());
                         return Err(self.lost(phase, how));
                     }
                 }
             }
         };
         // SAFETY: the call is over.
-        unsafe { self.ended(phase, status, &mut frame.error) }?;
-        Ok(frame)
+        unsafe { self.ended(phase, status, &mut frame.error) }
     }
 
     /// How a call ended, with the error that the plugin filled.
@@ -482,6 +500,9 @@ impl Caller {
     /// # Safety
     /// The call that was given `error` is over.
     unsafe fn ended(&self, phase: &str, status: i32, error: &mut Error) -> Result<(), PluginError> {
+        if status == 0 && error.release.is_none() {
+            return Ok(());
+        }
         // SAFETY: by this function's contract; here and below.
         let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) };
         let said = PluginError {

@@ -3,7 +3,7 @@
 use super::{Bound, Frame, Native, bytes_of, lent::lend, worker::Trampoline};
 use clinmill_abi::tables::{ArrowArray, Buf, Error, Instance, Run, SinkVt, Str, Task, Writer};
 use clinmill_sdk::{
-    BindContext, BoundSink, Descriptor, Finding, PluginError, SinkPlugin, SinkRun, SinkWriter, Status,
+    BindContext, BoundSink, Descriptor, Finding, PluginError, SinkPlugin, SinkRun, SinkWriter, Status, TaskContext,
     arrow::{array::RecordBatch, datatypes::Schema},
     export::array,
 };
@@ -102,6 +102,14 @@ trampolines! {
 }
 
 impl Args {
+    /// Releases a batch that the plugin did not come to taking.
+    fn drop_array(&mut self) {
+        let mut left = std::mem::replace(&mut self.array, ArrowArray::EMPTY);
+        if let Some(release) = left.release {
+            // SAFETY: the call is over: what is there was not moved.
+            unsafe { release(&raw mut left) };
+        }
+    }
     fn token_table_ptr(&self) -> *const Str {
         self.token_table.as_ptr()
     }
@@ -169,7 +177,38 @@ impl Sink {
     }
 }
 
+type Probe = unsafe extern "C-unwind" fn(*mut Instance, *const Task, *mut Buf, *mut Error) -> i32;
+
+/// Calls the slot `probe`, which stands in the table of the phases.
+unsafe extern "C-unwind" fn probe(frame: *mut c_void) -> i32 {
+    // SAFETY: called with the frame below.
+    unsafe {
+        let frame = frame.cast::<Frame<(Probe, Box<Frame<Args>>)>>();
+        let args = &raw mut (*frame).args.1.args;
+        ((*frame).args.0)(
+            (*args).instance.cast_mut(),
+            &raw const (*args).task,
+            &raw mut (*args).out,
+            &raw mut (*frame).error,
+        )
+    }
+}
+
 impl BoundSink for Sink {
+    fn probe(&self, task: &TaskContext<'_>) -> Result<Value, PluginError> {
+        let Some(slot) = self.bound.native.lifecycle.probe else {
+            return Ok(Value::Null);
+        };
+        let inner = self.frame(&SinkRun { run_id: "", task }, &[]);
+        // SAFETY: the frame is what `probe` takes.
+        let mut frame = unsafe {
+            self.bound
+                .native
+                .call("probe", Frame::new((slot as Probe, inner)), probe)
+        }?;
+        self.receipt("probe", &mut frame.args.1)
+    }
+
     fn open(&self, run: &SinkRun<'_>) -> Result<Box<dyn SinkWriter + '_>, PluginError> {
         let frame = self.call("open", self.frame(run, &[]), open)?;
         match frame.args.writer.is_null() {
@@ -180,6 +219,7 @@ impl BoundSink for Sink {
             false => Ok(Box::new(Open {
                 sink: self,
                 frame: Some(frame),
+                failed: false,
             })),
         }
     }
@@ -213,6 +253,8 @@ struct Open<'a> {
     sink: &'a Sink,
     /// `None` once a call was lost.
     frame: Option<Box<Frame<Args>>>,
+    /// A failed call of a writer is its last but for its release.
+    failed: bool,
 }
 
 // SAFETY: one call at a time, on any thread, as the header says of a writer.
@@ -221,17 +263,21 @@ unsafe impl Send for Open<'_> {}
 impl Open<'_> {
     fn call(&mut self, phase: &str, run: Trampoline) -> Result<(), PluginError> {
         let native = &self.sink.bound.native;
-        let Some(frame) = self.frame.take() else {
+        if self.failed {
             return Err(native.blame(
                 phase,
                 Status::InvalidState,
                 "PLUGIN_POISONED",
                 "an earlier call of it failed",
             ));
-        };
-        // The writer stays behind the frame: a failed call of it is its last.
-        self.frame = Some(self.sink.call(phase, frame, run)?);
-        Ok(())
+        }
+        // SAFETY: the trampolines of this module take these frames.
+        let outcome = unsafe { native.call_keeping(phase, &mut self.frame, run) };
+        self.failed = outcome.is_err();
+        if let Some(frame) = &mut self.frame {
+            frame.args.drop_array();
+        }
+        outcome
     }
 }
 
@@ -256,6 +302,7 @@ impl SinkWriter for Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if self.frame.is_some() {
+            self.failed = false;
             let _ = self.call("release", release);
         }
     }

@@ -371,7 +371,7 @@ impl TransformRun for Run<'_> {
             {
                 let mut state = args.taken.lock();
                 // SAFETY: just exported from these columns.
-                state.lent = unsafe { Lent::of(&exported, batch.columns()) };
+                unsafe { state.lent.remember(&exported, batch.columns()) };
                 state.input_rows = Some(batch.num_rows());
             }
             args.array = lend(exported, &native.account);
@@ -431,13 +431,16 @@ struct State {
     counts: BTreeMap<String, u64>,
     failure: Option<PluginError>,
     seen: Vec<(usize, usize)>,
+    /// What was seen in this call: kept, so that no other array of it lies in the same place.
+    kept: Vec<Arc<Moved>>,
 }
 
 impl State {
     fn clear(&mut self) {
-        self.lent = Lent::default();
+        self.lent.clear();
         self.bytes = 0;
         self.seen.clear();
+        self.kept.clear();
     }
 }
 
@@ -479,7 +482,8 @@ impl Taken {
             state.seen.push(identity);
         }
         // SAFETY: by this function's contract.
-        let moved = unsafe { Moved::take(moved) }?;
+        let moved = Arc::new(unsafe { Moved::take(moved) }?);
+        state.kept.push(moved.clone());
         if state.closed {
             return Err(PluginError::cancelled());
         }

@@ -8,7 +8,10 @@
 use std::{
     ffi::c_void,
     ptr,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,6 +36,9 @@ struct State {
     dead: bool,
     closing: bool,
     rung: bool,
+    /// The thread, and the caller, sleep until `changed` is notified.
+    thread_sleeps: bool,
+    caller_sleeps: bool,
 }
 
 /// Where the caller and the thread meet.
@@ -40,6 +46,25 @@ struct State {
 struct Meeting {
     state: Mutex<State>,
     changed: Condvar,
+    /// There may be something for the thread, and for the caller: looked at without the lock before going to sleep.
+    for_thread: AtomicBool,
+    for_caller: AtomicBool,
+}
+
+/// Looks for a short while: to sleep and be woken costs more than most calls do. Not with one processor, where who is
+/// waited for cannot run meanwhile.
+fn look(news: &AtomicBool) {
+    static TURNS: OnceLock<u32> = OnceLock::new();
+    let turns = *TURNS.get_or_init(|| match std::thread::available_parallelism() {
+        Ok(n) if n.get() > 1 => 2_000,
+        _ => 0,
+    });
+    for _ in 0..turns {
+        if news.load(Ordering::Acquire) {
+            return;
+        }
+        std::hint::spin_loop();
+    }
 }
 
 impl Meeting {
@@ -47,8 +72,22 @@ impl Meeting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<(Trampoline, usize)> {
+    /// Changes what both see, and wakes who sleeps.
+    fn change(&self, news: &AtomicBool, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
+        change(&mut state);
+        news.store(true, Ordering::Release);
+        let sleeps = state.thread_sleeps || state.caller_sleeps;
+        drop(state);
+        if sleeps {
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<(Trampoline, usize)> {
+        look(&self.for_thread);
+        let mut state = self.lock();
+        self.for_thread.store(false, Ordering::Relaxed);
         loop {
             if let Some(job) = state.job.take() {
                 return Some(job);
@@ -56,13 +95,14 @@ impl Meeting {
             if state.closing {
                 return None;
             }
+            state.thread_sleeps = true;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.thread_sleeps = false;
         }
     }
 
     fn done(&self, status: i32) {
-        self.lock().status = Some(status);
-        self.changed.notify_all();
+        self.change(&self.for_caller, |state| state.status = Some(status));
     }
 }
 
@@ -73,8 +113,7 @@ pub struct Bell(Arc<Meeting>);
 impl Bell {
     /// The caller looks at what there is to serve.
     pub fn ring(&self) {
-        self.0.lock().rung = true;
-        self.0.changed.notify_all();
+        self.0.change(&self.0.for_caller, |state| state.rung = true);
     }
 }
 
@@ -97,8 +136,7 @@ fn key() -> Option<libc::pthread_key_t> {
 unsafe extern "C" fn ended(meeting: *mut c_void) {
     // SAFETY: the pointer is the reference that the thread was given.
     let meeting = unsafe { Arc::from_raw(meeting.cast::<Meeting>()) };
-    meeting.lock().dead = true;
-    meeting.changed.notify_all();
+    meeting.change(&meeting.for_caller, |state| state.dead = true);
 }
 
 unsafe extern "C-unwind" fn start(meeting: *mut c_void) -> *mut c_void {
@@ -184,19 +222,23 @@ impl Worker {
             return Err(Lost::Thread);
         }
         let mut began = Instant::now();
-        {
-            let mut state = self.meeting.lock();
+        let job = (run, argument as usize);
+        self.meeting.change(&self.meeting.for_thread, |state| {
             state.status = None;
-            state.job = Some((run, argument as usize));
-        }
-        self.meeting.changed.notify_all();
+            state.job = Some(job);
+        });
         loop {
+            look(&self.meeting.for_caller);
             let (status, dead) = {
-                let state = self.meeting.lock();
+                let mut state = self.meeting.lock();
+                self.meeting.for_caller.store(false, Ordering::Relaxed);
                 let mut state = match state.status.is_none() && !state.dead && !state.rung {
                     true => {
+                        state.caller_sleeps = true;
                         let wait = self.meeting.changed.wait_timeout(state, Duration::from_millis(10));
-                        wait.unwrap_or_else(PoisonError::into_inner).0
+                        let mut state = wait.unwrap_or_else(PoisonError::into_inner).0;
+                        state.caller_sleeps = false;
+                        state
                     }
                     false => state,
                 };
@@ -224,8 +266,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.meeting.lock().closing = true;
-        self.meeting.changed.notify_all();
+        self.meeting
+            .change(&self.meeting.for_thread, |state| state.closing = true);
     }
 }
 

@@ -43,6 +43,8 @@ impl Message {
 struct Said {
     bytes: AtomicU64,
     lines: AtomicU64,
+    /// There is no more to come.
+    is_closed: AtomicBool,
 }
 
 /// A running plugin.
@@ -117,6 +119,7 @@ impl Running {
                 counted.bytes.fetch_add(n as u64, Ordering::Relaxed);
                 counted.lines.fetch_add(lines as u64, Ordering::Relaxed);
             }
+            counted.is_closed.store(true, Ordering::Release);
         });
         Ok(Self {
             name: name.to_owned(),
@@ -134,6 +137,11 @@ impl Running {
         let mut message = format!("the plugin {:?} in {phase}: {what}", self.name);
         if let Ok(Some(ended)) = self.child.try_wait() {
             message.push_str(&format!(" ({ended})"));
+            // What it said last may still be in the pipe; a child of its own may hold that open.
+            let until = Instant::now() + Duration::from_millis(200);
+            while !self.said.is_closed.load(Ordering::Acquire) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
         let (bytes, lines) = (
             self.said.bytes.load(Ordering::Relaxed),

@@ -4,26 +4,179 @@
 use super::abi::ArrowArray;
 use crate::{PluginError, Status};
 use arrow::{
-    array::{Array, ArrayData, ArrayRef, RecordBatch, make_array},
-    buffer::Buffer,
+    array::{
+        Array, ArrayData, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray,
+        downcast_primitive, make_array,
+    },
+    buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, FieldRef},
 };
-use std::{ffi::c_void, panic::RefUnwindSafe, ptr::NonNull, sync::Arc};
+use std::{
+    ffi::c_void,
+    panic::RefUnwindSafe,
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// How many rows a batch may have.
 pub const MOST_ROWS: usize = 1 << 24;
 
 struct Exported {
-    /// Keeps the memory alive that `pointers` lead to.
-    _buffers: Vec<Buffer>,
+    /// Keep the memory alive that `pointers` lead to.
+    _data: ArrayData,
+    _bits: Option<Buffer>,
     pointers: Vec<*const c_void>,
+    children: Vec<*mut ArrowArray>,
+}
+
+/// A batch and its plain columns in one piece: small batches are many, and each would pay for a piece per column.
+struct Block {
+    /// How many of the batch and its columns are not released: a receiver may keep columns one by one.
+    left: AtomicUsize,
+    /// Keep the memory alive that `pointers` lead to.
+    _arrays: Vec<ArrayRef>,
+    _data: Vec<ArrayData>,
+    _bits: Vec<Buffer>,
+    pointers: Vec<*const c_void>,
+    columns: Vec<ArrowArray>,
     children: Vec<*mut ArrowArray>,
 }
 
 /// Columns of equal length as one struct array, owned by who gets it. Takes columns of plain types.
 pub fn export_columns(columns: &[ArrayRef], rows: usize) -> ArrowArray {
-    let children = columns.iter().map(|column| export(&column.to_data())).collect();
-    build(rows, 0, 0, vec![std::ptr::null()], Vec::new(), children)
+    let mut block = Box::new(Block {
+        left: AtomicUsize::new(1),
+        _arrays: columns.to_vec(),
+        _data: Vec::new(),
+        _bits: Vec::new(),
+        pointers: Vec::with_capacity(1 + 3 * columns.len()),
+        columns: Vec::with_capacity(columns.len()),
+        children: Vec::with_capacity(columns.len()),
+    });
+    // The batch has a validity, and it is absent.
+    block.pointers.push(std::ptr::null());
+    for column in columns {
+        let start = block.pointers.len();
+        if plain_pointers(column, &mut block.pointers) {
+            block.columns.push(ArrowArray {
+                length: number(column.len()),
+                null_count: number(column.null_count()),
+                n_buffers: number(block.pointers.len() - start),
+                // An index until all pointers are there.
+                buffers: std::ptr::without_provenance_mut(start),
+                release: Some(release_column),
+                ..ArrowArray::EMPTY
+            });
+            *block.left.get_mut() += 1;
+            continue;
+        }
+        let data = column.to_data();
+        if !data.child_data().is_empty() {
+            block.columns.push(export(&data));
+            continue;
+        }
+        let bits = push_pointers(&data, &mut block.pointers);
+        block._bits.extend(bits);
+        block.columns.push(ArrowArray {
+            length: number(data.len()),
+            null_count: number(data.null_count()),
+            offset: number(data.offset()),
+            n_buffers: number(block.pointers.len() - start),
+            buffers: std::ptr::without_provenance_mut(start),
+            release: Some(release_column),
+            ..ArrowArray::EMPTY
+        });
+        *block.left.get_mut() += 1;
+        block._data.push(data);
+    }
+    let block = Box::into_raw(block);
+    // SAFETY: the block was just made; its vectors do not grow any more.
+    let parts = unsafe { &mut *block };
+    for column in &mut parts.columns {
+        if column.private_data.is_null() {
+            // SAFETY: the index was taken from this vector.
+            column.buffers = unsafe { parts.pointers.as_mut_ptr().add(column.buffers.addr()) };
+            column.private_data = block.cast();
+        }
+    }
+    let columns = parts.columns.as_mut_ptr();
+    // SAFETY: within the vector.
+    parts
+        .children
+        .extend((0..parts.columns.len()).map(|index| unsafe { columns.add(index) }));
+    ArrowArray {
+        length: number(rows),
+        n_buffers: 1,
+        n_children: number(parts.children.len()),
+        buffers: parts.pointers.as_mut_ptr(),
+        children: parts.children.as_mut_ptr(),
+        release: Some(release_batch),
+        private_data: block.cast(),
+        ..ArrowArray::EMPTY
+    }
+}
+
+/// Appends what the buffers of a text or number column lead to; false, and nothing appended, for any other column.
+fn plain_pointers(column: &ArrayRef, pointers: &mut Vec<*const c_void>) -> bool {
+    let validity = match column.nulls() {
+        Some(nulls) if nulls.null_count() > 0 && nulls.offset() > 0 => return false,
+        Some(nulls) if nulls.null_count() > 0 => nulls.buffer().as_ptr().cast(),
+        _ => std::ptr::null(),
+    };
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        pointers.extend([
+            validity,
+            texts.value_offsets().as_ptr().cast(),
+            texts.values().as_ptr().cast(),
+        ]);
+        return true;
+    }
+    macro_rules! numbers {
+        ($type:ty) => {
+            match column.as_primitive_opt::<$type>() {
+                Some(numbers) => pointers.extend([validity, numbers.values().as_ptr().cast()]),
+                None => return false,
+            }
+        };
+    }
+    downcast_primitive! {
+        column.data_type() => (numbers),
+        _ => return false,
+    }
+    true
+}
+
+fn number(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+unsafe extern "C-unwind" fn release_column(array: *mut ArrowArray) {
+    // SAFETY: the caller passes a column of `export_columns`, once; the block is there while one of its parts is.
+    unsafe {
+        let block = (*array).private_data.cast::<Block>();
+        (*array).release = None;
+        (*array).private_data = std::ptr::null_mut();
+        if (*block).left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            drop(Box::from_raw(block));
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn release_batch(array: *mut ArrowArray) {
+    // SAFETY: the caller passes a batch of `export_columns`, once; columns that were moved away have no release any more.
+    unsafe {
+        let block = (*array).private_data.cast::<Block>();
+        let parts = &*block;
+        for child in &parts.children {
+            if let Some(release) = (**child).release {
+                release(*child);
+            }
+        }
+        release_column(array);
+    }
 }
 
 /// A batch as a struct array, owned by who gets it.
@@ -31,62 +184,43 @@ pub fn export_batch(batch: &RecordBatch) -> ArrowArray {
     export_columns(batch.columns(), batch.num_rows())
 }
 
-fn export(data: &ArrayData) -> ArrowArray {
-    let mut buffers = Vec::with_capacity(data.buffers().len() + 1);
-    let mut pointers = Vec::with_capacity(data.buffers().len() + 1);
+/// Appends what the buffers of an array lead to; returns the validity where it had to be made anew.
+fn push_pointers(data: &ArrayData, pointers: &mut Vec<*const c_void>) -> Option<Buffer> {
+    let mut made = None;
     if data.data_type() != &DataType::Null {
         match data.nulls() {
-            Some(nulls) if nulls.null_count() > 0 => {
-                // The C interface has one offset for values and validity.
-                let bits = match nulls.offset() == data.offset() {
-                    true => nulls.buffer().clone(),
-                    false => {
-                        let mut bits = arrow::array::BooleanBufferBuilder::new(data.offset() + data.len());
-                        bits.append_n(data.offset(), false);
-                        bits.append_buffer(nulls.inner());
-                        bits.finish().into_inner()
-                    }
-                };
+            // The C interface has one offset for values and validity.
+            Some(nulls) if nulls.null_count() > 0 && nulls.offset() != data.offset() => {
+                let mut bits = arrow::array::BooleanBufferBuilder::new(data.offset() + data.len());
+                bits.append_n(data.offset(), false);
+                bits.append_buffer(nulls.inner());
+                let bits = bits.finish().into_inner();
                 pointers.push(bits.as_ptr().cast());
-                buffers.push(bits);
+                made = Some(bits);
             }
+            Some(nulls) if nulls.null_count() > 0 => pointers.push(nulls.buffer().as_ptr().cast()),
             _ => pointers.push(std::ptr::null()),
         }
     }
-    for buffer in data.buffers() {
-        pointers.push(buffer.as_ptr().cast());
-        buffers.push(buffer.clone());
-    }
-    let children = data.child_data().iter().map(export).collect();
-    build(
-        data.len(),
-        data.offset(),
-        data.null_count(),
-        pointers,
-        buffers,
-        children,
-    )
+    pointers.extend(data.buffers().iter().map(|buffer| buffer.as_ptr().cast::<c_void>()));
+    made
 }
 
-fn build(
-    length: usize,
-    offset: usize,
-    nulls: usize,
-    pointers: Vec<*const c_void>,
-    buffers: Vec<Buffer>,
-    children: Vec<ArrowArray>,
-) -> ArrowArray {
-    let children = children.into_iter().map(|c| Box::into_raw(Box::new(c))).collect();
+/// A nested column, with a piece for each array in it.
+fn export(data: &ArrayData) -> ArrowArray {
+    let mut pointers = Vec::with_capacity(data.buffers().len() + 1);
+    let bits = push_pointers(data, &mut pointers);
+    let children = data.child_data().iter().map(export);
     let mut exported = Box::new(Exported {
-        _buffers: buffers,
+        _data: data.clone(),
+        _bits: bits,
         pointers,
-        children,
+        children: children.map(|child| Box::into_raw(Box::new(child))).collect(),
     });
-    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     ArrowArray {
-        length: number(length),
-        null_count: number(nulls),
-        offset: number(offset),
+        length: number(data.len()),
+        null_count: number(data.null_count()),
+        offset: number(data.offset()),
         n_buffers: number(exported.pointers.len()),
         n_children: number(exported.children.len()),
         buffers: exported.pointers.as_mut_ptr(),
@@ -98,7 +232,7 @@ fn build(
 }
 
 unsafe extern "C-unwind" fn release(array: *mut ArrowArray) {
-    // SAFETY: the caller passes an array of `build`, once; children that were moved away have no release any more.
+    // SAFETY: the caller passes an array of `export`, once; children that were moved away have no release any more.
     unsafe {
         let exported = Box::from_raw((*array).private_data.cast::<Exported>());
         for child in &exported.children {
@@ -181,9 +315,14 @@ fn bad(code: &str, what: &str) -> PluginError {
 #[derive(Default)]
 pub struct Lent(Vec<LentColumn>);
 
+/// No plain type has more buffers than these.
+const MOST_BUFFERS: usize = 3;
+
 struct LentColumn {
     column: ArrayRef,
-    pointers: Vec<*const c_void>,
+    /// How many of `pointers` count; 0: nested columns are checked like any other.
+    n: usize,
+    pointers: [*const c_void; MOST_BUFFERS],
     offset: i64,
     nulls: i64,
 }
@@ -196,26 +335,35 @@ impl Lent {
     ///
     /// # Safety
     /// `array` was made by [`export_columns`] from these columns and is not released.
-    pub unsafe fn of(array: &ArrowArray, columns: &[ArrayRef]) -> Self {
-        let each = columns.iter().enumerate().map(|(index, column)| {
+    pub unsafe fn remember(&mut self, array: &ArrowArray, columns: &[ArrayRef]) {
+        self.0.clear();
+        self.0.extend(columns.iter().enumerate().map(|(index, column)| {
             // SAFETY: by this function's contract there is one child for each column.
             let child = unsafe { &**array.children.add(index) };
             let n = usize::try_from(child.n_buffers).unwrap_or(0);
-            // SAFETY: as above.
-            let pointers = unsafe { std::slice::from_raw_parts(child.buffers, n) };
-            LentColumn {
+            let mut lent = LentColumn {
                 column: column.clone(),
-                // Nested columns are checked like any other.
-                pointers: if child.n_children == 0 {
-                    pointers.to_vec()
+                n: if child.n_children == 0 && n <= MOST_BUFFERS {
+                    n
                 } else {
-                    Vec::new()
+                    0
                 },
+                pointers: [std::ptr::null(); MOST_BUFFERS],
                 offset: child.offset,
                 nulls: child.null_count,
+            };
+            // SAFETY: the column has so many buffers.
+            let pointers = unsafe { std::slice::from_raw_parts(child.buffers, lent.n) };
+            for (place, pointer) in lent.pointers.iter_mut().zip(pointers) {
+                *place = *pointer;
             }
-        });
-        Self(each.collect())
+            lent
+        }));
+    }
+
+    /// Forgets the columns.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     fn find(&self, child: &ArrowArray, data_type: &DataType) -> Option<ArrayRef> {
@@ -224,14 +372,14 @@ impl Lent {
             return None;
         }
         let lent = self.0.iter().find(|lent| {
-            lent.pointers.len() == n
+            lent.n == n
                 && n > 0
                 && i64::try_from(lent.column.len()) == Ok(child.length)
                 && lent.offset == child.offset
                 && lent.nulls == child.null_count
                 && lent.column.data_type() == data_type
                 // SAFETY: the array says that it has `n` buffers.
-                && unsafe { std::slice::from_raw_parts(child.buffers, n) } == lent.pointers
+                && unsafe { std::slice::from_raw_parts(child.buffers, n) } == &lent.pointers[..n]
         })?;
         Some(lent.column.clone())
     }
@@ -242,12 +390,13 @@ impl Lent {
 /// # Errors
 /// `ABI_ARRAY`, `ABI_NULL`, `ABI_RELEASED` or `ABI_TOO_LARGE` when it is not what the fields say.
 pub fn import_columns(
-    array: Moved,
+    array: impl Into<Arc<Moved>>,
     fields: &[FieldRef],
     trust: Trust,
     lent: Option<&Lent>,
 ) -> Result<Vec<ArrayRef>, PluginError> {
-    let root = &array.0;
+    let owner: Arc<Moved> = array.into();
+    let root = &owner.0;
     let rows = size(root.length)?;
     if rows > MOST_ROWS {
         return Err(bad("ABI_TOO_LARGE", "a batch has more rows than a batch may have"));
@@ -264,7 +413,6 @@ pub fn import_columns(
     if !fields.is_empty() && root.children.is_null() {
         return Err(bad("ABI_NULL", "the columns of a batch are NULL"));
     }
-    let owner = Arc::new(array);
     let mut columns = Vec::with_capacity(fields.len());
     for (index, field) in fields.iter().enumerate() {
         // SAFETY: the array has as many children as fields, as checked.
@@ -275,6 +423,13 @@ pub fn import_columns(
         // SAFETY: not null; the owner keeps it.
         let child = unsafe { &*child };
         if let Some(column) = lent.and_then(|lent| lent.find(child, field.data_type())) {
+            columns.push(column);
+            continue;
+        }
+        // SAFETY: as above.
+        if let Some(column) = unsafe { import_plain(child, field.data_type(), &owner, trust, rows) }
+            && (field.is_nullable() || column.null_count() == 0)
+        {
             columns.push(column);
             continue;
         }
@@ -351,6 +506,76 @@ fn fields_of(data_type: &DataType) -> &[FieldRef] {
         | DataType::Map(item, _) => std::slice::from_ref(item),
         DataType::Struct(fields) => fields,
         _ => &[],
+    }
+}
+
+/// A column of numbers, or one of texts where the host is believed, which is in order; `None`: [`import`] takes it, or says
+/// what is wrong.
+///
+/// # Safety
+/// As [`import`].
+unsafe fn import_plain(
+    array: &ArrowArray,
+    data_type: &DataType,
+    owner: &Arc<Moved>,
+    trust: Trust,
+    rows: usize,
+) -> Option<ArrayRef> {
+    let in_order = usize::try_from(array.length) == Ok(rows)
+        && rows > 0
+        && array.offset == 0
+        && array.n_children == 0
+        && array.dictionary.is_null()
+        && !array.buffers.is_null();
+    let n = if data_type == &DataType::Utf8 { 3 } else { 2 };
+    if !in_order || array.n_buffers != n {
+        return None;
+    }
+    // SAFETY: the array has so many buffers.
+    let pointer = |index: usize| NonNull::new(unsafe { *array.buffers.add(index) }.cast_mut().cast::<u8>());
+    // SAFETY: the other side says that so many bytes are there; the owner keeps them.
+    let view = |pointer, bytes| unsafe { Buffer::from_custom_allocation(pointer, bytes, owner.clone()) };
+    let nulls = match pointer(0) {
+        Some(bits) => Some(NullBuffer::new(BooleanBuffer::new(
+            view(bits, rows.div_ceil(8)),
+            0,
+            rows,
+        ))),
+        None if array.null_count > 0 => return None,
+        None => None,
+    };
+    if data_type == &DataType::Utf8 {
+        let offsets = pointer(1)?;
+        if trust == Trust::Plugin || !offsets.cast::<i32>().is_aligned() {
+            return None;
+        }
+        // SAFETY: aligned, and there is one more than rows.
+        let last = unsafe { *offsets.cast::<i32>().as_ptr().add(rows) };
+        let bytes = usize::try_from(last).ok()?;
+        let values = match bytes {
+            0 => Buffer::from(Vec::<u8>::new()),
+            _ => view(pointer(2)?, bytes),
+        };
+        let offsets = ScalarBuffer::<i32>::new(view(offsets, (rows + 1) * size_of::<i32>()), 0, rows + 1);
+        // SAFETY: the host is believed.
+        let texts = unsafe { StringArray::new_unchecked(OffsetBuffer::new_unchecked(offsets), values, nulls) };
+        return Some(Arc::new(texts));
+    }
+    macro_rules! numbers {
+        ($type:ty) => {{
+            let values = pointer(1)?;
+            if !values.cast::<<$type as ArrowPrimitiveType>::Native>().is_aligned() {
+                return None;
+            }
+            let width = size_of::<<$type as ArrowPrimitiveType>::Native>();
+            let values = ScalarBuffer::new(view(values, rows * width), 0, rows);
+            let numbers = PrimitiveArray::<$type>::try_new(values, nulls).ok()?;
+            Some(Arc::new(numbers.with_data_type(data_type.clone())))
+        }};
+    }
+    downcast_primitive! {
+        data_type => (numbers),
+        _ => None,
     }
 }
 

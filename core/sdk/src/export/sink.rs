@@ -1,7 +1,7 @@
 //! The C table of a [`Sink`].
 
 use super::{
-    abi::{ArrowArray, Bind, Buf, Component, Error, Instance, LifecycleVt, Run, SinkVt, StatusCode, Str, Writer},
+    abi::{ArrowArray, Bind, Buf, Component, Error, Instance, LifecycleVt, Run, SinkVt, StatusCode, Str, Task, Writer},
     array::{self, Moved, Trust},
     component::{context, findings_json, options, schema, task},
     guard::{Handle, give, null, slot, text, with, with_mut},
@@ -33,7 +33,7 @@ impl<S: Sink> SinkTable<S> {
         reserved: 0,
         check: Some(Self::check),
         bind: Some(Self::bind),
-        probe: None,
+        probe: Some(Self::probe),
         release: Some(Self::release_instance),
     };
     const VT: SinkVt = SinkVt {
@@ -85,6 +85,21 @@ impl<S: Sink> SinkTable<S> {
                 let sink = S::bind(config, &input, &context(bind)?)?;
                 *out.as_mut().ok_or_else(|| null("the instance's place"))? = Handle::give(Bound { sink, input });
                 Ok(())
+            })
+        }
+    }
+
+    unsafe extern "C-unwind" fn probe(
+        instance: *mut Instance,
+        of: *const Task,
+        report: *mut Buf,
+        error: *mut Error,
+    ) -> StatusCode {
+        // SAFETY: by the header's contract.
+        unsafe {
+            with::<Bound<S>, _>(instance, error, |bound| {
+                let said = bound.sink.probe(&task(of)?)?;
+                give(report, said.to_string().into_bytes())
             })
         }
     }

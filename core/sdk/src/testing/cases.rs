@@ -67,7 +67,7 @@ pub fn transform_cases_of(plugin: &dyn TransformPlugin, folder: &Path) {
     finish(failures);
 }
 
-fn finish(failures: Vec<String>) {
+pub fn finish(failures: Vec<String>) {
     assert!(
         failures.is_empty(),
         "{} differences (CLINMILL_UPDATE=1 rewrites what is expected):\n{}",
@@ -85,7 +85,7 @@ pub struct Step {
 }
 
 impl Step {
-    fn read(path: &Path, plugin: &str, kind: Kind) -> Self {
+    pub fn read(path: &Path, plugin: &str, kind: Kind) -> Self {
         Self::of(files::yaml(path), plugin, kind)
     }
 
@@ -111,7 +111,7 @@ impl Step {
                     map.remove(key);
                 }
             }
-            Kind::Transform if map.len() == 1 && map.contains_key(plugin) => {
+            Kind::Transform | Kind::Sink if map.len() == 1 && map.contains_key(plugin) => {
                 map = match map.remove(plugin) {
                     Some(Value::Object(options)) => options,
                     _ => Map::new(),
@@ -136,9 +136,9 @@ impl Step {
 }
 
 /// The expected JSON, or the text of `error.txt`.
-type Outcome = Result<Value, String>;
+pub type Outcome = Result<Value, String>;
 
-fn compare(case: &Path, outcome: Outcome, failures: &mut Vec<String>) {
+pub fn compare(case: &Path, outcome: Outcome, failures: &mut Vec<String>) {
     let (expected, error) = (case.join("expected.json"), case.join("error.txt"));
     match outcome {
         Ok(value) => {
@@ -152,7 +152,7 @@ fn compare(case: &Path, outcome: Outcome, failures: &mut Vec<String>) {
     }
 }
 
-fn of_findings(findings: &[Finding]) -> String {
+pub fn of_findings(findings: &[Finding]) -> String {
     let line = |f: &Finding| {
         let hint = f.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
         format!("{}: {}{hint}\n  option {:?}", f.code, f.message, f.pointer)
@@ -160,7 +160,7 @@ fn of_findings(findings: &[Finding]) -> String {
     findings.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn of_error(error: &PluginError) -> String {
+pub fn of_error(error: &PluginError) -> String {
     match &error.pointer {
         Some(pointer) => format!("{error}\n  option {pointer:?}"),
         None => error.to_string(),

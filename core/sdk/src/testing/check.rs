@@ -1,7 +1,10 @@
 //! What `clinmill plugin check` asks of a plugin that it knows by its library alone, and with its folder its cases too.
 
-use super::{CollectedRows, cases, conformance};
-use crate::{BindContext, Finding, Kind, SourcePlugin, Status, TaskContext, TransformPlugin};
+use super::{CollectedRecords, CollectedRows, cases, conformance, sinks};
+use crate::{
+    BindContext, Descriptor, Finding, MemoryInput, PluginError, SinkPlugin, SourcePlugin, Split, Status, TaskContext,
+    TransformPlugin,
+};
 use arrow::{
     array::{RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
@@ -11,6 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 /// Options that no plugin takes: each is refused or found good, the same twice, and nothing panics.
@@ -48,33 +52,60 @@ fn odd_options(schema: &Value) -> Vec<Value> {
     all
 }
 
-fn options(schema: &Value, check: &dyn Fn(&Value) -> Vec<Finding>, wrong: &mut Vec<String>) {
-    for options in odd_options(schema) {
-        let found = check(&options);
-        if let Some(panic) = found
-            .iter()
-            .find(|f| f.code == "PANIC" || f.code.starts_with("PLUGIN_"))
-        {
-            wrong.push(format!("check does not survive odd options: {}", panic.message));
-            return;
-        }
-        if found
-            .iter()
-            .any(|f| f.code.is_empty() || f.code.chars().any(|c| c.is_ascii_lowercase()))
-        {
-            wrong.push("check: a finding has no upper-case code".into());
-        }
-        if found != check(&options) {
-            wrong.push("check is not pure: two checks of the same options differ".into());
+/// One thing that was checked, and what was found wrong. `None`: there was nothing to check it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What must hold.
+    pub name: &'static str,
+    /// What does not.
+    pub wrong: Option<Vec<String>>,
+}
+
+impl Checked {
+    /// A check that was made.
+    pub fn new(name: &'static str, wrong: Vec<String>) -> Self {
+        Self {
+            name,
+            wrong: Some(wrong),
         }
     }
 }
 
-fn with_cases(folder: Option<&Path>, run: impl FnOnce(&Path)) -> Vec<String> {
-    let Some(folder) = folder else {
-        return Vec::new();
-    };
-    match catch_unwind(AssertUnwindSafe(|| run(folder))) {
+/// How soon a cancelled call ends. The header asks plugins to look every 100 ms.
+const SOON: Duration = Duration::from_secs(1);
+
+fn schema(descriptor: &Descriptor) -> Checked {
+    let mut wrong = Vec::new();
+    conformance::options_schema(descriptor, &mut wrong);
+    Checked::new("options: the schema names and describes all of them", wrong)
+}
+
+/// *check* is pure, says codes, and survives options of any shape.
+fn options(schema: &Value, check: &dyn Fn(&Value) -> Vec<Finding>) -> [Checked; 2] {
+    let (mut pure, mut wrong) = (Vec::new(), Vec::new());
+    for options in odd_options(schema) {
+        let found = check(&options);
+        let lost = |f: &&Finding| f.code == "PANIC" || f.code.starts_with("PLUGIN_");
+        if let Some(panic) = found.iter().find(lost) {
+            wrong.push(panic.message.clone());
+            break;
+        }
+        let shouted = |code: &str| !code.is_empty() && !code.chars().any(|c| c.is_ascii_lowercase());
+        if found.iter().any(|f| !shouted(&f.code)) {
+            wrong.push("a finding has no upper-case code".into());
+        }
+        if found != check(&options) {
+            pure.push("two checks of the same options differ".into());
+        }
+    }
+    [
+        Checked::new("check: the same options, the same findings", pure),
+        Checked::new("check: odd options are refused with a code", wrong),
+    ]
+}
+
+fn with_cases(folder: Option<&Path>, run: impl FnOnce(&Path)) -> Checked {
+    let wrong = folder.map(|folder| match catch_unwind(AssertUnwindSafe(|| run(folder))) {
         Ok(()) => Vec::new(),
         Err(panic) => vec![
             panic
@@ -82,33 +113,67 @@ fn with_cases(folder: Option<&Path>, run: impl FnOnce(&Path)) -> Vec<String> {
                 .cloned()
                 .unwrap_or_else(|| "a case fails".to_owned()),
         ],
+    });
+    Checked {
+        name: "cases: the folder's own give what is expected",
+        wrong,
     }
 }
 
-/// Checks a source: its schema, its *check*, and with its folder its cases. Returns what is wrong.
-pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let descriptor = plugin.descriptor();
-    conformance::options_schema(&descriptor, &mut wrong);
-    options(&descriptor.schema, &|options| plugin.check(options), &mut wrong);
-    wrong.extend(with_cases(folder, |folder| cases::source_cases_of(plugin, folder)));
-    wrong
+fn is_lost(error: &PluginError) -> bool {
+    matches!(error.status, Status::Panic | Status::Timeout) || error.code.starts_with("PLUGIN_")
 }
 
-/// Checks a transform: its schema, its *check*, how it takes odd options in *bind* and a run that is cancelled, and with
-/// its folder its cases. Returns what is wrong.
-pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// Checks of *bind* with odd options, and of a call that was cancelled before it began.
+#[derive(Default)]
+struct Runs {
+    bind: Vec<String>,
+    cancel: Vec<String>,
+    ran: bool,
+    codes: Vec<String>,
+}
+
+impl Runs {
+    /// What a cancelled call gave, and how long it took.
+    fn cancelled(&mut self, outcome: Result<(), PluginError>, began: Instant) {
+        self.ran = true;
+        match outcome {
+            Err(error) if is_lost(&error) => self.cancel.push(error.message),
+            _ if began.elapsed() > SOON => self
+                .cancel
+                .push(format!("a cancelled call took {} ms", began.elapsed().as_millis())),
+            _ => {}
+        }
+    }
+
+    fn checks(self) -> [Checked; 3] {
+        let ran = |wrong: Vec<String>| self.ran.then_some(wrong);
+        [
+            Checked::new("bind: odd options are refused or taken", self.bind),
+            Checked {
+                name: "cancel: a cancelled call ends in time",
+                wrong: ran(self.cancel),
+            },
+            Checked {
+                name: "rejects: each carries a code",
+                wrong: ran(self.codes),
+            },
+        ]
+    }
+}
+
+/// Checks a source: its schema, its *check*, *bind* and *read* with odd options, and with its folder its cases.
+pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Checked> {
     let descriptor = plugin.descriptor();
-    debug_assert_eq!(descriptor.kind, Kind::Transform);
-    conformance::options_schema(&descriptor, &mut wrong);
-    options(&descriptor.schema, &|options| plugin.check(options), &mut wrong);
-    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
+    let mut checks = vec![schema(&descriptor)];
+    checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
+    let input = MemoryInput::new("input", "a,b\n1,2\n".repeat(1000));
+    let mut runs = Runs::default();
     for options in odd_options(&descriptor.schema) {
-        let bound = match plugin.bind(&options, &schema, &BindContext::default()) {
+        let bound = match plugin.bind(&options, &BindContext::default()) {
             Ok(bound) => bound,
-            Err(error) if error.status == Status::Panic || error.code.starts_with("PLUGIN_") => {
-                wrong.push(format!("bind does not survive odd options: {}", error.message));
+            Err(error) if is_lost(&error) => {
+                runs.bind.push(error.message);
                 break;
             }
             Err(_) => continue,
@@ -118,22 +183,66 @@ pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> V
             cancelled: &cancelled,
             batch_rows: 1,
         };
-        let texts = StringArray::from(vec![Some("x"), None]);
-        let Ok(batch) = RecordBatch::try_new(schema.clone(), vec![Arc::new(texts)]) else {
-            continue;
-        };
-        let mut out = CollectedRows::default();
-        let outcome = bound.open(&task).and_then(|mut run| run.process(&batch, &mut out));
-        if let Err(error) = outcome
-            && (error.status == Status::Timeout || error.status == Status::Panic)
-        {
-            wrong.push(format!("a cancelled run does not end well: {}", error.message));
-            break;
-        }
-        if out.rejected.iter().any(|row| row.code.is_empty()) {
-            wrong.push("a rejected row has no code".into());
+        let mut out = CollectedRecords::default();
+        let began = Instant::now();
+        let split = Split::whole(&input);
+        runs.cancelled(bound.read(&input, &split, &task, &mut out), began);
+        if out.rejections.iter().any(|rejection| rejection.code.is_empty()) {
+            runs.codes.push("a rejection has no code".into());
         }
     }
-    wrong.extend(with_cases(folder, |folder| cases::transform_cases_of(plugin, folder)));
-    wrong
+    checks.extend(runs.checks());
+    checks.push(with_cases(folder, |folder| cases::source_cases_of(plugin, folder)));
+    checks
+}
+
+/// Checks a sink: its schema, its *check*, and with its folder its cases.
+pub fn check_sink(plugin: &dyn SinkPlugin, folder: Option<&Path>) -> Vec<Checked> {
+    let descriptor = plugin.descriptor();
+    let mut checks = vec![schema(&descriptor)];
+    checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
+    checks.push(with_cases(folder, |folder| sinks::sink_cases_of(plugin, folder)));
+    checks
+}
+
+/// Checks a transform: its schema, its *check*, *bind* and a run with odd options, and with its folder its cases.
+pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> Vec<Checked> {
+    let descriptor = plugin.descriptor();
+    let mut checks = vec![schema(&descriptor)];
+    checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
+    // Columns under the names that some odd options hold, so that some of them bind.
+    let field = |name: &str| Field::new(name, DataType::Utf8, true);
+    let schema = Arc::new(Schema::new(vec![field("a"), field("")]));
+    let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![texts.clone(), texts]).expect("two columns of two rows");
+    let mut runs = Runs::default();
+    for options in odd_options(&descriptor.schema) {
+        let bound = match plugin.bind(&options, &schema, &BindContext::default()) {
+            Ok(bound) => bound,
+            Err(error) if is_lost(&error) => {
+                runs.bind.push(error.message);
+                break;
+            }
+            Err(_) => continue,
+        };
+        for stop in [false, true] {
+            let cancelled = AtomicBool::new(stop);
+            let task = TaskContext {
+                cancelled: &cancelled,
+                batch_rows: 1,
+            };
+            let mut out = CollectedRows::default();
+            let began = Instant::now();
+            let outcome = bound.open(&task).and_then(|mut run| run.process(&batch, &mut out));
+            if stop {
+                runs.cancelled(outcome, began);
+            }
+            if out.rejected.iter().any(|row| row.code.is_empty()) {
+                runs.codes.push("a rejected row has no code".into());
+            }
+        }
+    }
+    checks.extend(runs.checks());
+    checks.push(with_cases(folder, |folder| cases::transform_cases_of(plugin, folder)));
+    checks
 }

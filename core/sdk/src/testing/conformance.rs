@@ -1,7 +1,7 @@
 //! What every plugin must be, whatever it does: the shape of its folder, its schema, its sample, what it pushes.
 
 use super::{CollectedRecords, cases::Step, files};
-use crate::{Caps, Descriptor, Kind, RecordKind, SourcePlugin, TransformPlugin};
+use crate::{Caps, Descriptor, Kind, RecordKind, SinkPlugin, SourcePlugin, TransformPlugin, reference};
 use arrow::array::Array;
 use serde_json::Value;
 use std::{fs, path::Path};
@@ -144,105 +144,32 @@ fn schema(node: &Value, path: &str, wrong: &mut Vec<String>) {
 /// The README holds the sample and the table of options between markers; both are written from their one source.
 fn readme(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     let path = folder.join("README.md");
-    let (Ok(readme), Ok(sample)) = (
+    let (Ok(mut fresh), Ok(sample)) = (
         fs::read_to_string(&path),
         fs::read_to_string(folder.join("sample.yaml")),
     ) else {
         return;
     };
-    let mut fresh = readme;
-    for (name, title, content) in [
-        ("sample", "Sample", format!("```yaml\n{}\n```", sample.trim_end())),
-        ("options", "Options", options_table(&descriptor.schema)),
+    let sample = format!("```yaml\n{}\n```", sample.trim_end());
+    let table = reference::options_table(&descriptor.schema);
+    for (title, begin, end, content) in [
+        (
+            "Sample",
+            "<!-- sample: begin -->",
+            "<!-- sample: end -->",
+            sample.as_str(),
+        ),
+        ("Options", reference::BEGIN, reference::END, table.trim_end()),
     ] {
-        let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
         let block = format!("{begin}\n{content}\n{end}");
-        match (fresh.find(&begin), fresh.find(&end)) {
-            (Some(from), Some(to)) if from < to => fresh.replace_range(from..to + end.len(), &block),
+        let from = fresh.find(begin);
+        let to = from.and_then(|from| Some(from + fresh.get(from..)?.find(end)?));
+        match (from, to) {
+            (Some(from), Some(to)) => fresh.replace_range(from..to + end.len(), &block),
             _ => fresh.push_str(&format!("\n## {title}\n\n{block}\n")),
         }
     }
     wrong.extend(files::expect_text(&path, &fresh));
-}
-
-/// The options of a plugin as a Markdown table, out of their schema.
-pub fn options_table(schema: &Value) -> String {
-    let mut out = String::from("| option | type | default | what |\n|---|---|---|---|\n");
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        let default = match property.get("default") {
-            _ if required.contains(&name.as_str()) => "required".to_owned(),
-            None | Some(Value::Null) => String::new(),
-            Some(value) => format!("`{value}`"),
-        };
-        let what = property["description"]
-            .as_str()
-            .unwrap_or_default()
-            .replace('\n', " ")
-            .replace('|', "\\|");
-        out.push_str(&format!(
-            "| `{name}` | {} | {default} | {what} |\n",
-            type_of(property, schema, 0)
-        ));
-    }
-    out.pop();
-    out
-}
-
-fn type_of(property: &Value, root: &Value, depth: usize) -> String {
-    let list = |items: &Value| {
-        let mut names: Vec<String> = Vec::new();
-        for item in items.as_array().into_iter().flatten() {
-            let name = type_of(item, root, depth + 1);
-            if name != "null" && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names.join(" or ")
-    };
-    let format = property["format"].as_str().unwrap_or_default();
-    if format.starts_with("clinmill-") {
-        return format.trim_start_matches("clinmill-").to_owned();
-    }
-    if let Some(values) = property["enum"].as_array() {
-        return values
-            .iter()
-            .map(|v| format!("`{}`", v.as_str().unwrap_or_default()))
-            .collect::<Vec<_>>()
-            .join(" or ");
-    }
-    if let Some(value) = property["const"].as_str() {
-        return format!("`{value}`");
-    }
-    if let Some(name) = property["$ref"].as_str().and_then(|r| r.strip_prefix("#/$defs/")) {
-        return if depth > 3 {
-            name.to_owned()
-        } else {
-            type_of(&root["$defs"][name], root, depth + 1)
-        };
-    }
-    for key in ["oneOf", "anyOf"] {
-        if property.get(key).is_some() {
-            return list(&property[key]);
-        }
-    }
-    match &property["type"] {
-        Value::String(name) if name == "array" => format!("list of {}", type_of(&property["items"], root, depth + 1)),
-        Value::String(name) if name == "object" => "mapping".to_owned(),
-        Value::String(name) => name.clone(),
-        Value::Array(names) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|n| *n != "null")
-            .collect::<Vec<_>>()
-            .join(" or "),
-        _ => "any".to_owned(),
-    }
 }
 
 /// The sample's options are good options: they pass *check*, and *bind* takes them.
@@ -272,6 +199,20 @@ pub fn transform_sample(folder: &Path, plugin: &dyn TransformPlugin) -> Vec<Stri
         wrong.extend(
             plugin
                 .check(&step.options)
+                .iter()
+                .map(|f| format!("sample.yaml: {}: {}", f.pointer, f.message)),
+        );
+    }
+    wrong
+}
+
+/// As [`transform_sample`], of a sink.
+pub fn sink_sample(folder: &Path, plugin: &dyn SinkPlugin) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for step in sample(folder, &plugin.descriptor().name, Kind::Sink, &mut wrong) {
+        let found = plugin.check(&step.options);
+        wrong.extend(
+            found
                 .iter()
                 .map(|f| format!("sample.yaml: {}: {}", f.pointer, f.message)),
         );

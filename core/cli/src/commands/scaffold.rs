@@ -1,0 +1,168 @@
+//! `clinmill plugin new`: a plugin's folder of the standard shape, outside any workspace, whose tests pass at once.
+//!
+//! The templates are a plugin called `newplugin` of each kind, with that name in all its spellings.
+
+use crate::{
+    args::{self, PluginKind},
+    commands::init::write_new,
+    context::Context,
+    failure::{FAILED, Failure, OK},
+};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+macro_rules! files {
+    ($folder:literal: $($path:literal),* $(,)?) => {
+        &[
+            ("Cargo.toml", include_str!("../../templates/plugin/manifest.toml")),
+            (".gitignore", include_str!("../../templates/plugin/gitignore")),
+            $(($path, include_str!(concat!("../../templates/plugin/", $folder, "/", $path))),)*
+        ]
+    };
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+const TRANSFORM: Files = files!("transform":
+    "plugin.yaml", "README.md", "sample.yaml",
+    "src/lib.rs", "src/config.rs", "src/transform.rs", "src/core.rs", "src/error.rs",
+    "cases/names/step.yaml", "cases/names/input.csv", "cases/names/expected.json",
+    "cases/no-column/step.yaml", "cases/no-column/input.csv", "cases/no-column/error.txt",
+    "tests/conformance.rs",
+);
+const SOURCE: Files = files!("source":
+    "plugin.yaml", "README.md", "sample.yaml",
+    "src/lib.rs", "src/config.rs", "src/source.rs", "src/core.rs", "src/error.rs",
+    "cases/lines/step.yaml", "cases/lines/input.txt", "cases/lines/expected.json",
+    "tests/conformance.rs",
+);
+const SINK: Files = files!("sink":
+    "plugin.yaml", "README.md", "sample.yaml",
+    "src/lib.rs", "src/config.rs", "src/sink.rs", "src/core.rs", "src/error.rs",
+    "cases/lines/step.yaml", "cases/lines/input.csv", "cases/lines/expected.json",
+    "tests/conformance.rs",
+);
+
+/// Makes the folder of a plugin. What is there is never overwritten.
+///
+/// # Errors
+/// When the name cannot be a plugin's, a file is there already, or one cannot be written.
+pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
+    let name = args.name.as_str();
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 48
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if !plain {
+        return Err(Failure::usage(format!(
+            "{name:?} cannot be a plugin's name: lower-case letters, digits and _, a letter first"
+        )));
+    }
+    if context.registry.holds(name) {
+        return Err(Failure::usage(format!(
+            "a built-in plugin is called {name}: no other can be loaded under its name"
+        )));
+    }
+    let sdk = match &args.sdk {
+        Some(path) => sdk_at(path)?,
+        None => format!("git = {:?}", env!("CARGO_PKG_REPOSITORY")),
+    };
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(name));
+    let files = match args.kind {
+        PluginKind::Source => SOURCE,
+        PluginKind::Transform => TRANSFORM,
+        PluginKind::Sink => SINK,
+    };
+    let taken: Vec<&str> = files
+        .iter()
+        .map(|(path, _)| *path)
+        .filter(|path| dir.join(path).symlink_metadata().is_ok())
+        .collect();
+    if !taken.is_empty() {
+        let message = format!(
+            "{} has {} already: nothing was written; choose another folder",
+            dir.display(),
+            taken.join(", ")
+        );
+        return Err(Failure::new(FAILED, message));
+    }
+    for (path, text) in files {
+        write_new(
+            &dir.join(path),
+            named(text, name).replace("{ SDK }", &format!("{{ {sdk} }}")).as_bytes(),
+        )?;
+    }
+    let written: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+    let value = json!({ "dir": dir, "name": name, "files": written });
+    context.console.result(&value, || {
+        format!(
+            "{name} in {0}\n  {1}\n\nnext, in {0}:\n  cargo test\n  cargo build --release\n\
+             then name target/release/libclinmill_plugin_{name}.so under `plugins: libraries:` of a pipeline, and run\n  \
+             clinmill plugin lock PIPELINE\n",
+            dir.display(),
+            written.join("\n  ")
+        )
+    })?;
+    Ok(OK)
+}
+
+/// The SDK as a dependency: the folder of the crate, or of the repository that holds it.
+fn sdk_at(path: &Path) -> Result<String, Failure> {
+    let crate_at = [path.to_path_buf(), path.join("core/sdk")]
+        .into_iter()
+        .find(|place| place.join("src/export").is_dir() && place.join("Cargo.toml").is_file());
+    let crate_at = crate_at.ok_or_else(|| {
+        Failure::usage(format!(
+            "{} is neither clinmill's SDK (core/sdk) nor a checkout of clinmill",
+            path.display()
+        ))
+    })?;
+    let full = crate_at
+        .canonicalize()
+        .map_err(|error| Failure::io("find", &crate_at, &error))?;
+    Ok(format!("path = {:?}", full.display().to_string()))
+}
+
+/// A template with the plugin's name in the place of `newplugin`, in all its spellings.
+fn named(text: &str, name: &str) -> String {
+    let mut camel = String::new();
+    for part in name.split('_').filter(|part| !part.is_empty()) {
+        let (first, rest) = part.split_at(1);
+        camel.push_str(&first.to_ascii_uppercase());
+        camel.push_str(rest);
+    }
+    text.replace("newplugin", name)
+        .replace("Newplugin", &camel)
+        .replace("NEWPLUGIN", &name.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_in_all_spellings() {
+        let text = named("newplugin Newplugin NEWPLUGIN_EMPTY", "drug_names_2");
+        assert_eq!(text, "drug_names_2 DrugNames2 DRUG_NAMES_2_EMPTY");
+    }
+
+    #[test]
+    fn names_and_folders_are_checked() {
+        let context = Context::new(&args::Global::default());
+        let dir = tempfile::tempdir().unwrap();
+        let new = |name: &str| args::PluginNew {
+            name: name.to_owned(),
+            kind: PluginKind::Transform,
+            dir: Some(dir.path().join("p")),
+            sdk: None,
+        };
+        for bad in ["", "Drug", "7t", "a-b", "datetime", "病"] {
+            assert!(run(&context, &new(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(run(&context, &new("drug")).unwrap(), OK);
+        let manifest = std::fs::read_to_string(dir.path().join("p/Cargo.toml")).unwrap();
+        assert!(manifest.contains("clinmill-plugin-drug") && manifest.contains("git = "));
+        assert!(run(&context, &new("drug")).unwrap_err().message.contains("Cargo.toml"));
+    }
+}

@@ -1,0 +1,7 @@
+//! The folder, the cases and the laws that every source keeps. `CLINMILL_UPDATE=1 cargo test` rewrites what is expected and
+//! the README's tables.
+
+#[test]
+fn cases() {
+    clinmill_sdk::testing::source_cases::<clinmill_plugin_newplugin::Newplugin>(env!("CARGO_MANIFEST_DIR"));
+}
