@@ -369,6 +369,34 @@ fn a_reference_to_nothing_blocks_and_ids_do_not_depend_on_the_refresh() {
     );
 }
 
+/// L1, for what models complete and contracts reject.
+#[test]
+fn weeks_one_after_the_other_give_what_all_at_once_gives() {
+    let whole = hospital();
+    whole.refresh();
+    let weekly = Site::new(&format!("{HEAD}{OMOP}"));
+    // In this order every reference finds its row: the gates would stop another one.
+    for name in ["visits", "notes", "labs", "found"] {
+        let file = format!("inbox/{name}.csv");
+        weekly.put(&file, std::fs::read(whole.at(&file)).unwrap());
+        weekly.refresh();
+    }
+    assert_eq!(weekly.releases(), [1, 2, 3, 4]);
+    assert_eq!(whole.content(1), weekly.content(4));
+    assert_eq!(whole.fingerprints(1), weekly.fingerprints(4));
+    let codes = |site: &Site| {
+        let mut codes: Vec<_> = site
+            .quarantine()
+            .into_iter()
+            .map(|r| (r.stage, r.code, r.row))
+            .collect();
+        codes.sort();
+        codes.dedup();
+        codes
+    };
+    assert_eq!(codes(&whole), codes(&weekly));
+}
+
 #[test]
 fn a_model_is_checked_before_anything_runs() {
     let wrong = OMOP

@@ -4,7 +4,7 @@ use crate::{
     args,
     context::Context,
     failure::{Failure, OK, QUALITY_GATE},
-    output::{Grid, thousands},
+    output::{Grid, counted, thousands},
 };
 use clinmill_catalog::dataset::Dimension;
 use clinmill_engine::{
@@ -39,8 +39,14 @@ fn text(looked: &Looked, listed: usize) -> String {
         return format!("{of}: the pipeline has no gates\n");
     }
     let mut grid = Grid::new(["gate", "check", "category", "holds", ">rows", ">failing", "detail"]);
+    // Of the many gates that contracts bring along, those that fail somewhere.
+    let mut quiet = 0;
     for gate in &looked.audit.gates {
         let Some(m) = &gate.measured else { continue };
+        if gate.passed && m.failed == 0 && gate.name.contains('.') {
+            quiet += 1;
+            continue;
+        }
         let holds = match (gate.passed, gate.blocks()) {
             (true, _) => "yes",
             (false, true) => "NO, blocks",
@@ -69,7 +75,12 @@ fn text(looked: &Looked, listed: usize) -> String {
             share,
         ]);
     }
-    let mut text = format!("{of}\n\n{grid}\n{scores}");
+    let mut text = format!("{of}\n\n{grid}");
+    if quiet > 0 {
+        let more = counted(quiet, "gate of a contract holds", "gates of contracts hold");
+        let _ = writeln!(text, "  {more} for every row");
+    }
+    let _ = write!(text, "\n{scores}");
     let failing = looked
         .audit
         .gates
@@ -101,5 +112,64 @@ fn word(dimension: Dimension) -> &'static str {
         Dimension::Consistent => "consistent",
         Dimension::Timely => "timely",
         Dimension::Accessible => "accessible",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_catalog::dataset::{GateResult, Measured, Score, Severity};
+    use clinmill_engine::gates::Audit;
+
+    fn gate(name: &str, failed: u64) -> GateResult {
+        GateResult {
+            name: name.into(),
+            passed: failed == 0,
+            detail: format!("{failed} fail"),
+            measured: Some(Measured {
+                check: "not_null".into(),
+                dqd: Some("isRequired".into()),
+                category: "Conformance".into(),
+                dimension: Dimension::Complete,
+                target: "t.c".into(),
+                on_fail: Severity::Block,
+                rows: 1200,
+                failed,
+                at_least: 1.0,
+                index: None,
+                row_ids: (0..failed).map(|i| format!("row{i}")).collect(),
+            }),
+        }
+    }
+
+    #[test]
+    fn what_fails_is_shown_and_what_is_not_measured_is_said() {
+        let score = Score {
+            numerator: 3,
+            denominator: 4,
+        };
+        let looked = Looked {
+            of: "staged",
+            release: 2,
+            staging: None,
+            audit: Audit {
+                gates: vec![gate("mine", 0), gate("t.c.isRequired", 0), gate("t.d.isRequired", 1)],
+                scores: [(Dimension::Complete, score), (Dimension::Timely, Score::default())].into(),
+            },
+        };
+        let text = text(&looked, 20);
+        assert!(text.starts_with("staged for release 2, stopped by a gate\n"), "{text}");
+        for part in [
+            "mine",
+            "t.d.isRequired",
+            "NO, blocks",
+            "1 gate of a contract holds",
+            "75.00 %",
+            "not measured",
+            "row0",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("t.c.isRequired"), "{text}");
     }
 }
