@@ -358,6 +358,7 @@ mod tests {
             name: name.into(),
             kind: kind.into(),
             nullable,
+            unit: None,
         }
     }
 

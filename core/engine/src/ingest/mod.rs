@@ -129,6 +129,7 @@ pub trait IngestProgress: Sync {
 /// # Errors
 /// When the task was cancelled, an input cannot be opened or the staging area cannot be written. A bad input is no
 /// error: its report says so.
+#[allow(clippy::too_many_arguments)]
 pub fn read_inputs(
     sources: &[IngestSource],
     inputs: &[IngestInput],
