@@ -499,8 +499,8 @@ pub struct MapExport {
     /// The table's folder
     pub dir: PathBuf,
     /// The format to write
-    #[arg(long = "as", value_enum, value_name = "FORMAT")]
-    pub format: MapFormat,
+    #[arg(long = "as", id = "as", value_enum, value_name = "FORMAT")]
+    pub tool: MapFormat,
     /// Where to write it; without it, to stdout
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -634,6 +634,17 @@ mod tests {
         assert_eq!(rows("clinmill diff d 1 2"), ("d".into(), 1, 2, None));
         assert_eq!(rows("clinmill diff --rows d 1 2"), ("d".into(), 1, 2, Some(20)));
         assert_eq!(rows("clinmill diff d 1 2 --rows=5"), ("d".into(), 1, 2, Some(5)));
+    }
+
+    #[test]
+    fn formats_of_tools_and_of_results_do_not_meet() {
+        let cli = parse("clinmill map export d --as fhir-r4 --format json").unwrap();
+        assert_eq!(cli.global.format, Format::Json);
+        assert!(matches!(cli.command, Command::Map(MapCommand::Export(e)) if e.tool == MapFormat::FhirR4));
+        assert_eq!(
+            parse("clinmill map import f --to d").unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
     }
 
     #[test]

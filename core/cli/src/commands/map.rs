@@ -143,7 +143,7 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
 
 fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
     let table = table(&args.dir)?;
-    let file = export(&Sheet::of(&table), &name(&args.dir), format(args.format));
+    let file = export(&Sheet::of(&table), &name(&args.dir), format(args.tool));
     if file.left_out > 0 {
         let left = counted(file.left_out as u64, "row", "rows");
         context
