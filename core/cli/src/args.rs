@@ -639,7 +639,7 @@ mod tests {
     #[test]
     fn formats_of_tools_and_of_results_do_not_meet() {
         let cli = parse("clinmill map export d --as fhir-r4 --format json").unwrap();
-        assert_eq!(cli.global.format, Format::Json);
+        assert_eq!(cli.global.format, ResultFormat::Json);
         assert!(matches!(cli.command, Command::Map(MapCommand::Export(e)) if e.tool == MapFormat::FhirR4));
         assert_eq!(
             parse("clinmill map import f --to d").unwrap_err(),

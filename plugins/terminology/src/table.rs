@@ -118,6 +118,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
         table.require(needed)?;
     }
     let mut entries = Vec::new();
+    #[allow(clippy::type_complexity)]
     let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32))>> = HashMap::new();
     for row in &table.rows {
         if row.cell(key).is_empty() {

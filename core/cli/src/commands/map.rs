@@ -125,7 +125,6 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
             ("mapping.yaml".to_owned(), yaml.clone().into_bytes()),
         ]
         .into(),
-        ..Resource::default()
     };
     let read = MappingTable::read(&args.file.display().to_string(), &resource).map_err(|error| broken(&error))?;
     // A table that the step refuses is written all the same, to be put right by hand.
@@ -443,7 +442,6 @@ fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
             ("mapping.yaml".to_owned(), yaml.into_bytes()),
         ]
         .into(),
-        ..Resource::default()
     };
     let merged_table = MappingTable::read("the merged table", &resource).map_err(|error| broken(&error))?;
     check(&merged_table)?;

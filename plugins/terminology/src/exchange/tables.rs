@@ -133,7 +133,7 @@ pub(super) fn from_usagi(text: &str) -> Result<Sheet, Broken> {
                 line.set(column, text);
             }
         }
-        if line.get("status") == "unmapped" && line.get("target_code") != "" {
+        if line.get("status") == "unmapped" && !line.get("target_code").is_empty() {
             line.set("target_code", "")
                 .set("target_system", "")
                 .set("target_name", "");
