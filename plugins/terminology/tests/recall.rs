@@ -1,5 +1,7 @@
 //! The index behind `clinmill map suggest`, on the held-out half of the committed tables.
 
+#![allow(clippy::unwrap_used)]
+
 use clinmill_plugin_terminology::{
     By,
     search::Index,
