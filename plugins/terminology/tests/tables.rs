@@ -1,5 +1,7 @@
 //! The committed tables of `mappings/`: what every one of them must keep.
 
+#![allow(clippy::unwrap_used)]
+
 use clinmill_plugin_terminology::{
     By, Found, Lookup, Told,
     fold::fold,
