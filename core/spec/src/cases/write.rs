@@ -24,7 +24,8 @@ pub struct Rewrite {
     pub schema: Option<Vec<(String, String)>>,
 }
 
-/// The text of a test file with these values in it.
+/// The text of a test file with these values in it; as it was where the values would leave it unreadable (a row in the
+/// midst of a flow collection that spans lines).
 pub fn rewrite(text: &str, cases: &[Case], values: &[Rewrite]) -> String {
     let mut edits: Vec<(usize, usize, String)> = Vec::new();
     for value in values {
@@ -41,7 +42,11 @@ pub fn rewrite(text: &str, cases: &[Case], values: &[Rewrite]) -> String {
             out.replace_range(start..end, &new);
         }
     }
-    out
+    let again = super::load("", "", &out);
+    match again.diagnostics.is_empty() && again.cases.len() == cases.len() {
+        true => out,
+        false => text.to_owned(),
+    }
 }
 
 fn collect(expected: &Expected, value: &Rewrite, edits: &mut Vec<(usize, usize, String)>) {
