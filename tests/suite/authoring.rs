@@ -55,7 +55,7 @@ fn wrong_pipelines_are_told_what_to_do() {
 
 #[test]
 fn the_pipelines_pass_their_tests() {
-    for name in ["carotid-stenting", "hl7-elr", "tongji-covid"] {
+    for name in ["carotid-stenting", "hl7-elr", "liver-transplant", "tongji-covid"] {
         let project = Project::of_pipeline(name);
         let tests = format!("pipelines/{name}/tests");
         copy_dir(&root().join(&tests), &project.at(&tests));

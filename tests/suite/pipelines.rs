@@ -2,4 +2,5 @@
 
 mod command;
 mod elr;
+mod liver;
 mod tongji;

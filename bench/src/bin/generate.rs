@@ -1,12 +1,24 @@
-//! Writes the sample hospital: `generate --patients 12 --weeks 3 --seed 1 --out DIR`.
+//! Writes the sample hospital: `generate --disease stenting --patients 12 --weeks 3 --seed 1 --out DIR`.
 
-use clap::Parser;
-use clinmill_bench::hospital::{Options, generate};
+use clap::{Parser, ValueEnum};
+use clinmill_bench::hospital::{Options, generate, transplant};
 use std::{io, path::PathBuf};
 
-/// Writes weekly drops of a made-up hospital's carotid-stenting service, and what a dataset made from them must hold.
+/// The services of the hospital.
+#[derive(Clone, Copy, ValueEnum)]
+enum Disease {
+    /// Stenting of carotid arteries.
+    Stenting,
+    /// Transplantation of the liver.
+    Transplant,
+}
+
+/// Writes weekly drops of a service of a made-up hospital, and what a dataset made from them must hold.
 #[derive(Parser)]
 struct Arguments {
+    /// The service.
+    #[arg(long, value_enum, default_value = "stenting")]
+    disease: Disease,
     /// Number of patients.
     #[arg(long, default_value_t = Options::default().patients)]
     patients: u64,
@@ -37,5 +49,8 @@ fn main() -> io::Result<()> {
     };
     std::fs::create_dir_all(&arguments.out)?;
     let truth = arguments.truth.unwrap_or_else(|| arguments.out.join("truth.json"));
-    generate(&options, &arguments.out, &truth)
+    match arguments.disease {
+        Disease::Stenting => generate(&options, &arguments.out, &truth),
+        Disease::Transplant => transplant::generate(&options, &arguments.out, &truth),
+    }
 }

@@ -54,7 +54,7 @@ impl Drop {
     /// # Errors
     /// When the file cannot be written.
     pub fn lis_row(&mut self, file: &str, row: &str) -> io::Result<()> {
-        if !self.open.contains_key(file) {
+        if !self.begun(file) {
             self.gb18030(file, &format!("{LIS_HEADER}\r\n"))?;
         }
         *self.counts.entry("lis_rows").or_default() += 1;
@@ -72,6 +72,11 @@ impl Drop {
         let done = self.raw(file, &bytes);
         self.bytes = bytes;
         done
+    }
+
+    /// True when something was written to this file.
+    pub fn begun(&self, file: &str) -> bool {
+        self.open.contains_key(file)
     }
 
     /// Appends bytes as they are.

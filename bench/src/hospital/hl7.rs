@@ -73,9 +73,10 @@ impl<'a> Messages<'a> {
                     "A13" => Some("\"\"".to_owned()),
                     _ => None,
                 };
-                pv1(&mut text, visit, discharged.as_deref());
+                self.pv1(&mut text, visit, discharged.as_deref());
                 if event == "A01" {
-                    text.push_str("DG1|1||I65.2^颈动脉闭塞和狭窄^ICD-10|||A\r");
+                    let [code, name] = self.patient.diagnosis;
+                    let _ = write!(text, "DG1|1||{code}^{name}^ICD-10|||A\r");
                 }
             }
             None => {
@@ -99,7 +100,7 @@ impl<'a> Messages<'a> {
         };
         let mut text = self.header(delivery.said, "LIS", "ORU^R01^ORU_R01");
         self.pid(&mut text, delivery.said);
-        pv1(&mut text, visit, None);
+        self.pv1(&mut text, visit, None);
         let (no, panel, said) = (&order.no, order.panel, delivery.said.hl7());
         let _ = write!(text, "ORC|RE|{no}^HIS|{no}^LIS||CM\r");
         let _ = write!(
@@ -167,24 +168,27 @@ impl<'a> Messages<'a> {
             p.national_id, p.name, p.birth, p.sex, p.phone,
         );
     }
+
+    /// PV1 with visit number (19), admission (44) and, where said, discharge (45).
+    fn pv1(&self, text: &mut String, visit: &Visit, discharged: Option<&str>) {
+        let ward = self.patient.ward;
+        let _ = write!(
+            text,
+            "PV1|1|I|{}^{}床||||{}|||{}|||||||||{}^^^VN|||||||||||||||||||||||||{}|{}\r",
+            ward.place,
+            visit.bed,
+            visit.doctor,
+            ward.service,
+            visit.no,
+            visit.admitted.hl7(),
+            discharged.unwrap_or_default(),
+        );
+    }
 }
 
 /// When the patient tells a new address.
 fn told_of_move(visit: &Visit) -> Minute {
     visit.admitted.plus(1_500)
-}
-
-/// PV1 with visit number (19), admission (44) and, where said, discharge (45).
-fn pv1(text: &mut String, visit: &Visit, discharged: Option<&str>) {
-    let _ = write!(
-        text,
-        "PV1|1|I|神經介入診區^億達樓3層^{}床||||{}|||NI|||||||||{}^^^VN|||||||||||||||||||||||||{}|{}\r",
-        visit.bed,
-        visit.doctor,
-        visit.no,
-        visit.admitted.hl7(),
-        discharged.unwrap_or_default(),
-    );
 }
 
 #[cfg(test)]

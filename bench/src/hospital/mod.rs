@@ -13,6 +13,7 @@ mod orders;
 mod people;
 mod rng;
 mod text;
+pub mod transplant;
 mod truth;
 mod words;
 
@@ -200,7 +201,13 @@ mod tests {
         found
     }
 
+    type Generate = fn(&Options, &Path, &Path) -> io::Result<()>;
+
     fn sample(options: &Options) -> (tempfile::TempDir, BTreeMap<PathBuf, Vec<u8>>) {
+        written(options, generate)
+    }
+
+    fn written(options: &Options, generate: Generate) -> (tempfile::TempDir, BTreeMap<PathBuf, Vec<u8>>) {
         let dir = tempfile::tempdir().unwrap();
         generate(options, dir.path(), &dir.path().join("truth.json")).unwrap();
         let files = files(dir.path());
@@ -208,24 +215,36 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_sample_is_what_the_generator_writes() {
-        let (_dir, mut made) = sample(&Options::default());
-        let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipelines/carotid-stenting");
-        let truth = made.remove(Path::new("truth.json")).unwrap();
-        let hint = "run: cargo run -p clinmill-bench --bin generate -- --out pipelines/carotid-stenting/inbox \
-            --truth pipelines/carotid-stenting/truth.json";
-        assert!(
-            truth == fs::read(pipeline.join("truth.json")).unwrap(),
-            "truth.json differs; {hint}"
-        );
-        let committed = files(&pipeline.join("inbox"));
-        assert_eq!(
-            made.keys().collect::<Vec<_>>(),
-            committed.keys().collect::<Vec<_>>(),
-            "{hint}"
-        );
-        for (path, bytes) in &made {
-            assert!(committed.get(path) == Some(bytes), "{} differs; {hint}", path.display());
+    fn the_committed_samples_are_what_the_generator_writes() {
+        for (disease, patients, folder, generate) in [
+            ("stenting", 12, "carotid-stenting", generate as Generate),
+            ("transplant", 16, "liver-transplant", transplant::generate),
+        ] {
+            let options = Options {
+                patients,
+                ..Options::default()
+            };
+            let (_dir, mut made) = written(&options, generate);
+            let folder = format!("pipelines/{folder}");
+            let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder);
+            let truth = made.remove(Path::new("truth.json")).unwrap();
+            let hint = format!(
+                "run: cargo run -p clinmill-bench --bin generate -- --disease {disease} --patients {patients} --out {folder}/inbox \
+                 --truth {folder}/truth.json"
+            );
+            assert!(
+                truth == fs::read(pipeline.join("truth.json")).unwrap(),
+                "truth.json differs; {hint}"
+            );
+            let committed = files(&pipeline.join("inbox"));
+            assert_eq!(
+                made.keys().collect::<Vec<_>>(),
+                committed.keys().collect::<Vec<_>>(),
+                "{hint}"
+            );
+            for (path, bytes) in &made {
+                assert!(committed.get(path) == Some(bytes), "{} differs; {hint}", path.display());
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Patients and their visits: what happened in the sample hospital, before any system writes it down.
 
 use super::{Options, clock::Minute, rng::Rng, words::WORDS};
+use std::ops::Range;
 
 /// The incidents that the sample must hold: every patient whose number modulo 24 is below 12 has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,27 @@ pub struct Patient {
     pub moved_to: Option<String>,
     /// Province, city, district, postal code.
     pub place: [&'static str; 4],
+    /// Where the patient lies.
+    pub ward: &'static Ward,
+    /// Code and name of the diagnosis at admission, as DG1-3 has them.
+    pub diagnosis: [&'static str; 2],
     /// The visits, by time.
     pub visits: Vec<Visit>,
 }
+
+/// A ward of the hospital.
+pub struct Ward {
+    /// Point of care and floor, for PV1-3.
+    pub place: &'static str,
+    /// Hospital service, for PV1-10.
+    pub service: &'static str,
+}
+
+/// The ward of the stenting service; the second bytes of its name are delimiters of HL7.
+const STENTING: Ward = Ward {
+    place: "神經介入診區^億達樓3層",
+    service: "NI",
+};
 
 /// The day of the merge, counted from [`Patient::start`].
 pub const MERGE_DAY: i64 = 8;
@@ -169,35 +188,51 @@ impl Patient {
         // Incidents need three weeks: with more weeks they are spread over all beginnings that leave as many.
         let start = 7 * (i64::try_from(index / 24).unwrap_or(0) % (options.weeks - 2).max(1));
         let first = day.map_or_else(|| rng.range(0, (days - 2).max(1)), |day| (start + day) % days);
-        let sex = if rng.one_in(4) { 'F' } else { 'M' };
-        let year = rng.range(1938, 1968);
-        let birth = format!("{year}{:02}{:02}", rng.range(1, 13), rng.range(1, 29));
-        let place = *rng.pick(&WORDS.places);
-        let national_id = format!("9{:05}{birth}{:03}", rng.range(0, 100_000), rng.range(0, 1_000));
-        let mut patient = Self {
-            index,
-            role,
-            start,
-            mrn: format!("{:08}", 20_000_000 + index * 7 + 3),
-            temporary: (role == Role::Merged).then(|| format!("T{:07}", 900_000 + index)),
-            name: name(&mut rng, index),
-            sex,
-            // Complete years on the first day of the first week.
-            age: 2026 - year - i64::from(birth.get(4..).is_some_and(|day| day > "0302")),
-            national_id: format!("{national_id}{}", wrong_check(&national_id)),
-            birth,
-            phone: format!("1700000{:04}", rng.range(0, 10_000)),
-            street: street(&mut rng),
-            moved_to: (index % 3 == 1 && role != Role::AdmissionCancelled).then(|| street(&mut rng)),
-            place,
-            visits: Vec::new(),
-        };
+        let mut patient = Self::admitted(&mut rng, index, 1938..1968, &STENTING, ["I65.2", "颈动脉闭塞和狭窄"]);
+        (patient.role, patient.start) = (role, start);
+        patient.temporary = (role == Role::Merged).then(|| format!("T{:07}", 900_000 + index));
+        patient.moved_to = patient.moved_to.filter(|_| role != Role::AdmissionCancelled);
         patient.visits.push(patient.visit(options, 0, first));
         let again = role == Role::Changed || (index >= 12 && index % 8 == 5);
         if again && first + 14 < days {
             patient.visits.push(patient.visit(options, 1, first + 14));
         }
         patient
+    }
+
+    /// Somebody born in these years, with a diagnosis and a ward, and nothing else yet: no incident and no visit.
+    pub fn admitted(
+        rng: &mut Rng,
+        index: u64,
+        born: Range<i64>,
+        ward: &'static Ward,
+        diagnosis: [&'static str; 2],
+    ) -> Self {
+        let sex = if rng.one_in(4) { 'F' } else { 'M' };
+        let year = rng.range(born.start, born.end);
+        let birth = format!("{year}{:02}{:02}", rng.range(1, 13), rng.range(1, 29));
+        let place = *rng.pick(&WORDS.places);
+        let national_id = format!("9{:05}{birth}{:03}", rng.range(0, 100_000), rng.range(0, 1_000));
+        Self {
+            index,
+            role: Role::Plain,
+            start: 0,
+            mrn: format!("{:08}", 20_000_000 + index * 7 + 3),
+            temporary: None,
+            name: name(rng, index),
+            sex,
+            // Complete years on the first day of the first week.
+            age: 2026 - year - i64::from(birth.get(4..).is_some_and(|day| day > "0302")),
+            national_id: format!("{national_id}{}", wrong_check(&national_id)),
+            birth,
+            phone: format!("1700000{:04}", rng.range(0, 10_000)),
+            street: street(rng),
+            moved_to: (index % 3 == 1).then(|| street(rng)),
+            place,
+            ward,
+            diagnosis,
+            visits: Vec::new(),
+        }
     }
 
     fn visit(&self, options: &Options, number: u64, day: i64) -> Visit {
@@ -225,7 +260,7 @@ impl Patient {
             }],
         };
         Visit {
-            no: format!("ZY26{:07}{}", self.index + 1_001, number + 1),
+            no: self.visit_no(number),
             admitted,
             cancelled,
             operation,
@@ -233,6 +268,11 @@ impl Patient {
             bed: rng.range(1, 49),
             doctor: rng.pick::<&str>(&WORDS.doctors),
         }
+    }
+
+    /// The number of the patient's first visit (0), the second (1), …
+    pub fn visit_no(&self, number: u64) -> String {
+        format!("ZY26{:07}{}", self.index + 1_001, number + 1)
     }
 
     /// The number that systems use for the patient at this time.
