@@ -1,5 +1,6 @@
 //! Contracts of tables and standard models, held against readers that are not ours: DuckDB and the package `meds`.
 
+mod diseases;
 mod leipzig;
 mod mimic;
 

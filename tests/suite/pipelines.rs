@@ -3,4 +3,5 @@
 mod command;
 mod elr;
 mod liver;
+mod stenting;
 mod tongji;

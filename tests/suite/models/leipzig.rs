@@ -2,8 +2,12 @@
 //! measurements and MELD, reckoned again by a script without clinmill.
 
 use super::{python, script};
-use clinmill_tests::{root, shared_data, site::Site};
-use std::fs;
+use clinmill_tests::{Run, root, shared_data, site::Site};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const FOLDER: &str = "pipelines/liver-transplant";
 
@@ -34,23 +38,38 @@ fn both_pipelines_reckon_scores_with_the_same_queries() {
     }
 }
 
-#[test]
-fn the_table_of_leipzig_has_the_scores_that_an_independent_script_has() {
-    let Some(raw) = shared_data("tables-liver-transplant-leipzig") else {
-        return;
-    };
-    let table = raw.join("eldd_first200.csv");
+const TABLE: &str = "eldd_first200.csv";
+const CHECK: &str = include_str!("leipzig_check.py");
+
+/// The pipeline, changed like this, over the published table.
+fn site(raw: &Path, change: impl FnOnce(String) -> String) -> Site {
     // The pipeline asks for a number of the row: the publisher took all identifiers away.
-    let text = fs::read_to_string(&table).unwrap();
+    let text = fs::read_to_string(raw.join(TABLE)).unwrap();
     let mut lines = text.lines();
     let mut numbered = format!("patient,{}\n", lines.next().unwrap());
     for (number, line) in lines.enumerate() {
         numbered += &format!("{},{line}\n", number + 1);
     }
     let site = Site::of_pipeline("liver-transplant");
-    let pipeline = file("leipzig.yaml").replace("key: auto", "key: { $secret: vault_key }");
+    let pipeline = change(file("leipzig.yaml").replace("key: auto", "key: { $secret: vault_key }"));
     site.edit(|_| pipeline);
     site.put("leipzig/eldd.csv", &numbered);
+    site
+}
+
+/// The arguments of the script, after a refresh.
+fn arguments(raw: &Path, site: &Site) -> [PathBuf; 3] {
+    let dataset = site.dataset();
+    let manifest = dataset.join("_releases/00000001.json");
+    [raw.join(TABLE), dataset, manifest]
+}
+
+#[test]
+fn the_table_of_leipzig_has_the_scores_that_an_independent_script_has() {
+    let Some(raw) = shared_data("tables-liver-transplant-leipzig") else {
+        return;
+    };
+    let site = site(&raw, |text| text);
     let report = site.refresh();
     assert_eq!((report.counts.rejected, site.quarantine().len()), (0, 0));
     let json = site.manifest(1);
@@ -61,9 +80,7 @@ fn the_table_of_leipzig_has_the_scores_that_an_independent_script_has() {
         "one row per patient"
     );
     let Some(python) = python() else { return };
-    let manifest = site.dataset().join("_releases/00000001.json");
-    let check = include_str!("leipzig_check.py");
-    let told = script(python, check, &[&table, &site.dataset(), &manifest]);
+    let told = script(python, CHECK, &arguments(&raw, &site).each_ref().map(PathBuf::as_path));
     assert_eq!(told["measurement"].as_u64(), rows("measurement"));
     assert_eq!(
         (told["meld"].as_u64(), told["without"].as_u64()),
@@ -72,5 +89,29 @@ fn the_table_of_leipzig_has_the_scores_that_an_independent_script_has() {
     );
     // Rounded factors (88.4 and 17.1) may move a score that stands between two whole numbers, by one.
     assert!(told["moved_by_rounded_factors"].as_u64() < Some(4), "{told}");
-    eprintln!("Leipzig: {told}");
+}
+
+#[test]
+fn a_planted_factor_is_noticed() {
+    let Some(raw) = shared_data("tables-liver-transplant-leipzig") else {
+        return;
+    };
+    let Some(python) = python() else { return };
+    let site = site(&raw, |text| {
+        let planted = text.replace(
+            "case when b.inr < 1 then 1 else b.inr end as meld_inr",
+            "case when b.inr < 1 then 1 else b.inr * 10 end as meld_inr",
+        );
+        assert_ne!(planted, text);
+        planted
+    });
+    site.refresh();
+    let run: Run = Command::new(python)
+        .args(["-c", CHECK])
+        .args(arguments(&raw, &site))
+        .output()
+        .unwrap()
+        .into();
+    let run = run.expect_code(1);
+    assert!(run.stderr.starts_with("scores: "), "{}", run.stderr);
 }

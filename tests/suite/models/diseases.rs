@@ -1,0 +1,52 @@
+//! The two disease datasets, held against readers that are not ours.
+
+use super::{python, script};
+use clinmill_tests::{
+    root, shared_data,
+    site::{Site, tree},
+};
+use std::fs;
+
+#[test]
+fn they_load_under_the_models_own_constraints_and_become_meds() {
+    let Some(fields) = shared_data("omop-dqd-checks") else {
+        return;
+    };
+    let Some(python) = python() else { return };
+    let fields = fields.join("OMOP_CDMv5.4_Field_Level.csv");
+    for (name, file, measurements, subjects) in [
+        ("liver-transplant", "pipeline.yaml", 464, 16),
+        ("carotid-stenting", "omop.yaml", 706, 12),
+    ] {
+        let folder = root().join("pipelines").join(name);
+        let site = Site::of_pipeline(name);
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        site.put(
+            "pipeline.yaml",
+            text.replace("key: auto", "key: { $secret: vault_key }"),
+        );
+        for (path, bytes) in tree(&folder.join("inbox")) {
+            let path = path
+                .strip_prefix(&folder)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            site.put(&path, bytes);
+        }
+        site.refresh();
+        let manifest = site.dataset().join("_releases/00000001.json");
+        let loaded = script(
+            python,
+            include_str!("duckdb_check.py"),
+            &[&fields, &site.dataset(), &manifest],
+        );
+        assert_eq!(loaded["measurement"], measurements, "{name}: {loaded}");
+        let project = site.project();
+        let pipeline = format!("pipelines/{name}/pipeline.yaml");
+        project
+            .run(["export", &pipeline, "--model", "meds", "meds", "--quiet"])
+            .expect_code(0);
+        let seen = script(python, include_str!("meds_check.py"), &[&project.at("meds")]);
+        assert_eq!(seen["subjects"], subjects, "{name}: {seen}");
+    }
+}
