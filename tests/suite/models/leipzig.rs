@@ -30,7 +30,7 @@ fn both_pipelines_reckon_scores_with_the_same_queries() {
         ("  scored:\n", ["  transplants:\n", "  evaluations:\n"]),
         (
             "             cast(case when m.meld_i > 40",
-            [",\n             l.tacrolimus", "\n      from patients p"],
+            [",\n             i.immunosuppressants", "\n      from patients p"],
         ),
     ] {
         let [own, real] = [between(&own, from, ends[0]), between(&real, from, ends[1])];

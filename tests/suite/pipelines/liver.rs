@@ -212,3 +212,19 @@ fn a_correction_changes_one_result_and_the_stay_it_belongs_to() {
     // Nothing new: nothing is released.
     assert_eq!(site.refresh().outcome, Outcome::NoOp);
 }
+
+#[test]
+fn every_stay_leads_back_to_the_records_its_scores_are_made_of() {
+    let site = weekly();
+    let traces = site.trace_all("liver_transplant");
+    assert_eq!(traces.len(), 15);
+    for trace in &traces {
+        let from = |source: &str| trace.origins.iter().any(|o| o.relation.starts_with(source));
+        let there = |column: &str| trace.row[column].is_some();
+        assert!(from("adt"));
+        assert!(!there("meld") || (from("lis") && from("evaluation")));
+        assert_eq!(there("operated_at"), from("surgery"));
+        assert_eq!(there("immunosuppressants"), from("orders"));
+        assert_eq!(there("graft_status"), from("followup"));
+    }
+}

@@ -27,7 +27,7 @@ pub const TABLES: [&str; 7] = [
 ];
 
 /// The columns of the wide table that are checked, in this order.
-pub const COLUMNS: [&str; 22] = [
+pub const COLUMNS: [&str; 23] = [
     "diagnosis",
     "operated_on",
     "procedure",
@@ -48,6 +48,7 @@ pub const COLUMNS: [&str; 22] = [
     "child_pugh",
     "child_pugh_class",
     "child_pugh_missing",
+    "immunosuppressants",
     "tacrolimus",
     "graft_status",
 ];
@@ -102,6 +103,21 @@ pub fn inputs(course: &Course, week: i64) -> Inputs {
     }
 }
 
+/// The ATC codes of the immunosuppressants ordered by the end of a week, in their order.
+fn immunosuppressants(course: &Course, week: i64) -> Option<String> {
+    let ordered = course.drugs.iter().filter(|drug| drug.from.day() <= end(week));
+    let mut codes: Vec<&str> = ordered
+        .filter_map(|drug| match drug.what[0] {
+            "他克莫司" => Some("L04AD02"),
+            "吗替麦考酚酯" => Some("L04AA06"),
+            "巴利昔单抗" => Some("L04AC02"),
+            _ => None,
+        })
+        .collect();
+    codes.sort_unstable();
+    (!codes.is_empty()).then(|| codes.join(", "))
+}
+
 /// The patient's row of the wide table at the end of a week, [`COLUMNS`] in order.
 pub fn row(course: &Course, week: i64) -> Option<Value> {
     if !stays(course, week) {
@@ -144,6 +160,7 @@ pub fn row(course: &Course, week: i64) -> Option<Value> {
         inputs.child_pugh(),
         class,
         missing(child_pugh),
+        immunosuppressants(course, week),
         operation.and_then(|_| number(last(course, week, "他克莫司血药浓度", false))),
         graft,
     ]))
