@@ -4,7 +4,8 @@ use clinmill_engine::{
     EngineError,
     refresh::{Outcome, RefreshOptions},
 };
-use clinmill_tests::{site::Site, state::text};
+use clinmill_tests::{Project, Run, clinmill, site::Site, state::text};
+use std::process::Command;
 
 const HEAD: &str = r#"version: 1
 name: regress
@@ -267,4 +268,52 @@ fn a_step_behind_tables_of_both_scopes_is_counted_once() {
     );
     let report = site.refresh();
     assert_eq!(report.steps["lis"]["unordered versions"], 1, "{:?}", report.steps);
+}
+
+#[test]
+fn more_inputs_than_files_may_be_open() {
+    let project = Project::new();
+    project.write(
+        "pipeline.yaml",
+        format!(
+            r#"{}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+{MEASUREMENT}"#,
+            HEAD.replace("{ $secret: vault_key }", "auto")
+        ),
+    );
+    for i in 0..600 {
+        project.write(format!("inbox/{i:03}.csv"), format!("order,mrn,val\n{i},p{i},{i}\n"));
+    }
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 128; exec \"$0\" run pipeline.yaml --format json"])
+        .arg(clinmill())
+        .current_dir(project.path());
+    let run = Run::from(limited.output().unwrap()).expect_code(0);
+    assert_eq!(run.json()["counts"]["inputs"], 600);
+    assert_eq!(run.json()["tables"]["measurement"]["rows"], 600);
+}
+
+#[test]
+fn more_events_than_are_held_in_memory() {
+    let text: String = (0..4000).map(|i| format!("{i},p{},v{i}\n", i % 97)).collect();
+    let text = format!("order,mrn,val\n{text}");
+    let values_with = |memory: usize| {
+        let site = lis("order: order, val: val", MEASUREMENT);
+        site.put("inbox/a.csv", &text);
+        site.put("inbox/b.csv", text.replace(",v", ",w"));
+        let options = RefreshOptions {
+            memory,
+            ..RefreshOptions::default()
+        };
+        assert_eq!(site.refresh_with(&options).tables["measurement"].rows, 4000);
+        values(&site, 1)
+    };
+    assert_eq!(values_with(1 << 10), values_with(1 << 30));
 }

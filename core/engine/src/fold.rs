@@ -7,6 +7,7 @@ use arrow::{
         Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
         UInt64Array,
     },
+    buffer::Buffer,
     compute::{concat_batches, take},
     datatypes::{SchemaRef, UInt8Type, UInt32Type, UInt64Type},
     error::ArrowError,
@@ -181,12 +182,16 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             event: i as u32,
         });
     }
-    sorted.sort_unstable_by(|a, b| {
-        a.entity()
-            .cmp(&b.entity())
-            .then_with(|| versions.compare(a.event, b.event))
-            .then_with(|| a.subject.cmp(&b.subject))
-    });
+    // Event files are sorted by subject: a merge, then few records at a time.
+    sorted.sort_by_key(|event| event.canonical);
+    for subject in sorted.chunk_by_mut(|a, b| a.canonical == b.canonical) {
+        subject.sort_unstable_by(|a, b| {
+            a.entity()
+                .cmp(&b.entity())
+                .then_with(|| versions.compare(a.event, b.event))
+                .then_with(|| a.subject.cmp(&b.subject))
+        });
+    }
 
     // Each record that holds: its versions that count, the latest last, and the first that ever was.
     let mut held: Vec<Held> = Vec::new();
@@ -280,11 +285,8 @@ pub fn id_at(column: &FixedSizeBinaryArray, row: usize) -> Id {
 /// # Errors
 /// Never for ids of 16 bytes.
 pub fn ids(values: impl ExactSizeIterator<Item = Id>) -> Result<FixedSizeBinaryArray, ArrowError> {
-    let mut builder = arrow::array::FixedSizeBinaryBuilder::with_capacity(values.len(), 16);
-    for value in values {
-        builder.append_value(value)?;
-    }
-    Ok(builder.finish())
+    let bytes = values.collect::<Vec<Id>>().into_flattened();
+    FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), None)
 }
 
 /// What identifies a record within its source and kind.

@@ -2,6 +2,7 @@
 
 use crate::text::Delimiters;
 use encoding_rs::{DecoderResult, Encoding, GB18030, UTF_8};
+use memchr::memchr_iter;
 
 /// What a message says of its character set (HL7 table 0211).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,20 @@ pub fn declared(msh: &[u8], delimiters: &Delimiters) -> Declared {
 }
 
 fn field_18<'m>(msh: &'m [u8], delimiters: &Delimiters) -> &'m [u8] {
-    // MSH-1 is the separator itself: what stands after the first one is MSH-2.
-    let field = msh.split(|&b| b == delimiters.field).nth(17).unwrap_or_default();
+    // MSH-1 is the separator itself: MSH-18 stands behind the seventeenth.
+    let mut separators = memchr_iter(delimiters.field, msh);
+    let Some(start) = separators.nth(16) else { return &[] };
+    let end = separators.next().unwrap_or(msh.len());
+    let field = msh.get(start + 1..end).unwrap_or_default();
     field.split(|&b| b == delimiters.repetition).next().unwrap_or_default()
 }
 
 fn named(name: &[u8]) -> Declared {
     let name = name.trim_ascii();
+    if name == b"UNICODE UTF-8" {
+        // The usual one of those that need a look at all.
+        return Declared::Known(UTF_8);
+    }
     let key: String = name
         .iter()
         .filter(|b| b.is_ascii_alphanumeric())

@@ -171,14 +171,14 @@ fn record_keys(
     subjects: &[Id],
     content: &[u128],
 ) -> Result<Vec<Id>, PluginError> {
-    let by_content = |i: usize| {
+    let by_content = |i: usize, content: u128| {
         let mut bytes = [0u8; 32];
         bytes[..16].copy_from_slice(&subjects[i]);
-        bytes[16..].copy_from_slice(&content[i].to_be_bytes());
+        bytes[16..].copy_from_slice(&content.to_be_bytes());
         xxh3_128(&bytes).to_be_bytes()
     };
     match &kind.key {
-        RecordKey::Content => Ok((0..rows.num_rows()).map(by_content).collect()),
+        RecordKey::Content => Ok(content.iter().enumerate().map(|(i, c)| by_content(i, *c)).collect()),
         RecordKey::Columns(names) if names.is_empty() => Ok(vec![[0; 16]; rows.num_rows()]),
         RecordKey::Columns(names) => {
             let schema = rows.schema();
@@ -187,18 +187,22 @@ fn record_keys(
                 .map(|n| schema.index_of(n))
                 .collect::<Result<Vec<_>, _>>()?;
             let parts = rows.project(&indices)?;
+            let mut keys: Vec<Id> = key_hashes(&parts)?.into_iter().map(u128::to_be_bytes).collect();
             // Without its first part a key would make one record of many: such a record is known by its content. Later
             // parts may be absent (a sub-id, a kind).
-            let is_named = |i: usize| parts.column(0).is_valid(i);
-            let hashes = key_hashes(&parts)?;
-            let key = |(i, hash): (usize, u128)| if is_named(i) { hash.to_be_bytes() } else { by_content(i) };
-            Ok(hashes.into_iter().enumerate().map(key).collect())
+            let first = parts.column(0);
+            if first.null_count() > 0 {
+                let content = hashes_of(rows)?;
+                let nameless = (0..keys.len()).filter(|&i| first.is_null(i));
+                nameless.for_each(|i| keys[i] = by_content(i, content[i]));
+            }
+            Ok(keys)
         }
     }
 }
 
-/// The hash of each record's content. Only a record that is known by it needs all 128 bits; others get 64, chained from
-/// value to value, where their values are of the common types.
+/// The hash of each record's content. Only a kind without key columns, whose records are known by it, needs all 128 bits;
+/// others get 64, chained from value to value, where their values are of the common types.
 fn contents(kind: &RecordKind, rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {
     let by_columns = matches!(&kind.key, RecordKey::Columns(_));
     let mut hashes = vec![0u64; rows.num_rows()];

@@ -4,6 +4,7 @@
 //! freed of duplicates and written once ([`settle`]).
 
 mod events;
+mod runs;
 mod settle;
 mod shuffle;
 mod staged;

@@ -1,13 +1,14 @@
-//! Settling one bucket range: the new events of one kind, sorted, without those that are known already, as one file.
+//! Settling one bucket range: the new events of one kind, by subject, then in the order of their inputs, without those
+//! that are known already, as one file.
 
 use super::{
+    runs::{Part, Run, chunks, common_text, is_null, numbered},
     shuffle::KindOf,
     staged::{Staged, Stamp, Times},
 };
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    compute::interleave_record_batch,
     datatypes::{Schema, UInt8Type, UInt64Type},
 };
 use clinmill_catalog::{
@@ -47,7 +48,7 @@ pub struct SettleTask<'a> {
     /// The time each input speaks of.
     pub times: &'a Times,
     /// The new events.
-    pub events: Vec<Staged>,
+    pub events: Vec<Part>,
 }
 
 /// What settling gave.
@@ -63,68 +64,42 @@ pub struct Settled {
     pub subjects: HashSet<Id>,
 }
 
-/// Rows written at a time.
-const CHUNK: usize = 65_536;
-
 /// Settles one task.
 ///
 /// # Errors
 /// When a known file cannot be read or the new one not be written.
 pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut out = Settled::default();
-    let events = New::of(&task);
-    if events.order.is_empty() {
+    let new = New::of(&task);
+    if new.runs.is_empty() {
         return Ok(out);
     }
-    let known = known_events(&task)?;
+    let known = known_events(&task, &new)?;
     let by_content = task.kind.key == RecordKey::Content;
-    let mut kept: Vec<Place> = Vec::with_capacity(events.order.len());
-    let mut ordinals: Vec<u32> = Vec::with_capacity(events.order.len());
-    let mut written: HashMap<u32, u64> = HashMap::new();
-    let mut keep = |place: &Place, ordinal: u32| {
-        let stamp = events.stamp(place);
-        if kept
-            .last()
-            .is_none_or(|last| events.stamp(last).subject != stamp.subject)
+    let mut kept = Kept::default();
+    for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
+        let before = kept.ordinals.len();
+        if known.is_empty() && new.all_differ(subject) {
+            kept.whole(subject);
+        } else {
+            new.choose(subject, &known, by_content, &mut kept);
+        }
+        if kept.ordinals.len() > before
+            && let Some(run) = subject.first()
         {
-            out.subjects.insert(stamp.subject);
-        }
-        kept.push(*place);
-        ordinals.push(ordinal);
-        *written.entry(stamp.input).or_default() += 1;
-    };
-    let mut duplicates: HashMap<u32, u64> = HashMap::new();
-    for record in events.order.chunk_by(|a, b| events.record(a) == events.record(b)) {
-        if let ([only], true) = (record, known.is_empty()) {
-            keep(only, 0);
-            continue;
-        }
-        // Equal events stand together, those of one input in the order they have there: the rank of an event among
-        // its equals in its input tells whether so many are known already.
-        for equal in events.versions(record).chunk_by(|a, b| a.event == b.event) {
-            let mut held = equal.first().and_then(|v| known.get(&v.event)).copied().unwrap_or(0);
-            let mut rank = 0;
-            let mut input = None;
-            for version in equal {
-                rank = if input == Some(version.input) { rank + 1 } else { 0 };
-                input = Some(version.input);
-                if if by_content { rank >= held } else { held == 0 } {
-                    keep(&version.place, if by_content { held } else { 0 });
-                    held += 1;
-                } else {
-                    *duplicates.entry(version.input).or_default() += 1;
-                }
-            }
+            out.subjects.insert(run.subject.to_be_bytes());
         }
     }
-    out.written.extend(written);
-    out.duplicates.extend(duplicates);
-    if kept.is_empty() {
+    out.written.extend(kept.written);
+    out.duplicates.extend(kept.duplicates);
+    if kept.runs.is_empty() {
         return Ok(out);
     }
 
     let whole = events::schema(&task.kind.schema);
-    let constants = constants(&task, &ordinals);
+    let parts: Vec<&Staged> = task.events.iter().map(|part| part.events.as_ref()).collect();
+    let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
+    let constants = constants(&task, &texts, &kept.runs, &kept.ordinals);
     let varying: Vec<_> = whole
         .fields()
         .iter()
@@ -134,14 +109,12 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let schema = Arc::new(Schema::new(varying));
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants);
-    let texts: Vec<&RecordBatch> = task.events.iter().map(|e| &e.texts).collect();
-    for (places, ordinals) in kept.chunks(CHUNK).zip(ordinals.chunks(CHUNK)) {
-        let rows: Vec<(usize, usize)> = places.iter().map(|p| (p.part as usize, p.row as usize)).collect();
-        let chunk = Staged {
-            stamps: places.iter().map(|p| *events.stamp(p)).collect(),
-            texts: interleave_record_batch(&texts, &rows)?,
-        };
-        writer.write(&chunk.widen(&schema, ordinals, task.times)?)?;
+    let mut ordinals = kept.ordinals.as_slice();
+    for runs in chunks(&parts, &kept.runs) {
+        let chunk = Staged::gather(&parts, &runs)?;
+        let (own, rest) = ordinals.split_at(chunk.len());
+        ordinals = rest;
+        writer.write(&chunk.widen(&schema, own, task.times)?)?;
     }
     let (lo, hi) = task.bounds;
     let place = ShardPlace {
@@ -158,20 +131,45 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     Ok(out)
 }
 
-/// Where a new event stands among the parts of its task.
-#[derive(Clone, Copy)]
-struct Place {
-    /// The first bytes of its subject and key: most comparisons need no more.
-    prefix: (u64, u64),
-    part: u32,
-    row: u32,
+/// The new events, by subject, then in the order of their inputs.
+struct New<'a> {
+    parts: &'a [Part],
+    times: &'a Times,
+    runs: Vec<Run>,
 }
 
-/// The new events in the order of their records.
-struct New<'a> {
-    parts: &'a [Staged],
-    times: &'a Times,
-    order: Vec<Place>,
+/// The events that are written.
+#[derive(Default)]
+struct Kept {
+    runs: Vec<Run>,
+    /// One for each event.
+    ordinals: Vec<u32>,
+    written: HashMap<u32, u64>,
+    duplicates: HashMap<u32, u64>,
+}
+
+impl Kept {
+    fn whole(&mut self, runs: &[Run]) {
+        for run in runs {
+            self.ordinals.resize(self.ordinals.len() + run.len as usize, 0);
+            *self.written.entry(run.input).or_default() += u64::from(run.len);
+        }
+        self.runs.extend_from_slice(runs);
+    }
+
+    fn one(&mut self, event: Run, ordinal: u32) {
+        self.ordinals.push(ordinal);
+        *self.written.entry(event.input).or_default() += 1;
+        match self.runs.last_mut() {
+            Some(last)
+                if (last.subject, last.input, last.part) == (event.subject, event.input, event.part)
+                    && last.row + last.len == event.row =>
+            {
+                last.len += 1;
+            }
+            _ => self.runs.push(event),
+        }
+    }
 }
 
 /// One event among those of its record.
@@ -179,54 +177,106 @@ struct Version {
     event: u128,
     input: u32,
     offset: u64,
-    place: Place,
+    /// Its place among the events of its subject.
+    place: usize,
 }
 
 impl<'a> New<'a> {
     fn of(task: &'a SettleTask<'_>) -> Self {
-        let mut order = Vec::with_capacity(task.events.iter().map(Staged::len).sum());
-        let head = |id: &Id| id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
-        for (part, staged) in task.events.iter().enumerate() {
-            for (row, stamp) in staged.stamps.iter().enumerate() {
-                if !task.failed.contains(&stamp.input) {
-                    order.push(Place {
-                        prefix: (head(&stamp.subject), head(&stamp.key)),
-                        part: part as u32,
-                        row: row as u32,
-                    });
-                }
-            }
-        }
+        let mut runs = numbered(&task.events);
+        runs.retain(|run| !task.failed.contains(&run.input));
         let mut new = Self {
             parts: &task.events,
             times: task.times,
-            order: Vec::new(),
+            runs: Vec::new(),
         };
-        order.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| new.record(a).cmp(&new.record(b))));
-        new.order = order;
+        let within = |run: &Run| {
+            let stamp = new.stamp(run.part, run.row);
+            (stamp.row, stamp.part, stamp.cell)
+        };
+        // Each part comes sorted by subject: a merge.
+        runs.sort_by(|a, b| {
+            (a.subject, a.input, a.offset)
+                .cmp(&(b.subject, b.input, b.offset))
+                .then_with(|| within(a).cmp(&within(b)))
+        });
+        new.runs = runs;
         new
     }
 
-    fn stamp(&self, place: &Place) -> &'a Stamp {
-        &self.parts[place.part as usize].stamps[place.row as usize]
+    fn stamp(&self, part: u32, row: u32) -> &'a Stamp {
+        &self.parts[part as usize].events.stamps[row as usize]
     }
 
-    fn record(&self, place: &Place) -> (&'a Id, &'a Id) {
-        let stamp = self.stamp(place);
-        (&stamp.subject, &stamp.key)
+    fn stamps(&self, run: &Run) -> &'a [Stamp] {
+        &self.parts[run.part as usize].events.stamps[run.rows()]
+    }
+
+    /// True where no two events of a subject can be of one record.
+    fn all_differ(&self, subject: &[Run]) -> bool {
+        let heads = subject
+            .iter()
+            .flat_map(|run| self.stamps(run))
+            .map(|stamp| head(&stamp.key));
+        let mut heads: Vec<u64> = heads.collect();
+        heads.sort_unstable();
+        heads.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
+    /// Keeps the events of one subject that are not known already.
+    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, by_content: bool, kept: &mut Kept) {
+        let alone = |run: &Run| {
+            let part = run.part;
+            run.rows().map(move |row| (part, row as u32)).collect::<Vec<_>>()
+        };
+        let places: Vec<(u32, u32)> = subject.iter().flat_map(alone).collect();
+        let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_unstable_by_key(|place| (key(*place), *place));
+        // The ordinal of each event that is kept.
+        let mut chosen: Vec<Option<u32>> = vec![None; places.len()];
+        for record in order.chunk_by(|a, b| key(*a) == key(*b)) {
+            if let ([only], true) = (record, known.is_empty()) {
+                chosen[*only] = Some(0);
+                continue;
+            }
+            // Equal events stand together, those of one input in the order they have there: the rank of an event among
+            // its equals in its input tells whether so many are known already.
+            for equal in self.versions(record, &places).chunk_by(|a, b| a.event == b.event) {
+                let mut held = equal.first().and_then(|v| known.get(&v.event)).copied().unwrap_or(0);
+                let mut rank = 0;
+                let mut input = None;
+                for version in equal {
+                    rank = if input == Some(version.input) { rank + 1 } else { 0 };
+                    input = Some(version.input);
+                    if if by_content { rank >= held } else { held == 0 } {
+                        chosen[version.place] = Some(if by_content { held } else { 0 });
+                        held += 1;
+                    } else {
+                        *kept.duplicates.entry(version.input).or_default() += 1;
+                    }
+                }
+            }
+        }
+        for (&(part, row), ordinal) in places.iter().zip(chosen) {
+            if let Some(ordinal) = ordinal {
+                kept.one(Run::of_one(self.stamp(part, row), part, row), ordinal);
+            }
+        }
     }
 
     /// The events of one record: equal ones together, those of one input in the order they have there.
-    fn versions(&self, record: &[Place]) -> Vec<Version> {
+    fn versions(&self, record: &[usize], places: &[(u32, u32)]) -> Vec<Version> {
         let mut versions: Vec<Version> = record
             .iter()
-            .map(|place| {
-                let stamp = self.stamp(place);
+            .map(|&place| {
+                let (part, row) = places[place];
+                let stamp = self.stamp(part, row);
                 let identity = Identity {
                     subject: &stamp.subject,
                     key: &stamp.key,
                     as_of: self.times.get(&stamp.input).and_then(Option::as_deref),
-                    version: self.parts[place.part as usize].version(place.row as usize),
+                    version: self.parts[part as usize].events.version(row as usize),
                     void: stamp.void,
                     content: stamp.content,
                 };
@@ -234,7 +284,7 @@ impl<'a> New<'a> {
                     event: identity.hash(),
                     input: stamp.input,
                     offset: stamp.offset,
-                    place: *place,
+                    place,
                 }
             })
             .collect();
@@ -243,26 +293,22 @@ impl<'a> New<'a> {
     }
 }
 
+fn head(id: &Id) -> u64 {
+    id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+}
+
 /// The columns that say the same in every event of a file.
-fn constants(task: &SettleTask<'_>, ordinals: &[u32]) -> Constants {
+fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], runs: &[Run], ordinals: &[u32]) -> Constants {
     let mut constants = Constants::new();
-    let Some(part) = task.events.first() else {
+    let numbers = |s: &Stamp| [s.input, s.part, u32::from(s.void), s.cell];
+    let stamps_of = |run: &Run| &task.events[run.part as usize].events.stamps[run.rows()];
+    let Some(first) = runs.first().and_then(|run| stamps_of(run).first()).map(numbers) else {
         return constants;
     };
-    let numbers = |s: &Stamp| [s.input, s.part, u32::from(s.void), s.cell];
-    let mut stamps = task.events.iter().flat_map(|e| &e.stamps);
-    let first = stamps.next().map(numbers).unwrap_or_default();
     let mut same = [true; 4];
-    let mut time = true;
-    let time_of = |input: u32| task.times.get(&input).and_then(Option::as_deref);
-    let mut input = first[0];
-    for stamp in stamps {
+    for stamp in runs.iter().flat_map(stamps_of) {
         for ((same, first), now) in same.iter_mut().zip(first).zip(numbers(stamp)) {
             *same &= first == now;
-        }
-        if stamp.input != input {
-            input = stamp.input;
-            time &= time_of(input) == time_of(first[0]);
         }
     }
     for (i, name) in [events::INPUT, events::PART, events::VOID].into_iter().enumerate() {
@@ -273,19 +319,19 @@ fn constants(task: &SettleTask<'_>, ordinals: &[u32]) -> Constants {
     if same[3] && first[3] == 0 {
         constants.insert(events::CELL.to_owned(), Value::Null);
     }
-    if time {
+    let time_of = |input: u32| task.times.get(&input).and_then(Option::as_deref);
+    if runs.iter().all(|run| time_of(run.input) == time_of(first[0])) {
         constants.insert(events::AS_OF.to_owned(), time_of(first[0]).into());
     }
     if ordinals.iter().all(|o| *o == 0) {
         constants.insert(events::ORDINAL.to_owned(), 0.into());
     }
-    let issuers = || task.events.iter().map(|e| e.text(0));
-    let first = issuers().find_map(|part| part.iter().next().flatten());
-    if let Some(first) = first.filter(|first| issuers().all(|part| part.iter().all(|v| v == Some(first)))) {
-        constants.insert(events::ISSUER.to_owned(), first.into());
+    if let Some(issuer) = common_text(0, texts, runs) {
+        constants.insert(events::ISSUER.to_owned(), issuer.into());
     }
-    for (i, field) in part.texts.schema_ref().fields().iter().enumerate() {
-        if task.events.iter().all(|e| e.texts.column(i).null_count() == e.len()) {
+    let schema = texts.first().map(|part| part.schema());
+    for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
+        if is_null(i, texts, runs) {
             constants.insert(field.name().clone(), Value::Null);
         }
     }
@@ -318,7 +364,7 @@ impl Identity<'_> {
 }
 
 /// How often each event of the subjects in question is known already.
-fn known_events(task: &SettleTask<'_>) -> Result<HashMap<u128, u32, Prehashed>, EngineError> {
+fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u32, Prehashed>, EngineError> {
     let mut known = HashMap::default();
     let (lo, hi) = task.bounds;
     let files: Vec<&EventFile> = task
@@ -329,7 +375,7 @@ fn known_events(task: &SettleTask<'_>) -> Result<HashMap<u128, u32, Prehashed>, 
     if files.is_empty() {
         return Ok(known);
     }
-    let subjects: HashSet<Id> = task.events.iter().flat_map(|e| &e.stamps).map(|s| s.subject).collect();
+    let subjects: HashSet<Id> = new.runs.iter().map(|run| run.subject.to_be_bytes()).collect();
     let filter = ShardFilter {
         lo,
         hi,

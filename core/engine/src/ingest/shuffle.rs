@@ -1,15 +1,21 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
-use super::staged::{Staged, packed_schema};
+use super::{
+    runs::{Part, Run, chunks, numbered, runs_of},
+    staged::{Staged, packed_schema},
+};
 use crate::error::EngineError;
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 use clinmill_model::{BUCKETS, bucket_of};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io::{BufReader, BufWriter},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// A partition of all buckets into contiguous ranges of equal size.
@@ -55,9 +61,18 @@ pub type KindOf = (usize, usize);
 /// Takes events from all readers at once.
 pub struct Shuffle {
     ranges: Ranges,
-    slots: Vec<Mutex<Slot>>,
-    budget_per_slot: usize,
+    held: Mutex<Held>,
+    /// Bytes of events that are held or on their way into staging files.
+    bytes: AtomicUsize,
+    budget: usize,
     staging: PathBuf,
+    spills: Vec<Mutex<BTreeMap<KindOf, Spill>>>,
+}
+
+#[derive(Default)]
+struct Held {
+    ranges: Vec<BTreeMap<KindOf, Vec<Part>>>,
+    bytes: usize,
 }
 
 /// Collects the events of many small inputs on their way into the shuffle; one for each reading thread.
@@ -113,13 +128,6 @@ impl<'a> Collector<'a> {
     }
 }
 
-#[derive(Default)]
-struct Slot {
-    held: BTreeMap<KindOf, Vec<Staged>>,
-    bytes: usize,
-    spilled: BTreeMap<KindOf, Spill>,
-}
-
 struct Spill {
     path: PathBuf,
     writer: StreamWriter<BufWriter<File>>,
@@ -130,9 +138,11 @@ impl Shuffle {
     pub fn new(ranges: Ranges, budget: usize, staging: &Path) -> Self {
         Self {
             ranges,
-            slots: (0..ranges.count()).map(|_| Mutex::default()).collect(),
-            budget_per_slot: budget / ranges.count(),
+            held: Mutex::new(Held::of(ranges)),
+            bytes: AtomicUsize::new(0),
+            budget,
             staging: staging.to_path_buf(),
+            spills: (0..ranges.count()).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -149,46 +159,53 @@ impl Shuffle {
         if events.len() == 0 {
             return Ok(());
         }
-        if self.ranges.count() == 1 {
-            return self.put(0, (source, kind), events);
+        let part = sorted(events)?;
+        let bytes = part.bytes();
+        let range = |run: &Run| self.ranges.of(bucket_of(&run.subject.to_be_bytes()));
+        let runs: Vec<Run> = runs_of(&part.stamps).collect();
+        let events = Arc::new(part);
+        let mut held = lock(&self.held);
+        for runs in runs.chunk_by(|a, b| range(a) == range(b)) {
+            let Some(first) = runs.first() else { continue };
+            let part = Part {
+                events: events.clone(),
+                runs: runs.to_vec(),
+            };
+            let parts = held.ranges[range(first)].entry((source, kind)).or_default();
+            parts.push(part);
         }
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.ranges.count()];
-        for (i, stamp) in events.stamps.iter().enumerate() {
-            rows[self.ranges.of(bucket_of(&stamp.subject))].push(i as u32);
-        }
-        for (range, rows) in rows.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            self.put(range, (source, kind), events.take(rows)?)?;
-        }
-        Ok(())
-    }
-
-    fn put(&self, range: usize, of: KindOf, events: Staged) -> Result<(), EngineError> {
-        let mut slot = self.slots[range]
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        slot.bytes += events.bytes();
-        slot.held.entry(of).or_default().push(events);
-        if slot.bytes <= self.budget_per_slot {
+        held.bytes += bytes;
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget {
             return Ok(());
         }
-        let held = std::mem::take(&mut slot.held);
-        slot.bytes = 0;
-        for (of, staged) in held {
-            let Some(first) = staged.first() else { continue };
-            let spill = match slot.spilled.entry(of) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
-                    let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
-                    let out = BufWriter::with_capacity(1 << 16, file);
-                    let writer = StreamWriter::try_new(out, &packed_schema(&first.texts.schema()))?;
-                    entry.insert(Spill { path, writer })
+        let all = std::mem::replace(&mut *held, Held::of(self.ranges));
+        drop(held);
+        self.spill(all)
+    }
+
+    fn spill(&self, all: Held) -> Result<(), EngineError> {
+        for (range, kinds) in all.ranges.into_iter().enumerate() {
+            for (of, parts) in kinds {
+                let Some(first) = parts.first() else { continue };
+                let schema = packed_schema(&first.events.texts.schema());
+                let mut spills = lock(&self.spills[range]);
+                let spill = match spills.entry(of) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
+                        let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
+                        let out = BufWriter::with_capacity(1 << 16, file);
+                        let writer = StreamWriter::try_new(out, &schema)?;
+                        entry.insert(Spill { path, writer })
+                    }
+                };
+                let events: Vec<&Staged> = parts.iter().map(|part| part.events.as_ref()).collect();
+                for runs in chunks(&events, &numbered(&parts)) {
+                    spill.writer.write(&Staged::gather(&events, &runs)?.pack()?)?;
                 }
-            };
-            for part in &staged {
-                spill.writer.write(&part.pack()?)?;
             }
         }
+        self.bytes.fetch_sub(all.bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -196,26 +213,45 @@ impl Shuffle {
     ///
     /// # Errors
     /// When a staging file cannot be read back.
-    pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Staged>>, EngineError> {
-        let slot = std::mem::take(
-            &mut *self.slots[range]
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        let mut out: BTreeMap<KindOf, Vec<Staged>> = BTreeMap::new();
-        for (of, mut spill) in slot.spilled {
+    pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Part>>, EngineError> {
+        let mut out: BTreeMap<KindOf, Vec<Part>> = BTreeMap::new();
+        for (of, mut spill) in std::mem::take(&mut *lock(&self.spills[range])) {
             spill.writer.finish()?;
             drop(spill.writer);
             let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
-            let held = out.entry(of).or_default();
+            let parts = out.entry(of).or_default();
             for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
-                held.push(Staged::unpack(&batch?)?);
+                parts.push(Part::whole(Staged::unpack(&batch?)?));
             }
             std::fs::remove_file(&spill.path).map_err(|e| EngineError::io("delete", &spill.path, e))?;
         }
-        for (of, staged) in slot.held {
-            out.entry(of).or_default().extend(staged);
+        for (of, parts) in std::mem::take(&mut lock(&self.held).ranges[range]) {
+            out.entry(of).or_default().extend(parts);
         }
         Ok(out)
     }
+}
+
+/// The events in the order of their subjects' ids, and so of ranges, while they are near: what is read from several such
+/// parts later is read from the front of each to its end.
+fn sorted(events: Staged) -> Result<Staged, EngineError> {
+    let mut runs: Vec<Run> = runs_of(&events.stamps).collect();
+    if runs.is_sorted_by_key(|run| run.subject) {
+        return Ok(events);
+    }
+    runs.sort_by_key(|run| run.subject);
+    Ok(Staged::gather(&[&events], &runs)?)
+}
+
+impl Held {
+    fn of(ranges: Ranges) -> Self {
+        Self {
+            ranges: (0..ranges.count()).map(|_| BTreeMap::new()).collect(),
+            bytes: 0,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 //!
 //! Moving one stamp costs less than moving ten columns, and most of what it holds says the same for a whole file.
 
+use super::runs::{Run, gather};
 use crate::{
     error::EngineError,
     fold::{Id, ids},
@@ -98,6 +99,20 @@ impl Staged {
     pub fn take(&self, rows: Vec<u32>) -> Result<Self, ArrowError> {
         let stamps = rows.iter().map(|&i| self.stamps[i as usize]).collect();
         let texts = take_record_batch(&self.texts, &UInt32Array::from(rows))?;
+        Ok(Self { stamps, texts })
+    }
+
+    /// The events of these runs, as one.
+    ///
+    /// # Errors
+    /// Never for runs of these parts.
+    pub fn gather(parts: &[&Self], runs: &[Run]) -> Result<Self, ArrowError> {
+        let mut stamps = Vec::with_capacity(runs.iter().map(|run| run.len as usize).sum());
+        for run in runs {
+            stamps.extend_from_slice(&parts[run.part as usize].stamps[run.rows()]);
+        }
+        let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
+        let texts = gather(&texts, runs)?;
         Ok(Self { stamps, texts })
     }
 

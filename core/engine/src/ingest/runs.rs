@@ -1,0 +1,217 @@
+//! Runs: events of one subject and one input that came one after another. What a hospital sends about a patient comes
+//! together, so that runs are sorted, cut by range and copied for less than single events would be.
+
+use super::staged::{Staged, Stamp};
+use arrow::{
+    array::{
+        Array, ArrayData, ArrayRef, AsArray, Capacities, MutableArrayData, RecordBatch, RecordBatchOptions,
+        StringArray, make_array,
+    },
+    compute::interleave,
+    error::ArrowError,
+};
+use std::{ops::Range, sync::Arc};
+
+/// One run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The subject's id, big-endian.
+    pub subject: u128,
+    /// Where the first event stands in its input.
+    pub offset: u64,
+    /// The input.
+    pub input: u32,
+    /// The part that holds the events.
+    pub part: u32,
+    /// The first row in it.
+    pub row: u32,
+    /// How many.
+    pub len: u32,
+}
+
+/// Events, and which of them are meant.
+pub struct Part {
+    /// The events.
+    pub events: Arc<Staged>,
+    /// The ones that are meant; the number of their part is not set.
+    pub runs: Vec<Run>,
+}
+
+impl Part {
+    /// All of these events.
+    pub fn whole(events: Staged) -> Self {
+        let runs = runs_of(&events.stamps).collect();
+        let events = Arc::new(events);
+        Self { events, runs }
+    }
+}
+
+/// The runs of all parts, each with the number of its part.
+pub fn numbered(parts: &[Part]) -> Vec<Run> {
+    (0..)
+        .zip(parts)
+        .flat_map(|(part, of)| of.runs.iter().map(move |run| Run { part, ..*run }))
+        .collect()
+}
+
+impl Run {
+    /// Its rows in its part.
+    pub fn rows(&self) -> Range<usize> {
+        self.row as usize..(self.row + self.len) as usize
+    }
+
+    /// This event alone.
+    pub fn of_one(stamp: &Stamp, part: u32, row: u32) -> Self {
+        Self {
+            subject: u128::from_be_bytes(stamp.subject),
+            offset: stamp.offset,
+            input: stamp.input,
+            part,
+            row,
+            len: 1,
+        }
+    }
+}
+
+/// The runs of some events, in their order.
+pub fn runs_of(stamps: &[Stamp]) -> impl Iterator<Item = Run> + '_ {
+    let mut row = 0;
+    stamps
+        .chunk_by(|a, b| a.subject == b.subject && a.input == b.input)
+        .filter_map(move |chunk| {
+            let run = Run {
+                len: chunk.len() as u32,
+                ..Run::of_one(chunk.first()?, 0, row)
+            };
+            row += run.len;
+            Some(run)
+        })
+}
+
+/// Rows copied at a time: few enough to be near still when they are encoded.
+const CHUNK_ROWS: usize = 16_384;
+/// Bytes copied at a time: no column of a batch can have 2^31 of them.
+const CHUNK_BYTES: usize = 256 << 20;
+
+/// The runs in pieces that are copied at a time; long runs are cut.
+pub fn chunks(parts: &[&Staged], runs: &[Run]) -> Vec<Vec<Run>> {
+    let all: usize = parts.iter().map(|part| text_bytes(&part.texts, 0..part.len())).sum();
+    // Nearly always all parts together are small enough, and single events need not be measured.
+    let measure = all > CHUNK_BYTES;
+    let mut out: Vec<Vec<Run>> = Vec::new();
+    let (mut rows, mut bytes) = (CHUNK_ROWS, 0);
+    for run in runs {
+        let mut rest = *run;
+        while rest.len > 0 {
+            if rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
+                out.push(Vec::new());
+                (rows, bytes) = (0, 0);
+            }
+            let len = match measure {
+                true => 1,
+                false => rest.len.min((CHUNK_ROWS - rows) as u32),
+            };
+            if measure {
+                let row = rest.row as usize;
+                bytes += text_bytes(&parts[rest.part as usize].texts, row..row + 1);
+            }
+            rows += len as usize;
+            if let Some(chunk) = out.last_mut() {
+                match chunk.last_mut() {
+                    Some(last) if last.part == rest.part && last.row + last.len == rest.row => last.len += len,
+                    _ => chunk.push(Run { len, ..rest }),
+                }
+            }
+            rest.row += len;
+            rest.len -= len;
+        }
+    }
+    out
+}
+
+fn text_bytes(part: &RecordBatch, rows: Range<usize>) -> usize {
+    let of = |column: &ArrayRef| {
+        let texts = column.as_string_opt();
+        texts.map_or(16 * rows.len(), |texts| span(texts, rows.clone()))
+    };
+    part.columns().iter().map(of).sum()
+}
+
+/// Texts of runs are copied as one from so many events each, in the mean; shorter ones event by event.
+const WORTH_COPYING: usize = 3;
+
+/// The texts of the events of some runs, as one batch.
+///
+/// # Errors
+/// Never for runs of these parts.
+pub fn gather(parts: &[&RecordBatch], runs: &[Run]) -> Result<RecordBatch, ArrowError> {
+    let rows: usize = runs.iter().map(|run| run.len as usize).sum();
+    let schema = parts
+        .first()
+        .ok_or_else(|| ArrowError::InvalidArgumentError("nothing to gather".to_owned()))?
+        .schema();
+    let whole_runs = rows >= runs.len() * WORTH_COPYING;
+    let single: Vec<(usize, usize)> = match whole_runs {
+        true => Vec::new(),
+        false => {
+            let of = |run: &Run| run.rows().map(|row| (run.part as usize, row)).collect::<Vec<_>>();
+            runs.iter().flat_map(of).collect()
+        }
+    };
+    let columns = (0..schema.fields().len())
+        .map(|i| {
+            let columns: Vec<&dyn Array> = parts.iter().map(|part| part.column(i).as_ref()).collect();
+            match whole_runs {
+                true => copy(&columns, runs, rows),
+                false => interleave(&columns, &single),
+            }
+        })
+        .collect::<Result<Vec<ArrayRef>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+fn copy(columns: &[&dyn Array], runs: &[Run], rows: usize) -> Result<ArrayRef, ArrowError> {
+    let data: Vec<ArrayData> = columns.iter().map(|column| column.to_data()).collect();
+    let texts: Option<Vec<&StringArray>> = columns.iter().map(|column| column.as_string_opt()).collect();
+    let room = match texts {
+        Some(texts) => {
+            let of = |run: &Run| span(texts[run.part as usize], run.rows());
+            Capacities::Binary(rows, Some(runs.iter().map(of).sum()))
+        }
+        None => Capacities::Array(rows),
+    };
+    let mut out = MutableArrayData::with_capacities(data.iter().collect(), false, room);
+    for run in runs {
+        let rows = run.rows();
+        out.try_extend(run.part as usize, rows.start, rows.end)?;
+    }
+    Ok(make_array(out.freeze()))
+}
+
+/// Bytes of these texts.
+fn span(texts: &StringArray, rows: Range<usize>) -> usize {
+    let end = |row: usize| texts.value_offsets().get(row).copied().unwrap_or(0);
+    (end(rows.end) - end(rows.start)) as usize
+}
+
+/// True when a column says nothing in any event of these runs.
+pub fn is_null(column: usize, parts: &[&RecordBatch], runs: &[Run]) -> bool {
+    runs.iter().all(|run| {
+        let column = parts[run.part as usize].column(column);
+        column
+            .nulls()
+            .is_some_and(|nulls| run.rows().all(|row| nulls.is_null(row)))
+    })
+}
+
+/// The text that a column holds in every event of these runs.
+pub fn common_text<'a>(column: usize, parts: &[&'a RecordBatch], runs: &[Run]) -> Option<&'a str> {
+    let text = |part: u32, row: usize| {
+        let texts = parts.get(part as usize)?.column(column).as_string_opt::<i32>()?;
+        texts.is_valid(row).then(|| texts.value(row))
+    };
+    let first = runs.first().and_then(|run| text(run.part, run.row as usize))?;
+    let same = |run: &Run| run.rows().all(|row| text(run.part, row) == Some(first));
+    runs.iter().all(same).then_some(first)
+}
