@@ -1,7 +1,11 @@
 //! The plugins that a pipeline brings: loaded by its `plugins.lock`, added to the built-in ones.
 
 use crate::{context::environment, failure::Failure};
-use clinmill_host::{Limits, Loader, lock::Lock, process};
+use clinmill_host::{
+    Limits, Loader,
+    lock::Lock,
+    process::{self, Pinned},
+};
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Registry;
 use clinmill_spec::{
@@ -144,7 +148,11 @@ impl Named {
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
         }
-        process::register(registry, name, vec![program], build, limits())
+        let pinned = Pinned {
+            path: program.clone(),
+            digest: build,
+        };
+        process::register(registry, name, vec![program], pinned, limits())
             .map(drop)
             .map_err(|error| (error.code.clone(), error.message))
     }

@@ -5,7 +5,10 @@ use arrow::{
     array::{AsArray, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
-use clinmill_host::{Limits, process};
+use clinmill_host::{
+    Limits,
+    process::{self, Pinned},
+};
 use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, BoundSource, MemoryInput, Origin, PluginError, Registry, SinkRun, SourcePlugin, Split, Status,
@@ -35,7 +38,10 @@ fn limits(call: Duration) -> Limits {
 
 fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
     let mut registry = Registry::default();
-    process::register(&mut registry, name, command, Digest::of(b"test"), limits)?;
+    // Behind an interpreter stands what it runs.
+    let path = command.get(1).or(command.first()).unwrap().clone();
+    let digest = Digest::of(&fs::read(&path).unwrap_or_default());
+    process::register(&mut registry, name, command, Pinned { path, digest }, limits)?;
     Ok(registry)
 }
 
@@ -151,6 +157,7 @@ fn what_a_process_does_is_named() {
         ("memory", "describe", "PLUGIN_PROCESS"),
         ("bind", "bind", "PLUGIN_PROTOCOL"),
         ("hang", "process", "PLUGIN_TIMEOUT"),
+        ("chatter", "process", "PLUGIN_TIMEOUT"),
         ("exit", "process", "PLUGIN_PROCESS"),
         ("garbage", "process", "PLUGIN_PROTOCOL"),
         ("flip", "process", "PLUGIN_PROTOCOL"),
@@ -180,7 +187,7 @@ fn what_a_process_does_is_named() {
     let plugin = hostile(&python, "environment", limits(Duration::from_secs(20))).unwrap();
     run(plugin.as_ref(), &batch(), "name").unwrap();
     let missing = registered("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));
-    assert_eq!(missing.err().unwrap().code, "PLUGIN_START");
+    assert_eq!(missing.err().unwrap().code, "PLUGIN_DIGEST");
 }
 
 /// The source with a deed at the begin of one of its functions.
@@ -449,6 +456,22 @@ fn a_process_outlives_the_thread_that_started_it() {
     assert_eq!(bound.resolve(&run).unwrap(), Some(receipt));
     let written = fs::read_to_string(place.path().join("release-1.jsonl")).unwrap();
     assert_eq!(written.lines().count(), 2 * batch.num_rows());
+}
+
+#[test]
+fn a_program_that_is_changed_after_it_was_loaded_is_not_started() {
+    let Some(python) = python("pyarrow") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("lines.py");
+    fs::copy(folder("lines").join("lines.py"), &program).unwrap();
+    let registry = registered("lines", vec![python, program.clone()], limits(Duration::from_secs(20))).unwrap();
+    let plugin = registry.get_source("lines").unwrap();
+    let options = json!({ "issuer": "MRN" });
+    assert!(plugin.bind(&options, &BindContext::default()).is_ok());
+    fs::write(&program, fs::read_to_string(&program).unwrap() + "\n").unwrap();
+    let error = plugin.bind(&options, &BindContext::default()).err().unwrap();
+    assert_eq!(error.code, "PLUGIN_DIGEST");
+    names(&error, "lines", "start");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the phase in what it says.
 
 mod desk;
+mod emitted;
 mod lent;
 mod sink;
 mod source;

@@ -233,16 +233,22 @@ impl Running {
         self.child.wait().ok()
     }
 
+    /// Ends it when the call has to stop, also where it always has something to say.
+    fn go_on(&mut self, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
+        if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            self.kill();
+            return Err(PluginError::cancelled());
+        }
+        if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            self.kill();
+            return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
+        }
+        Ok(())
+    }
+
     fn wait(&mut self, fd: RawFd, events: i16, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
         loop {
-            if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                self.kill();
-                return Err(PluginError::cancelled());
-            }
-            if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                self.kill();
-                return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
-            }
+            self.go_on(until, phase)?;
             let mut poll = libc::pollfd { fd, events, revents: 0 };
             // SAFETY: one descriptor that is open.
             let ready = unsafe { libc::poll(&raw mut poll, 1, TICK.as_millis() as i32) };
@@ -264,6 +270,7 @@ impl Running {
         bytes.extend_from_slice(body);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
+            self.go_on(until, phase)?;
             match self.stdin.write(rest) {
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -292,6 +299,7 @@ impl Running {
     fn fill(&mut self, phase: &str, until: &Until<'_>) -> Result<(), PluginError> {
         let mut buf = vec![0; 64 << 10];
         loop {
+            self.go_on(until, phase)?;
             match self.stdout.read(&mut buf) {
                 Ok(0) => return Err(self.gone(phase)),
                 Ok(n) => {
@@ -309,6 +317,7 @@ impl Running {
 
     /// Takes the next message.
     pub fn receive(&mut self, phase: &str, until: &Until<'_>) -> Result<Message, PluginError> {
+        self.go_on(until, phase)?;
         let mut searched = 0;
         let end = loop {
             if let Some(at) = self.ahead.iter().skip(searched).position(|b| *b == b'\n') {

@@ -71,13 +71,13 @@ mod source;
 mod transform;
 
 use crate::limits::Limits;
-use clinmill_model::Digest;
 use clinmill_sdk::{Kind, PluginError, Registry};
 use program::Described;
+pub use program::Pinned;
 use std::{path::PathBuf, sync::Arc};
 
-/// Starts a program once, asks it to describe itself, and adds the plugin that it is to a registry. `build` is what the
-/// program is known by.
+/// Starts a program once, asks it to describe itself, and adds the plugin that it is to a registry. It is known by the
+/// digest of its file.
 ///
 /// # Errors
 /// When it does not start, does not answer in time, has another name or is no plugin of this protocol.
@@ -85,10 +85,10 @@ pub fn register(
     registry: &mut Registry,
     name: &str,
     command: Vec<PathBuf>,
-    build: Digest,
+    pinned: Pinned,
     limits: Limits,
 ) -> Result<Kind, PluginError> {
-    let described = Described::new(name, command, build, limits)?;
+    let described = Described::new(name, command, pinned, limits)?;
     let kind = described.descriptor.kind;
     match kind {
         Kind::Source => registry.add_source(Arc::new(source::ProcessSource(described))),

@@ -2,7 +2,7 @@
 
 use super::child::{Message, Running, Until};
 use crate::limits::Limits;
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
 use clinmill_model::Digest;
 use clinmill_sdk::{
@@ -45,7 +45,17 @@ const CAPABILITIES: [(&str, Caps); 7] = [
 pub struct Program {
     name: String,
     command: Vec<PathBuf>,
+    pinned: Pinned,
     pub limits: Limits,
+}
+
+/// The file of a program, and what it must be whenever the program is started.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// The file: a program, or what an interpreter runs.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub digest: Digest,
 }
 
 /// A program that has described itself.
@@ -79,14 +89,16 @@ impl From<PluginError> for Refusal {
 pub type Reply<'a> = dyn FnMut(Message) -> Result<Option<Vec<u8>>, Refusal> + 'a;
 
 impl Described {
-    /// Starts the program once and asks it to describe itself. `build` is what the program is known by.
+    /// Starts the program once and asks it to describe itself.
     ///
     /// # Errors
     /// When it does not start, does not answer in time or is no plugin of this protocol.
-    pub fn new(name: &str, command: Vec<PathBuf>, build: Digest, limits: Limits) -> Result<Self, PluginError> {
+    pub fn new(name: &str, command: Vec<PathBuf>, pinned: Pinned, limits: Limits) -> Result<Self, PluginError> {
+        let build = pinned.digest;
         let program = Arc::new(Program {
             name: name.to_owned(),
             command,
+            pinned,
             limits,
         });
         let mut running = program.start()?;
@@ -161,8 +173,19 @@ fn finding(said: &Value) -> Option<Finding> {
 }
 
 impl Program {
-    /// A new process.
+    /// A new process, of the file that was looked at.
     pub fn start(&self) -> Result<Running, PluginError> {
+        let found = std::fs::read(&self.pinned.path).map(|bytes| Digest::of(&bytes));
+        if found.ok() != Some(self.pinned.digest) {
+            let error = self.blame(
+                "start",
+                "its program is gone, or not the one any more that was looked at",
+            );
+            return Err(PluginError {
+                code: "PLUGIN_DIGEST".into(),
+                ..error
+            });
+        }
         Running::start(&self.name, &self.command, self.limits)
     }
 
@@ -317,9 +340,41 @@ pub fn stream(schema: &Schema, batch: Option<&RecordBatch>) -> Result<Vec<u8>, P
     Ok(out)
 }
 
+/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say.
+fn is_framed(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let int = |rest: &mut &[u8]| {
+        let (four, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(i32::from_le_bytes(*four))
+    };
+    let message = |rest: &mut &[u8], length: i32| {
+        let (head, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let body = usize::try_from(root_as_message(head).ok()?.bodyLength()).ok()?;
+        *rest = after.get(body..)?;
+        Some(())
+    };
+    while !rest.is_empty() {
+        // Before version 0.15 of the format there was no mark before the length.
+        let length = match int(&mut rest) {
+            Some(-1) => int(&mut rest),
+            length => length,
+        };
+        match length {
+            Some(0) => return true,
+            Some(length) if message(&mut rest, length).is_some() => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Reads a stream; `None` when it is not one. The reader checks what it reads; that it may also panic on what is
 /// malformed enough, costs the call.
 pub fn read_stream(bytes: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
+    if !is_framed(bytes) {
+        return None;
+    }
     let read = || {
         let reader = StreamReader::try_new(bytes, None).ok()?;
         let schema = reader.schema();
@@ -344,5 +399,32 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
         Err(_) => Err(
             "a column of a type that plugins do not hand over: views, dictionaries, unions and run ends are cast before",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_sdk::arrow::{
+        array::StringArray,
+        datatypes::{DataType, Field},
+    };
+
+    #[test]
+    fn lengths_that_are_not_there_are_not_believed() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
+        let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![texts]).unwrap();
+        let good = stream(&schema, Some(&batch)).unwrap();
+        assert_eq!(read_stream(&good).unwrap().1, [batch]);
+        assert!(read_schema(&stream(&schema, None).unwrap()).is_ok());
+        // Two gigabytes, which the reader would fill with zeros before it reads.
+        assert!(!is_framed(&[b'x'; 300]));
+        let mut long = good.clone();
+        long[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
+        assert!(!is_framed(&long));
+        assert!(read_stream(b"").is_none());
+        // In the midst of a message; between two, a stream may end early.
+        assert!(!is_framed(&good[..good.len() / 2]));
     }
 }
