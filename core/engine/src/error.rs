@@ -40,7 +40,7 @@ pub enum EngineError {
         /// How the SHA-256 of the input begins at which it happened.
         input: String,
         /// What is said of it.
-        error: PluginError,
+        error: Box<PluginError>,
     },
     /// A query failed.
     #[error("{}{message}", transform.as_ref().map_or_else(String::new, |t| format!("transform {t}: ")))]

@@ -122,7 +122,7 @@ impl Refresh<'_> {
             Some(EngineError::Source {
                 source_name: entry.source.clone(),
                 input: entry.sha256.short(),
-                error,
+                error: Box::new(error),
             })
         };
         if let Some(error) = reports.iter().zip(&entries).find_map(lost) {
