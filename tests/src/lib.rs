@@ -2,7 +2,6 @@
 
 #![allow(clippy::panic, reason = "a failing test panics")]
 
-pub mod fuzz;
 pub mod hospital;
 pub mod readers;
 pub mod site;

@@ -11,10 +11,11 @@ use clinmill_catalog::{
 use clinmill_engine::{
     EngineError,
     bound::{self, Bound},
-    refresh::{self, Access, Progress, RefreshOptions, RunReport, Session},
+    refresh::{self, Access, RefreshOptions, RunReport, Session, Silent},
     trace::{self, TraceReport},
 };
 use clinmill_sdk::Registry;
+use clinmill_tests_abi::registry;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -26,21 +27,6 @@ use tokio::runtime::Runtime;
 
 /// The key of every site's vault: equal keys make equal row ids, so that datasets can be compared.
 const KEY: &str = "c1d2e3f405162738495a6b7c8d9eafb0a1b2c3d4e5f60718293a4b5c6d7e8f90";
-
-/// Every built-in plugin.
-pub fn registry() -> Registry {
-    let mut registry = Registry::default();
-    registry
-        .source::<clinmill_plugin_hl7v2::Hl7v2>()
-        .source::<clinmill_plugin_notes::Notes>()
-        .source::<clinmill_plugin_table::Table>()
-        .transform::<clinmill_plugin_datetime::Datetime>()
-        .transform::<clinmill_plugin_labvalue::Labvalue>()
-        .transform::<clinmill_plugin_map::Map>()
-        .transform::<clinmill_plugin_terminology::Terminology>()
-        .transform::<clinmill_plugin_units::Units>();
-    registry
-}
 
 /// A pipeline with its inbox, vault and dataset, gone at the end.
 pub struct Site {
@@ -367,16 +353,4 @@ fn runtime() -> Runtime {
         Ok(runtime) => runtime,
         Err(error) => panic!("no runtime: {error}"),
     }
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&self, _: &'static str) {}
-    fn plan(&self, _: u64, _: u64) {}
-    fn input(&self) {}
-    fn bytes(&self, _: u64) {}
-    fn records(&self, _: u64) {}
-    fn ranges(&self, _: u64, _: u64) {}
-    fn rows(&self, _: u64) {}
 }

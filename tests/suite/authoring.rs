@@ -1,6 +1,7 @@
 //! What pipeline authors work with: diagnostics, unit tests, drawings, plans, previews.
 
-use clinmill_tests::{Project, copy_dir, root, site::Site, site::registry};
+use clinmill_tests::{Project, copy_dir, root, site::Site};
+use clinmill_tests_abi::registry;
 use std::fs;
 
 const PIPELINE: &str = r#"version: 1

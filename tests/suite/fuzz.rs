@@ -2,7 +2,8 @@
 //! `CLINMILL_FUZZ_SECONDS` says where that is set. A failure names its seed.
 
 use clinmill_catalog::env::SeededRandom;
-use clinmill_tests::{fuzz, root};
+use clinmill_tests::root;
+use clinmill_tests_abi::{build_c, fuzz, library};
 use std::{
     fs,
     path::Path,
@@ -122,4 +123,29 @@ fn options_of_plugins() {
     ]
     .map(|text| text.as_bytes().to_vec());
     run("options", &corpus, fuzz::options);
+}
+
+#[test]
+fn headers_of_libraries() {
+    // A small library, so that most of what is changed matters.
+    let place = tempfile::tempdir().unwrap();
+    let small = place.path().join("small.so");
+    let source = root().join("tests/abi/c_plugin/text_length.c");
+    let built = build_c(&source, &root().join("core/abi/include"), &small, &["-g0", "-s"]);
+    let file = match built {
+        Some(()) => small,
+        None => library("hostile"),
+    };
+    run("headers", &[fs::read(file).unwrap()], fuzz::header);
+}
+
+#[test]
+fn locks_of_plugins() {
+    let digest = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+    let lock = format!(
+        "version: 1\nplugins:\n  - name: units\n    version: \"0.3.0\"\n    files:\n      x86_64-unknown-linux-gnu: {digest}\n      \
+         any: \"{digest}\"\n  - name: own\n    version: process\n    files: {{}}\n"
+    );
+    let corpus = [lock.into_bytes(), b"version: 1\nplugins: []\n".to_vec()];
+    run("locks", &corpus, fuzz::lock);
 }

@@ -1,7 +1,8 @@
 //! Generated parts of documents are fresh. `CLINMILL_WRITE=1 cargo test -p clinmill-tests reference` writes them anew.
 
 use clinmill_sdk::{Kind, reference};
-use clinmill_tests::{root, site::registry};
+use clinmill_tests::root;
+use clinmill_tests_abi::registry;
 use std::fs;
 
 #[test]

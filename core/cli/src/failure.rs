@@ -66,6 +66,7 @@ impl From<EngineError> for Failure {
             EngineError::QualityGate(_) => "QUALITY_GATE",
             EngineError::LeaseHeld(_) => "LEASE_HELD",
             EngineError::Step { .. } => "STEP",
+            EngineError::Source { .. } => "SOURCE",
             EngineError::Sql { .. } => "SQL",
             EngineError::Unbalanced { .. } => "UNBALANCED",
             EngineError::Refused { .. } => "REFUSED",

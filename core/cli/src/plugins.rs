@@ -1,7 +1,11 @@
 //! The plugins that a pipeline brings: loaded by its `plugins.lock`, added to the built-in ones.
 
 use crate::{context::environment, failure::Failure};
-use clinmill_host::{Limits, Loader, lock::Lock, process::ProcessTransform};
+use clinmill_host::{
+    Limits, Loader,
+    lock::Lock,
+    process::{self, Pinned},
+};
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Registry;
 use clinmill_spec::{
@@ -10,7 +14,6 @@ use clinmill_spec::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -145,10 +148,13 @@ impl Named {
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
         }
-        let plugin = ProcessTransform::new(name, vec![program], build, limits())
-            .map_err(|error| (error.code.clone(), error.message))?;
-        registry.add_transform(Arc::new(plugin));
-        Ok(())
+        let pinned = Pinned {
+            path: program.clone(),
+            digest: build,
+        };
+        process::register(registry, name, vec![program], pinned, limits())
+            .map(drop)
+            .map_err(|error| (error.code.clone(), error.message))
     }
 
     /// As [`load`](Self::load), as a failure of a command.

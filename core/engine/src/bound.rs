@@ -392,4 +392,10 @@ impl Plugins for PluginsOf<'_> {
             .map(|d| d.name.clone())
             .collect()
     }
+    fn source_summary(&self, name: &str) -> Option<String> {
+        Some(self.0.get_source(name)?.descriptor().summary)
+    }
+    fn transform_summary(&self, name: &str) -> Option<String> {
+        Some(self.0.get_transform(name)?.descriptor().summary)
+    }
 }

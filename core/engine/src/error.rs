@@ -32,6 +32,16 @@ pub enum EngineError {
         /// What it said.
         error: PluginError,
     },
+    /// A source plugin was lost or broke the rules: what it says of its inputs is not to be relied on.
+    #[error("source {source_name}, input {input}: {error}; nothing was published")]
+    Source {
+        /// The source's name in the pipeline.
+        source_name: String,
+        /// How the SHA-256 of the input begins at which it happened.
+        input: String,
+        /// What is said of it.
+        error: Box<PluginError>,
+    },
     /// A query failed.
     #[error("{}{message}", transform.as_ref().map_or_else(String::new, |t| format!("transform {t}: ")))]
     Sql {

@@ -23,6 +23,7 @@ mod loader;
 pub mod lock;
 mod native;
 pub mod process;
+mod records;
 
 pub use limits::{Account, Limits};
 pub use loader::{LoadError, Loaded, Loader, load_unlocked};

@@ -113,9 +113,10 @@ impl Lock {
         for (name, locked) in &self.plugins {
             let _ = writeln!(
                 out,
-                "  - name: {}\n    version: {}\n    files:",
+                "  - name: {}\n    version: {}\n    files:{}",
                 quoted(name),
-                quoted(&locked.version)
+                quoted(&locked.version),
+                if locked.files.is_empty() { " {}" } else { "" }
             );
             for (triple, digest) in &locked.files {
                 let _ = writeln!(out, "      {}: {}", quoted(triple), quoted(&digest.to_string()));
@@ -150,6 +151,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut lock = Lock::default();
+        assert_eq!(Lock::parse(&lock.render()).unwrap(), lock);
+        let none = Locked {
+            version: "1".into(),
+            files: BTreeMap::new(),
+        };
+        lock.plugins.insert("none".into(), none);
         assert_eq!(Lock::parse(&lock.render()).unwrap(), lock);
         lock.note("units", "1.0", "x86_64-unknown-linux-gnu", Digest::of(b"a"));
         lock.note("units", "1.0", "aarch64-unknown-linux-gnu", Digest::of(b"b"));

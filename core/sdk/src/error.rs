@@ -101,6 +101,13 @@ impl PluginError {
         Self { status, ..self }
     }
 
+    /// Whether the host says it of the plugin and not the plugin of its input: it was lost, or broke the boundary's rules.
+    /// A panic that was caught is neither: it may well be the input's doing.
+    pub fn is_of_boundary(&self) -> bool {
+        let of = |prefix| self.code.starts_with(prefix);
+        (of("PLUGIN_") || of("ABI_")) && self.code != "PLUGIN_PANIC"
+    }
+
     /// The host asked to stop.
     pub fn cancelled() -> Self {
         Self::new(Status::Cancelled, "CANCELLED", "cancelled")

@@ -51,12 +51,17 @@ fn shape(shape: &Shape, plugins: &dyn Plugins, defs: &mut Map<String, Value>) ->
         Shape::Steps => steps(plugins, defs),
         Shape::VaultKey => json!({ "anyOf": [
             { "const": "auto" },
-            { "type": "object", "properties": { "$secret": { "type": "string" } }, "required": ["$secret"],
+            { "type": "object", "properties": { "$secret": { "type": "string", "description": "The name of the secret." } },
+              "required": ["$secret"],
               "additionalProperties": false } ] }),
-        Shape::Mode => json!({ "anyOf": [
-            { "const": "partial" },
-            { "type": "object", "properties": { "complete": section(COMPLETE, plugins, defs) },
-              "required": ["complete"], "additionalProperties": false } ] }),
+        Shape::Mode => {
+            let what = "Each input holds all of its scope: what it lacks is deleted.";
+            let complete = described(section(COMPLETE, plugins, defs), Some(what.to_owned()));
+            json!({ "anyOf": [
+                { "const": "partial", "description": "An input adds to what came before." },
+                { "type": "object", "properties": { "complete": complete },
+                  "required": ["complete"], "additionalProperties": false } ] })
+        }
         Shape::Share => json!({ "anyOf": [
             { "type": "string", "pattern": "^[0-9.]+%$" }, { "type": "number", "minimum": 0, "maximum": 1 } ] }),
         Shape::Number => json!({ "type": "number" }),
@@ -99,9 +104,11 @@ fn sources(plugins: &dyn Plugins, defs: &mut Map<String, Value>) -> Value {
             "then": { "$ref": format!("#/$defs/{id}") },
         }));
     }
+    let mut plugin = choice(&names, &|name| plugins.source_summary(name));
+    plugin["description"] = "The source plugin.".into();
     let mut entry = json!({
         "type": "object",
-        "properties": { "plugin": { "enum": names, "description": "The source plugin." } },
+        "properties": { "plugin": plugin },
         "required": ["plugin"],
     });
     // JSON Schema allows no empty `allOf`.
@@ -121,16 +128,34 @@ fn steps(plugins: &dyn Plugins, defs: &mut Map<String, Value>) -> Value {
         let id = format!("transform.{name}");
         let schema = hoist(schema, &id, defs);
         defs.insert(id.clone(), schema);
-        properties.insert(
-            name.clone(),
-            json!({ "anyOf": [{ "$ref": format!("#/$defs/{id}") }, { "type": "null" }] }),
-        );
+        let options = json!({ "anyOf": [{ "$ref": format!("#/$defs/{id}") }, { "type": "null" }] });
+        properties.insert(name.clone(), described(options, plugins.transform_summary(name)));
     }
+    let word = choice(&names, &|name| plugins.transform_summary(name));
     let step = json!({
         "type": "object", "properties": properties, "additionalProperties": false,
         "minProperties": 1, "maxProperties": 1,
     });
-    json!({ "type": "array", "items": { "anyOf": [{ "enum": names }, step] } })
+    json!({ "type": "array", "items": { "anyOf": [word, step] } })
+}
+
+/// One of these words, each with what an editor shows beside it.
+fn choice(names: &[String], summary: &dyn Fn(&str) -> Option<String>) -> Value {
+    let each = names
+        .iter()
+        .map(|name| described(json!({ "const": name }), summary(name)));
+    match each.collect::<Vec<Value>>() {
+        // JSON Schema allows no empty `oneOf`.
+        none if none.is_empty() => json!({ "not": {} }),
+        words => json!({ "oneOf": words }),
+    }
+}
+
+fn described(mut schema: Value, summary: Option<String>) -> Value {
+    if let (Value::Object(object), Some(summary)) = (&mut schema, summary) {
+        object.insert("description".into(), summary.into());
+    }
+    schema
 }
 
 /// Moves a plugin schema's definitions to the top, under names of their own.

@@ -49,6 +49,16 @@ pub trait Plugins {
     fn source_names(&self) -> Vec<String>;
     /// The names of all transform plugins.
     fn transform_names(&self) -> Vec<String>;
+    /// One line about a source plugin, for editors.
+    fn source_summary(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+    /// One line about a transform plugin, for editors.
+    fn transform_summary(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
 }
 
 /// A pipeline file after the first pass.

@@ -56,6 +56,10 @@ impl Plugins for Fake {
             .map(str::to_owned)
             .to_vec()
     }
+
+    fn transform_summary(&self, name: &str) -> Option<String> {
+        Some(format!("About {name}."))
+    }
 }
 
 pub(super) fn read(text: &str) -> Loaded {
@@ -205,5 +209,13 @@ mod example {
         );
         assert!(schema["required"].as_array().unwrap().contains(&json!("vault")));
         assert_eq!(schema["properties"].get("sinks"), None);
+        // What an editor shows over a step's name.
+        let steps = &schema["properties"]["transforms"]["additionalProperties"]["anyOf"][0]["properties"]["steps"];
+        let [word, step] = steps["items"]["anyOf"].as_array().unwrap().as_slice() else {
+            panic!("a word or a mapping: {steps}");
+        };
+        assert_eq!(step["properties"]["terminology"]["description"], "About terminology.");
+        let choice = json!({ "const": "terminology", "description": "About terminology." });
+        assert!(word["oneOf"].as_array().unwrap().contains(&choice), "{word}");
     }
 }

@@ -51,6 +51,9 @@ for line in stdin:
     elif call == "bind":
         send({"reply": "done"}, body if deed != "bind" else b"no stream")
     elif call == "process":
+        if deed == "chatter":
+            while True:
+                send({"reply": "count", "name": "x", "n": 1})
         if deed == "hang":
             time.sleep(60)
         if deed == "exit":

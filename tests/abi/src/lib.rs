@@ -1,4 +1,5 @@
-//! What the tests of the plugin boundary share: where the libraries are, how C code is built, how a plugin is loaded.
+//! What tests without the engine share: where the libraries are, how C code is built, how a plugin is loaded; and the
+//! fuzz bodies, which are to build in minutes on a toolchain of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,8 +7,11 @@
     reason = "a failed test is a panic"
 )]
 
+pub mod fuzz;
+
 use clinmill_host::{Limits, Loaded, Loader, file, lock::Lock};
 use clinmill_model::Digest;
+use clinmill_sdk::Registry;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -20,6 +24,21 @@ pub fn root() -> PathBuf {
         .join("../..")
         .canonicalize()
         .unwrap()
+}
+
+/// Every built-in plugin.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    registry
+        .source::<clinmill_plugin_hl7v2::Hl7v2>()
+        .source::<clinmill_plugin_notes::Notes>()
+        .source::<clinmill_plugin_table::Table>()
+        .transform::<clinmill_plugin_datetime::Datetime>()
+        .transform::<clinmill_plugin_labvalue::Labvalue>()
+        .transform::<clinmill_plugin_map::Map>()
+        .transform::<clinmill_plugin_terminology::Terminology>()
+        .transform::<clinmill_plugin_units::Units>();
+    registry
 }
 
 /// The library of a plugin that cargo built beside this test.

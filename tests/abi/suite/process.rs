@@ -1,22 +1,30 @@
-//! Plugins that are processes: the example in Python, and hostile ones.
+//! Plugins that are processes: the examples in Python over the conformance suite, and hostile ones.
 
 use crate::hostile::{batch, names};
 use arrow::{
     array::{AsArray, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
-use clinmill_host::{Limits, process::ProcessTransform};
+use clinmill_host::{
+    Limits,
+    process::{self, Pinned},
+};
 use clinmill_model::Digest;
-use clinmill_sdk::{BindContext, Origin, PluginError, Status, TaskContext, TransformPlugin, testing::CollectedRows};
+use clinmill_sdk::{
+    BindContext, BoundSource, MemoryInput, Origin, PluginError, Registry, SinkRun, SourcePlugin, Split, Status,
+    TaskContext, TransformPlugin,
+    testing::{self, Checked, CollectedRecords, CollectedRows},
+};
 use clinmill_tests_abi::python;
 use serde_json::json;
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-fn script(name: &str) -> PathBuf {
+fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
 }
 
@@ -26,6 +34,77 @@ fn limits(call: Duration) -> Limits {
         memory: 8 << 30,
         ..Limits::default()
     }
+}
+
+fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
+    let mut registry = Registry::default();
+    // Behind an interpreter stands what it runs.
+    let path = command.get(1).or(command.first()).unwrap().clone();
+    let digest = Digest::of(&fs::read(&path).unwrap_or_default());
+    process::register(&mut registry, name, command, Pinned { path, digest }, limits)?;
+    Ok(registry)
+}
+
+/// An example, by the Python that has what it needs.
+fn example(name: &str) -> Option<Registry> {
+    let command = vec![python("pyarrow")?, folder(name).join(format!("{name}.py"))];
+    Some(registered(name, command, limits(Duration::from_secs(60))).unwrap())
+}
+
+fn hostile(python: &Path, deed: &str, limits: Limits) -> Result<Arc<dyn TransformPlugin>, PluginError> {
+    let command = vec![python.to_path_buf(), folder("hostile.py"), deed.into()];
+    let registry = registered("hostile", command, limits)?;
+    Ok(registry.get_transform("hostile").unwrap().clone())
+}
+
+/// What `clinmill plugin check` asks: all of it was asked, and nothing is wrong.
+fn clean(checks: &[Checked]) {
+    for check in checks {
+        assert_eq!(check.wrong.as_deref(), Some(&[][..]), "{}", check.name);
+    }
+}
+
+#[test]
+fn the_transform_in_python_conforms() {
+    let Some(registry) = example("upper") else { return };
+    let plugin = registry.get_transform("upper").unwrap().as_ref();
+    testing::transform_cases_of(plugin, &folder("upper"));
+}
+
+#[test]
+fn the_source_in_python_conforms() {
+    let Some(registry) = example("lines") else { return };
+    let plugin = registry.get_source("lines").unwrap().as_ref();
+    testing::source_cases_of(plugin, &folder("lines"));
+    // Its splits are parts of the input that end at a line, and together they are all of it.
+    let input = MemoryInput::new("input", fs::read(folder("lines").join("cases/wide/input.txt")).unwrap());
+    let options = json!({ "issuer": "MRN", "part": 20 });
+    let bound = plugin.bind(&options, &BindContext::default()).unwrap();
+    let splits = bound.splits(&input).unwrap();
+    assert!(splits.len() > 2, "{splits:?}");
+    assert!(splits.windows(2).all(|pair| pair[0].end == pair[1].start), "{splits:?}");
+    assert_eq!(
+        splits.last().map(|split| split.end),
+        Some(clinmill_sdk::Input::size(&input))
+    );
+}
+
+#[test]
+fn the_sink_in_python_conforms() {
+    let Some(registry) = example("pile") else { return };
+    let plugin = registry.get_sink("pile").unwrap().as_ref();
+    testing::sink_cases_of(plugin, &folder("pile"));
+}
+
+#[test]
+fn a_plugin_that_is_a_process_passes_the_check_of_plugins() {
+    let Some(python) = python("pyarrow") else { return };
+    let command = vec![python, folder("lines").join("lines.py")];
+    let registry = registered("lines", command, limits(Duration::from_secs(60))).unwrap();
+    clean(&testing::check_source(
+        registry.get_source("lines").unwrap().as_ref(),
+        Some(&folder("lines")),
+    ));
 }
 
 fn run(plugin: &dyn TransformPlugin, batch: &RecordBatch, column: &str) -> Result<CollectedRows, PluginError> {
@@ -44,21 +123,20 @@ fn run(plugin: &dyn TransformPlugin, batch: &RecordBatch, column: &str) -> Resul
 
 #[test]
 fn a_plugin_in_python_runs() {
-    let Some(python) = python("pyarrow") else { return };
-    let command = vec![python, script("upper.py")];
-    let plugin = ProcessTransform::new("upper", command, Digest::of(b"test"), limits(Duration::from_secs(60))).unwrap();
+    let Some(registry) = example("upper") else { return };
+    let plugin = registry.get_transform("upper").unwrap().clone();
     assert_eq!(plugin.descriptor().version, "1.0.0");
     assert!(plugin.check(&json!({ "column": "name" })).is_empty());
     let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
     let names = StringArray::from(vec![Some("aé"), Some(""), None, Some("z")]);
     let batch = RecordBatch::try_new(schema, vec![Arc::new(names)]).unwrap();
-    let out = run(&plugin, &batch, "name").unwrap();
+    let out = run(plugin.as_ref(), &batch, "name").unwrap();
     let (rows, origin) = &out.batches[0];
     let texts: Vec<_> = rows.column(0).as_string::<i32>().iter().collect();
     assert_eq!(texts, [Some("AÉ"), None, Some("Z")]);
     assert_eq!(*origin, Origin::Rows(vec![0, 2, 3]));
     assert_eq!((out.rejected[0].row, out.rejected[0].code.as_str()), (1, "UPPER_EMPTY"));
-    let error = run(&plugin, &batch, "other").err().unwrap();
+    let error = run(plugin.as_ref(), &batch, "other").err().unwrap();
     assert_eq!(
         (error.status, error.code.as_str()),
         (Status::InvalidConfig, "UPPER_COLUMN")
@@ -79,18 +157,18 @@ fn what_a_process_does_is_named() {
         ("memory", "describe", "PLUGIN_PROCESS"),
         ("bind", "bind", "PLUGIN_PROTOCOL"),
         ("hang", "process", "PLUGIN_TIMEOUT"),
+        ("chatter", "process", "PLUGIN_TIMEOUT"),
         ("exit", "process", "PLUGIN_PROCESS"),
         ("garbage", "process", "PLUGIN_PROTOCOL"),
         ("flip", "process", "PLUGIN_PROTOCOL"),
     ] {
-        let command = vec![python.clone(), script("hostile.py"), deed.into()];
         let mut limits = limits(Duration::from_secs(2));
         if deed == "memory" {
             limits.memory = 512 << 20;
         }
         let began = Instant::now();
-        let outcome = ProcessTransform::new("hostile", command, Digest::of(b"test"), limits);
-        let error = match outcome.and_then(|plugin| run(&plugin, &batch(), "name")) {
+        let outcome = hostile(&python, deed, limits);
+        let error = match outcome.and_then(|plugin| run(plugin.as_ref(), &batch(), "name")) {
             // A changed byte that changes no meaning is a good answer.
             Ok(_) => panic!("{deed}: no error"),
             Err(error) => error,
@@ -106,15 +184,341 @@ fn what_a_process_does_is_named() {
             assert!(error.message.contains("3 lines"), "{error}");
         }
     }
-    let command = vec![python, script("hostile.py"), "environment".into()];
-    let plugin =
-        ProcessTransform::new("hostile", command, Digest::of(b"test"), limits(Duration::from_secs(20))).unwrap();
-    run(&plugin, &batch(), "name").unwrap();
-    let missing = ProcessTransform::new(
-        "none",
-        vec!["/nowhere/plugin".into()],
-        Digest::of(b"test"),
-        limits(Duration::from_secs(2)),
+    let plugin = hostile(&python, "environment", limits(Duration::from_secs(20))).unwrap();
+    run(plugin.as_ref(), &batch(), "name").unwrap();
+    let missing = registered("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));
+    assert_eq!(missing.err().unwrap().code, "PLUGIN_DIGEST");
+}
+
+/// The source with a deed at the begin of one of its functions.
+fn spoiled(python: &Path, function: &str, deed: &str) -> Arc<dyn SourcePlugin> {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("lines.py");
+    let text = fs::read_to_string(folder("lines").join("lines.py")).unwrap();
+    let begin = format!("    def {function}:\n");
+    assert!(text.contains(&begin), "{function}");
+    fs::write(&program, text.replace(&begin, &format!("{begin}        {deed}\n"))).unwrap();
+    let command = vec![python.to_path_buf(), program];
+    let registry = registered("lines", command, limits(Duration::from_secs(3))).unwrap();
+    // What was described is started again for each call.
+    std::mem::forget(place);
+    registry.get_source("lines").unwrap().clone()
+}
+
+fn read(source: &dyn BoundSource, cancelled: bool) -> Result<CollectedRecords, PluginError> {
+    let input = MemoryInput::new("input", "7\t王小明\n8\tsecret\n");
+    let cancelled = AtomicBool::new(cancelled);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 1024,
+    };
+    let mut out = CollectedRecords::default();
+    for split in source.splits(&input)? {
+        source.read(&input, &split, &task, &mut out)?;
+    }
+    Ok(out)
+}
+
+#[test]
+fn what_a_source_that_is_a_process_does_is_named() {
+    let Some(python) = python("pyarrow") else { return };
+    let row = "('x', 'MRN', '7', None, 0, 0, 1, 1, 0, None)";
+    let rows = |kind: u32, row: &str| format!("send({{'reply': 'rows', 'kind': {kind}}}, stream(ROWS, [{row}]))");
+    for (function, deed, phase, code) in [
+        (
+            "read(self, message)",
+            "import time; time.sleep(60)".to_owned(),
+            "read",
+            "PLUGIN_TIMEOUT",
+        ),
+        (
+            "read(self, message)",
+            "import os; os.abort()".to_owned(),
+            "read",
+            "PLUGIN_PROCESS",
+        ),
+        (
+            "read(self, message)",
+            "sys.exit(5)".to_owned(),
+            "read",
+            "PLUGIN_PROCESS",
+        ),
+        (
+            "read(self, message)",
+            "print('王小明', flush=True)".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'count', 'name': 'x', 'n': 1})".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'bytes'})".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'rows', 'kind': 0}, b'x' * 300)".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'rows', 'kind': 0}, stream(RECORD, [('x',)]))".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        ("read(self, message)", rows(1, row), "read", "PLUGIN_PROTOCOL"),
+        (
+            "read(self, message)",
+            rows(0, &row.replace("'7'", "None")),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            rows(0, &row.replace("None, 0, 0", "None, 2, 0")),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'rejected'}, stream(REJECTED, [(0, '', 'm', 0, 1, 1, 0, None)]))".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "read(self, message)",
+            "send({'reply': 'rejected'}, stream(REJECTED, [(9, 'A', 'm', 0, 1, 1, 0, None)]))".to_owned(),
+            "read",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "splits(self, message)",
+            "return [[0, 1 << 40]]".to_owned(),
+            "splits",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "splits(self, message)",
+            "return [[3, 1]]".to_owned(),
+            "splits",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "splits(self, message)",
+            "import time; time.sleep(60)".to_owned(),
+            "splits",
+            "PLUGIN_TIMEOUT",
+        ),
+    ] {
+        let plugin = spoiled(&python, function, &deed);
+        let bound = plugin
+            .bind(&json!({ "issuer": "MRN" }), &BindContext::default())
+            .unwrap();
+        let began = Instant::now();
+        let error = read(bound.as_ref(), false)
+            .err()
+            .unwrap_or_else(|| panic!("{deed}: no error"));
+        assert_eq!(error.code, code, "{deed}: {error}");
+        names(&error, "lines", phase);
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{deed}: {:?}",
+            began.elapsed()
+        );
+    }
+    for (deed, code) in [
+        ("return", "PLUGIN_PROTOCOL"),
+        (
+            "send({'reply': 'record', 'key': ['none'], 'fold': 'replace', 'subject': True}, stream(RECORD))",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "send({'reply': 'record', 'key': 'content', 'fold': 'x', 'subject': True}, stream(RECORD))",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "send({'reply': 'record', 'key': 'content', 'fold': 'patch', 'subject': 1}, stream(RECORD))",
+            "PLUGIN_PROTOCOL",
+        ),
+        (
+            "send({'reply': 'record', 'key': 'content', 'fold': 'patch', 'subject': True}, stream(pa.schema([('a', pa.dictionary(pa.int8(), pa.string()))])))",
+            "PLUGIN_PROTOCOL",
+        ),
+    ] {
+        let plugin = spoiled(&python, "bind(self, options)", deed);
+        let error = plugin
+            .bind(&json!({ "issuer": "MRN" }), &BindContext::default())
+            .err()
+            .unwrap();
+        assert_eq!(error.code, code, "{deed}: {error}");
+        names(&error, "lines", "bind");
+    }
+}
+
+#[test]
+fn a_process_reads_one_input_after_the_other() {
+    let Some(python) = python("pyarrow") else { return };
+    // It says how many inputs it has read: a process of its own for each would say 1.
+    let deed = "self.n = getattr(self, 'n', 0) + 1; send({'reply': 'filtered', 'rule': f'read {self.n}', 'n': 1}); \
+        send({'reply': 'link', 'survivor': {'issuer': 'MRN', 'id': '7'}, 'retired': {'issuer': 'MRN', 'id': '8'}, 'row': 2})";
+    let plugin = spoiled(&python, "read(self, message)", deed);
+    let bound = plugin
+        .bind(&json!({ "issuer": "MRN" }), &BindContext::default())
+        .unwrap();
+    for n in 1..=3 {
+        let out = read(bound.as_ref(), false).unwrap();
+        assert_eq!(out.rows_of(0), 2);
+        assert_eq!(out.filtered.get(&format!("read {n}")), Some(&1), "{:?}", out.filtered);
+        let link = &out.links[0];
+        assert_eq!(
+            (link.survivor.id.as_str(), link.retired.id.as_str(), link.at.row),
+            ("7", "8", 2)
+        );
+    }
+    // A cancelled one is ended, and the next one starts anew.
+    let error = read(bound.as_ref(), true).err().unwrap();
+    assert_eq!(error.status, Status::Cancelled);
+    let out = read(bound.as_ref(), false).unwrap();
+    assert_eq!(out.filtered.get("read 1"), Some(&1), "{:?}", out.filtered);
+    // What the host refuses is the reason.
+    let input = MemoryInput::new("input", "7\ta\n");
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 1024,
+    };
+    let error = bound
+        .read(&input, &Split::whole(&input), &task, &mut Full)
+        .err()
+        .unwrap();
+    assert_eq!(error.code, "FULL");
+}
+
+/// Takes nothing.
+struct Full;
+
+impl clinmill_sdk::RecordSink for Full {
+    fn rows(&mut self, _: clinmill_sdk::RecordBatchOf) -> Result<(), PluginError> {
+        Err(PluginError::new(Status::ResourceExhausted, "FULL", "it is full"))
+    }
+    fn reject(&mut self, _: clinmill_sdk::Rejection) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn filtered(&mut self, _: &str, _: u64) {}
+    fn link(&mut self, _: clinmill_sdk::IdentityLink) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn progress(&mut self, _: u64) {}
+}
+
+#[test]
+fn a_process_outlives_the_thread_that_started_it() {
+    let Some(registry) = example("pile") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let options = json!({ "folder": place.path() });
+    let batch = batch();
+    let bound = registry
+        .get_sink("pile")
+        .unwrap()
+        .bind(&options, &batch.schema(), &BindContext::default())
+        .unwrap();
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 1024,
+    };
+    let run = SinkRun {
+        run_id: "release-1",
+        task: &task,
+    };
+    // What was written is the process's own: another one would not know of it.
+    let started = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut writers = [bound.open(&run).unwrap(), bound.open(&run).unwrap()];
+            writers.iter_mut().for_each(|writer| writer.write(&batch).unwrap());
+            writers
+        });
+        thread.join().unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let tokens: Vec<Vec<u8>> = started
+        .into_iter()
+        .map(|mut writer| writer.prepare().unwrap())
+        .collect();
+    let receipt = bound.commit(&run, &tokens).unwrap();
+    assert_eq!(bound.resolve(&run).unwrap(), Some(receipt));
+    let written = fs::read_to_string(place.path().join("release-1.jsonl")).unwrap();
+    assert_eq!(written.lines().count(), 2 * batch.num_rows());
+}
+
+#[test]
+fn a_program_that_is_changed_after_it_was_loaded_is_not_started() {
+    let Some(python) = python("pyarrow") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("lines.py");
+    fs::copy(folder("lines").join("lines.py"), &program).unwrap();
+    let registry = registered("lines", vec![python, program.clone()], limits(Duration::from_secs(20))).unwrap();
+    let plugin = registry.get_source("lines").unwrap();
+    let options = json!({ "issuer": "MRN" });
+    assert!(plugin.bind(&options, &BindContext::default()).is_ok());
+    fs::write(&program, fs::read_to_string(&program).unwrap() + "\n").unwrap();
+    let error = plugin.bind(&options, &BindContext::default()).err().unwrap();
+    assert_eq!(error.code, "PLUGIN_DIGEST");
+    names(&error, "lines", "start");
+}
+
+#[test]
+fn a_commit_that_is_lost_is_unknown() {
+    let Some(python) = python("pyarrow") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("pile.py");
+    let text = fs::read_to_string(folder("pile").join("pile.py")).unwrap();
+    let landed = "            durable(self.folder)\n";
+    assert!(text.contains(landed));
+    fs::write(&program, text.replace(landed, "            os.abort()\n")).unwrap();
+    let registry = registered("pile", vec![python, program], limits(Duration::from_secs(20))).unwrap();
+    let batch = batch();
+    let bound = registry
+        .get_sink("pile")
+        .unwrap()
+        .bind(
+            &json!({ "folder": place.path() }),
+            &batch.schema(),
+            &BindContext::default(),
+        )
+        .unwrap();
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 1024,
+    };
+    let run = SinkRun {
+        run_id: "release-1",
+        task: &task,
+    };
+    let mut writer = bound.open(&run).unwrap();
+    writer.write(&batch).unwrap();
+    let token = writer.prepare().unwrap();
+    drop(writer);
+    let error = bound.commit(&run, std::slice::from_ref(&token)).unwrap_err();
+    assert_eq!(
+        (error.status, error.code.as_str()),
+        (Status::CommitUnknown, "PLUGIN_PROCESS")
     );
-    assert_eq!(missing.err().unwrap().code, "PLUGIN_START");
+    names(&error, "pile", "commit");
+    // It had landed: whoever asks is told, and the same again does nothing.
+    let receipt = bound.resolve(&run).unwrap().unwrap();
+    assert_eq!(bound.commit(&run, &[token]).unwrap(), receipt);
+    let error = bound.commit(&run, &[b"../victim".to_vec()]).unwrap_err();
+    assert_eq!(
+        (error.status, error.code.as_str()),
+        (Status::InvalidState, "PILE_TOKEN")
+    );
 }

@@ -1,4 +1,4 @@
 //! The options of every plugin.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clinmill_tests::fuzz::options(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clinmill_tests_abi::fuzz::options(bytes));

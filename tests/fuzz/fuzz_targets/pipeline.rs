@@ -1,4 +1,4 @@
 //! The loader of pipeline files.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clinmill_tests::fuzz::pipeline(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clinmill_tests_abi::fuzz::pipeline(bytes));

@@ -18,7 +18,7 @@ use clinmill_catalog::{
     vault::{KeptInput, LedgerEntry, LedgerLine, Pending, RecordCounts},
 };
 use clinmill_model::Digest;
-use clinmill_sdk::Input;
+use clinmill_sdk::{Input, PluginError};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
@@ -117,6 +117,17 @@ impl Refresh<'_> {
             self.cancelled,
             &follow,
         )?;
+        let lost = |(report, entry): (&InputReport, &LedgerEntry)| {
+            let error = report.failed.clone().filter(PluginError::is_of_boundary)?;
+            Some(EngineError::Source {
+                source_name: entry.source.clone(),
+                input: entry.sha256.short(),
+                error: Box::new(error),
+            })
+        };
+        if let Some(error) = reports.iter().zip(&entries).find_map(lost) {
+            return Err(error);
+        }
         // An input that was given up counts as one rejected record, and none of its rows count.
         let failed: HashSet<u32> = inputs
             .iter()

@@ -1,6 +1,8 @@
 //! C tables as the traits of the SDK. Every call into a plugin passes through [`Native::call`], which names the plugin and
 //! the phase in what it says.
 
+mod desk;
+mod emitted;
 mod lent;
 mod sink;
 mod source;

@@ -2,34 +2,26 @@
 
 use super::{
     Bound, Frame, Native, blame_for,
+    emitted::{Taken, count, emit},
     lent::lend,
     worker::{Trampoline, Worker},
 };
-use crate::limits::Account;
-use clinmill_abi::tables::{
-    ArrowArray, ArrowSchema, Emit as EmitTable, Error, Instance, Str, Task, TransformVt, Xform,
-};
+use clinmill_abi::tables::{ArrowArray, ArrowSchema, Emit as EmitTable, Error, Instance, Task, TransformVt, Xform};
 use clinmill_sdk::{
-    BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, Status, TaskContext,
-    TransformPlugin, TransformRun,
+    BindContext, BoundTransform, Descriptor, Emit, Finding, PluginError, Status, TaskContext, TransformPlugin,
+    TransformRun,
     arrow::{
-        array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
-        datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt32Type, UInt64Type},
+        array::RecordBatch,
+        datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     },
-    export::{
-        abi::{PORT_MAIN, PORT_REJECTED},
-        array::{self, Lent, Moved, Trust},
-        schema as schemas,
-    },
+    export::{array, schema as schemas},
 };
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
     ffi::c_void,
     mem::offset_of,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -157,13 +149,7 @@ impl BoundTransform for Step {
                 count: Some(count),
             },
             error: Error::EMPTY,
-            taken: Taken {
-                output: self.output.clone(),
-                main: self.main.clone(),
-                rejected: rejected(),
-                account: native.account.clone(),
-                state: Mutex::new(State::default()),
-            },
+            taken: Taken::new(self.output.clone(), self.main.clone(), native.account.clone()),
         });
         args.task.cancelled = args.stop.as_ptr().cast::<u8>();
         args.emit.ctx = (&raw const args.taken).cast_mut().cast();
@@ -407,257 +393,5 @@ impl Drop for Run<'_> {
             // What cannot be released any more is left where it is.
             let _ = self.call("release", call_release);
         }
-    }
-}
-
-/// What a plugin has emitted in the call that is under way.
-struct Taken {
-    output: SchemaRef,
-    main: Vec<FieldRef>,
-    rejected: Vec<FieldRef>,
-    account: Arc<Account>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    closed: bool,
-    /// Of the batch in process; `None` in *finish*.
-    input_rows: Option<usize>,
-    lent: Lent,
-    bytes: u64,
-    batches: Vec<(RecordBatch, Origin)>,
-    rejected: Vec<RejectedRow>,
-    counts: BTreeMap<String, u64>,
-    failure: Option<PluginError>,
-    seen: Vec<(usize, usize)>,
-    /// What was seen in this call: kept, so that no other array of it lies in the same place.
-    kept: Vec<Arc<Moved>>,
-}
-
-impl State {
-    fn clear(&mut self) {
-        self.lent.clear();
-        self.bytes = 0;
-        self.seen.clear();
-        self.kept.clear();
-    }
-}
-
-fn rejected() -> Vec<FieldRef> {
-    let field = |name: &str, t| Arc::new(Field::new(name, t, false));
-    vec![
-        field("row", DataType::UInt32),
-        field("code", DataType::Utf8),
-        field("message", DataType::Utf8),
-    ]
-}
-
-fn bad(code: &str, what: &str) -> PluginError {
-    PluginError::new(Status::Internal, code, what)
-}
-
-/// How many names may be counted.
-const MOST_COUNTS: usize = 256;
-
-impl Taken {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// # Safety
-    /// As the header says of `emit`.
-    unsafe fn take(&self, port: u32, moved: *mut ArrowArray, schema: *const ArrowSchema) -> Result<(), PluginError> {
-        let mut state = self.lock();
-        // SAFETY: by this function's contract.
-        if let Some(array) = unsafe { moved.as_ref() }
-            && array.release.is_some()
-            && !array.private_data.is_null()
-        {
-            let identity = (array.private_data as usize, array.buffers as usize);
-            if state.seen.contains(&identity) {
-                // Its memory is the first one's: it is not released again.
-                return Err(bad("ABI_RELEASED", "it handed one array over twice"));
-            }
-            state.seen.push(identity);
-        }
-        // SAFETY: by this function's contract.
-        let moved = Arc::new(unsafe { Moved::take(moved) }?);
-        state.kept.push(moved.clone());
-        if state.closed {
-            return Err(PluginError::cancelled());
-        }
-        let rows = usize::try_from(moved.rows()).unwrap_or(usize::MAX);
-        if rows > self.account.limits.batch_rows {
-            return Err(bad("ABI_TOO_LARGE", "a batch has more rows than a batch may have"));
-        }
-        match port {
-            PORT_MAIN => {
-                if !schema.is_null() {
-                    // SAFETY: by this function's contract.
-                    let said = unsafe { schemas::read(schema) }?;
-                    if said.fields() != self.output.fields() {
-                        return Err(bad("ABI_SCHEMA", "a batch has another schema than the one it promised"));
-                    }
-                }
-                let columns = self.output.fields().len();
-                let with_lineage = moved.columns() == i64::try_from(columns + 1).unwrap_or(-1);
-                let fields = if with_lineage {
-                    self.main.as_slice()
-                } else {
-                    self.output.fields()
-                };
-                let mut arrays = array::import_columns(moved, fields, Trust::Plugin, Some(&state.lent))?;
-                let origins = if with_lineage { arrays.pop() } else { None };
-                let origin = origin(origins.as_ref(), rows, state.input_rows)?;
-                let options = RecordBatchOptions::new().with_row_count(Some(rows));
-                let batch = RecordBatch::try_new_with_options(self.output.clone(), arrays, &options)
-                    .map_err(|_| bad("ABI_SCHEMA", "a batch does not fit its schema"))?;
-                state.bytes += batch.get_array_memory_size() as u64;
-                if state.bytes > self.account.limits.memory {
-                    return Err(bad("ABI_TOO_LARGE", "its batches hold more bytes than it may use"));
-                }
-                state.batches.push((batch, origin));
-            }
-            PORT_REJECTED => {
-                let columns = array::import_columns(moved, &self.rejected, Trust::Plugin, None)?;
-                let (row, code, message) = (
-                    columns[0].as_primitive::<UInt32Type>(),
-                    columns[1].as_string::<i32>(),
-                    columns[2].as_string::<i32>(),
-                );
-                for index in 0..rows {
-                    if row.value(index) as usize >= state.input_rows.unwrap_or(0) {
-                        return Err(bad("ABI_ROW", "it rejects a row that is not in the batch"));
-                    }
-                    if code.value(index).is_empty() {
-                        return Err(bad("ABI_CODE", "it rejects a row without a code"));
-                    }
-                    state.rejected.push(RejectedRow {
-                        row: row.value(index),
-                        code: code.value(index).to_owned(),
-                        message: message.value(index).to_owned(),
-                    });
-                }
-            }
-            _ => return Err(bad("ABI_PORT", "it emits to a port that does not exist")),
-        }
-        Ok(())
-    }
-}
-
-/// The rows that rows come from, by the column `_in`.
-fn origin(lineage: Option<&ArrayRef>, rows: usize, input_rows: Option<usize>) -> Result<Origin, PluginError> {
-    let same = match input_rows {
-        Some(input) if input != rows => Err(bad(
-            "ABI_LINEAGE",
-            "a batch has another number of rows than its input, and they do not say where they come from",
-        )),
-        _ => Ok(Origin::Same),
-    };
-    let Some(lists) = lineage.map(|column| column.as_list::<i32>()) else {
-        return same;
-    };
-    let values = lists.values().as_primitive::<UInt64Type>();
-    let offsets = lists.value_offsets();
-    let mut origins = Vec::with_capacity(rows);
-    for row in 0..rows {
-        let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
-        match to - from {
-            0 => {}
-            1 => match u32::try_from(values.value(from)) {
-                Ok(origin) if (origin as usize) < input_rows.unwrap_or(0) => origins.push(origin),
-                _ => return Err(bad("ABI_ROW", "a row comes from a row that is not in the batch")),
-            },
-            _ => {
-                return Err(PluginError::new(
-                    Status::Unsupported,
-                    "ABI_LINEAGE",
-                    "a row comes from several rows, which this host does not take yet",
-                ));
-            }
-        }
-    }
-    match origins.len() {
-        0 if rows > 0 => same,
-        n if n == rows => Ok(Origin::Rows(origins)),
-        _ => Err(bad(
-            "ABI_LINEAGE",
-            "some rows say where they come from, and others do not",
-        )),
-    }
-}
-
-unsafe extern "C-unwind" fn emit(
-    ctx: *mut c_void,
-    port: u32,
-    moved: *mut ArrowArray,
-    schema: *const ArrowSchema,
-) -> i32 {
-    // SAFETY: the context is a run's, which lives while its calls do.
-    let taken = unsafe { &*ctx.cast::<Taken>() };
-    // SAFETY: by the header's contract.
-    let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { taken.take(port, moved, schema) }));
-    let failure = match outcome {
-        Ok(Ok(())) => return 0,
-        Ok(Err(failure)) => failure,
-        Err(_) => bad("ABI_HOST", "the host could not take a batch"),
-    };
-    let status = failure.status as i32;
-    taken.lock().failure.get_or_insert(failure);
-    status
-}
-
-unsafe extern "C-unwind" fn count(ctx: *mut c_void, name: Str, n: u64) {
-    // SAFETY: as `emit`.
-    let taken = unsafe { &*ctx.cast::<Taken>() };
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: by the header's contract.
-        let name = unsafe { super::copied(name, 256) }.unwrap_or_default();
-        let mut state = taken.lock();
-        if state.counts.len() < MOST_COUNTS || state.counts.contains_key(&name) {
-            let count = state.counts.entry(name).or_default();
-            *count = count.saturating_add(n);
-        }
-    }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clinmill_sdk::arrow::array::{ListArray, UInt64Array};
-    use clinmill_sdk::arrow::buffer::{OffsetBuffer, ScalarBuffer};
-
-    #[test]
-    fn origins_are_read_with_care() {
-        let item = Arc::new(Field::new("item", DataType::UInt64, true));
-        let lists = |offsets: Vec<i32>, values: Vec<u64>| -> ArrayRef {
-            let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-            Arc::new(ListArray::new(
-                item.clone(),
-                offsets,
-                Arc::new(UInt64Array::from(values)),
-                None,
-            ))
-        };
-        assert_eq!(origin(None, 2, Some(2)), Ok(Origin::Same));
-        assert_eq!(origin(None, 2, None), Ok(Origin::Same));
-        assert_eq!(origin(None, 2, Some(3)).unwrap_err().code, "ABI_LINEAGE");
-        assert_eq!(
-            origin(Some(&lists(vec![0, 1, 2], vec![1, 0])), 2, Some(2)),
-            Ok(Origin::Rows(vec![1, 0]))
-        );
-        assert_eq!(
-            origin(Some(&lists(vec![0, 0, 0], vec![])), 2, Some(2)),
-            Ok(Origin::Same)
-        );
-        assert_eq!(
-            origin(Some(&lists(vec![0], vec![])), 0, Some(2)),
-            Ok(Origin::Rows(vec![]))
-        );
-        let code = |lists: &ArrayRef| origin(Some(lists), 2, Some(2)).unwrap_err().code;
-        assert_eq!(code(&lists(vec![0, 1, 2], vec![1, 2])), "ABI_ROW");
-        assert_eq!(code(&lists(vec![0, 2, 3], vec![0, 1, 1])), "ABI_LINEAGE");
-        assert_eq!(code(&lists(vec![0, 1, 1], vec![0])), "ABI_LINEAGE");
     }
 }

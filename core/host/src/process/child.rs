@@ -12,10 +12,11 @@ use std::{
         unix::process::CommandExt as _,
     },
     path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -57,6 +58,39 @@ pub struct Running {
     ahead: Vec<u8>,
     limits: Limits,
     said: Arc<Said>,
+    /// It was ended, and its number may be another's.
+    is_over: bool,
+    /// How it ended by itself.
+    ended: Option<ExitStatus>,
+}
+
+/// A program to start, and where to put it.
+type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
+
+/// Starts every child from one thread that never ends: `PR_SET_PDEATHSIG` is about the end of the thread that made the
+/// child, not of its process (prctl(2)).
+fn spawn(command: Command) -> io::Result<Child> {
+    static ORDERS: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
+    let (give, take) = mpsc::sync_channel(1);
+    let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let sender = match orders.as_ref() {
+        Some(sender) => sender,
+        None => {
+            let (sender, receiver) = mpsc::channel::<Order>();
+            std::thread::Builder::new()
+                .name("clinmill-spawn".into())
+                .spawn(move || {
+                    for (mut command, give) in receiver {
+                        let _ = give.send(command.spawn());
+                    }
+                })?;
+            orders.insert(sender)
+        }
+    };
+    let gone = || io::Error::from(ErrorKind::BrokenPipe);
+    sender.send((command, give)).map_err(|_| gone())?;
+    drop(orders);
+    take.recv().map_err(|_| gone())?
 }
 
 impl Running {
@@ -68,6 +102,8 @@ impl Running {
         };
         let (program, arguments) = command.split_first().ok_or_else(|| failed("no program is named"))?;
         let memory = limits.memory;
+        // SAFETY: a plain call.
+        let host = unsafe { libc::getpid() };
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -92,12 +128,17 @@ impl Running {
                 };
                 limit(libc::RLIMIT_AS, memory)?;
                 limit(libc::RLIMIT_CORE, 0)?;
-                // It ends with the host, however that ends.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
+                // It ends with the host, however that ends, also if that was before the call.
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                match libc::getppid() == host {
+                    true => Ok(()),
+                    false => Err(ErrorKind::BrokenPipe.into()),
+                }
             });
         }
-        let mut child = command.spawn().map_err(|_| failed("the program cannot be started"))?;
+        let mut child = spawn(command).map_err(|_| failed("the program cannot be started"))?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -129,13 +170,36 @@ impl Running {
             ahead: Vec::new(),
             limits,
             said,
+            is_over: false,
+            ended: None,
         })
+    }
+
+    /// Whether it has ended, by itself or by the host. What it started is then ended too.
+    pub fn has_ended(&mut self) -> bool {
+        if !self.is_over {
+            let mut found = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            // SAFETY: a plain call that fills what it is given, or leaves it zero. The child stays unwaited for, so that
+            // its number is its own until its group was ended.
+            let pid = unsafe {
+                match libc::waitid(libc::P_PID, self.child.id(), found.as_mut_ptr(), flags) {
+                    0 => found.assume_init().si_pid(),
+                    _ => 0,
+                }
+            };
+            if pid != 0 {
+                self.ended = self.end();
+            }
+        }
+        self.is_over
     }
 
     /// What the host says of it; with how it ended, and how much it wrote to its standard error.
     pub fn blame(&mut self, phase: &str, status: Status, code: &str, what: &str) -> PluginError {
         let mut message = format!("the plugin {:?} in {phase}: {what}", self.name);
-        if let Ok(Some(ended)) = self.child.try_wait() {
+        self.has_ended();
+        if let Some(ended) = self.ended {
             message.push_str(&format!(" ({ended})"));
             // What it said last may still be in the pipe; a child of its own may hold that open.
             let until = Instant::now() + Duration::from_millis(200);
@@ -155,23 +219,36 @@ impl Running {
 
     /// Ends it and everything that it started.
     pub fn kill(&mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) -> Option<ExitStatus> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return None;
+        }
         if let Ok(group) = i32::try_from(self.child.id()) {
             // SAFETY: a plain call: the group is the child's own, which was not waited for.
             unsafe { libc::killpg(group, libc::SIGKILL) };
         }
-        let _ = self.child.wait();
+        self.child.wait().ok()
+    }
+
+    /// Ends it when the call has to stop, also where it always has something to say.
+    fn go_on(&mut self, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
+        if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            self.kill();
+            return Err(PluginError::cancelled());
+        }
+        if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            self.kill();
+            return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
+        }
+        Ok(())
     }
 
     fn wait(&mut self, fd: RawFd, events: i16, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
         loop {
-            if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                self.kill();
-                return Err(PluginError::cancelled());
-            }
-            if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                self.kill();
-                return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
-            }
+            self.go_on(until, phase)?;
             let mut poll = libc::pollfd { fd, events, revents: 0 };
             // SAFETY: one descriptor that is open.
             let ready = unsafe { libc::poll(&raw mut poll, 1, TICK.as_millis() as i32) };
@@ -193,6 +270,7 @@ impl Running {
         bytes.extend_from_slice(body);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
+            self.go_on(until, phase)?;
             match self.stdin.write(rest) {
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -208,10 +286,10 @@ impl Running {
     fn gone(&mut self, phase: &str) -> PluginError {
         // It closed its pipes: what it still does, nobody needs.
         for _ in 0..20 {
-            match self.child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                _ => break,
+            if self.has_ended() {
+                break;
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
         let error = self.blame(phase, Status::Internal, "PLUGIN_PROCESS", "its process ended");
         self.kill();
@@ -221,6 +299,7 @@ impl Running {
     fn fill(&mut self, phase: &str, until: &Until<'_>) -> Result<(), PluginError> {
         let mut buf = vec![0; 64 << 10];
         loop {
+            self.go_on(until, phase)?;
             match self.stdout.read(&mut buf) {
                 Ok(0) => return Err(self.gone(phase)),
                 Ok(n) => {
@@ -238,6 +317,7 @@ impl Running {
 
     /// Takes the next message.
     pub fn receive(&mut self, phase: &str, until: &Until<'_>) -> Result<Message, PluginError> {
+        self.go_on(until, phase)?;
         let mut searched = 0;
         let end = loop {
             if let Some(at) = self.ahead.iter().skip(searched).position(|b| *b == b'\n') {
@@ -284,8 +364,9 @@ impl Drop for Running {
 
 /// How long a call may take, and what stops it.
 pub struct Until<'a> {
-    pub deadline: Option<Instant>,
-    pub cancelled: Option<&'a AtomicBool>,
+    deadline: Option<Instant>,
+    cancelled: Option<&'a AtomicBool>,
+    renews: bool,
 }
 
 impl<'a> Until<'a> {
@@ -294,6 +375,25 @@ impl<'a> Until<'a> {
         Self {
             deadline: limits.call.map(|limit| Instant::now() + limit),
             cancelled,
+            renews: false,
+        }
+    }
+
+    /// A call whose time counts from its last sign of life.
+    pub fn of_signs(limits: &Limits, cancelled: &'a AtomicBool) -> Self {
+        Self {
+            renews: true,
+            ..Self::of(limits, Some(cancelled))
+        }
+    }
+
+    /// A sign of life came, and was handled.
+    pub fn renew(&mut self, limits: &Limits) {
+        if self.renews {
+            *self = Self {
+                renews: true,
+                ..Self::of(limits, self.cancelled)
+            };
         }
     }
 }

@@ -1,242 +1,30 @@
 //! A transform that is a process. *check* and *bind* have a process each; a run has one of its own.
 
-use super::child::{Message, Running, Until};
-use crate::limits::Limits;
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
-use clinmill_abi::Status as AbiStatus;
-use clinmill_model::Digest;
+use super::{
+    child::{Message, Running, Until},
+    program::{Binding, Described, Program, Refusal, STRANGE, number, read_schema, read_stream, stream},
+};
 use clinmill_sdk::{
-    BindContext, BoundTransform, Caps, Descriptor, Emit, Finding, Kind, Origin, PluginError, RejectedRow, Status,
-    TaskContext, TransformPlugin, TransformRun,
+    BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, TaskContext,
+    TransformPlugin, TransformRun,
     arrow::{
         array::{Array, AsArray, RecordBatch},
         datatypes::{DataType, Schema, SchemaRef, UInt32Type, UInt64Type},
     },
-    export::abi_status,
 };
 use serde_json::{Value, json};
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
-
-/// The version of the protocol.
-const PROTOCOL: u64 = 1;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// A transform plugin that is a program.
-pub struct ProcessTransform {
-    program: Arc<Program>,
-    descriptor: Descriptor,
-}
-
-struct Program {
-    name: String,
-    command: Vec<PathBuf>,
-    limits: Limits,
-}
-
-/// The names of what a plugin can do, as its description has them.
-const CAPABILITIES: [(&str, Caps); 5] = [
-    ("row-wise", Caps::ROW_WISE),
-    ("subject-wise", Caps::SUBJECT_WISE),
-    ("dataset-wise", Caps::DATASET_WISE),
-    ("rejects", Caps::REJECTS),
-    ("deterministic", Caps::DETERMINISTIC),
-];
-
-impl ProcessTransform {
-    /// Starts the program once and asks it to describe itself. `build` is what the program is known by.
-    ///
-    /// # Errors
-    /// When it does not start, does not answer in time or is no transform of this protocol.
-    pub fn new(name: &str, command: Vec<PathBuf>, build: Digest, limits: Limits) -> Result<Self, PluginError> {
-        let program = Arc::new(Program {
-            name: name.to_owned(),
-            command,
-            limits,
-        });
-        let mut running = program.start()?;
-        let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
-        let text = |key: &str| said.text(key).to_owned();
-        if said.head.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
-            return Err(running.protocol("describe", "it speaks another version of the protocol"));
-        }
-        if said.text("kind") != "transform" || said.text("name") != name {
-            return Err(running.protocol("describe", "it is no transform, or has another name"));
-        }
-        let mut caps = Caps::default();
-        for named in said
-            .head
-            .get("capabilities")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            match CAPABILITIES.iter().find(|(known, _)| named == known) {
-                Some((_, cap)) => caps = caps.and(*cap),
-                None => return Err(running.protocol("describe", "it names a capability that is not known")),
-            }
-        }
-        let schema = said.head.get("schema").cloned().unwrap_or_default();
-        if !schema.is_object() {
-            return Err(running.protocol("describe", "the schema of its options is no object"));
-        }
-        Ok(Self {
-            descriptor: Descriptor {
-                name: text("name"),
-                version: text("version"),
-                build: Some(build.to_string()),
-                summary: text("summary"),
-                kind: Kind::Transform,
-                caps,
-                schema,
-            },
-            program,
-        })
-    }
-}
-
-impl Program {
-    fn start(&self) -> Result<Running, PluginError> {
-        Running::start(&self.name, &self.command, self.limits)
-    }
-
-    /// A call that is answered by `done` alone.
-    fn call(
-        &self,
-        running: &mut Running,
-        call: &str,
-        head: Value,
-        body: &[u8],
-        cancelled: Option<&AtomicBool>,
-    ) -> Result<Message, PluginError> {
-        self.call_with(running, call, head, body, cancelled, &mut |_| {
-            Err("a reply that does not belong to this call")
-        })
-    }
-
-    fn call_with(
-        &self,
-        running: &mut Running,
-        call: &str,
-        mut head: Value,
-        body: &[u8],
-        cancelled: Option<&AtomicBool>,
-        reply: &mut dyn FnMut(Message) -> Result<(), &'static str>,
-    ) -> Result<Message, PluginError> {
-        let until = Until::of(&self.limits, cancelled);
-        if let Value::Object(head) = &mut head {
-            head.insert("call".into(), call.into());
-        }
-        running.send(call, head, body, &until)?;
-        loop {
-            let message = running.receive(call, &until)?;
-            match message.text("reply") {
-                "done" => return Ok(message),
-                "error" => return Err(error_of(&message)),
-                _ => {
-                    if let Err(what) = reply(message) {
-                        return Err(running.protocol(call, what));
-                    }
-                }
-            }
-        }
-    }
-
-    fn bind(
-        &self,
-        running: &mut Running,
-        options: &Value,
-        input: &Schema,
-        context: &BindContext,
-    ) -> Result<SchemaRef, PluginError> {
-        let until = Until::of(&self.limits, None);
-        for (reference, resource) in &context.resources {
-            for (file, bytes) in &resource.files {
-                let head = json!({ "call": "resource", "reference": reference, "file": file });
-                running.send("bind", head, bytes, &until)?;
-            }
-        }
-        let head = json!({ "options": options, "name": context.name, "timezone": context.timezone });
-        let said = self.call(running, "bind", head, &stream(input, None)?, None)?;
-        match read_stream(&said.body) {
-            Some((schema, batches)) if batches.is_empty() => Ok(schema),
-            _ => Err(running.protocol("bind", "the output's schema is no Arrow IPC stream without batches")),
-        }
-    }
-}
-
-fn error_of(message: &Message) -> PluginError {
-    let named = message.text("status").to_ascii_uppercase();
-    let status = AbiStatus::ALL
-        .iter()
-        .find(|(_, c)| c.strip_prefix("CLINMILL_") == Some(&named))
-        .and_then(|(status, _)| abi_status(status.code()));
-    let code = match message.text("code") {
-        "" => "PLUGIN_FAILED",
-        code => code,
-    };
-    PluginError {
-        pointer: message.head.get("pointer").and_then(Value::as_str).map(str::to_owned),
-        ..PluginError::new(status.unwrap_or(Status::Internal), code, message.text("message"))
-    }
-}
-
-/// A schema, and maybe one batch, as an Arrow IPC stream.
-fn stream(schema: &Schema, batch: Option<&RecordBatch>) -> Result<Vec<u8>, PluginError> {
-    let mut out = Vec::new();
-    let mut writer = StreamWriter::try_new(&mut out, schema)?;
-    if let Some(batch) = batch {
-        writer.write(batch)?;
-    }
-    writer.finish()?;
-    drop(writer);
-    Ok(out)
-}
-
-/// Reads a stream; `None` when it is not one. The reader checks what it reads; that it may also panic on what is
-/// malformed enough, costs the call.
-fn read_stream(bytes: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
-    let read = || {
-        let reader = StreamReader::try_new(bytes, None).ok()?;
-        let schema = reader.schema();
-        Some((schema, reader.collect::<Result<Vec<_>, _>>().ok()?))
-    };
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
-}
+pub struct ProcessTransform(pub Described);
 
 impl TransformPlugin for ProcessTransform {
     fn descriptor(&self) -> Descriptor {
-        self.descriptor.clone()
+        self.0.descriptor.clone()
     }
 
     fn check(&self, options: &Value) -> Vec<Finding> {
-        let said = self.program.start().and_then(|mut running| {
-            let said = self
-                .program
-                .call(&mut running, "check", json!({ "options": options }), &[], None)?;
-            let all = said.head.get("findings").and_then(Value::as_array);
-            let read = |f: &Value| {
-                let text = |key: &str| f.get(key).and_then(Value::as_str).map(str::to_owned);
-                Some(Finding {
-                    code: text("code")?,
-                    pointer: text("pointer").unwrap_or_default(),
-                    message: text("message")?,
-                    hint: text("hint"),
-                })
-            };
-            all.and_then(|all| all.iter().map(read).collect::<Option<Vec<_>>>())
-                .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
-        });
-        said.unwrap_or_else(|error| {
-            vec![Finding {
-                code: error.code,
-                pointer: error.pointer.unwrap_or_default(),
-                message: error.message,
-                hint: None,
-            }]
-        })
+        self.0.check(options)
     }
 
     fn bind(
@@ -245,23 +33,27 @@ impl TransformPlugin for ProcessTransform {
         input: &Schema,
         context: &BindContext,
     ) -> Result<Arc<dyn BoundTransform>, PluginError> {
-        let mut running = self.program.start()?;
-        let output = self.program.bind(&mut running, options, input, context)?;
+        let program = &self.0.program;
+        let binding = Binding::new(options, context);
+        let output = bind(program, &mut program.start()?, &binding, input)?;
         Ok(Arc::new(Bound {
-            program: self.program.clone(),
-            options: options.clone(),
+            program: program.clone(),
+            binding,
             input: Arc::new(input.clone()),
-            context: context.clone(),
             output,
         }))
     }
 }
 
+fn bind(program: &Program, running: &mut Running, binding: &Binding, input: &Schema) -> Result<SchemaRef, PluginError> {
+    let said = program.bind(running, binding, Some(input), &mut |_| Err(STRANGE.into()))?;
+    read_schema(&said.body).map_err(|what| running.protocol("bind", what))
+}
+
 struct Bound {
     program: Arc<Program>,
-    options: Value,
+    binding: Binding,
     input: SchemaRef,
-    context: BindContext,
     output: SchemaRef,
 }
 
@@ -272,9 +64,7 @@ impl BoundTransform for Bound {
 
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         let mut running = self.program.start()?;
-        let output = self
-            .program
-            .bind(&mut running, &self.options, &self.input, &self.context)?;
+        let output = bind(&self.program, &mut running, &self.binding, &self.input)?;
         if output.fields() != self.output.fields() {
             return Err(running.protocol("bind", "the same options gave another schema"));
         }
@@ -308,49 +98,29 @@ impl TransformRun for Run<'_> {
 
 impl Run<'_> {
     fn call(&mut self, call: &str, body: &[u8], rows: usize, out: &mut dyn Emit) -> Result<(), PluginError> {
-        // A host that cannot take more is the reason, and not the plugin.
-        let mut refused = None;
         let bound = self.bound;
-        let mut reply = |message: Message| -> Result<(), &'static str> {
-            let outcome = match message.text("reply") {
+        let mut reply = |message: Message| -> Result<Option<Vec<u8>>, Refusal> {
+            match message.text("reply") {
                 "rows" => {
                     for (batch, origin) in bound.rows(&message, call, rows)? {
-                        if let Err(error) = out.rows(batch, origin) {
-                            refused.get_or_insert(error);
-                        }
+                        out.rows(batch, origin)?;
                     }
-                    Ok(())
                 }
-                "rejected" => rejected(&message, rows)?
-                    .into_iter()
-                    .try_for_each(|row| out.reject(row)),
-                "count" => {
-                    out.count(
-                        message.text("name"),
-                        message.head.get("n").and_then(Value::as_u64).unwrap_or(0),
-                    );
-                    Ok(())
+                "rejected" => {
+                    for row in rejected(&message, rows)? {
+                        out.reject(row)?;
+                    }
                 }
-                _ => return Err("a reply that does not belong to this call"),
-            };
-            if let Err(error) = outcome {
-                refused.get_or_insert(error);
+                "count" => out.count(message.text("name"), number(&message.head, "n").unwrap_or(0)),
+                _ => return Err(STRANGE.into()),
             }
-            Ok(())
+            Ok(None)
         };
-        let program = &self.bound.program;
-        let done = program.call_with(
-            &mut self.running,
-            call,
-            json!({}),
-            body,
-            Some(self.cancelled),
-            &mut reply,
-        );
-        match refused {
-            Some(error) => Err(error),
-            None => done.map(drop),
-        }
+        let program = &bound.program;
+        let mut until = Until::of(&program.limits, Some(self.cancelled));
+        program
+            .call_with(&mut self.running, call, json!({}), body, &mut until, &mut reply)
+            .map(drop)
     }
 }
 

@@ -1,12 +1,104 @@
-//! What the tables of all kinds share: options, schema, the context of *bind*.
+//! What the tables of all kinds share: their description and life, options, the context of *bind*.
 
 use super::{
-    abi::{Bind, Buf, Error, Host, StatusCode, Str, Task},
-    guard::{give, hush, maybe_text, null, slot, text},
+    abi::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, StatusCode, Str, Task},
+    guard::{Handle, give, hush, maybe_text, null, slot, text},
 };
-use crate::{BindContext, Config, Finding, PluginError, Status, TaskContext};
+use crate::{BindContext, Caps, Config, Finding, Findings, PluginError, Status, TaskContext, registry};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::{
+    ffi::c_void,
+    marker::PhantomData,
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
+};
+
+/// A table of one kind of plugin, as what all kinds share asks for it.
+pub(super) trait Table: Sized + 'static {
+    /// The options.
+    type Config: Config;
+    /// What an instance's handle leads to.
+    type Instance;
+    /// As the header numbers it.
+    const KIND: u32;
+    /// As the plugin's trait says, here and below.
+    const NAME: &'static str;
+    const VERSION: &'static str;
+    const SUMMARY: &'static str;
+    const CAPS: Caps;
+    /// The slots of this kind.
+    const VT: *const c_void;
+    /// The slot `probe`, where the kind has one.
+    const PROBE: Option<Probe> = None;
+
+    /// As the plugin's trait says.
+    fn check(config: &Self::Config, findings: &mut Findings);
+
+    /// Makes an instance.
+    ///
+    /// # Safety
+    /// `bind` is as the header says.
+    unsafe fn bind(config: Self::Config, bind: &Bind) -> Result<*mut Instance, PluginError>;
+}
+
+pub(super) type Probe = unsafe extern "C-unwind" fn(*mut Instance, *const Task, *mut Buf, *mut Error) -> StatusCode;
+
+/// The slots that all kinds have.
+pub(super) struct Slots<T>(PhantomData<T>);
+
+impl<T: Table> Slots<T> {
+    const LIFECYCLE: LifecycleVt = LifecycleVt {
+        struct_size: size_of::<LifecycleVt>() as u32,
+        reserved: 0,
+        check: Some(Self::check),
+        bind: Some(Self::bind),
+        probe: T::PROBE,
+        release: Some(Self::release),
+    };
+    /// The component.
+    pub(super) const COMPONENT: Component = Component {
+        struct_size: size_of::<Component>() as u32,
+        kind: T::KIND,
+        caps: T::CAPS.bits(),
+        name: Str::of(T::NAME),
+        version: Str::of(T::VERSION),
+        summary: Str::of(T::SUMMARY),
+        schema: Some(Self::schema),
+        lifecycle: &raw const *{ &Self::LIFECYCLE },
+        vt: T::VT,
+    };
+
+    unsafe extern "C-unwind" fn schema(out: *mut Buf, error: *mut Error) -> StatusCode {
+        // SAFETY: by the header's contract, here and below.
+        unsafe { slot(error, || give(out, schema_json::<T::Config>())) }
+    }
+
+    unsafe extern "C-unwind" fn check(config: Str, out: *mut Buf, error: *mut Error) -> StatusCode {
+        // SAFETY: as above.
+        unsafe {
+            slot(error, || {
+                let findings = registry::findings::<T::Config>(&options(config)?, T::check);
+                give(out, findings_json(&findings))
+            })
+        }
+    }
+
+    unsafe extern "C-unwind" fn bind(bind: *const Bind, out: *mut *mut Instance, error: *mut Error) -> StatusCode {
+        // SAFETY: as above.
+        unsafe {
+            slot(error, || {
+                let bind = bind.as_ref().ok_or_else(|| null("what bind gets"))?;
+                let place = out.as_mut().ok_or_else(|| null("the instance's place"))?;
+                *place = T::bind(registry::config(&options(bind.config_json)?)?, bind)?;
+                Ok(())
+            })
+        }
+    }
+
+    unsafe extern "C-unwind" fn release(instance: *mut Instance) {
+        // SAFETY: as above.
+        unsafe { Handle::<T::Instance>::release(instance) }
+    }
+}
 
 static HOST: AtomicPtr<Host> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -46,23 +138,18 @@ pub fn reserve(delta_bytes: i64) -> Result<(), PluginError> {
     }
 }
 
-pub(super) fn schema_json<C: Config>() -> Vec<u8> {
+fn schema_json<C: Config>() -> Vec<u8> {
     crate::registry::schema_of::<C>().to_string().into_bytes()
 }
 
-pub(super) unsafe fn schema<C: Config>(out: *mut Buf, error: *mut Error) -> StatusCode {
-    // SAFETY: by the header's contract.
-    unsafe { slot(error, || give(out, schema_json::<C>())) }
-}
-
 /// The options of a call.
-pub(super) unsafe fn options(config_json: Str) -> Result<Value, PluginError> {
+unsafe fn options(config_json: Str) -> Result<Value, PluginError> {
     // SAFETY: by the header's contract.
     serde_json::from_str(unsafe { text(config_json) }?)
         .map_err(|_| PluginError::new(Status::InvalidConfig, "OPTIONS", "the options are not JSON"))
 }
 
-pub(super) fn findings_json(findings: &[Finding]) -> Vec<u8> {
+fn findings_json(findings: &[Finding]) -> Vec<u8> {
     if findings.is_empty() {
         return Vec::new();
     }

@@ -1,23 +1,23 @@
 //! The C table of a [`Sink`].
 
 use super::{
-    abi::{ArrowArray, Bind, Buf, Component, Error, Instance, LifecycleVt, Run, SinkVt, StatusCode, Str, Task, Writer},
+    abi::{ArrowArray, Bind, Buf, Component, Error, Instance, Run, SinkVt, StatusCode, Str, Task, Writer},
     array::{self, Moved, Trust},
-    component::{context, findings_json, options, schema, task},
-    guard::{Handle, give, null, slot, text, with, with_mut},
+    component::{Probe, Slots, Table, context, task},
+    guard::{Handle, give, null, text, with, with_mut},
     schema as schemas,
 };
-use crate::{PluginError, Sink, SinkRun, SinkWriter, TaskContext, registry};
+use crate::{Caps, Findings, PluginError, Sink, SinkRun, SinkWriter, TaskContext};
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
 };
-use std::{marker::PhantomData, sync::Arc};
+use std::{ffi::c_void, marker::PhantomData, sync::Arc};
 
 /// The table of a sink, all of it constant.
 pub struct SinkTable<S>(PhantomData<S>);
 
-struct Bound<S> {
+pub struct Bound<S> {
     sink: S,
     input: SchemaRef,
 }
@@ -27,16 +27,31 @@ struct Open {
     input: SchemaRef,
 }
 
+impl<S: Sink> Table for SinkTable<S> {
+    type Config = S::Config;
+    type Instance = Bound<S>;
+    const KIND: u32 = super::abi::KIND_SINK;
+    const NAME: &'static str = S::NAME;
+    const VERSION: &'static str = S::VERSION;
+    const SUMMARY: &'static str = S::SUMMARY;
+    const CAPS: Caps = S::CAPS;
+    const VT: *const c_void = (&raw const *{ &Self::SLOTS }).cast();
+    const PROBE: Option<Probe> = Some(Self::probe);
+
+    fn check(config: &S::Config, findings: &mut Findings) {
+        S::check(config, findings);
+    }
+
+    unsafe fn bind(config: S::Config, bind: &Bind) -> Result<*mut Instance, PluginError> {
+        // SAFETY: by the header's contract.
+        let (input, context) = unsafe { (Arc::new(schemas::read(bind.input)?), context(bind)?) };
+        let sink = S::bind(config, &input, &context)?;
+        Ok(Handle::give(Bound { sink, input }))
+    }
+}
+
 impl<S: Sink> SinkTable<S> {
-    const LIFECYCLE: LifecycleVt = LifecycleVt {
-        struct_size: size_of::<LifecycleVt>() as u32,
-        reserved: 0,
-        check: Some(Self::check),
-        bind: Some(Self::bind),
-        probe: Some(Self::probe),
-        release: Some(Self::release_instance),
-    };
-    const VT: SinkVt = SinkVt {
+    const SLOTS: SinkVt = SinkVt {
         struct_size: size_of::<SinkVt>() as u32,
         reserved: 0,
         open: Some(Self::open),
@@ -48,46 +63,7 @@ impl<S: Sink> SinkTable<S> {
         release: Some(Self::release),
     };
     /// The component.
-    pub const COMPONENT: Component = Component {
-        struct_size: size_of::<Component>() as u32,
-        kind: super::abi::KIND_SINK,
-        caps: S::CAPS.bits(),
-        name: Str::of(S::NAME),
-        version: Str::of(S::VERSION),
-        summary: Str::of(S::SUMMARY),
-        schema: Some(Self::schema),
-        lifecycle: &raw const *{ &Self::LIFECYCLE },
-        vt: (&raw const *{ &Self::VT }).cast(),
-    };
-
-    unsafe extern "C-unwind" fn schema(out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe { schema::<S::Config>(out, error) }
-    }
-
-    unsafe extern "C-unwind" fn check(config: Str, out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let findings = registry::findings::<S::Config>(&options(config)?, S::check);
-                give(out, findings_json(&findings))
-            })
-        }
-    }
-
-    unsafe extern "C-unwind" fn bind(bind: *const Bind, out: *mut *mut Instance, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let bind = bind.as_ref().ok_or_else(|| null("what bind gets"))?;
-                let input = Arc::new(schemas::read(bind.input)?);
-                let config = registry::config::<S::Config>(&options(bind.config_json)?)?;
-                let sink = S::bind(config, &input, &context(bind)?)?;
-                *out.as_mut().ok_or_else(|| null("the instance's place"))? = Handle::give(Bound { sink, input });
-                Ok(())
-            })
-        }
-    }
+    pub const COMPONENT: Component = Slots::<Self>::COMPONENT;
 
     unsafe extern "C-unwind" fn probe(
         instance: *mut Instance,
@@ -102,11 +78,6 @@ impl<S: Sink> SinkTable<S> {
                 give(report, said.to_string().into_bytes())
             })
         }
-    }
-
-    unsafe extern "C-unwind" fn release_instance(instance: *mut Instance) {
-        // SAFETY: by the header's contract.
-        unsafe { Handle::<Bound<S>>::release(instance) }
     }
 
     unsafe extern "C-unwind" fn open(

@@ -2,26 +2,25 @@
 
 use super::{
     abi::{
-        ArrowSchema, Bind, Buf, Component, Error, Input as InputTable, Instance, LifecycleVt, Link,
-        Locator as LocatorOut, Record, Records, Rejection as RejectionOut, SourceVt, Split as SplitOut, Splits,
-        StatusCode, Str, Task,
+        ArrowSchema, Bind, Component, Error, Input as InputTable, Instance, Link, Locator as LocatorOut, Record,
+        Records, Rejection as RejectionOut, SourceVt, Split as SplitOut, Splits, StatusCode, Str, Task,
     },
     array,
-    component::{context, findings_json, options, schema, stopped, task},
-    guard::{Handle, give, null, present, quiet, slot, text, with},
+    component::{Slots, Table, context, stopped, task},
+    guard::{Handle, null, present, quiet, text, with},
     schema as schemas,
 };
 use crate::{
-    Fold, IdentityLink, Input, Locator, PluginError, RecordBatchOf, RecordKey, RecordSink, Rejection, Source, Split,
-    registry,
+    Caps, Findings, Fold, IdentityLink, Input, Locator, PluginError, RecordBatchOf, RecordKey, RecordSink, Rejection,
+    Source, Split,
 };
 use arrow::{array::ArrayRef, datatypes::SchemaRef};
-use std::{collections::BTreeMap, io, marker::PhantomData, sync::Arc};
+use std::{collections::BTreeMap, ffi::c_void, io, marker::PhantomData, sync::Arc};
 
 /// The table of a source, all of it constant.
 pub struct SourceTable<S>(PhantomData<S>);
 
-struct Bound<S> {
+pub struct Bound<S> {
     source: S,
     schemas: Vec<SchemaRef>,
     /// The key columns of each kind, as the table hands them out: they point into `source`'s kinds, which do not change.
@@ -34,16 +33,42 @@ unsafe impl Send for Keys {}
 // SAFETY: as above.
 unsafe impl Sync for Keys {}
 
+impl<S: Source> Table for SourceTable<S> {
+    type Config = S::Config;
+    type Instance = Bound<S>;
+    const KIND: u32 = super::abi::KIND_SOURCE;
+    const NAME: &'static str = S::NAME;
+    const VERSION: &'static str = S::VERSION;
+    const SUMMARY: &'static str = S::SUMMARY;
+    const CAPS: Caps = S::CAPS;
+    const VT: *const c_void = (&raw const *{ &Self::SLOTS }).cast();
+
+    fn check(config: &S::Config, findings: &mut Findings) {
+        S::check(config, findings);
+    }
+
+    unsafe fn bind(config: S::Config, bind: &Bind) -> Result<*mut Instance, PluginError> {
+        // SAFETY: by the header's contract.
+        let source = S::bind(config, &unsafe { context(bind) }?)?;
+        let schemas = source.records().iter().map(|kind| kind.schema.clone()).collect();
+        let handle: *mut Instance = Handle::give(Bound {
+            source,
+            schemas,
+            keys: Vec::new(),
+        });
+        // The texts are pointed to only after the source stands where it stays.
+        // SAFETY: just given, and nobody else has it.
+        unsafe {
+            Handle::<Bound<S>>::prepare(handle, |bound| {
+                bound.keys = bound.source.records().iter().map(|kind| keys(&kind.key)).collect();
+            });
+        }
+        Ok(handle)
+    }
+}
+
 impl<S: Source> SourceTable<S> {
-    const LIFECYCLE: LifecycleVt = LifecycleVt {
-        struct_size: size_of::<LifecycleVt>() as u32,
-        reserved: 0,
-        check: Some(Self::check),
-        bind: Some(Self::bind),
-        probe: None,
-        release: Some(Self::release_instance),
-    };
-    const VT: SourceVt = SourceVt {
+    const SLOTS: SourceVt = SourceVt {
         struct_size: size_of::<SourceVt>() as u32,
         reserved: 0,
         n_records: Some(Self::n_records),
@@ -52,61 +77,7 @@ impl<S: Source> SourceTable<S> {
         read: Some(Self::read),
     };
     /// The component.
-    pub const COMPONENT: Component = Component {
-        struct_size: size_of::<Component>() as u32,
-        kind: super::abi::KIND_SOURCE,
-        caps: S::CAPS.bits(),
-        name: Str::of(S::NAME),
-        version: Str::of(S::VERSION),
-        summary: Str::of(S::SUMMARY),
-        schema: Some(Self::schema),
-        lifecycle: &raw const *{ &Self::LIFECYCLE },
-        vt: (&raw const *{ &Self::VT }).cast(),
-    };
-
-    unsafe extern "C-unwind" fn schema(out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe { schema::<S::Config>(out, error) }
-    }
-
-    unsafe extern "C-unwind" fn check(config: Str, out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let findings = registry::findings::<S::Config>(&options(config)?, S::check);
-                give(out, findings_json(&findings))
-            })
-        }
-    }
-
-    unsafe extern "C-unwind" fn bind(bind: *const Bind, out: *mut *mut Instance, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let bind = bind.as_ref().ok_or_else(|| null("what bind gets"))?;
-                let config = registry::config::<S::Config>(&options(bind.config_json)?)?;
-                let source = S::bind(config, &context(bind)?)?;
-                let schemas = source.records().iter().map(|kind| kind.schema.clone()).collect();
-                let place = out.as_mut().ok_or_else(|| null("the instance's place"))?;
-                let handle: *mut Instance = Handle::give(Bound {
-                    source,
-                    schemas,
-                    keys: Vec::new(),
-                });
-                // The texts are pointed to only after the source stands where it stays.
-                Handle::<Bound<S>>::prepare(handle, |bound| {
-                    bound.keys = bound.source.records().iter().map(|kind| keys(&kind.key)).collect();
-                });
-                *place = handle;
-                Ok(())
-            })
-        }
-    }
-
-    unsafe extern "C-unwind" fn release_instance(instance: *mut Instance) {
-        // SAFETY: by the header's contract.
-        unsafe { Handle::<Bound<S>>::release(instance) }
-    }
+    pub const COMPONENT: Component = Slots::<Self>::COMPONENT;
 
     unsafe extern "C-unwind" fn n_records(instance: *const Instance) -> u32 {
         let mut count = 0;

@@ -2,26 +2,26 @@
 
 use super::{
     abi::{
-        ArrowArray, ArrowSchema, Bind, Buf, Component, Emit as EmitTable, Error, Instance, LifecycleVt, StatusCode,
-        Str, Task, TransformVt, Xform,
+        ArrowArray, ArrowSchema, Bind, Component, Emit as EmitTable, Error, Instance, StatusCode, Str, Task,
+        TransformVt, Xform,
     },
     array::{self, Moved, Trust},
-    component::{context, findings_json, options, schema, stopped, task},
-    guard::{Handle, give, null, slot, with, with_mut},
+    component::{Slots, Table, context, stopped, task},
+    guard::{Handle, null, with, with_mut},
     schema as schemas,
 };
-use crate::{Emit, Origin, PluginError, RejectedRow, Transform, TransformRun, registry};
+use crate::{Caps, Emit, Findings, Origin, PluginError, RejectedRow, Transform, TransformRun};
 use arrow::{
     array::{ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, UInt64Array},
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Field, SchemaRef},
 };
-use std::{marker::PhantomData, sync::Arc};
+use std::{ffi::c_void, marker::PhantomData, sync::Arc};
 
 /// The table of a transform, all of it constant.
 pub struct TransformTable<T>(PhantomData<T>);
 
-struct Step<T> {
+pub struct Step<T> {
     step: T,
     input: SchemaRef,
     output: SchemaRef,
@@ -33,16 +33,31 @@ struct Run {
     output: SchemaRef,
 }
 
+impl<T: Transform> Table for TransformTable<T> {
+    type Config = T::Config;
+    type Instance = Step<T>;
+    const KIND: u32 = super::abi::KIND_TRANSFORM;
+    const NAME: &'static str = T::NAME;
+    const VERSION: &'static str = T::VERSION;
+    const SUMMARY: &'static str = T::SUMMARY;
+    const CAPS: Caps = T::CAPS;
+    const VT: *const c_void = (&raw const *{ &Self::SLOTS }).cast();
+
+    fn check(config: &T::Config, findings: &mut Findings) {
+        T::check(config, findings);
+    }
+
+    unsafe fn bind(config: T::Config, bind: &Bind) -> Result<*mut Instance, PluginError> {
+        // SAFETY: by the header's contract.
+        let (input, context) = unsafe { (Arc::new(schemas::read(bind.input)?), context(bind)?) };
+        let step = T::bind(config, &input, &context)?;
+        let output = step.output();
+        Ok(Handle::give(Step { step, input, output }))
+    }
+}
+
 impl<T: Transform> TransformTable<T> {
-    const LIFECYCLE: LifecycleVt = LifecycleVt {
-        struct_size: size_of::<LifecycleVt>() as u32,
-        reserved: 0,
-        check: Some(Self::check),
-        bind: Some(Self::bind),
-        probe: None,
-        release: Some(Self::release_instance),
-    };
-    const VT: TransformVt = TransformVt {
+    const SLOTS: TransformVt = TransformVt {
         struct_size: size_of::<TransformVt>() as u32,
         reserved: 0,
         output: Some(Self::output),
@@ -54,52 +69,7 @@ impl<T: Transform> TransformTable<T> {
         cancel: None,
     };
     /// The component.
-    pub const COMPONENT: Component = Component {
-        struct_size: size_of::<Component>() as u32,
-        kind: super::abi::KIND_TRANSFORM,
-        caps: T::CAPS.bits(),
-        name: Str::of(T::NAME),
-        version: Str::of(T::VERSION),
-        summary: Str::of(T::SUMMARY),
-        schema: Some(Self::schema),
-        lifecycle: &raw const *{ &Self::LIFECYCLE },
-        vt: (&raw const *{ &Self::VT }).cast(),
-    };
-
-    unsafe extern "C-unwind" fn schema(out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe { schema::<T::Config>(out, error) }
-    }
-
-    unsafe extern "C-unwind" fn check(config: Str, out: *mut Buf, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let findings = registry::findings::<T::Config>(&options(config)?, T::check);
-                give(out, findings_json(&findings))
-            })
-        }
-    }
-
-    unsafe extern "C-unwind" fn bind(bind: *const Bind, out: *mut *mut Instance, error: *mut Error) -> StatusCode {
-        // SAFETY: by the header's contract.
-        unsafe {
-            slot(error, || {
-                let bind = bind.as_ref().ok_or_else(|| null("what bind gets"))?;
-                let input = Arc::new(schemas::read(bind.input)?);
-                let config = registry::config::<T::Config>(&options(bind.config_json)?)?;
-                let step = T::bind(config, &input, &context(bind)?)?;
-                let output = step.output();
-                *out.as_mut().ok_or_else(|| null("the instance's place"))? = Handle::give(Step { step, input, output });
-                Ok(())
-            })
-        }
-    }
-
-    unsafe extern "C-unwind" fn release_instance(instance: *mut Instance) {
-        // SAFETY: by the header's contract.
-        unsafe { Handle::<Step<T>>::release(instance) }
-    }
+    pub const COMPONENT: Component = Slots::<Self>::COMPONENT;
 
     unsafe extern "C-unwind" fn output(
         instance: *const Instance,

@@ -24,17 +24,36 @@ pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
     }
 }
 
+/// A process plugin is one program, which its manifest names; any other is a crate.
 fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
+    let mut missing = |file: &str| {
+        if !folder.join(file).is_file() {
+            wrong.push(format!("{}: missing", folder.join(file).display()));
+        }
+    };
+    ["plugin.yaml", "README.md", "sample.yaml"]
+        .into_iter()
+        .for_each(&mut missing);
+    let program = files::yaml(&folder.join("plugin.yaml"))["program"]
+        .as_str()
+        .map(str::to_owned);
+    match program {
+        Some(program) => missing(&program),
+        None => crate_shape(folder, kind, wrong),
+    }
+    if files::case_folders(folder).is_empty() {
+        wrong.push(format!("{}: no case", folder.join("cases").display()));
+    }
+}
+
+fn crate_shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     let main = match kind {
         Kind::Source => "src/source.rs",
         Kind::Transform => "src/transform.rs",
         Kind::Sink => "src/sink.rs",
     };
     let files = [
-        "plugin.yaml",
         "Cargo.toml",
-        "README.md",
-        "sample.yaml",
         "src/lib.rs",
         "src/config.rs",
         main,
@@ -46,9 +65,6 @@ fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
         if !folder.join(file).is_file() {
             wrong.push(format!("{}: missing", folder.join(file).display()));
         }
-    }
-    if files::case_folders(folder).is_empty() {
-        wrong.push(format!("{}: no case", folder.join("cases").display()));
     }
     let lines = fs::read_to_string(folder.join("src/lib.rs")).map_or(0, |text| text.lines().count());
     if lines > 60 {

@@ -1,9 +1,52 @@
 //! What is done with bytes that nobody checked: the bodies of the fuzz targets in `tests/fuzz`, which also run on stable
 //! over mutations of the repository's own files. A body fails by panicking, by not ending, or by its assertions.
 
-use crate::site::registry;
-use clinmill_engine::bound::PluginsOf;
-use clinmill_sdk::{BindContext, Kind};
+use crate::registry;
+use clinmill_host::{file, lock::Lock};
+use clinmill_sdk::{BindContext, Kind, Registry};
+use clinmill_spec::Plugins;
+use serde_json::Value;
+
+/// The plugins of a registry as the pipeline's loader asks for them; the engine's own needs the engine.
+struct Known<'a>(&'a Registry);
+
+impl Plugins for Known<'_> {
+    fn source_schema(&self, name: &str) -> Option<Value> {
+        Some(self.0.get_source(name)?.descriptor().schema)
+    }
+    fn transform_schema(&self, name: &str) -> Option<Value> {
+        Some(self.0.get_transform(name)?.descriptor().schema)
+    }
+    fn source_names(&self) -> Vec<String> {
+        self.0.descriptors(Kind::Source).into_iter().map(|d| d.name).collect()
+    }
+    fn transform_names(&self) -> Vec<String> {
+        self.0
+            .descriptors(Kind::Transform)
+            .into_iter()
+            .map(|d| d.name)
+            .collect()
+    }
+}
+
+/// What a library says of itself, read from its bytes: an answer, and one that can be printed.
+pub fn header(bytes: &[u8]) {
+    match file::header(bytes) {
+        Ok(header) => drop(header.to_string()),
+        Err(error) => drop(error.to_string()),
+    }
+}
+
+/// The lock of plugins: what is written anew reads the same.
+///
+/// # Panics
+/// When it does not hold.
+pub fn lock(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(lock) = Lock::parse(text) {
+        assert_eq!(Lock::parse(&lock.render()).as_ref(), Ok(&lock), "{text}");
+    }
+}
 
 /// The pipeline loader: every finding points into the text, and what is printed of it is whole.
 ///
@@ -12,7 +55,7 @@ use clinmill_sdk::{BindContext, Kind};
 pub fn pipeline(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let registry = registry();
-    let loaded = clinmill_spec::load("f.yaml", text, &|_| None, &PluginsOf(&registry));
+    let loaded = clinmill_spec::load("f.yaml", text, &|_| None, &Known(&registry));
     assert!(loaded.pipeline.is_some() || loaded.has_errors());
     for place in loaded.diagnostics.iter().filter_map(|d| d.place.as_ref()) {
         assert!(place.start <= place.end && place.end <= text.len());

@@ -36,6 +36,14 @@ class Failure(Exception):
             self.said["pointer"] = pointer
 
 
+def option(options, name, kind, default=None):
+    """An option of this type. The host checks options by the schema before; who calls directly may not."""
+    value = options.get(name, default) if isinstance(options, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise Failure("invalid_config", "UPPER_OPTION", f"the option {name} is missing or of another type", f"/{name}")
+    return value
+
+
 def send(head, body=b""):
     if body:
         head["bytes"] = len(body)
@@ -54,7 +62,7 @@ def stream(schema, batch=None):
 class Upper:
     def bind(self, message, body):
         self.schema = pa.ipc.open_stream(body).schema
-        self.column = self.schema.get_field_index(message["options"]["column"])
+        self.column = self.schema.get_field_index(option(message["options"], "column", str))
         if self.column < 0 or self.schema.field(self.column).type != pa.string():
             raise Failure("invalid_config", "UPPER_COLUMN", "there is no such column of text", "/column")
         return stream(self.schema)

@@ -1,0 +1,45 @@
+//! The arguments of `clinmill units`.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `clinmill units`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Units {
+    /// Run the tests of this file, of the format of UcumFunctionalTests.xml
+    #[arg(long, value_name = "FILE.xml")]
+    pub tests: Option<PathBuf>,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Option<UnitsCommand>,
+}
+
+/// The commands of `clinmill units`.
+#[derive(Debug, Subcommand)]
+pub enum UnitsCommand {
+    /// Check codes, and say what they are
+    Validate(Codes),
+    /// Convert a value from one unit to another
+    Convert(Convert),
+}
+
+/// `clinmill units validate`.
+#[derive(Debug, Args)]
+pub struct Codes {
+    /// UCUM codes, case-sensitive
+    #[arg(required = true, value_name = "CODE")]
+    pub codes: Vec<String>,
+}
+
+/// `clinmill units convert`.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// A decimal number
+    #[arg(allow_negative_numbers = true)]
+    pub value: String,
+    /// The UCUM code of its unit
+    pub from: String,
+    /// The UCUM code of the unit to convert it to
+    pub to: String,
+}

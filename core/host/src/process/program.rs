@@ -1,0 +1,430 @@
+//! A program that is a plugin: what it says of itself, and how it is called. The kinds differ in which calls they have.
+
+use super::child::{Message, Running, Until};
+use crate::limits::Limits;
+use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
+use clinmill_abi::Status as AbiStatus;
+use clinmill_model::Digest;
+use clinmill_sdk::{
+    BindContext, Caps, Descriptor, Finding, Kind, PluginError, Status,
+    arrow::{
+        array::RecordBatch,
+        datatypes::{Schema, SchemaRef},
+    },
+    export::{abi_status, schema as schemas},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+};
+
+/// The version of the protocol.
+const PROTOCOL: u64 = 1;
+
+/// The kinds, as a description has them.
+const KINDS: [(&str, Kind); 3] = [
+    ("source", Kind::Source),
+    ("transform", Kind::Transform),
+    ("sink", Kind::Sink),
+];
+
+/// The names of what a plugin can do, as its description has them.
+const CAPABILITIES: [(&str, Caps); 7] = [
+    ("row-wise", Caps::ROW_WISE),
+    ("subject-wise", Caps::SUBJECT_WISE),
+    ("dataset-wise", Caps::DATASET_WISE),
+    ("splits", Caps::SPLITS),
+    ("deletes", Caps::DELETES),
+    ("rejects", Caps::REJECTS),
+    ("deterministic", Caps::DETERMINISTIC),
+];
+
+/// How a program is started.
+pub struct Program {
+    name: String,
+    command: Vec<PathBuf>,
+    pinned: Pinned,
+    pub limits: Limits,
+}
+
+/// The file of a program, and what it must be whenever the program is started.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// The file: a program, or what an interpreter runs.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub digest: Digest,
+}
+
+/// A program that has described itself.
+#[derive(Clone)]
+pub struct Described {
+    pub program: Arc<Program>,
+    pub descriptor: Descriptor,
+}
+
+/// Why a reply is not taken: either way the process is ended.
+pub enum Refusal {
+    /// It is not what the protocol says.
+    Protocol(&'static str),
+    /// The host cannot take more: the reason, and not the plugin's fault.
+    Host(PluginError),
+}
+
+impl From<&'static str> for Refusal {
+    fn from(what: &'static str) -> Self {
+        Self::Protocol(what)
+    }
+}
+
+impl From<PluginError> for Refusal {
+    fn from(error: PluginError) -> Self {
+        Self::Host(error)
+    }
+}
+
+/// Takes a reply that comes before `done`. What it returns is sent as the answer to what the plugin asked.
+pub type Reply<'a> = dyn FnMut(Message) -> Result<Option<Vec<u8>>, Refusal> + 'a;
+
+impl Described {
+    /// Starts the program once and asks it to describe itself.
+    ///
+    /// # Errors
+    /// When it does not start, does not answer in time or is no plugin of this protocol.
+    pub fn new(name: &str, command: Vec<PathBuf>, pinned: Pinned, limits: Limits) -> Result<Self, PluginError> {
+        let build = pinned.digest;
+        let program = Arc::new(Program {
+            name: name.to_owned(),
+            command,
+            pinned,
+            limits,
+        });
+        let mut running = program.start()?;
+        let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
+        let text = |key: &str| said.text(key).to_owned();
+        if said.head.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
+            return Err(running.protocol("describe", "it speaks another version of the protocol"));
+        }
+        if said.text("name") != name {
+            return Err(running.protocol("describe", "it has another name"));
+        }
+        let Some((_, kind)) = KINDS.iter().find(|(known, _)| said.text("kind") == *known) else {
+            return Err(running.protocol("describe", "it is of no known kind"));
+        };
+        let mut caps = Caps::default();
+        for named in said
+            .head
+            .get("capabilities")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            match CAPABILITIES.iter().find(|(known, _)| named == known) {
+                Some((_, cap)) => caps = caps.and(*cap),
+                None => return Err(running.protocol("describe", "it names a capability that is not known")),
+            }
+        }
+        let schema = said.head.get("schema").cloned().unwrap_or_default();
+        if !schema.is_object() {
+            return Err(running.protocol("describe", "the schema of its options is no object"));
+        }
+        let descriptor = Descriptor {
+            name: text("name"),
+            version: text("version"),
+            build: Some(build.to_string()),
+            summary: text("summary"),
+            kind: *kind,
+            caps,
+            schema,
+        };
+        Ok(Self { program, descriptor })
+    }
+
+    /// What is wrong with the options, in a process of its own.
+    pub fn check(&self, options: &Value) -> Vec<Finding> {
+        let program = &self.program;
+        let said = program.start().and_then(|mut running| {
+            let said = program.call(&mut running, "check", json!({ "options": options }), &[], None)?;
+            let all = said.head.get("findings").and_then(Value::as_array);
+            all.and_then(|all| all.iter().map(finding).collect::<Option<Vec<_>>>())
+                .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
+        });
+        said.unwrap_or_else(|error| {
+            vec![Finding {
+                code: error.code,
+                pointer: error.pointer.unwrap_or_default(),
+                message: error.message,
+                hint: None,
+            }]
+        })
+    }
+}
+
+fn finding(said: &Value) -> Option<Finding> {
+    let text = |key: &str| said.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Finding {
+        code: text("code")?,
+        pointer: text("pointer").unwrap_or_default(),
+        message: text("message")?,
+        hint: text("hint"),
+    })
+}
+
+impl Program {
+    /// A new process, of the file that was looked at.
+    pub fn start(&self) -> Result<Running, PluginError> {
+        let found = std::fs::read(&self.pinned.path).map(|bytes| Digest::of(&bytes));
+        if found.ok() != Some(self.pinned.digest) {
+            let error = self.blame(
+                "start",
+                "its program is gone, or not the one any more that was looked at",
+            );
+            return Err(PluginError {
+                code: "PLUGIN_DIGEST".into(),
+                ..error
+            });
+        }
+        Running::start(&self.name, &self.command, self.limits)
+    }
+
+    /// What is said of a reply that is understood and wrong.
+    pub fn blame(&self, phase: &str, what: &str) -> PluginError {
+        let message = format!("the plugin {:?} in {phase}: {what}", self.name);
+        PluginError::new(Status::Internal, "PLUGIN_PROTOCOL", message)
+    }
+
+    /// A call that is answered by `done` alone.
+    pub fn call(
+        &self,
+        running: &mut Running,
+        call: &str,
+        head: Value,
+        body: &[u8],
+        cancelled: Option<&AtomicBool>,
+    ) -> Result<Message, PluginError> {
+        let mut until = Until::of(&self.limits, cancelled);
+        self.call_with(running, call, head, body, &mut until, &mut |_| Err(STRANGE.into()))
+    }
+
+    /// A call with replies before its `done`. After any failure but the plugin's own `error` the process is ended.
+    pub fn call_with(
+        &self,
+        running: &mut Running,
+        call: &str,
+        mut head: Value,
+        body: &[u8],
+        until: &mut Until<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Message, PluginError> {
+        if let Value::Object(head) = &mut head {
+            head.insert("call".into(), call.into());
+        }
+        running.send(call, head, body, until)?;
+        loop {
+            let message = running.receive(call, until)?;
+            match message.text("reply") {
+                "done" => return Ok(message),
+                "error" => return Err(error_of(&message)),
+                _ => match reply(message) {
+                    Ok(None) => until.renew(&self.limits),
+                    Ok(Some(answer)) => {
+                        until.renew(&self.limits);
+                        running.send(call, json!({ "call": "bytes" }), &answer, until)?;
+                    }
+                    Err(Refusal::Protocol(what)) => return Err(running.protocol(call, what)),
+                    Err(Refusal::Host(error)) => {
+                        running.kill();
+                        return Err(error);
+                    }
+                },
+            }
+        }
+    }
+
+    /// The call `bind`, after the mapping files that the options name.
+    pub fn bind(
+        &self,
+        running: &mut Running,
+        binding: &Binding,
+        input: Option<&Schema>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Message, PluginError> {
+        let mut until = Until::of(&self.limits, None);
+        for (reference, resource) in &binding.context.resources {
+            for (file, bytes) in &resource.files {
+                let head = json!({ "call": "resource", "reference": reference, "file": file });
+                running.send("bind", head, bytes, &until)?;
+            }
+        }
+        let context = &binding.context;
+        let head = json!({ "options": binding.options, "name": context.name, "timezone": context.timezone });
+        let body = input.map(|input| stream(input, None)).transpose()?.unwrap_or_default();
+        self.call_with(running, "bind", head, &body, &mut until, reply)
+    }
+}
+
+/// What is said of a reply that the protocol has elsewhere, or not at all.
+pub const STRANGE: &str = "a reply that does not belong to this call";
+
+/// What *bind* gets, kept for the processes that are started later.
+pub struct Binding {
+    pub options: Value,
+    pub context: BindContext,
+}
+
+impl Binding {
+    pub fn new(options: &Value, context: &BindContext) -> Self {
+        Self {
+            options: options.clone(),
+            context: context.clone(),
+        }
+    }
+}
+
+/// Bound processes that wait for their next call: starting one costs more than most inputs do.
+#[derive(Default)]
+pub struct Idle(Mutex<Vec<Running>>);
+
+impl Idle {
+    /// One that still runs.
+    pub fn take(&self) -> Option<Running> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(mut running) = idle.pop() {
+            if !running.has_ended() {
+                return Some(running);
+            }
+        }
+        None
+    }
+
+    /// Keeps one, unless it was ended.
+    pub fn keep(&self, mut running: Running) {
+        if !running.has_ended() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+        }
+    }
+}
+
+fn error_of(message: &Message) -> PluginError {
+    let named = message.text("status").to_ascii_uppercase();
+    let status = AbiStatus::ALL
+        .iter()
+        .find(|(_, c)| c.strip_prefix("CLINMILL_") == Some(&named))
+        .and_then(|(status, _)| abi_status(status.code()));
+    let code = match message.text("code") {
+        "" => "PLUGIN_FAILED",
+        code => code,
+    };
+    PluginError {
+        pointer: message.head.get("pointer").and_then(Value::as_str).map(str::to_owned),
+        ..PluginError::new(status.unwrap_or(Status::Internal), code, message.text("message"))
+    }
+}
+
+/// A number of a message.
+pub fn number(head: &Map<String, Value>, key: &str) -> Option<u64> {
+    head.get(key).and_then(Value::as_u64)
+}
+
+/// A schema, and maybe one batch, as an Arrow IPC stream.
+pub fn stream(schema: &Schema, batch: Option<&RecordBatch>) -> Result<Vec<u8>, PluginError> {
+    let mut out = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut out, schema)?;
+    if let Some(batch) = batch {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    drop(writer);
+    Ok(out)
+}
+
+/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say.
+fn is_framed(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let int = |rest: &mut &[u8]| {
+        let (four, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(i32::from_le_bytes(*four))
+    };
+    let message = |rest: &mut &[u8], length: i32| {
+        let (head, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let body = usize::try_from(root_as_message(head).ok()?.bodyLength()).ok()?;
+        *rest = after.get(body..)?;
+        Some(())
+    };
+    while !rest.is_empty() {
+        // Before version 0.15 of the format there was no mark before the length.
+        let length = match int(&mut rest) {
+            Some(-1) => int(&mut rest),
+            length => length,
+        };
+        match length {
+            Some(0) => return true,
+            Some(length) if message(&mut rest, length).is_some() => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Reads a stream; `None` when it is not one. The reader checks what it reads; that it may also panic on what is
+/// malformed enough, costs the call.
+pub fn read_stream(bytes: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
+    if !is_framed(bytes) {
+        return None;
+    }
+    let read = || {
+        let reader = StreamReader::try_new(bytes, None).ok()?;
+        let schema = reader.schema();
+        Some((schema, reader.collect::<Result<Vec<_>, _>>().ok()?))
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+}
+
+/// The schema that a stream without batches holds.
+pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
+    let (schema, batches) = read_stream(bytes).ok_or("a schema that is no Arrow IPC stream")?;
+    if !batches.is_empty() {
+        return Err("a schema with batches");
+    }
+    // What a library may not hand over, a process may not either.
+    let carried = schemas::export(&schema).and_then(|out| {
+        // SAFETY: just made, and owned by nobody else.
+        unsafe { schemas::take(out) }
+    });
+    match carried {
+        Ok(_) => Ok(schema),
+        Err(_) => Err(
+            "a column of a type that plugins do not hand over: views, dictionaries, unions and run ends are cast before",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinmill_sdk::arrow::{
+        array::StringArray,
+        datatypes::{DataType, Field},
+    };
+
+    #[test]
+    fn lengths_that_are_not_there_are_not_believed() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
+        let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![texts]).unwrap();
+        let good = stream(&schema, Some(&batch)).unwrap();
+        assert_eq!(read_stream(&good).unwrap().1, [batch]);
+        assert!(read_schema(&stream(&schema, None).unwrap()).is_ok());
+        // Two gigabytes, which the reader would fill with zeros before it reads.
+        assert!(!is_framed(&[b'x'; 300]));
+        let mut long = good.clone();
+        long[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
+        assert!(!is_framed(&long));
+        assert!(read_stream(b"").is_none());
+        // In the midst of a message; between two, a stream may end early.
+        assert!(!is_framed(&good[..good.len() / 2]));
+    }
+}

@@ -1,0 +1,4 @@
+//! The lock of plugins.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| clinmill_tests_abi::fuzz::lock(bytes));

@@ -1,0 +1,66 @@
+//! What `clinmill schema` gives, before a validator of somebody else's: the right pipelines fit, and of the wrong ones those
+//! whose mistakes a schema can see do not.
+
+use clinmill_tests::{Project, Run};
+use clinmill_tests_abi::{python, root};
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf, process::Command};
+
+fn places(files: &[PathBuf]) -> Option<Value> {
+    let python = python("jsonschema, ruamel.yaml")?;
+    let project = Project::new();
+    let schema = project.run(["schema"]).expect_code(0);
+    let schema = project.write("schema.json", schema.stdout);
+    let run: Run = Command::new(python)
+        .args(["-c", include_str!("schema/check.py")])
+        .arg(schema)
+        .args(files)
+        .output()
+        .unwrap()
+        .into();
+    Some(run.expect_code(0).json())
+}
+
+#[test]
+fn every_pipeline_fits_the_schema() {
+    let mut files: Vec<PathBuf> = fs::read_dir(root().join("pipelines"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path().join("pipeline.yaml"))
+        .collect();
+    let made = Project::new();
+    made.run(["init", "new"]).expect_code(0);
+    files.push(made.at("new/pipeline.yaml"));
+    let Some(found) = places(&files) else { return };
+    assert!(files.len() > 3);
+    for (file, places) in found.as_object().unwrap() {
+        assert_eq!(*places, json!([]), "{file}");
+    }
+}
+
+#[test]
+fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
+    let expected = [
+        // A tab is no indentation in YAML.
+        ("01-tabs", Value::Null),
+        ("02-words-misspelt", json!(["/", "/tables/labs"])),
+        (
+            "03-options-misspelt",
+            json!(["/sources/hl7/records/result", "/sources/lis/plugin"]),
+        ),
+        ("04-windows-path", json!([])),
+        ("05-names-that-are-not-there", json!([])),
+        ("06-sql-syntax", json!([])),
+        ("07-sql-columns", json!([])),
+        ("08-key-missing", json!(["/tables/labs"])),
+        ("09-steps", json!(["/transforms/coded", "/transforms/timed"])),
+        ("10-secrets-and-stores", json!(["/vault/key"])),
+    ];
+    let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
+    let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();
+    assert_eq!(fs::read_dir(root().join("tests/wrong")).unwrap().count(), files.len());
+    let Some(found) = places(&files) else { return };
+    for (name, places) in expected {
+        assert_eq!(found[file(name).to_str().unwrap()], places, "{name}");
+    }
+}
