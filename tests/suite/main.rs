@@ -19,3 +19,4 @@ mod pipelines;
 mod plugins;
 mod reference;
 mod regress;
+mod standardize;

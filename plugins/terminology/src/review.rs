@@ -32,25 +32,15 @@ pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
         if value.trim().is_empty() {
             continue;
         }
-        let some = |text: &'_ str| -> Option<String> { (!text.trim().is_empty()).then(|| text.to_owned()) };
-        let (told_unit, told_specimen) = (some(unit), some(specimen));
-        let told = Told {
-            unit: told_unit.as_deref(),
-            specimen: told_specimen.as_deref(),
-            day: None,
-        };
         coverage.rows += rows;
         coverage.values += 1;
-        let state = match lookup.find(value, &told) {
-            Found::Mapped(_) => {
-                coverage.rows_mapped += rows;
-                coverage.values_mapped += 1;
-                continue;
-            }
-            Found::Unmapped => "unmapped",
-            Found::Ambiguous => "ambiguous",
-            Found::Rejected => "rejected",
-        };
+        let found = lookup.find(value, &Told::of(unit, specimen, None));
+        if let Found::Mapped(_) = found {
+            coverage.rows_mapped += rows;
+            coverage.values_mapped += 1;
+            continue;
+        }
+        let state = found.status();
         coverage
             .open
             .push((value.clone(), unit.clone(), specimen.clone(), state, *rows));

@@ -3,8 +3,9 @@
 
 use crate::{
     fold::{condition, fold},
-    table::{Entry, State, Target},
+    table::{Entry, Target},
 };
+use clinmill_sdk::RowState;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -105,7 +106,7 @@ impl Index {
 
     /// Adds the accepted rows of a table, by their own name and by their target's.
     pub fn add_entries(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| entry.state == State::Accepted) {
+        for entry in entries.iter().filter(|entry| entry.state == RowState::Accepted) {
             self.add(&entry.key, &entry.target);
             self.add(&entry.target.name, &entry.target);
         }

@@ -1,7 +1,7 @@
 //! Rows of a mapping table, checked.
 
 use crate::{By, error, fold::condition};
-use clinmill_sdk::{MappingRow, MappingTable, PluginError};
+use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
 /// Names of FHIR R5 ConceptMap's relationships, as the tables use them.
@@ -12,19 +12,6 @@ pub const EQUIVALENCES: [&str; 5] = [
     "related-to",
     "not-related-to",
 ];
-
-/// What a reviewer made of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// In use.
-    Accepted,
-    /// A candidate.
-    Proposed,
-    /// A candidate that was turned down.
-    Rejected,
-    /// Known to have no safe target.
-    Unmapped,
-}
 
 /// The target of an accepted row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,7 +68,7 @@ pub struct Entry {
     /// The code or name.
     pub key: String,
     /// What a reviewer made of it.
-    pub state: State,
+    pub state: RowState,
     /// The target, without a code where there is none.
     pub target: Target,
     /// Condition on the source's unit.
@@ -126,7 +113,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
             continue;
         }
         let entry = entry(table, row, row.cell(key))?;
-        if matches!(entry.state, State::Accepted | State::Unmapped) {
+        if matches!(entry.state, RowState::Accepted | RowState::Unmapped) {
             let place = (entry.key.clone(), entry.unit.clone(), entry.specimen.clone());
             let others = decided.entry(place).or_default();
             let meets = |days: &(i32, i32)| days.0 <= entry.days.1 && entry.days.0 <= days.1;
@@ -158,19 +145,20 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         unit: cell("unit").into(),
     };
     let complete = !target.code.is_empty() && !target.system.is_empty();
-    let state = match cell("status") {
-        "accepted" if complete => State::Accepted,
-        "accepted" => return Err(wrong("an accepted row needs target_system and target_code".into())),
-        "unmapped" if !target.code.is_empty() => return Err(wrong("an unmapped row has a target_code".into())),
-        "unmapped" => State::Unmapped,
-        "proposed" => State::Proposed,
-        "rejected" => State::Rejected,
-        other => {
-            return Err(wrong(format!(
-                "status {other:?} is not accepted, proposed, rejected or unmapped"
-            )));
+    let status = table.require("status")?;
+    let state = table.state(row, status).map_err(|error| PluginError {
+        code: error::TABLE.into(),
+        ..error
+    })?;
+    match state {
+        RowState::Accepted if !complete => {
+            return Err(wrong("an accepted row needs target_system and target_code".into()));
         }
-    };
+        RowState::Unmapped if !target.code.is_empty() => {
+            return Err(wrong("an unmapped row has a target_code".into()));
+        }
+        _ => {}
+    }
     let equivalence = cell("equivalence");
     if !equivalence.is_empty() && !EQUIVALENCES.contains(&equivalence) {
         return Err(wrong(format!(
