@@ -1,10 +1,15 @@
 //! Contracts of tables and standard models, held against readers that are not ours: DuckDB and the package `meds`.
 
+mod eicu;
 mod mimic;
 
 use clinmill_engine::{EngineError, refresh::RefreshOptions};
 use clinmill_tests::{Run, clinmill, shared_data, site::Site, state::text};
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 const HEAD: &str = r#"version: 1
 name: models
@@ -42,7 +47,7 @@ fn python() -> Option<&'static PathBuf> {
         .as_ref()
 }
 
-fn script(python: &PathBuf, script: &str, args: &[&std::path::Path]) -> serde_json::Value {
+fn script(python: &PathBuf, script: &str, args: &[&Path]) -> serde_json::Value {
     let run: Run = Command::new(python)
         .arg("-c")
         .arg(script)
@@ -51,6 +56,23 @@ fn script(python: &PathBuf, script: &str, args: &[&std::path::Path]) -> serde_js
         .unwrap()
         .into();
     run.expect_code(0).json()
+}
+
+/// Counts a hospital's own export again with these queries and compares; `None` without a Python.
+fn recount(queries: &str, raw: &Path, site: &Site) -> Option<Run> {
+    let run = Command::new(python()?)
+        .args(["-c", &format!("{}{queries}", include_str!("models/recount.py"))])
+        .args([raw, &site.dataset(), &site.dataset().join("_releases/00000001.json")])
+        .output();
+    Some(run.unwrap().into())
+}
+
+/// Loads release 1 under the constraints of the CDM; rows by table. `None` without a Python or the list of fields.
+fn load(site: &Site) -> Option<serde_json::Value> {
+    let fields = shared_data("omop-dqd-checks")?.join("OMOP_CDMv5.4_Field_Level.csv");
+    let manifest = site.dataset().join("_releases/00000001.json");
+    let check = include_str!("models/duckdb_check.py");
+    Some(script(python()?, check, &[&fields, &site.dataset(), &manifest]))
 }
 
 const WIDE: &str = r#"sources:
@@ -322,19 +344,7 @@ fn omop_tables_are_completed_and_load_under_the_models_own_constraints() {
     let mapped = &of("person.gender_concept_id.standardConceptRecordCompleteness")["measured"];
     assert_eq!((mapped["rows"].as_u64(), mapped["failed"].as_u64()), (Some(3), Some(1)));
 
-    let Some(fields) = shared_data("omop-dqd-checks") else {
-        return;
-    };
-    let Some(python) = python() else { return };
-    let loaded = script(
-        python,
-        include_str!("models/duckdb_check.py"),
-        &[
-            &fields.join("OMOP_CDMv5.4_Field_Level.csv"),
-            &site.dataset(),
-            &site.dataset().join("_releases/00000001.json"),
-        ],
-    );
+    let Some(loaded) = load(&site) else { return };
     assert_eq!(
         loaded,
         serde_json::json!({ "person": 3, "visit_occurrence": 3, "measurement": 4, "note": 1, "note_nlp": 1 })
