@@ -1,7 +1,9 @@
 //! Values, units and codes, from the pipeline file to the dataset: what trace says of them, what a changed table changes,
 //! and what bad input and bad tables lead to.
 
+mod bad;
 mod change;
+mod map;
 mod trace;
 
 use clinmill_tests::{copy_dir, root, site::Site};

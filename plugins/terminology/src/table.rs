@@ -106,7 +106,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
     }
     let mut entries = Vec::new();
     #[allow(clippy::type_complexity)]
-    let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32))>> = HashMap::new();
+    let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32), String)>> = HashMap::new();
     for row in &table.rows {
         if row.cell(key).is_empty() {
             // A table may hold rows that have only the other kind of key.
@@ -117,11 +117,14 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
             let place = (entry.key.clone(), entry.unit.clone(), entry.specimen.clone());
             let others = decided.entry(place).or_default();
             let meets = |days: &(i32, i32)| days.0 <= entry.days.1 && entry.days.0 <= days.1;
-            if let Some((line, _)) = others.iter().find(|(_, days)| meets(days)) {
-                let what = format!("{:?} stands in line {line} already", entry.key);
+            if let Some((line, _, system)) = others.iter().find(|(_, days, _)| meets(days)) {
+                let mut what = format!("{:?} stands in line {line} already", entry.key);
+                if !system.is_empty() && *system != entry.target.system {
+                    what.push_str(&format!(", with a code of {system}"));
+                }
                 return Err(wrong(table, row, what));
             }
-            others.push((entry.line, entry.days));
+            others.push((entry.line, entry.days, entry.target.system.clone()));
         }
         entries.push(entry);
     }
