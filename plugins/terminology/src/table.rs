@@ -79,6 +79,17 @@ pub struct Entry {
     pub days: (i32, i32),
 }
 
+/// Columns that every table has, beside those of the source.
+pub const REQUIRED: [&str; 7] = [
+    "target_system",
+    "target_code",
+    "target_name",
+    "equivalence",
+    "status",
+    "origin",
+    "note",
+];
+
 /// Days from which a last day means that there is none: 2099-01-01. OMOP writes 2099-12-31.
 pub const ENDLESS: i32 = 47_117;
 
@@ -93,15 +104,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
         By::Name => "source_name",
         By::Code => "source_code",
     })?;
-    for needed in [
-        "target_system",
-        "target_code",
-        "target_name",
-        "status",
-        "equivalence",
-        "origin",
-        "note",
-    ] {
+    for needed in REQUIRED {
         table.require(needed)?;
     }
     let mut entries = Vec::new();

@@ -1,7 +1,7 @@
 //! The demo of eICU (PhysioNet, ODbL-1.0) through values, codes and units to OMOP tables, counted again by a script
 //! without clinmill that has factors of its own.
 
-use super::{HEAD, load, recount};
+use super::{HEAD, dashboard, load, recount};
 use clinmill_tests::{copy_dir, root, shared_data, site::Site};
 use std::path::Path;
 
@@ -134,6 +134,9 @@ fn real_tables_say_what_an_independent_script_says() {
     };
     let told = run.expect_code(0).json();
     assert!(told["measurement"].as_u64() > Some(100), "{told}");
+    if let Some(failed) = dashboard(&site) {
+        assert_eq!(failed, [] as [&str; 0]);
+    }
     if let Some(loaded) = load(&site) {
         assert_eq!(loaded["measurement"], 15_439);
     }
