@@ -15,6 +15,7 @@ use clinmill_sdk::{
         compute::{cast, take_record_batch},
         datatypes::{DataType, Field, Float64Type, Schema, SchemaRef},
     },
+    near::same,
     sparse::{Decimals, Integers, Texts},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -283,7 +284,7 @@ impl Run<'_> {
         let Some(entry) = self.texts.get_mut(place) else {
             return false;
         };
-        if entry.as_ref().is_none_or(|(known, _)| **known != *text) {
+        if entry.as_ref().is_none_or(|(known, _)| !same(known, text)) {
             let said = Said::of(text, self.step, &mut self.scratch);
             if text.len() > MAX_BYTES {
                 *entry = None;
@@ -298,7 +299,7 @@ impl Run<'_> {
     fn parts(&mut self, text: &str) -> Arc<[Part]> {
         let place = (xxh3_64(text.as_bytes()) % REMEMBERED as u64) as usize;
         if let Some(Some((known, parts))) = self.ranges.get(place)
-            && known == text
+            && same(known, text)
         {
             return parts.clone();
         }
@@ -335,7 +336,7 @@ impl Run<'_> {
                 continue;
             };
             let parts = match &last {
-                Some((known, parts)) if *known == text => parts,
+                Some((known, parts)) if same(known, text) => parts,
                 _ => &last.insert((text, self.parts(text))).1,
             };
             if parts.is_empty() {

@@ -13,6 +13,7 @@ use clinmill_sdk::{
         compute::{cast, take_record_batch},
         datatypes::{DataType, Date32Type, Field, Schema, SchemaRef},
     },
+    near::same,
     sparse::Texts,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -214,7 +215,7 @@ impl Run<'_> {
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
             let ((a, b, c, d), found) = entry.as_ref();
-            if (&**a, &**b, &**c, *d) == (value, unit, specimen, day) {
+            if *d == day && same(a, value) && same(b, unit) && same(c, specimen) {
                 return *found;
             }
         }

@@ -16,6 +16,7 @@ use clinmill_sdk::{
         compute::{cast, take_record_batch},
         datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef},
     },
+    near::same,
     sparse::{Decimals, Texts},
 };
 use std::{
@@ -381,7 +382,7 @@ impl Run<'_> {
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
             let ((a, b, c), plan) = entry.as_ref();
-            if (&**a, &**b, &**c) == (unit, target, analyte) {
+            if same(a, unit) && same(b, target) && same(c, analyte) {
                 return *plan;
             }
         }
