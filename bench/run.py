@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = ["duckdb", "polars", "pyarrow", "datafusion", "openpyxl", "python-calamine"]
-WORKLOADS = ["copy", "csv", "gbk", "hl7", "xlsx", "notes", "events", "refresh"]
+WORKLOADS = ["copy", "csv", "gbk", "hl7", "xlsx", "notes", "standardize", "events", "refresh"]
 
 
 # ---------------------------------------------------------------------------------------------------------- measuring
@@ -285,6 +285,19 @@ def notes(bench):
     ours = bench.ours("notes", options, ["--capture", "mrn=1", *files], "notes files", [""])
     peer = bench.peer("notes-python", "notes files", files)
     agree("notes files", {"rows": ours["kinds"][""]["rows"]}, peer["counts"])
+
+
+def standardize(bench):
+    """Values, codes and units of laboratory rows in memory, beside a join of the same rows with the same tables."""
+    count, file = rows(bench), bench.work / "standardize.csv"
+    output, _, _, peak = run([bench.bin / "standardize", "--rows", count, "--repeat", bench.arguments.repeat,
+                              "--mappings", ROOT / "mappings", "--write", file], cores=1)
+    found = json.loads(output)
+    bench.table.add("standardize", "labvalue, terminology, units", file.stat().st_size, found["seconds"],
+                    found["cpu_seconds"], found["rows"], peak, "in memory")
+    peer = bench.peer("join-duckdb", "standardize", [file, *(ROOT / "mappings" / name / "map.csv" for name in
+                      ("lab-zh__loinc", "units-local__ucum"))], "in memory: a join by name and by spelling, a cast")
+    agree("standardize", {"rows": found["rows"], "mapped": found["counts"]["mapped"]}, peer["counts"])
 
 
 def hospital(bench, patients, draws):

@@ -33,6 +33,12 @@ pub fn text<'a>(row: &'a Row, column: &str) -> &'a str {
     row.get(column).and_then(Option::as_deref).unwrap_or_default()
 }
 
+/// A measured gate of a manifest by its name; null where there is none.
+pub fn gate(manifest: &Value, name: &str) -> Value {
+    let mut gates = manifest["gates"].as_array().into_iter().flatten();
+    gates.find(|g| g["name"] == name).cloned().unwrap_or_default()
+}
+
 /// The state of a table: base files, then the overlay's changes in order.
 ///
 /// # Panics

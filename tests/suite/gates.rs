@@ -1,7 +1,11 @@
 //! Gates, from the pipeline file to the manifest and the exit code.
 
 use clinmill_engine::{EngineError, refresh::RefreshOptions};
-use clinmill_tests::{Project, site::Site, state::text};
+use clinmill_tests::{
+    Project,
+    site::Site,
+    state::{gate, text},
+};
 use serde_json::Value;
 
 const SOURCES: &str = r#"version: 1
@@ -64,12 +68,6 @@ fn site(gates: &str) -> Site {
     site.put("inbox/adt1.csv", ADT);
     site.put("inbox/lis1.csv", LIS);
     site
-}
-
-/// The measured gates of a manifest by name.
-fn gate(manifest: &Value, name: &str) -> Value {
-    let gates = manifest["gates"].as_array().unwrap();
-    gates.iter().find(|g| g["name"] == name).unwrap_or(&Value::Null).clone()
 }
 
 fn counts(manifest: &Value, name: &str) -> (u64, u64, bool) {

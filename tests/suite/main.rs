@@ -20,3 +20,4 @@ mod plugins;
 mod reference;
 mod regress;
 mod schema;
+mod standardize;

@@ -1,12 +1,21 @@
 //! Contracts of tables and standard models, held against readers that are not ours: DuckDB and the package `meds`.
 
 mod diseases;
+mod eicu;
 mod leipzig;
 mod mimic;
 
 use clinmill_engine::{EngineError, refresh::RefreshOptions};
-use clinmill_tests::{Run, clinmill, shared_data, site::Site, state::text};
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use clinmill_tests::{
+    Run, clinmill, shared_data,
+    site::Site,
+    state::{gate, text},
+};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 const HEAD: &str = r#"version: 1
 name: models
@@ -44,7 +53,7 @@ fn python() -> Option<&'static PathBuf> {
         .as_ref()
 }
 
-fn script(python: &PathBuf, script: &str, args: &[&std::path::Path]) -> serde_json::Value {
+fn script(python: &PathBuf, script: &str, args: &[&Path]) -> serde_json::Value {
     let run: Run = Command::new(python)
         .arg("-c")
         .arg(script)
@@ -53,6 +62,60 @@ fn script(python: &PathBuf, script: &str, args: &[&std::path::Path]) -> serde_js
         .unwrap()
         .into();
     run.expect_code(0).json()
+}
+
+/// Counts a hospital's own export again with these queries and compares; `None` without a Python.
+fn recount(queries: &str, raw: &Path, site: &Site) -> Option<Run> {
+    let run = Command::new(python()?)
+        .args(["-c", &format!("{}{queries}", include_str!("models/recount.py"))])
+        .args([raw, &site.dataset(), &site.dataset().join("_releases/00000001.json")])
+        .output();
+    Some(run.unwrap().into())
+}
+
+/// Loads release 1 under the constraints of the CDM; rows by table. `None` without a Python or the list of fields.
+fn load(site: &Site) -> Option<serde_json::Value> {
+    let fields = shared_data("omop-dqd-checks")?.join("OMOP_CDMv5.4_Field_Level.csv");
+    let manifest = site.dataset().join("_releases/00000001.json");
+    let check = include_str!("models/duckdb_check.py");
+    Some(script(python()?, check, &[&fields, &site.dataset(), &manifest]))
+}
+
+/// Runs the checks of OHDSI's DataQualityDashboard that need no vocabulary over release 1; what did not pass. `None`
+/// without a Python or the dashboard's lists.
+///
+/// Those that need one are `fkDomain`, `fkClass`, `isStandardValidConcept`, all of level CONCEPT, and those that count what
+/// is mapped to it: `standardConceptRecordCompleteness`, `sourceConceptRecordCompleteness`, `sourceValueCompleteness`.
+fn dashboard(site: &Site) -> Option<Vec<String>> {
+    let lists = shared_data("omop-dqd-checks")?;
+    let manifest = site.dataset().join("_releases/00000001.json");
+    let check = include_str!("models/dqd_check.py");
+    let told = script(python()?, check, &[&lists, &site.dataset(), &manifest]);
+    let ran = told["ran"].as_object().unwrap();
+    for check in [
+        "cdmTable",
+        "cdmField",
+        "isRequired",
+        "cdmDatatype",
+        "isPrimaryKey",
+        "isForeignKey",
+        "measurePersonCompleteness",
+        "measureValueCompleteness",
+        "plausibleValueLow",
+        "plausibleValueHigh",
+        "plausibleTemporalAfter",
+        "plausibleStartBeforeEnd",
+        "plausibleAfterBirth",
+        "withinVisitDates",
+    ] {
+        assert!(ran.contains_key(check), "{check} was not run: {told}");
+    }
+    assert_eq!(
+        ran.contains_key("plausibleBeforeDeath"),
+        site.tables(1).contains(&"death".to_owned())
+    );
+    let failed = told["failed"].as_array().unwrap().iter();
+    Some(failed.map(|f| f.as_str().unwrap_or_default().to_owned()).collect())
 }
 
 const WIDE: &str = r#"sources:
@@ -123,12 +186,7 @@ fn a_row_that_breaks_the_contract_is_located_and_counted_and_the_rest_is_publish
     assert_eq!(report.steps["table short"]["rejected TABLE_RANGE"], 1);
     // The share that is required is a gate, the unit stands in the manifest.
     let manifest = site.manifest(1);
-    let gate = manifest["gates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|g| g["name"] == "carotid.side.required");
-    assert_eq!(gate.unwrap()["measured"]["failed"], 1);
+    assert_eq!(gate(&manifest, "carotid.side.required")["measured"]["failed"], 1);
     let schema = manifest["tables"]["carotid"]["schema"].as_array().unwrap();
     assert_eq!(schema.iter().find(|c| c["name"] == "length").unwrap()["unit"], "mm");
     site.put(
@@ -298,13 +356,6 @@ fn omop_tables_are_completed_and_load_under_the_models_own_constraints() {
     assert_eq!(site.trace_all("measurement").len(), 4);
     assert_eq!(site.trace_all("visit_occurrence").len(), 3);
     // Checks of the DataQualityDashboard that need no vocabulary.
-    let gates = manifest["gates"].as_array().unwrap();
-    let of = |name: &str| {
-        gates
-            .iter()
-            .find(|g| g["name"] == name)
-            .unwrap_or_else(|| panic!("no gate {name}"))
-    };
     for name in [
         "measurement.measurement_id.isPrimaryKey",
         "measurement.visit_occurrence_id.isForeignKey",
@@ -312,35 +363,55 @@ fn omop_tables_are_completed_and_load_under_the_models_own_constraints() {
         "measurement.measurement_date.isRequired",
         "measurement.measurement_date.plausibleAfterBirth",
         "visit_occurrence.visit_start_date.plausibleStartBeforeEnd",
+        "measurement.measurement_date.withinVisitDates",
+        "note.note_date.withinVisitDates",
         "person.person_id.isPrimaryKey",
         "note_nlp_span.note_nlp_id.isForeignKey",
     ] {
-        let gate = of(name);
+        let gate = gate(&manifest, name);
         assert!(
             gate["passed"] == true && gate["measured"]["rows"].as_u64() > Some(0),
             "{gate}"
         );
     }
-    let mapped = &of("person.gender_concept_id.standardConceptRecordCompleteness")["measured"];
+    let mapped = &gate(&manifest, "person.gender_concept_id.standardConceptRecordCompleteness")["measured"];
     assert_eq!((mapped["rows"].as_u64(), mapped["failed"].as_u64()), (Some(3), Some(1)));
 
-    let Some(fields) = shared_data("omop-dqd-checks") else {
-        return;
-    };
-    let Some(python) = python() else { return };
-    let loaded = script(
-        python,
-        include_str!("models/duckdb_check.py"),
-        &[
-            &fields.join("OMOP_CDMv5.4_Field_Level.csv"),
-            &site.dataset(),
-            &site.dataset().join("_releases/00000001.json"),
-        ],
-    );
+    if let Some(failed) = dashboard(&site) {
+        assert_eq!(failed, [] as [&str; 0]);
+    }
+    let Some(loaded) = load(&site) else { return };
     assert_eq!(
         loaded,
         serde_json::json!({ "person": 3, "visit_occurrence": 3, "measurement": 4, "note": 1, "note_nlp": 1 })
     );
+}
+
+/// A result of long after its visit warns, and is named.
+#[test]
+fn events_far_from_their_visit_are_counted() {
+    let site = hospital();
+    site.put(
+        "inbox/labs3.csv",
+        "mrn,order_no,visit_no,test,value,unit,at\na,7,v1,K,4.1,mmol/L,2026-01-16 07:00:00\n\
+         a,8,v1,K,4.1,mmol/L,2026-01-17 07:00:00\na,9,v1,K,4.1,mmol/L,2025-12-24 07:00:00\n",
+    );
+    let report = site.refresh();
+    assert_eq!(report.release, 1);
+    let manifest = site.manifest(1);
+    let gate = gate(&manifest, "measurement.measurement_date.withinVisitDates");
+    assert_eq!(
+        (
+            gate["passed"].as_bool(),
+            gate["measured"]["failed"].as_u64(),
+            gate["measured"]["dqd"].as_str()
+        ),
+        (Some(false), Some(2), Some("withinVisitDates")),
+        "{gate}"
+    );
+    if let Some(failed) = dashboard(&site) {
+        assert_eq!(failed, ["withinVisitDates measurement.measurement_date: 2 of 6"]);
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
     error::Error,
+    fs::File,
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
@@ -35,6 +37,9 @@ struct Arguments {
     /// The folder of the mapping tables.
     #[arg(long, default_value = "mappings")]
     mappings: PathBuf,
+    /// Write the rows as CSV too, for others to read.
+    #[arg(long)]
+    write: Option<PathBuf>,
 }
 
 /// Name of the test, unit, reference range, digits after the point, middle of the values.
@@ -113,6 +118,20 @@ fn rows(count: usize, batch_rows: usize) -> Result<Vec<RecordBatch>, Box<dyn Err
     Ok(batches)
 }
 
+/// The rows as CSV; no text of theirs needs quotes.
+fn write(path: &Path, batches: &[RecordBatch]) -> Result<(), Box<dyn Error>> {
+    let mut out = BufWriter::new(File::create(path)?);
+    writeln!(out, "test,result,unit,reference,sex")?;
+    for batch in batches {
+        let columns: Vec<&StringArray> = batch.columns().iter().map(|column| column.as_string::<i32>()).collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<&str> = columns.iter().map(|column| column.value(row)).collect();
+            writeln!(out, "{}", cells.join(","))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let mut registry = Registry::default();
@@ -143,6 +162,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             .insert(format!("maps:{folder}"), resource(&arguments.mappings.join(folder))?);
     }
     let input = rows(arguments.rows, arguments.batch_rows)?;
+    if let Some(path) = &arguments.write {
+        write(path, &input)?;
+    }
     let mut schema = input.first().ok_or("no rows")?.schema();
     let mut bound: Vec<(&str, Arc<dyn BoundTransform>)> = Vec::new();
     for (name, options) in &steps {

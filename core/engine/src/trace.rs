@@ -4,7 +4,7 @@ use crate::{
     bound::Bound,
     error::EngineError,
     fold::Id,
-    graph::{StepReport, record_at},
+    graph::{StepApplied, StepReport, record_at},
     refresh::{Dirty, EngineState, RangeContext, Secrets},
     tables::TableSpec,
     view::View,
@@ -20,8 +20,8 @@ use clinmill_catalog::{
     vault::{base32, base32_decode},
 };
 use clinmill_model::{Digest, columns::SUBJECT_ID};
-use clinmill_provenance::{Chain, Made, Origin};
-use clinmill_sdk::Locator;
+use clinmill_provenance::{Applied, Chain, Made, MappingRow, Origin};
+use clinmill_sdk::{Locator, MappingTable};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -41,6 +41,10 @@ pub struct TraceReport {
     pub row: BTreeMap<String, Option<String>>,
     /// What made it: relations, steps, mappings, plugins, pipeline.
     pub chain: Chain,
+    /// What was looked up and converted on the way, with the rows of the mapping tables that decided.
+    pub applied: Vec<Applied>,
+    /// Steps of its making that look mappings up and do not tell which rows they took.
+    pub silent: Vec<String>,
     /// The records it was made of, and where their bytes are.
     pub origins: Vec<Origin>,
 }
@@ -177,19 +181,27 @@ impl<'a> Tracer<'a> {
             cancelled: &cancelled,
         };
         let inputs = context.records((0, clinmill_model::BUCKETS - 1), &[table])?;
-        let relations = context.relations(&inputs, &[table], &mut StepReport::default()).await?;
+        let mut report = StepReport {
+            applied: Some(Vec::new()),
+            ..StepReport::default()
+        };
+        let relations = context.relations(&inputs, &[table], &mut report).await?;
         let relation = relations
             .get(&table.from)
             .ok_or_else(|| EngineError::internal(format!("the relation {} was not made", table.from)))?;
         let rows = context.rows(table, relation, &inputs, &mut StepReport::default())?;
         let chain = self.chain(table);
+        let applied = AppliedRows::new(self.bound, report.applied.unwrap_or_default())?;
+        let silent: Vec<String> = report.silent.into_iter().collect();
         let mut reports = Vec::new();
         for (i, entry) in rows.entries.iter().enumerate() {
             if row_id.is_some_and(|wanted| wanted != entry.row_id) {
                 continue;
             }
             let mut origins = Vec::new();
-            for record in rows.records.at(i) {
+            let records = rows.records.at(i);
+            let applied = applied.of(&records);
+            for record in records {
                 let (kind, index) = record_at(record);
                 let Some((relation, folded)) = inputs.get(kind) else {
                     continue;
@@ -211,6 +223,8 @@ impl<'a> Tracer<'a> {
                 release: self.view.session.release(),
                 row,
                 chain: chain.clone(),
+                applied,
+                silent: silent.clone(),
                 origins,
             });
         }
@@ -317,6 +331,93 @@ impl<'a> Tracer<'a> {
             origin.bytes = Some(STANDARD.encode(&bytes));
         }
         Ok(origin)
+    }
+}
+
+/// What the steps of a graph told, by record, and the mapping tables they told of.
+struct AppliedRows {
+    told: Vec<StepApplied>,
+    by_record: HashMap<u64, Vec<usize>>,
+    /// By reference: the digest, and the cells of each line.
+    tables: BTreeMap<String, (Digest, HashMap<u32, Cells>)>,
+}
+
+/// A row's cells by column.
+type Cells = BTreeMap<String, String>;
+
+impl AppliedRows {
+    fn new(bound: &Bound, told: Vec<StepApplied>) -> Result<Self, EngineError> {
+        let mut by_record: HashMap<u64, Vec<usize>> = HashMap::new();
+        let mut tables = BTreeMap::new();
+        for (index, one) in told.iter().enumerate() {
+            for record in &one.records {
+                by_record.entry(*record).or_default().push(index);
+            }
+            for (reference, _) in &one.applied.lines {
+                if let (false, Some(mapping)) = (tables.contains_key(reference), bound.mappings.get(reference)) {
+                    let table = MappingTable::read(reference, &mapping.resource)
+                        .map_err(|error| EngineError::step(&one.step, error))?;
+                    let cells = |row| {
+                        let said = table.named(row).filter(|(_, cell)| !cell.is_empty());
+                        said.map(|(column, cell)| (column.to_owned(), cell.to_owned()))
+                            .collect()
+                    };
+                    let rows = table.rows.iter().map(|row| (row.line, cells(row))).collect();
+                    tables.insert(reference.clone(), (mapping.sha256, rows));
+                }
+            }
+        }
+        Ok(Self {
+            told,
+            by_record,
+            tables,
+        })
+    }
+
+    /// What was done to rows that were made of nothing but these records.
+    fn of(&self, records: &[u64]) -> Vec<Applied> {
+        let mut known = HashSet::new();
+        let mut indices: Vec<usize> = records
+            .iter()
+            .filter_map(|record| self.by_record.get(record))
+            .flatten()
+            .copied()
+            .filter(|index| known.insert(*index))
+            .collect();
+        indices.sort_unstable();
+        let mut all: Vec<Applied> = Vec::new();
+        for one in indices.into_iter().filter_map(|index| self.told.get(index)) {
+            if one.records.iter().all(|record| records.contains(record)) {
+                let applied = self.shown(one);
+                if !all.contains(&applied) {
+                    all.push(applied);
+                }
+            }
+        }
+        all
+    }
+
+    fn shown(&self, one: &StepApplied) -> Applied {
+        let told = &one.applied;
+        let row = |(reference, line): &(String, u32)| {
+            let (sha256, rows) = self.tables.get(reference)?;
+            Some(MappingRow {
+                mapping: reference.clone(),
+                sha256: *sha256,
+                line: *line,
+                cells: rows.get(line).cloned().unwrap_or_default(),
+            })
+        };
+        Applied {
+            step: one.step.clone(),
+            column: told.column.clone(),
+            from: told.from.clone(),
+            to: told.to.clone(),
+            status: told.status.clone(),
+            factor: told.factor.clone(),
+            by: told.by.clone(),
+            rows: told.lines.iter().filter_map(row).collect(),
+        }
     }
 }
 

@@ -28,6 +28,40 @@ pub struct Made {
     pub mappings: Vec<(String, Digest)>,
 }
 
+/// What a step did to what became the row, by rows of mapping tables or by a conversion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// `transform/step`.
+    pub step: String,
+    /// The column it began with.
+    pub column: String,
+    /// What that column said.
+    pub from: String,
+    /// The code or unit that it became; empty where it became nothing.
+    pub to: String,
+    /// How that went: `mapped`, `unmapped`, `converted`, …
+    pub status: String,
+    /// What numbers were multiplied by.
+    pub factor: Option<String>,
+    /// What the factor was reckoned by beside the rows below: a standard and its version.
+    pub by: Option<String>,
+    /// The rows that decided.
+    pub rows: Vec<MappingRow>,
+}
+
+/// A row of a mapping table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappingRow {
+    /// The reference that the pipeline names the table by.
+    pub mapping: String,
+    /// Digest of the table's content.
+    pub sha256: Digest,
+    /// 1-based line of its `map.csv`.
+    pub line: u32,
+    /// Its cells that are not empty, by column: source and target, the equivalence, the origin, the note with its evidence.
+    pub cells: BTreeMap<String, String>,
+}
+
 /// One record that a row was made of, and where its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

@@ -17,6 +17,7 @@ mod transform;
 pub mod athena;
 pub mod decode;
 pub mod export;
+pub mod near;
 pub mod reference;
 pub mod sparse;
 pub mod testing;
@@ -24,7 +25,7 @@ pub mod testing;
 pub use arrow;
 pub use error::{Finding, Findings, PluginError, Retry, Status};
 pub use input::{Input, InputReader, MemoryInput};
-pub use mapping::{MappingRow, MappingTable};
+pub use mapping::{MappingRow, MappingTable, RowState};
 pub use plugin::{BindContext, Caps, Config, Descriptor, Kind, Resource, TaskContext, mapping_ref};
 pub use registry::{
     BoundSink, BoundSource, BoundTransform, Registry, SinkPlugin, SourcePlugin, TransformPlugin, UNREADABLE_OPTIONS,
@@ -34,4 +35,4 @@ pub use source::{
     Fold, IdentityLink, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordMetaBuilder, RecordSink,
     Rejection, Source, Split, SubjectId,
 };
-pub use transform::{Emit, Origin, RejectedRow, Transform, TransformRun};
+pub use transform::{Applied, Emit, Origin, RejectedRow, Transform, TransformRun};

@@ -19,6 +19,19 @@ pub struct MappingRow {
     cells: Vec<String>,
 }
 
+/// What a reviewer made of a row: its `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowState {
+    /// In use.
+    Accepted,
+    /// A candidate.
+    Proposed,
+    /// A candidate that was turned down.
+    Rejected,
+    /// Known to have no safe target.
+    Unmapped,
+}
+
 /// What `mapping.yaml` has to say.
 const DECLARED: [&str; 6] = ["title", "from", "to", "version", "origin", "licence"];
 
@@ -77,6 +90,36 @@ impl MappingTable {
     pub fn require(&self, name: &str) -> Result<usize, PluginError> {
         self.column(name)
             .ok_or_else(|| self.error(1, format!("the column {name:?} is missing")))
+    }
+
+    /// What a row's `status` in this column says.
+    ///
+    /// # Errors
+    /// `MAPPING` with file and line when it is none of the four.
+    pub fn state(&self, row: &MappingRow, column: usize) -> Result<RowState, PluginError> {
+        match row.cell(column) {
+            "accepted" => Ok(RowState::Accepted),
+            "proposed" => Ok(RowState::Proposed),
+            "rejected" => Ok(RowState::Rejected),
+            "unmapped" => Ok(RowState::Unmapped),
+            other => {
+                let what = format!("status {other:?} is not accepted, proposed, rejected or unmapped");
+                Err(self.error(row.line, what))
+            }
+        }
+    }
+
+    /// The reference that pipelines name the table by.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// A row with the names of its columns, in file order.
+    pub fn named<'a>(&'a self, row: &'a MappingRow) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.columns
+            .iter()
+            .map(String::as_str)
+            .zip(row.cells.iter().map(|cell| cell.trim()))
     }
 
     /// An error about a line of `map.csv`.

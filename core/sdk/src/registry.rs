@@ -1,10 +1,13 @@
 //! The plugins an engine may use, as a value. Typed plugins are wrapped so that the engine sees one object per kind.
 
 use crate::{
-    BindContext, Descriptor, Finding, Findings, Input, Kind, PluginError, RecordKind, RecordSink, Sink, SinkRun,
-    SinkWriter, Source, Split, Status, TaskContext, Transform, TransformRun,
+    Applied, BindContext, Descriptor, Finding, Findings, Input, Kind, PluginError, RecordKind, RecordSink, Sink,
+    SinkRun, SinkWriter, Source, Split, Status, TaskContext, Transform, TransformRun,
 };
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use serde_json::Value;
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
@@ -70,6 +73,14 @@ pub trait BoundTransform: Send + Sync {
     /// # Errors
     /// When the run cannot begin.
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError>;
+    /// See [`Transform::explain`]. Plugins that were loaded do not tell: the boundary has no such call.
+    ///
+    /// # Errors
+    /// When the rows cannot be looked at.
+    fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
+        let _ = rows;
+        Ok(None)
+    }
 }
 
 /// A sink plugin as its caller sees it.
@@ -322,5 +333,8 @@ impl<T: Transform> BoundTransform for Bound<T> {
     }
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         self.0.open(task)
+    }
+    fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
+        self.0.explain(rows)
     }
 }

@@ -2,33 +2,74 @@
 
 use crate::PluginError;
 use arrow::{
-    array::{ArrayRef, BooleanBufferBuilder, Decimal128Array, Int64Array, StringArray},
+    array::{ArrayRef, BooleanBufferBuilder, Decimal128Array, Int64Array, StringArray, new_null_array},
     buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
+    datatypes::DataType,
 };
 use std::sync::Arc;
 
-/// The rows that have a value.
+/// The rows that have a value. Bits are kept from the first row on that has none: most columns have no such row.
 struct Present {
-    bits: BooleanBufferBuilder,
-    any: bool,
+    /// Rows from the first on that have a value, without bits.
+    filled: usize,
+    bits: Option<BooleanBufferBuilder>,
+    rows: usize,
 }
 
 impl Present {
     fn new(rows: usize) -> Self {
-        let mut bits = BooleanBufferBuilder::new(rows);
-        bits.append_n(rows, false);
-        Self { bits, any: false }
+        Self {
+            filled: 0,
+            bits: None,
+            rows,
+        }
     }
 
     #[inline]
     fn set(&mut self, row: usize) {
-        self.bits.set_bit(row, true);
-        self.any = true;
+        match &mut self.bits {
+            Some(bits) => bits.set_bit(row, true),
+            None if row == self.filled => self.filled += 1,
+            None if row < self.filled => {}
+            None => self.begin_bits().set_bit(row, true),
+        }
     }
 
+    #[cold]
+    fn begin_bits(&mut self) -> &mut BooleanBufferBuilder {
+        let mut bits = BooleanBufferBuilder::new(self.rows);
+        bits.append_n(self.filled, true);
+        bits.append_n(self.rows - self.filled, false);
+        self.bits.insert(bits)
+    }
+
+    fn clear(&mut self, row: usize) {
+        if self.bits.is_none() && row + 1 == self.filled {
+            self.filled = row;
+        } else if self.bits.is_some() || row < self.filled {
+            match &mut self.bits {
+                Some(bits) => bits.set_bit(row, false),
+                None => self.begin_bits().set_bit(row, false),
+            }
+        }
+    }
+
+    /// No row ever had a value.
+    fn is_empty(&self) -> bool {
+        self.bits.is_none() && self.filled == 0
+    }
+
+    /// `None`: all of the first `rows` rows have a value.
     fn finish(mut self, rows: usize) -> Option<NullBuffer> {
-        self.bits.truncate(rows);
-        Some(NullBuffer::new(self.bits.finish()))
+        if self.bits.is_none() {
+            if self.filled >= rows {
+                return None;
+            }
+            self.begin_bits();
+        }
+        let mut bits = self.bits?;
+        bits.truncate(rows);
+        Some(NullBuffer::new(bits.finish()))
     }
 }
 
@@ -42,7 +83,7 @@ impl Decimals {
     /// A column for at most so many rows.
     pub fn new(rows: usize) -> Self {
         Self {
-            values: vec![0; rows],
+            values: Vec::new(),
             present: Present::new(rows),
         }
     }
@@ -50,6 +91,9 @@ impl Decimals {
     /// Gives a row its value, without the point. Rows beyond the column's are left out.
     #[inline]
     pub fn set(&mut self, row: usize, unscaled: i128) {
+        if self.values.is_empty() {
+            self.values = vec![0; self.present.rows];
+        }
         if let Some(place) = self.values.get_mut(row) {
             *place = unscaled;
             self.present.set(row);
@@ -59,7 +103,7 @@ impl Decimals {
     /// Takes a row's value away.
     pub fn clear(&mut self, row: usize) {
         if row < self.values.len() {
-            self.present.bits.set_bit(row, false);
+            self.present.clear(row);
         }
     }
 
@@ -68,6 +112,10 @@ impl Decimals {
     /// # Errors
     /// A scale that Arrow does not know.
     pub fn finish(mut self, rows: usize, scale: i8) -> Result<ArrayRef, PluginError> {
+        let rows = rows.min(self.present.rows);
+        if self.present.is_empty() {
+            return Ok(new_null_array(&DataType::Decimal128(38, scale), rows));
+        }
         self.values.truncate(rows);
         let nulls = self.present.finish(self.values.len());
         let array = Decimal128Array::try_new(ScalarBuffer::from(self.values), nulls)?;
@@ -85,7 +133,7 @@ impl Integers {
     /// A column for at most so many rows.
     pub fn new(rows: usize) -> Self {
         Self {
-            values: vec![0; rows],
+            values: Vec::new(),
             present: Present::new(rows),
         }
     }
@@ -93,6 +141,9 @@ impl Integers {
     /// Gives a row its value. Rows beyond the column's are left out.
     #[inline]
     pub fn set(&mut self, row: usize, value: i64) {
+        if self.values.is_empty() {
+            self.values = vec![0; self.present.rows];
+        }
         if let Some(place) = self.values.get_mut(row) {
             *place = value;
             self.present.set(row);
@@ -104,6 +155,10 @@ impl Integers {
     /// # Errors
     /// None that a caller could cause.
     pub fn finish(mut self, rows: usize) -> Result<ArrayRef, PluginError> {
+        let rows = rows.min(self.present.rows);
+        if self.present.is_empty() {
+            return Ok(new_null_array(&DataType::Int64, rows));
+        }
         self.values.truncate(rows);
         let nulls = self.present.finish(self.values.len());
         Ok(Arc::new(Int64Array::try_new(ScalarBuffer::from(self.values), nulls)?))
@@ -161,7 +216,7 @@ impl Texts {
         let rows = rows.min(self.rows);
         let end = self.offsets.last().copied().unwrap_or_default();
         self.offsets.resize(rows + 1, end);
-        if !self.present.any {
+        if self.present.is_empty() {
             return Ok(Arc::new(StringArray::new_null(rows)));
         }
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
@@ -177,7 +232,7 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::AsArray;
+    use arrow::{array::AsArray, datatypes::Decimal128Type};
 
     #[test]
     fn rows_without_a_value_are_null() {
@@ -200,5 +255,29 @@ mod tests {
         let mut small = Integers::new(2);
         small.set(0, 3);
         assert_eq!(small.finish(1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn every_choice_of_rows_is_kept() {
+        for chosen in 0u32..64 {
+            for gone in 0..7 {
+                let wanted: Vec<Option<i128>> = (0..6)
+                    .map(|row| (chosen >> row & 1 == 1 && row != gone).then_some(i128::from(row) + 1))
+                    .collect();
+                let mut numbers = Decimals::new(6);
+                for row in (0..6).filter(|row| chosen >> row & 1 == 1) {
+                    numbers.set(row as usize, i128::from(row) + 1);
+                    if row == gone {
+                        numbers.clear(row as usize);
+                    }
+                }
+                let array = numbers.finish(6, 0).unwrap();
+                let found: Vec<Option<i128>> = array.as_primitive::<Decimal128Type>().iter().collect();
+                assert_eq!(found, wanted, "{chosen:b} without {gone}");
+            }
+        }
+        let mut dense = Integers::new(4);
+        (0..4).for_each(|row| dense.set(row, 1));
+        assert!(dense.finish(4).unwrap().nulls().is_none());
     }
 }

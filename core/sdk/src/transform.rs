@@ -39,6 +39,37 @@ pub trait Transform: Send + Sync + Sized + 'static {
     /// # Errors
     /// When the run cannot begin.
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError>;
+
+    /// What the step does to these rows of its input by mapping tables, row by row: asked by `trace` for a few rows, not
+    /// while a refresh runs. Pure. `None`: the step does not tell.
+    ///
+    /// # Errors
+    /// As [`TransformRun::process`].
+    fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
+        let _ = rows;
+        Ok(None)
+    }
+}
+
+/// What a step did to one row by a mapping table or a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The row's index in the batch that was asked about.
+    pub row: u32,
+    /// The column it began with.
+    pub column: String,
+    /// What that column says.
+    pub from: String,
+    /// What it became: a target code or a unit; empty where it became nothing.
+    pub to: String,
+    /// How that went, as the step's own status column says it: `mapped`, `converted`.
+    pub status: String,
+    /// The rows of mapping tables that decided: the reference and the 1-based line of its `map.csv`.
+    pub lines: Vec<(String, u32)>,
+    /// What a number was multiplied by, where it was converted.
+    pub factor: Option<String>,
+    /// What the factor was reckoned by beside those rows: a standard and its version.
+    pub by: Option<String>,
 }
 
 /// One run of a transform, used by one thread.

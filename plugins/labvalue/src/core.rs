@@ -79,7 +79,7 @@ pub struct Scratch {
 }
 
 /// Longer texts are no values.
-const MAX_BYTES: usize = 120;
+pub const MAX_BYTES: usize = 120;
 
 /// Reads a value. Nothing where the grammar has no rule for it.
 #[inline]

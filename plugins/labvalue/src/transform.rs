@@ -2,7 +2,7 @@
 
 use crate::{
     LabvalueConfig, Unparsed,
-    core::{Kind, Scratch, parse},
+    core::{Kind, MAX_BYTES, Parsed, Scratch, parse},
     error,
     number::{Number, plain},
     pattern,
@@ -15,6 +15,7 @@ use clinmill_sdk::{
         compute::{cast, take_record_batch},
         datatypes::{DataType, Field, Float64Type, Schema, SchemaRef},
     },
+    near::same,
     sparse::{Decimals, Integers, Texts},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -124,13 +125,14 @@ impl Transform for Labvalue {
         Ok(Box::new(Run {
             step: self,
             scratch: Scratch::default(),
+            texts: (0..REMEMBERED).map(|_| None).collect(),
             ranges: vec![None; REMEMBERED],
             patterns: BTreeMap::new(),
         }))
     }
 }
 
-/// Reference ranges that are remembered.
+/// Reference ranges that are remembered, and results that are more than digits.
 const REMEMBERED: usize = 1 << 10;
 /// Distinct patterns that are counted by themselves.
 const PATTERNS: usize = 200;
@@ -138,6 +140,8 @@ const PATTERNS: usize = 200;
 struct Run<'a> {
     step: &'a Labvalue,
     scratch: Scratch,
+    /// By a hash of the text: the one last read there, and what it says.
+    texts: Vec<Option<(Box<str>, Option<Said>)>>,
     /// By a hash of the text: the one last read there.
     ranges: Vec<Option<(String, Arc<[Part]>)>>,
     patterns: BTreeMap<String, u64>,
@@ -158,14 +162,43 @@ struct Columns {
     flag: Texts,
 }
 
-/// A number that the column cannot hold leaves it empty.
-fn put(column: &mut Decimals, row: usize, number: Option<Number>, scale: u8) -> u64 {
-    match number.and_then(|number| number.scaled(scale)) {
+/// A number as its column holds it, and whether that is exact.
+type Scaled = Option<(i128, bool)>;
+
+/// Writes a number; 1 when it was rounded.
+#[inline]
+fn put(column: &mut Decimals, row: usize, number: Scaled) -> u64 {
+    match number {
         Some((value, exact)) => {
             column.set(row, value);
             u64::from(!exact)
         }
         None => 0,
+    }
+}
+
+/// What a text says, as the columns hold it.
+struct Said {
+    parsed: Parsed<'static>,
+    unit: Box<str>,
+    number: Scaled,
+    range: (Scaled, Scaled),
+}
+
+impl Said {
+    /// Nothing where the text says nothing that the columns can hold.
+    fn of(text: &str, step: &Labvalue, scratch: &mut Scratch) -> Option<Self> {
+        let parsed = parse(text, step.config.comma, scratch)?;
+        let scaled = |number: Option<Number>| match number {
+            Some(number) => number.scaled(step.config.scale).map(Some),
+            None => Some(None),
+        };
+        Some(Self {
+            number: scaled(parsed.number)?,
+            range: (scaled(parsed.range.map(|r| r.0))?, scaled(parsed.range.map(|r| r.1))?),
+            unit: parsed.unit.into(),
+            parsed: Parsed { unit: "", ..parsed },
+        })
     }
 }
 
@@ -186,46 +219,32 @@ impl Columns {
         }
     }
 
-    /// Writes what the text says; false where it says nothing that the columns can hold.
     #[inline]
-    fn add(&mut self, row: usize, text: &str, step: &Labvalue, scratch: &mut Scratch) -> bool {
-        // Most values are digits and nothing else.
-        if let Some((value, true)) = plain(text.as_bytes()).and_then(|number| number.scaled(self.scale)) {
-            self.number.set(row, value);
-            self.kind.set(row, Kind::Number.name());
-            return true;
-        }
-        let Some(said) = parse(text, step.config.comma, scratch) else {
-            return false;
-        };
-        let numbers = [said.number, said.range.map(|r| r.0), said.range.map(|r| r.1)];
-        if numbers
-            .iter()
-            .flatten()
-            .any(|number| number.scaled(self.scale).is_none())
-        {
-            return false;
-        }
-        let [number, low, high] = numbers;
-        self.rounded += put(&mut self.number, row, number, self.scale);
-        self.rounded += put(&mut self.low, row, low, self.scale);
-        self.rounded += put(&mut self.high, row, high, self.scale);
-        for (column, text) in [(&mut self.operator, said.operator), (&mut self.flag, said.flag)] {
+    fn add(&mut self, row: usize, said: &Said) {
+        let Said {
+            parsed,
+            unit,
+            number,
+            range,
+        } = said;
+        self.rounded += put(&mut self.number, row, *number);
+        self.rounded += put(&mut self.low, row, range.0) + put(&mut self.high, row, range.1);
+        for (column, text) in [
+            (&mut self.operator, parsed.operator),
+            (&mut self.flag, parsed.flag),
+            (&mut self.qualitative, parsed.qualitative),
+        ] {
             if let Some(text) = text {
                 column.set(row, text);
             }
         }
-        if !said.unit.is_empty() {
-            self.unit.set(row, said.unit);
+        if !unit.is_empty() {
+            self.unit.set(row, unit);
         }
-        if let Some(concept) = said.qualitative {
-            self.qualitative.set(row, concept);
-        }
-        if let Some(grade) = said.grade {
+        if let Some(grade) = parsed.grade {
             self.grade.set(row, i64::from(grade));
         }
-        self.kind.set(row, said.kind.name());
-        true
+        self.kind.set(row, parsed.kind.name());
     }
 
     fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, PluginError> {
@@ -252,10 +271,35 @@ impl Run<'_> {
         *self.patterns.entry(name).or_default() += 1;
     }
 
+    /// Writes what a text says; false where it says nothing that the columns can hold.
+    #[inline]
+    fn read(&mut self, columns: &mut Columns, row: usize, text: &str) -> bool {
+        // Most values are digits and nothing else.
+        if let Some((value, true)) = plain(text.as_bytes()).and_then(|number| number.scaled(columns.scale)) {
+            columns.number.set(row, value);
+            columns.kind.set(row, Kind::Number.name());
+            return true;
+        }
+        let place = (xxh3_64(text.as_bytes()) % REMEMBERED as u64) as usize;
+        let Some(entry) = self.texts.get_mut(place) else {
+            return false;
+        };
+        if entry.as_ref().is_none_or(|(known, _)| !same(known, text)) {
+            let said = Said::of(text, self.step, &mut self.scratch);
+            if text.len() > MAX_BYTES {
+                *entry = None;
+                return said.inspect(|said| columns.add(row, said)).is_some();
+            }
+            *entry = Some((text.into(), said));
+        }
+        let said = entry.as_ref().and_then(|(_, said)| said.as_ref());
+        said.inspect(|said| columns.add(row, said)).is_some()
+    }
+
     fn parts(&mut self, text: &str) -> Arc<[Part]> {
         let place = (xxh3_64(text.as_bytes()) % REMEMBERED as u64) as usize;
         if let Some(Some((known, parts))) = self.ranges.get(place)
-            && known == text
+            && same(known, text)
         {
             return parts.clone();
         }
@@ -292,7 +336,7 @@ impl Run<'_> {
                 continue;
             };
             let parts = match &last {
-                Some((known, parts)) if *known == text => parts,
+                Some((known, parts)) if same(known, text) => parts,
                 _ => &last.insert((text, self.parts(text))).1,
             };
             if parts.is_empty() {
@@ -317,8 +361,8 @@ impl Run<'_> {
                 unchosen += 1;
                 continue;
             };
-            put(&mut low, row, range.low, scale);
-            put(&mut high, row, range.high, scale);
+            put(&mut low, row, range.low.and_then(|number| number.scaled(scale)));
+            put(&mut high, row, range.high.and_then(|number| number.scaled(scale)));
             if let Some(concept) = range.qualitative {
                 qualitative.set(row, concept);
             }
@@ -347,7 +391,7 @@ impl TransformRun for Run<'_> {
         let (mut unparsed, mut kept) = (0, 0);
         for (row, text) in (0u32..).zip(texts.iter()) {
             if let Some(text) = text
-                && !columns.add(kept, text, step, &mut self.scratch)
+                && !self.read(&mut columns, kept, text)
                 && !text.trim().is_empty()
             {
                 self.count_pattern(text);

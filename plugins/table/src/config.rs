@@ -128,6 +128,20 @@ pub struct SubjectOptions {
     pub id: String,
     /// Who issued it: this text.
     pub issuer: String,
+    /// Further identifiers of the same subject in the row, such as the number of a visit: rows of other sources under one
+    /// of them are then about this subject. Each that is new to an input counts as one more record read.
+    #[serde(default)]
+    pub also: Vec<Identifier>,
+}
+
+/// An identifier beside the subject's own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identifier {
+    /// The column of the identifier, or a captured path name.
+    pub id: String,
+    /// Who issued it: this text.
+    pub issuer: String,
 }
 
 /// The record's own version.

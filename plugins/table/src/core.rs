@@ -8,7 +8,7 @@ use crate::{
     value,
 };
 use clinmill_sdk::{
-    Locator, PluginError, RecordBatchOf, RecordMetaBuilder, RecordSink, Rejection,
+    IdentityLink, Locator, PluginError, RecordBatchOf, RecordMetaBuilder, RecordSink, Rejection, SubjectId,
     arrow::{
         array::{
             ArrayRef, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
@@ -17,7 +17,7 @@ use clinmill_sdk::{
         compute::filter,
     },
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Bytes of text at which a batch of cells is pushed whatever its rows: each cell repeats the other columns of its row.
 const MOST_BYTES: usize = 32 << 20;
@@ -37,6 +37,8 @@ pub struct Core<'a> {
     typed_cells: bool,
     /// Per fill-down column: the value above.
     above: Vec<Above>,
+    /// Further identifiers that were told, by their option, and whom they name.
+    linked: HashMap<(usize, String), String>,
     /// The rows that can be used, and the records of one kind among them; kept for their memory.
     usable: Vec<u32>,
     records: Vec<Record>,
@@ -60,6 +62,7 @@ impl<'a> Core<'a> {
             batch_rows: batch_rows.max(1),
             typed_cells,
             above,
+            linked: HashMap::new(),
             usable: Vec::new(),
             records: Vec::new(),
             meta: RecordMetaBuilder::default(),
@@ -81,6 +84,7 @@ impl<'a> Core<'a> {
             let unfilled = self.fill_down(text, rows);
             let view = rows.view(text);
             self.select(&view, &unfilled);
+            self.push_links(&view, out)?;
             for kind in 0..self.plan.records.len() {
                 self.push_kind(kind, &view, out)?;
             }
@@ -154,6 +158,41 @@ impl<'a> Core<'a> {
             }
             self.usable.push(row);
         }
+    }
+
+    /// Says which further identifiers name the subjects of the usable rows, each pair once.
+    fn push_links(&mut self, view: &View<'_>, out: &mut dyn RecordSink) -> Result<(), PluginError> {
+        let Some((issuer, place)) = self.plan.subject.as_ref().filter(|_| !self.plan.also.is_empty()) else {
+            return Ok(());
+        };
+        let mut linked = std::mem::take(&mut self.linked);
+        let mut version = String::new();
+        for &row in &self.usable {
+            let Some(subject) = self.value(view, place, row) else {
+                continue;
+            };
+            for (i, (other, place)) in self.plan.also.iter().enumerate() {
+                let Some(id) = self.value(view, place, row) else {
+                    continue;
+                };
+                if linked.get(&(i, id.to_owned())).is_some_and(|known| known == subject) {
+                    continue;
+                }
+                linked.insert((i, id.to_owned()), subject.to_owned());
+                let named = |issuer: &str, id: &str| SubjectId {
+                    issuer: issuer.to_owned(),
+                    id: id.to_owned(),
+                };
+                out.link(IdentityLink {
+                    survivor: named(issuer, subject),
+                    retired: named(other, id),
+                    version: self.version(view, row, &mut version).map(str::to_owned),
+                    at: view.locator(row as usize, None),
+                })?;
+            }
+        }
+        self.linked = linked;
+        Ok(())
     }
 
     /// A value of a row; `None` where it means nothing.
@@ -271,18 +310,7 @@ impl<'a> Core<'a> {
                 .subject
                 .as_ref()
                 .and_then(|(_, place)| self.value(view, place, record.row));
-            let version = match &self.plan.version {
-                None => None,
-                Some((place, None)) => self.value(view, place, record.row),
-                Some((place, Some(format))) => self.value(view, place, record.row).map(|text| {
-                    version_text.clear();
-                    match self.time(format, text) {
-                        Some(micros) => date::iso_text(micros, &mut version_text),
-                        None => version_text.push_str(text),
-                    }
-                    version_text.as_str()
-                }),
-            };
+            let version = self.version(view, record.row, &mut version_text);
             let at = view.locator(record.row as usize, maker.cell_number(*record));
             meta.push(issuer, subject, version, false, at);
         }
@@ -294,6 +322,21 @@ impl<'a> Core<'a> {
         let batch = RecordBatchOf::new(kind, schema, columns, meta.finish())?;
         self.meta = meta;
         out.rows(batch)
+    }
+
+    /// The version of a row; `text` holds one that has to be written anew.
+    fn version<'v>(&'v self, view: &View<'v>, row: u32, text: &'v mut String) -> Option<&'v str> {
+        let (place, format) = self.plan.version.as_ref()?;
+        let said = self.value(view, place, row)?;
+        let Some(format) = format else {
+            return Some(said);
+        };
+        text.clear();
+        match self.time(format, said) {
+            Some(micros) => date::iso_text(micros, text),
+            None => text.push_str(said),
+        }
+        Some(text)
     }
 
     fn time(&self, format: &DateFormat, text: &str) -> Option<i64> {

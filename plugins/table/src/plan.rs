@@ -246,6 +246,8 @@ pub struct Resolved<'a> {
     pub header: Vec<String>,
     /// Who issued the subject's identifier, and where it stands.
     pub subject: Option<(&'a str, Place)>,
+    /// The same of further identifiers of the subject.
+    pub also: Vec<(&'a str, Place)>,
     /// Where the version stands, and its format.
     pub version: Option<(Place, Option<DateFormat>)>,
     /// Fields that take the value above.
@@ -280,9 +282,17 @@ pub fn resolve<'a>(
     captures: &BTreeMap<String, String>,
 ) -> Result<Resolved<'a>, PluginError> {
     let mut finder = header.finder(captures);
+    let mut also = Vec::new();
     let subject = match &config.subject {
         Subject::None(_) => None,
-        Subject::Of(of) => Some((of.issuer.as_str(), finder.place(&of.id))),
+        Subject::Of(of) => {
+            also.extend(
+                of.also
+                    .iter()
+                    .map(|other| (other.issuer.as_str(), finder.place(&other.id))),
+            );
+            Some((of.issuer.as_str(), finder.place(&of.id)))
+        }
     };
     let version = match &config.version {
         None => None,
@@ -338,6 +348,7 @@ pub fn resolve<'a>(
         width: header.names.len(),
         header: header.names.to_vec(),
         subject,
+        also,
         version,
         fill_down,
         nulls: &config.null_values,

@@ -3,9 +3,9 @@
 use crate::{
     By,
     fold::{bare, condition, fold},
-    table::{ENDLESS, Entry, State, Target, entries},
+    table::{ENDLESS, Entry, Target, When, entries},
 };
-use clinmill_sdk::{MappingTable, PluginError};
+use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
 /// What a lookup found.
@@ -21,6 +21,18 @@ pub enum Found {
     Rejected,
 }
 
+impl Found {
+    /// As the column `_status` says it.
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Mapped(_) => "mapped",
+            Self::Unmapped => "unmapped",
+            Self::Ambiguous => "ambiguous",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// What a row says beside its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told<'a> {
@@ -30,6 +42,18 @@ pub struct Told<'a> {
     pub specimen: Option<&'a str>,
     /// The day, in days since 1970-01-01.
     pub day: Option<i32>,
+}
+
+impl<'a> Told<'a> {
+    /// From texts that say nothing where they are empty.
+    pub fn of(unit: &'a str, specimen: &'a str, day: Option<i32>) -> Self {
+        let some = |text: &'a str| Some(text).filter(|text| !text.trim().is_empty());
+        Self {
+            unit: some(unit),
+            specimen: some(specimen),
+            day,
+        }
+    }
 }
 
 /// An entry, with its target by index.
@@ -68,7 +92,7 @@ impl Lookup {
         let mut known: HashMap<Target, usize> = HashMap::new();
         for entry in entries(table, by)? {
             let index = lookup.rows.len();
-            let target = (entry.state == State::Accepted).then(|| {
+            let target = (entry.state == RowState::Accepted).then(|| {
                 *known.entry(entry.target.clone()).or_insert_with(|| {
                     lookup.targets.push(entry.target.clone());
                     lookup.targets.len() - 1
@@ -87,6 +111,25 @@ impl Lookup {
 
     /// Looks a value up: as it is (without white space around it), then folded, then without punctuation.
     pub fn find(&self, value: &str, told: &Told<'_>) -> Found {
+        let places = self.places(value);
+        places.map_or(Found::Unmapped, |places| self.decide(places, told))
+    }
+
+    /// The lines of `map.csv` that decided what [`find`](Self::find) says.
+    pub fn lines(&self, value: &str, told: &Told<'_>) -> Vec<u32> {
+        let Some(places) = self.places(value) else {
+            return Vec::new();
+        };
+        let most = self.deciding(places, told).map(|(about, _)| about).max();
+        let deciding = self.deciding(places, told).filter(|(about, _)| Some(*about) == most);
+        let lines: Vec<u32> = deciding.map(|(_, row)| row.entry.line).collect();
+        match lines.is_empty() && self.decide(places, told) == Found::Rejected {
+            true => self.of_the_day(places, told).map(|row| row.entry.line).collect(),
+            false => lines,
+        }
+    }
+
+    fn places(&self, value: &str) -> Option<&[usize]> {
         let value = value.trim();
         let places = match self.exact.get(value) {
             Some(places) => Some(places),
@@ -100,47 +143,55 @@ impl Lookup {
                 })
             }
         };
-        places.map_or(Found::Unmapped, |places| self.decide(places, told))
+        places.map(Vec::as_slice)
+    }
+
+    fn of_the_day<'a>(
+        &'a self,
+        places: &'a [usize],
+        told: &Told<'_>,
+    ) -> impl Iterator<Item = &'a Row> + Clone + use<'a> {
+        let day = told.day;
+        let rows = places.iter().filter_map(|index| self.rows.get(*index));
+        rows.filter(move |row| match day {
+            Some(day) => (row.entry.days.0..=row.entry.days.1).contains(&day),
+            None => row.entry.days.1 >= ENDLESS,
+        })
+    }
+
+    /// The rows of a key that hold for what the source says, and by how much each is about it.
+    fn deciding<'a>(&'a self, places: &'a [usize], told: &Told<'_>) -> impl Iterator<Item = (u8, &'a Row)> + use<'a> {
+        let (unit, specimen) = (told.unit.map(condition), told.specimen.map(condition));
+        let rows = self.of_the_day(places, told);
+        // Where the source does not say and every row asks, all of them are meant.
+        let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
+        let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
+        let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
+        rows.filter(decides).filter_map(move |row| {
+            let about = |any: bool, when: &When, told: Option<&str>| if any { Some(0) } else { when.holds(told) };
+            let by_unit = about(any_unit, &row.entry.unit, unit.as_deref())?;
+            Some((
+                by_unit + about(any_specimen, &row.entry.specimen, specimen.as_deref())?,
+                row,
+            ))
+        })
     }
 
     /// What the rows of one key say together.
     fn decide(&self, places: &[usize], told: &Told<'_>) -> Found {
-        let (unit, specimen) = (told.unit.map(condition), told.specimen.map(condition));
-        let (unit, specimen) = (unit.as_deref(), specimen.as_deref());
-        let rows = || {
-            let of_the_day = |row: &&Row| match told.day {
-                Some(day) => (row.entry.days.0..=row.entry.days.1).contains(&day),
-                None => row.entry.days.1 >= ENDLESS,
-            };
-            places
-                .iter()
-                .filter_map(|index| self.rows.get(*index))
-                .filter(of_the_day)
-        };
-        let decides = |row: &&Row| matches!(row.entry.state, State::Accepted | State::Unmapped);
-        // Where the source does not say and every row asks, all of them are meant.
-        let any_unit = unit.is_none() && rows().all(|row| !row.entry.unit.untold);
-        let any_specimen = specimen.is_none() && rows().all(|row| !row.entry.specimen.untold);
         let mut best: Option<(u8, Found)> = None;
-        for row in rows().filter(decides) {
-            let by_unit = if any_unit { Some(0) } else { row.entry.unit.holds(unit) };
-            let by_specimen = if any_specimen {
-                Some(0)
-            } else {
-                row.entry.specimen.holds(specimen)
-            };
-            if let (Some(a), Some(b)) = (by_unit, by_specimen) {
-                let (about, found) = (a + b, row.target.map_or(Found::Unmapped, Found::Mapped));
-                best = Some(match best {
-                    Some((known, was)) if known > about => (known, was),
-                    Some((known, was)) if known == about && was != found => (known, Found::Ambiguous),
-                    _ => (about, found),
-                });
-            }
+        for (about, row) in self.deciding(places, told) {
+            let found = row.target.map_or(Found::Unmapped, Found::Mapped);
+            best = Some(match best {
+                Some((known, was)) if known > about => (known, was),
+                Some((known, was)) if known == about && was != found => (known, Found::Ambiguous),
+                _ => (about, found),
+            });
         }
+        let mut rows = self.of_the_day(places, told).peekable();
         match best {
             Some((_, found)) => found,
-            None if rows().next().is_some() && rows().all(|row| row.entry.state == State::Rejected) => Found::Rejected,
+            None if rows.peek().is_some() && rows.all(|row| row.entry.state == RowState::Rejected) => Found::Rejected,
             None => Found::Unmapped,
         }
     }
@@ -201,6 +252,9 @@ mod tests {
         assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unmapped");
         assert_eq!(code(&lookup, "lp（A）", &Told::default()), "Ambiguous");
         assert_eq!(code(&lookup, "Lpa", &told(Some("nmol/L"), None)), "nmol");
+        assert_eq!(lookup.lines("葡萄糖", &told(Some("MG/DL"), None)), [3]);
+        assert_eq!(lookup.lines("lp（A）", &Told::default()), [5, 6]);
+        assert!(lookup.lines("葡萄糖", &told(Some("g/L"), None)).is_empty());
     }
 
     #[test]
@@ -228,6 +282,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(code(&lookup, "a", &Told::default()), "Rejected");
+        assert_eq!(lookup.lines("a", &Told::default()), [2, 3]);
         assert_eq!(code(&lookup, "b", &Told::default()), "Unmapped");
         assert_eq!(code(&lookup, "---", &Told::default()), "Unmapped");
     }

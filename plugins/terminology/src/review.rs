@@ -2,16 +2,108 @@
 
 use crate::{
     Found, Lookup, Told,
+    fold::condition,
     search::Index,
     sheet::{Line, Sheet},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_64;
 
-/// A distinct value of a column with its unit and specimen, and how many rows have it.
-pub type Values = BTreeMap<(String, String, String), u64>;
+/// Distinct values of a column, each with its unit and specimen, and what their rows say.
+pub type Values = BTreeMap<(String, String, String), Seen>;
+
+/// Numbers that are kept of one distinct value, at most.
+const SAMPLE: u64 = 1_000;
+
+/// The rows of one distinct value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// How many.
+    pub rows: u64,
+    /// Results that are numbers, or some of them.
+    numbers: Vec<f64>,
+    numeric: u64,
+}
+
+impl Seen {
+    /// Counts a row with its result, where that is a number.
+    pub fn add(&mut self, result: Option<f64>) {
+        self.rows += 1;
+        let Some(number) = result.filter(|number| number.is_finite()) else {
+            return;
+        };
+        self.numeric += 1;
+        // Each number is as likely to be kept as any other, and the same ones are kept each time.
+        let place = match self.numeric <= SAMPLE {
+            true => self.numeric - 1,
+            false => xxh3_64(&self.numeric.to_le_bytes()) % self.numeric,
+        };
+        match self.numbers.get_mut(place as usize) {
+            Some(known) => *known = number,
+            None if place < SAMPLE => self.numbers.push(number),
+            None => {}
+        }
+    }
+
+    fn spread(&self) -> Option<Spread> {
+        Spread::of(self.numbers.clone())
+    }
+}
+
+/// Where most of some numbers lie: from the tenth to the ninetieth of a hundred.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    low: f64,
+    high: f64,
+}
+
+/// Fewer numbers than these say nothing about others.
+const FEW: usize = 10;
+
+impl Spread {
+    fn of(mut numbers: Vec<f64>) -> Option<Self> {
+        numbers.sort_by(f64::total_cmp);
+        let at = |share: usize| numbers.get((numbers.len() - 1) * share / 100).copied();
+        match numbers.len() < FEW {
+            true => None,
+            false => Some(Self {
+                low: at(10)?,
+                high: at(90)?,
+            }),
+        }
+    }
+
+    /// How much of the narrower one lies in the other, from 0 to 1.
+    fn shared(&self, other: &Self) -> f32 {
+        let both = self.high.min(other.high) - self.low.max(other.low);
+        let narrower = (self.high - self.low).min(other.high - other.low);
+        match (both < 0.0, narrower > 0.0) {
+            (true, _) => 0.0,
+            (false, true) => (both / narrower) as f32,
+            (false, false) => 1.0,
+        }
+    }
+}
+
+/// A distinct value without a single target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// The value.
+    pub value: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its specimen.
+    pub specimen: String,
+    /// What was found: `unmapped`, `ambiguous` or `rejected`.
+    pub state: &'static str,
+    /// Rows that have it.
+    pub rows: u64,
+    /// Where its results lie, where they are numbers.
+    pub spread: Option<Spread>,
+}
 
 /// Rows and distinct values, by what the lookup says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Coverage {
     /// Rows with a value.
     pub rows: u64,
@@ -21,46 +113,58 @@ pub struct Coverage {
     pub values: u64,
     /// Distinct values that are mapped.
     pub values_mapped: u64,
-    /// Values without a single target, the most frequent first: the value, unit, specimen, what was found, and rows.
-    pub open: Vec<(String, String, String, &'static str, u64)>,
+    /// Values without a single target, the most frequent first.
+    pub open: Vec<Open>,
+    /// Where the results of what is mapped lie, by target code and unit.
+    spreads: HashMap<(String, String), Spread>,
 }
 
 /// How much of a column a table covers.
 pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
     let mut coverage = Coverage::default();
-    for ((value, unit, specimen), rows) in values {
+    let mut numbers: HashMap<(String, String), Vec<f64>> = HashMap::new();
+    for ((value, unit, specimen), seen) in values {
         if value.trim().is_empty() {
             continue;
         }
-        let some = |text: &'_ str| -> Option<String> { (!text.trim().is_empty()).then(|| text.to_owned()) };
-        let (told_unit, told_specimen) = (some(unit), some(specimen));
-        let told = Told {
-            unit: told_unit.as_deref(),
-            specimen: told_specimen.as_deref(),
-            day: None,
-        };
-        coverage.rows += rows;
+        coverage.rows += seen.rows;
         coverage.values += 1;
-        let state = match lookup.find(value, &told) {
-            Found::Mapped(_) => {
-                coverage.rows_mapped += rows;
-                coverage.values_mapped += 1;
-                continue;
+        let found = lookup.find(value, &Told::of(unit, specimen, None));
+        if let Found::Mapped(index) = found {
+            coverage.rows_mapped += seen.rows;
+            coverage.values_mapped += 1;
+            if let Some(target) = lookup.target(index) {
+                let of_target = numbers.entry((target.code.clone(), condition(unit))).or_default();
+                of_target.extend(&seen.numbers);
             }
-            Found::Unmapped => "unmapped",
-            Found::Ambiguous => "ambiguous",
-            Found::Rejected => "rejected",
-        };
-        coverage
-            .open
-            .push((value.clone(), unit.clone(), specimen.clone(), state, *rows));
+            continue;
+        }
+        coverage.open.push(Open {
+            value: value.clone(),
+            unit: unit.clone(),
+            specimen: specimen.clone(),
+            state: found.status(),
+            rows: seen.rows,
+            spread: seen.spread(),
+        });
     }
-    coverage.open.sort_by(|a, b| b.4.cmp(&a.4).then_with(|| a.0.cmp(&b.0)));
+    let spreads = numbers.into_iter();
+    coverage.spreads = spreads
+        .filter_map(|(of, numbers)| Some((of, Spread::of(numbers)?)))
+        .collect();
+    coverage
+        .open
+        .sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.value.cmp(&b.value)));
     coverage
 }
 
-/// Candidates for what is not covered, as rows to review: `proposed`, the best first, with what led to them.
-pub fn suggest(open: &Coverage, index: &Index, table: &Sheet, each: usize, least: f32) -> Sheet {
+/// What of a score is left where results lie elsewhere than those of the target, and where the target has none.
+const ELSEWHERE: f32 = 0.8;
+const UNSEEN: f32 = 0.95;
+
+/// Candidates for what is not covered, as rows to review: `proposed`, the best first, with what led to them: names,
+/// units, and where the results lie in comparison with those already mapped.
+pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, least: f32) -> Sheet {
     // What a reviewer turned down is not offered again.
     let rejected: HashSet<(&str, &str)> = table
         .lines
@@ -69,27 +173,38 @@ pub fn suggest(open: &Coverage, index: &Index, table: &Sheet, each: usize, least
         .map(|line| (line.get("source_name"), line.get("target_code")))
         .collect();
     let mut sheet = Sheet::default();
-    for (value, unit, specimen, _, rows) in &open.open {
-        let told = Some(unit.as_str()).filter(|unit| !unit.is_empty());
-        let found = index.search(value, told, each);
-        for candidate in found {
-            let code = candidate.target.code.as_str();
-            if candidate.score < least || rejected.contains(&(value.as_str(), code)) {
-                continue;
-            }
+    for open in &coverage.open {
+        let told = Some(open.unit.as_str()).filter(|unit| !unit.is_empty());
+        let unit = condition(&open.unit);
+        // More than are wanted: their order changes by the results.
+        let mut found = index.search(&open.value, told, each.saturating_mul(4));
+        for candidate in &mut found {
+            let theirs = coverage.spreads.get(&(candidate.target.code.clone(), unit.clone()));
+            candidate.score *= match (&open.spread, theirs) {
+                (Some(own), Some(theirs)) => ELSEWHERE + (1.0 - ELSEWHERE) * own.shared(theirs),
+                (Some(_), None) => UNSEEN,
+                (None, _) => 1.0,
+            };
+        }
+        found.retain(|candidate| {
+            let known = (open.value.as_str(), candidate.target.code.as_str());
+            candidate.score >= least && !rejected.contains(&known)
+        });
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        for candidate in found.into_iter().take(each) {
             let mut line = Line::default();
-            line.set("source_name", value.trim())
+            line.set("source_name", open.value.trim())
                 .set("target_system", candidate.target.system.as_str())
-                .set("target_code", code)
+                .set("target_code", candidate.target.code.as_str())
                 .set("target_name", candidate.target.name.as_str())
                 .set("equivalence", "equivalent")
                 .set("status", "proposed")
                 .set("unit", candidate.target.unit.as_str())
-                .set("when_unit", unit.as_str())
-                .set("when_specimen", specimen.as_str())
+                .set("when_unit", open.unit.as_str())
+                .set("when_specimen", open.specimen.as_str())
                 .set("origin", "clinmill map suggest")
                 .set("score", format!("{:.3}", candidate.score))
-                .set("note", format!("{rows} rows; by the name {:?}", candidate.name));
+                .set("note", format!("{} rows; by the name {:?}", open.rows, candidate.name));
             sheet.lines.push(line);
         }
     }
@@ -161,15 +276,19 @@ mod tests {
             ",总胆红素,s,1,Bilirubin,equivalent,accepted,manual,\n,总胆红素测定,s,9,x,equivalent,rejected,manual,\n",
         );
         let values: Values = [("总胆红素", 7), ("血清总胆红素", 5), ("总胆红素测定", 2), (" ", 4)]
-            .map(|(value, rows)| ((value.to_owned(), String::new(), String::new()), rows))
+            .map(|(value, rows)| {
+                let mut seen = Seen::default();
+                (0..rows).for_each(|_| seen.add(None));
+                ((value.to_owned(), String::new(), String::new()), seen)
+            })
             .into();
         let found = coverage(&values, &Lookup::new(&known, By::Name).unwrap());
         assert_eq!(
             (found.rows, found.rows_mapped, found.values, found.values_mapped),
             (14, 7, 3, 1)
         );
-        assert_eq!(found.open[0].0, "血清总胆红素");
-        assert_eq!(found.open[1].3, "rejected");
+        assert_eq!(found.open[0].value, "血清总胆红素");
+        assert_eq!(found.open[1].state, "rejected");
         let mut index = Index::default();
         index.add_entries(&entries(&known, By::Name).unwrap());
         let mut sheet = Sheet::of(&known);
@@ -181,5 +300,20 @@ mod tests {
         assert_eq!((merged.added, merged.replaced, merged.left), (1, 0, 1));
         assert_eq!(merge(&mut sheet, &offered).replaced, 1);
         assert_eq!(sheet.lines.len(), 3);
+    }
+
+    #[test]
+    fn a_sample_is_like_the_whole() {
+        let mut seen = Seen::default();
+        (0..100_000).for_each(|i| seen.add(Some(f64::from(i))));
+        seen.add(Some(f64::NAN));
+        assert_eq!((seen.rows, seen.numbers.len() as u64), (100_001, SAMPLE));
+        let spread = seen.spread().unwrap();
+        assert!((8_000.0..12_000.0).contains(&spread.low) && (88_000.0..92_000.0).contains(&spread.high));
+        let of = |low: f64, high: f64| Spread { low, high };
+        assert_eq!(of(0.0, 10.0).shared(&of(5.0, 100.0)), 0.5);
+        assert_eq!(of(0.0, 10.0).shared(&of(11.0, 12.0)), 0.0);
+        assert_eq!(of(1.0, 1.0).shared(&of(0.0, 2.0)), 1.0);
+        assert_eq!(Spread::of(vec![1.0; FEW - 1]), None);
     }
 }

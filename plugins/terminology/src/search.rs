@@ -3,8 +3,9 @@
 
 use crate::{
     fold::{condition, fold},
-    table::{Entry, State, Target},
+    table::{Entry, Target},
 };
+use clinmill_sdk::RowState;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -105,7 +106,7 @@ impl Index {
 
     /// Adds the accepted rows of a table, by their own name and by their target's.
     pub fn add_entries(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| entry.state == State::Accepted) {
+        for entry in entries.iter().filter(|entry| entry.state == RowState::Accepted) {
             self.add(&entry.key, &entry.target);
             self.add(&entry.target.name, &entry.target);
         }
@@ -121,32 +122,44 @@ impl Index {
         self.targets.is_empty()
     }
 
+    /// What an n-gram that stands in so many names tells.
+    fn weight(&self, found: usize) -> f32 {
+        let all = self.documents.len().max(1) as f32;
+        (1.0 + all / (1.0 + found as f32)).ln()
+    }
+
+    /// The names that share n-grams: the weight and the number of those shared. And how many postings were read.
+    fn shared(&self, grams: &[u64]) -> (HashMap<u32, (f32, f32)>, usize) {
+        let mut lists: Vec<&Vec<u32>> = grams.iter().filter_map(|gram| self.postings.get(gram)).collect();
+        lists.sort_by_key(|list| list.len());
+        let mut shared: HashMap<u32, (f32, f32)> = HashMap::new();
+        let mut read = 0;
+        for list in lists {
+            // Once a target is in sight, an n-gram that is nearly everywhere tells no more.
+            if list.len() > BUDGET - read && !shared.is_empty() {
+                break;
+            }
+            let weight = self.weight(list.len());
+            for document in list.iter().take(BUDGET - read) {
+                let sum = shared.entry(*document).or_default();
+                sum.0 += weight;
+                sum.1 += 1.0;
+            }
+            read = (read + list.len()).min(BUDGET);
+        }
+        (shared, read)
+    }
+
     /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, and by the unit where
     /// both sides name one.
     pub fn search(&self, name: &str, unit: Option<&str>, limit: usize) -> Vec<Candidate<'_>> {
         let grams = grams(&words(name));
         let asked = grams.len() as f32;
-        let all = self.documents.len().max(1) as f32;
-        let weight = |found: usize| (1.0 + all / (1.0 + found as f32)).ln();
-        let mut lists: Vec<&Vec<u32>> = grams.iter().filter_map(|gram| self.postings.get(gram)).collect();
-        lists.sort_by_key(|list| list.len());
-        let unknown = grams.len() - lists.len();
-        let whole: f32 = lists.iter().map(|list| weight(list.len())).sum::<f32>() + unknown as f32 * weight(0);
-        let mut shared: HashMap<u32, (f32, f32)> = HashMap::new();
-        let mut left = BUDGET;
-        for list in lists {
-            // Once a target is in sight, an n-gram that is nearly everywhere tells no more.
-            if list.len() > left && !shared.is_empty() {
-                break;
-            }
-            left = left.saturating_sub(list.len());
-            let weight = weight(list.len());
-            for document in list {
-                let sum = shared.entry(*document).or_default();
-                sum.0 += weight;
-                sum.1 += 1.0;
-            }
-        }
+        let whole: f32 = grams
+            .iter()
+            .map(|gram| self.weight(self.postings.get(gram).map_or(0, Vec::len)))
+            .sum();
+        let (shared, _) = self.shared(&grams);
         let unit = unit.map(condition).filter(|unit| !unit.is_empty());
         let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
         for (number, (weight, count)) in shared {
@@ -221,5 +234,43 @@ mod tests {
         let exact = index.search("总胆红素", None, 1);
         assert!((exact[0].score - 1.0).abs() < 1e-5, "{exact:?}");
         assert_eq!(index.len(), 7);
+    }
+
+    /// A hundred thousand targets as LOINC names them, and the budget of postings that a search may read.
+    #[test]
+    fn among_a_hundred_thousand_targets_a_search_reads_a_few() {
+        const PARTS: [&str; 10] = [
+            "Glucose",
+            "Sodium",
+            "Albumin",
+            "Ferritin",
+            "Cortisol",
+            "Insulin",
+            "Lactate",
+            "Thyrotropin",
+            "Troponin",
+            "Urate",
+        ];
+        let mut index = Index::default();
+        for i in 0..100_000usize {
+            let (a, b) = (PARTS[i % 10], PARTS[i / 10 % 10]);
+            let name = format!("{a} and {b} {:x} [Mass/volume] in Serum or Plasma", i / 100 * 7919);
+            index.add(&name, &target(&i.to_string(), "mg/dL"));
+        }
+        index.add("总胆红素", &target("tbil", "umol/L"));
+        assert_eq!(index.len(), 100_001);
+        let commonest = index.postings.values().map(Vec::len).max().unwrap();
+        assert!(
+            commonest > BUDGET,
+            "a search that read all postings would read {commonest} for one n-gram"
+        );
+        for i in [0usize, 12_345, 99_999] {
+            let (a, b) = (PARTS[i % 10], PARTS[i / 10 % 10]);
+            let found = index.search(&format!("{a}/{b} {:x} serum", i / 100 * 7919), None, 5);
+            assert!(found.iter().any(|c| c.target.code == i.to_string()), "{i}: {found:?}");
+        }
+        assert_eq!(index.search("血清总胆红素", None, 1)[0].target.code, "tbil");
+        let (_, read) = index.shared(&grams(&words("Serum or Plasma")));
+        assert!(read <= BUDGET, "{read}");
     }
 }

@@ -1,5 +1,6 @@
 //! A mapping table as a sheet that can be written: for import, export, suggestions and their review.
 
+use crate::table::REQUIRED;
 use clinmill_sdk::{MappingTable, mapping::MappingRow};
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -23,18 +24,10 @@ pub const COLUMNS: [&str; 16] = [
     "note",
 ];
 
-/// Columns that every sheet writes, even when they are empty.
-const ALWAYS: [&str; 9] = [
-    "source_code",
-    "source_name",
-    "target_system",
-    "target_code",
-    "target_name",
-    "equivalence",
-    "status",
-    "origin",
-    "note",
-];
+/// Whether a sheet writes a column even when it is empty.
+fn is_always_there(column: &str) -> bool {
+    matches!(column, "source_code" | "source_name") || REQUIRED.contains(&column)
+}
 
 /// One row: its cells by column, without empty ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +99,7 @@ impl Sheet {
         let used = |column: &str| self.lines.iter().any(|line| !line.get(column).is_empty());
         let mut columns: Vec<&str> = COLUMNS
             .into_iter()
-            .filter(|column| ALWAYS.contains(column) || used(column))
+            .filter(|column| is_always_there(column) || used(column))
             .collect();
         for line in &self.lines {
             for (column, _) in line.cells() {

@@ -1,7 +1,7 @@
 //! Rows of a mapping table, checked.
 
 use crate::{By, error, fold::condition};
-use clinmill_sdk::{MappingRow, MappingTable, PluginError};
+use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
 /// Names of FHIR R5 ConceptMap's relationships, as the tables use them.
@@ -12,19 +12,6 @@ pub const EQUIVALENCES: [&str; 5] = [
     "related-to",
     "not-related-to",
 ];
-
-/// What a reviewer made of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// In use.
-    Accepted,
-    /// A candidate.
-    Proposed,
-    /// A candidate that was turned down.
-    Rejected,
-    /// Known to have no safe target.
-    Unmapped,
-}
 
 /// The target of an accepted row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,7 +68,7 @@ pub struct Entry {
     /// The code or name.
     pub key: String,
     /// What a reviewer made of it.
-    pub state: State,
+    pub state: RowState,
     /// The target, without a code where there is none.
     pub target: Target,
     /// Condition on the source's unit.
@@ -91,6 +78,17 @@ pub struct Entry {
     /// First and last day, in days since 1970-01-01.
     pub days: (i32, i32),
 }
+
+/// Columns that every table has, beside those of the source.
+pub const REQUIRED: [&str; 7] = [
+    "target_system",
+    "target_code",
+    "target_name",
+    "equivalence",
+    "status",
+    "origin",
+    "note",
+];
 
 /// Days from which a last day means that there is none: 2099-01-01. OMOP writes 2099-12-31.
 pub const ENDLESS: i32 = 47_117;
@@ -106,35 +104,30 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
         By::Name => "source_name",
         By::Code => "source_code",
     })?;
-    for needed in [
-        "target_system",
-        "target_code",
-        "target_name",
-        "status",
-        "equivalence",
-        "origin",
-        "note",
-    ] {
+    for needed in REQUIRED {
         table.require(needed)?;
     }
     let mut entries = Vec::new();
     #[allow(clippy::type_complexity)]
-    let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32))>> = HashMap::new();
+    let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32), String)>> = HashMap::new();
     for row in &table.rows {
         if row.cell(key).is_empty() {
             // A table may hold rows that have only the other kind of key.
             continue;
         }
         let entry = entry(table, row, row.cell(key))?;
-        if matches!(entry.state, State::Accepted | State::Unmapped) {
+        if matches!(entry.state, RowState::Accepted | RowState::Unmapped) {
             let place = (entry.key.clone(), entry.unit.clone(), entry.specimen.clone());
             let others = decided.entry(place).or_default();
             let meets = |days: &(i32, i32)| days.0 <= entry.days.1 && entry.days.0 <= days.1;
-            if let Some((line, _)) = others.iter().find(|(_, days)| meets(days)) {
-                let what = format!("{:?} stands in line {line} already", entry.key);
+            if let Some((line, _, system)) = others.iter().find(|(_, days, _)| meets(days)) {
+                let mut what = format!("{:?} stands in line {line} already", entry.key);
+                if !system.is_empty() && *system != entry.target.system {
+                    what.push_str(&format!(", with a code of {system}"));
+                }
                 return Err(wrong(table, row, what));
             }
-            others.push((entry.line, entry.days));
+            others.push((entry.line, entry.days, entry.target.system.clone()));
         }
         entries.push(entry);
     }
@@ -158,19 +151,20 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         unit: cell("unit").into(),
     };
     let complete = !target.code.is_empty() && !target.system.is_empty();
-    let state = match cell("status") {
-        "accepted" if complete => State::Accepted,
-        "accepted" => return Err(wrong("an accepted row needs target_system and target_code".into())),
-        "unmapped" if !target.code.is_empty() => return Err(wrong("an unmapped row has a target_code".into())),
-        "unmapped" => State::Unmapped,
-        "proposed" => State::Proposed,
-        "rejected" => State::Rejected,
-        other => {
-            return Err(wrong(format!(
-                "status {other:?} is not accepted, proposed, rejected or unmapped"
-            )));
+    let status = table.require("status")?;
+    let state = table.state(row, status).map_err(|error| PluginError {
+        code: error::TABLE.into(),
+        ..error
+    })?;
+    match state {
+        RowState::Accepted if !complete => {
+            return Err(wrong("an accepted row needs target_system and target_code".into()));
         }
-    };
+        RowState::Unmapped if !target.code.is_empty() => {
+            return Err(wrong("an unmapped row has a target_code".into()));
+        }
+        _ => {}
+    }
     let equivalence = cell("equivalence");
     if !equivalence.is_empty() && !EQUIVALENCES.contains(&equivalence) {
         return Err(wrong(format!(

@@ -6,12 +6,14 @@ use crate::{
     error,
 };
 use clinmill_sdk::{
-    BindContext, Caps, Emit, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform, TransformRun,
+    Applied, BindContext, Caps, Emit, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
+    TransformRun,
     arrow::{
         array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StringArray, UInt32Array},
         compute::{cast, take_record_batch},
         datatypes::{DataType, Date32Type, Field, Schema, SchemaRef},
     },
+    near::same,
     sparse::Texts,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -20,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// A configured `terminology` step.
 pub struct Terminology {
     lookup: Lookup,
+    map: String,
     column: usize,
     unit: Option<usize>,
     specimen: Option<usize>,
@@ -87,6 +90,7 @@ impl Transform for Terminology {
         }
         Ok(Self {
             lookup,
+            map: config.map,
             column,
             unit,
             specimen,
@@ -106,6 +110,71 @@ impl Transform for Terminology {
             known: HashMap::new(),
             near: vec![None; NEAR],
         }))
+    }
+
+    fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
+        let told = Columns::of(self, rows)?;
+        let schema = rows.schema();
+        let mut all = Vec::new();
+        for row in 0..rows.num_rows() {
+            let (value, unit, specimen, day) = told.at(row);
+            if value.trim_ascii().is_empty() {
+                continue;
+            }
+            let told = Told::of(unit, specimen, day);
+            let found = self.lookup.find(value, &told);
+            let target = match found {
+                Found::Mapped(index) => self.lookup.target(index),
+                _ => None,
+            };
+            let lines = self.lookup.lines(value, &told);
+            all.push(Applied {
+                row: row as u32,
+                column: schema.field(self.column).name().clone(),
+                from: value.to_owned(),
+                to: target.map_or_else(String::new, |target| target.code.clone()),
+                status: found.status().to_owned(),
+                lines: lines.into_iter().map(|line| (self.map.clone(), line)).collect(),
+                ..Applied::default()
+            });
+        }
+        Ok(Some(all))
+    }
+}
+
+/// What the rows of a batch say: the column to look up and those beside it.
+struct Columns<'a> {
+    values: StringArray,
+    units: Option<&'a StringArray>,
+    specimens: Option<&'a StringArray>,
+    days: Option<Date32Array>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(step: &Terminology, batch: &'a RecordBatch) -> Result<Self, PluginError> {
+        let of = |index: Option<usize>| index.and_then(|index| batch.column(index).as_string_opt::<i32>());
+        let days = step
+            .date
+            .map(|index| cast(batch.column(index), &DataType::Date32))
+            .transpose()?;
+        Ok(Self {
+            values: cast(batch.column(step.column), &DataType::Utf8)?.as_string().clone(),
+            units: of(step.unit),
+            specimens: of(step.specimen),
+            days: days.map(|days| days.as_primitive::<Date32Type>().clone()),
+        })
+    }
+
+    /// Value, unit, specimen and day; texts empty where there are none.
+    #[inline]
+    fn at(&self, row: usize) -> (&str, &str, &str, Option<i32>) {
+        let day = self
+            .days
+            .as_ref()
+            .filter(|days| days.is_valid(row))
+            .map(|days| days.value(row));
+        let value = at(Some(&self.values), row);
+        (value, at(self.units, row), at(self.specimens, row), day)
     }
 }
 
@@ -146,7 +215,7 @@ impl Run<'_> {
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
             let ((a, b, c, d), found) = entry.as_ref();
-            if (&**a, &**b, &**c, *d) == (value, unit, specimen, day) {
+            if *d == day && same(a, value) && same(b, unit) && same(c, specimen) {
                 return *found;
             }
         }
@@ -173,12 +242,7 @@ impl Run<'_> {
     }
 
     fn look(&self, value: &str, unit: &str, specimen: &str, day: Option<i32>) -> Found {
-        let told = Told {
-            unit: Some(unit).filter(|unit| !unit.trim().is_empty()),
-            specimen: Some(specimen).filter(|specimen| !specimen.trim().is_empty()),
-            day,
-        };
-        self.step.lookup.find(value, &told)
+        self.step.lookup.find(value, &Told::of(unit, specimen, day))
     }
 }
 
@@ -193,39 +257,22 @@ fn at(column: Option<&StringArray>, row: usize) -> &str {
 
 impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
-        let text = cast(batch.column(self.step.column), &DataType::Utf8)?;
-        let text = text.as_string::<i32>();
-        let of = |index: Option<usize>| index.and_then(|index| batch.column(index).as_string_opt::<i32>());
-        let (units, specimens) = (of(self.step.unit), of(self.step.specimen));
-        let days = match self.step.date {
-            Some(index) => Some(cast(batch.column(index), &DataType::Date32)?),
-            None => None,
-        };
-        let days: Option<&Date32Array> = days.as_ref().map(|days| days.as_primitive::<Date32Type>());
+        let told = Columns::of(self.step, batch)?;
         let rows = batch.num_rows();
         let mut new = [(); 5].map(|()| Texts::new(rows));
         let mut kept: Option<Vec<u32>> = None;
         let mut counts = [0u64; 5];
         let mut place = 0;
         for row in 0..rows {
-            let value = if text.is_valid(row) { text.value(row) } else { "" };
-            let found = match value.trim_ascii().is_empty() {
-                true => None,
-                false => {
-                    let day = days.filter(|days| days.is_valid(row)).map(|days| days.value(row));
-                    Some(self.find(value, at(units, row), at(specimens, row), day))
-                }
-            };
-            let (status, code, message) = match found {
-                None => (None, error::UNMAPPED, "the value is empty"),
-                Some(Found::Mapped(_)) => (Some("mapped"), "", ""),
-                Some(Found::Unmapped) => (Some("unmapped"), error::UNMAPPED, "the value has no accepted target"),
-                Some(Found::Ambiguous) => (Some("ambiguous"), error::AMBIGUOUS, "the value has several targets"),
-                Some(Found::Rejected) => (
-                    Some("rejected"),
-                    error::REJECTED,
-                    "all candidates for the value were turned down",
-                ),
+            let (value, unit, specimen, day) = told.at(row);
+            let found = (!value.trim_ascii().is_empty()).then(|| self.find(value, unit, specimen, day));
+            let status = found.map(Found::status);
+            let (code, message) = match found {
+                None => (error::UNMAPPED, "the value is empty"),
+                Some(Found::Mapped(_)) => ("", ""),
+                Some(Found::Unmapped) => (error::UNMAPPED, "the value has no accepted target"),
+                Some(Found::Ambiguous) => (error::AMBIGUOUS, "the value has several targets"),
+                Some(Found::Rejected) => (error::REJECTED, "all candidates for the value were turned down"),
             };
             let kind = match found {
                 Some(Found::Mapped(_)) => 0,

@@ -5,9 +5,9 @@
 use clinmill_plugin_terminology::{
     By,
     search::Index,
-    table::{Entry, State, entries},
+    table::{Entry, entries},
 };
-use clinmill_sdk::{MappingTable, Resource};
+use clinmill_sdk::{MappingTable, Resource, RowState};
 use std::{collections::BTreeSet, fs, path::Path};
 
 fn read(name: &str) -> Vec<Entry> {
@@ -17,7 +17,7 @@ fn read(name: &str) -> Vec<Entry> {
         resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
     }
     let mut all = entries(&MappingTable::read(name, &resource).unwrap(), By::Name).unwrap();
-    all.retain(|entry| entry.state == State::Accepted);
+    all.retain(|entry| entry.state == RowState::Accepted);
     all
 }
 

@@ -5,10 +5,10 @@
 use clinmill_plugin_terminology::{
     By, Found, Lookup, Told,
     fold::fold,
-    table::{Entry, State, entries},
+    table::{Entry, entries},
 };
 use clinmill_plugin_units::ucum;
-use clinmill_sdk::{MappingTable, Resource};
+use clinmill_sdk::{MappingTable, Resource, RowState};
 use std::{collections::BTreeSet, fs, path::Path};
 
 const LOINC: &str = "http://loinc.org";
@@ -66,7 +66,7 @@ fn rows_are_sound() {
         assert!(!all.is_empty(), "{name}");
         for entry in all {
             let place = format!("{name}/map.csv:{}", entry.line);
-            if entry.target.system == LOINC && entry.state != State::Unmapped {
+            if entry.target.system == LOINC && entry.state != RowState::Unmapped {
                 assert!(check_digit(&entry.target.code), "{place}: {}", entry.target.code);
             }
             let unit = &entry.target.unit;
@@ -107,7 +107,7 @@ fn the_most_used_tests_are_there_in_both_languages() {
         }
         let accepted: BTreeSet<_> = both(&table)
             .into_iter()
-            .filter(|entry| entry.state == State::Accepted)
+            .filter(|entry| entry.state == RowState::Accepted)
             .map(|entry| entry.target.code)
             .collect();
         assert!(accepted.len() >= 300, "{name}: {} codes", accepted.len());
@@ -120,7 +120,7 @@ fn no_name_is_ambiguous_where_unit_and_specimen_are_told() {
     for (name, table) in tables() {
         let lookup = Lookup::new(&table, By::Name).unwrap();
         for entry in entries(&table, By::Name).unwrap() {
-            if entry.state != State::Accepted || !entry.unit.untold || !entry.specimen.untold {
+            if entry.state != RowState::Accepted || !entry.unit.untold || !entry.specimen.untold {
                 continue;
             }
             for value in [entry.key.clone(), fold(&entry.key)] {

@@ -4,7 +4,7 @@ use crate::{
     error,
     ucum::{self, Ratio, Unit},
 };
-use clinmill_sdk::{MappingTable, PluginError};
+use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
 /// `1 one = factor is`, for one analyte.
@@ -12,8 +12,8 @@ use std::collections::HashMap;
 pub struct Bridge {
     /// `factor` times `is` over `one`: a value in units of `one`, times this, is the same thing in units of `is`.
     pub unit: Unit,
-    /// The table and its line.
-    pub rule: String,
+    /// The line of the table that says so.
+    pub line: u32,
 }
 
 /// The bridges of a table; the default one has none.
@@ -29,7 +29,7 @@ impl Bridges {
     /// # Errors
     /// With file and line: a missing column, a unit or factor that does not read, an accepted row without an origin, two
     /// factors for one analyte and pair of units.
-    pub fn new(reference: &str, table: &MappingTable) -> Result<Self, PluginError> {
+    pub fn new(table: &MappingTable) -> Result<Self, PluginError> {
         let columns = [
             "source_code",
             "source_name",
@@ -49,14 +49,9 @@ impl Bridges {
         let mut bridges = Self::default();
         let mut lines: HashMap<(String, String, String), u32> = HashMap::new();
         for row in &table.rows {
-            let wrong = |what: String| PluginError {
-                code: error::TABLE.into(),
-                ..table.error(row.line, what)
-            };
-            match row.cell(status) {
-                "accepted" => {}
-                "proposed" | "unmapped" => continue,
-                other => return Err(wrong(format!("status {other:?} is not accepted, proposed or unmapped"))),
+            let wrong = |what: String| error::of_table(table.error(row.line, what));
+            if table.state(row, status).map_err(error::of_table)? != RowState::Accepted {
+                continue;
             }
             if row.cell(origin).is_empty() {
                 return Err(wrong("a factor needs its origin".into()));
@@ -94,7 +89,7 @@ impl Bridges {
                 if let Some(of) = bridges.bridges.get_mut(analyte) {
                     of.push(Bridge {
                         unit: bridge.clone(),
-                        rule: format!("{reference}/map.csv:{}", row.line),
+                        line: row.line,
                     });
                 }
             }

@@ -11,8 +11,8 @@ pub struct Conversion {
     step: Step,
     /// What is multiplied, in text: `18.0182`, `5/9`, `x * 1.8 + 32`.
     pub factor: String,
-    /// The bridges that were taken.
-    pub bridges: Vec<String>,
+    /// The bridges that were taken, by their lines.
+    pub bridges: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,27 +38,27 @@ impl Conversion {
         if from.is_scale() || to.is_scale() {
             return None;
         }
-        let across = |from: &Unit| -> Vec<(Unit, String)> {
+        let across = |from: &Unit| -> Vec<(Unit, u32)> {
             let ways = bridges.iter().flat_map(|bridge| {
                 let ways = [from.times(&bridge.unit), from.over(&bridge.unit)];
-                ways.into_iter().flatten().map(|unit| (unit, bridge.rule.clone()))
+                ways.into_iter().flatten().map(|unit| (unit, bridge.line))
             });
             ways.collect()
         };
         let once = across(from);
-        if let Some((unit, rule)) = once.iter().find(|(unit, _)| fits(unit, to)) {
-            return Self::direct(unit, to, vec![rule.clone()]);
+        if let Some((unit, line)) = once.iter().find(|(unit, _)| fits(unit, to)) {
+            return Self::direct(unit, to, vec![*line]);
         }
         // From equivalents to grams: by moles.
         once.iter().find_map(|(unit, first)| {
             let twice = across(unit)
                 .into_iter()
                 .find(|(unit, second)| second != first && fits(unit, to));
-            twice.and_then(|(unit, second)| Self::direct(&unit, to, vec![first.clone(), second]))
+            twice.and_then(|(unit, second)| Self::direct(&unit, to, vec![*first, second]))
         })
     }
 
-    fn direct(from: &Unit, to: &Unit, bridges: Vec<String>) -> Option<Self> {
+    fn direct(from: &Unit, to: &Unit, bridges: Vec<u32>) -> Option<Self> {
         if from.is_curved() || to.is_curved() {
             let step = Step::Curve(Box::new((from.clone(), to.clone())));
             return Some(Self {
@@ -192,16 +192,16 @@ mod tests {
 
     #[test]
     fn bridges_lead_from_moles_to_grams_and_back() {
-        let bridge = |one, factor: &str, is| Bridge {
+        let bridge = |line, one, factor: &str, is| Bridge {
             unit: ucum::unit(is)
                 .unwrap()
                 .over(&ucum::unit(one).unwrap())
                 .unwrap()
                 .scaled(&Ratio::parse(factor).unwrap())
                 .unwrap(),
-            rule: one.to_owned(),
+            line,
         };
-        let calcium = [bridge("mol", "40.078", "g"), bridge("eq", "0.5", "mol")];
+        let calcium = [bridge(2, "mol", "40.078", "g"), bridge(3, "eq", "0.5", "mol")];
         for (from, to, value, want) in [
             ("mmol/L", "mg/dL", 250, 1_002),
             ("mg/dL", "mmol/L", 1_002, 250),

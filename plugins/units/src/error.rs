@@ -1,5 +1,7 @@
 //! The codes of `units`.
 
+use clinmill_sdk::PluginError;
+
 /// The unit is neither in the table of spellings nor a UCUM code.
 pub const UNKNOWN: &str = "UNITS_UNKNOWN";
 /// The unit measures something else than the target unit.
@@ -14,3 +16,11 @@ pub const COLUMN: &str = "UNITS_COLUMN";
 pub const TABLE: &str = "UNITS_MAP";
 /// Option findings.
 pub const OPTIONS: &str = "UNITS_OPTIONS";
+
+/// What is wrong with a table, under the code of this plugin.
+pub fn of_table(error: PluginError) -> PluginError {
+    PluginError {
+        code: TABLE.into(),
+        ..error
+    }
+}

@@ -1,7 +1,7 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
 use crate::{error, ucum};
-use clinmill_sdk::{MappingTable, PluginError};
+use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
@@ -10,8 +10,8 @@ use unicode_normalization::UnicodeNormalization;
 pub struct Known {
     /// The UCUM code.
     pub code: String,
-    /// Where that is said: `ucum`, or the table and its line.
-    pub rule: String,
+    /// The line of the table that says so; UCUM itself without one.
+    pub line: Option<u32>,
 }
 
 /// A table of spellings; the default one is empty.
@@ -28,7 +28,7 @@ impl Local {
     /// # Errors
     /// With file and line: a missing column, a spelling that stands twice, a status that is unknown, a target that is
     /// no UCUM code.
-    pub fn new(reference: &str, table: &MappingTable) -> Result<Self, PluginError> {
+    pub fn new(table: &MappingTable) -> Result<Self, PluginError> {
         let (name, code) = (table.require("source_name")?, table.require("target_code")?);
         let status = table.require("status")?;
         for other in ["target_system", "origin", "licence", "note"] {
@@ -37,14 +37,9 @@ impl Local {
         let mut local = Self::default();
         let mut lines: HashMap<String, u32> = HashMap::new();
         for row in &table.rows {
-            let wrong = |what: String| PluginError {
-                code: error::TABLE.into(),
-                ..table.error(row.line, what)
-            };
-            match row.cell(status) {
-                "accepted" => {}
-                "proposed" | "unmapped" => continue,
-                other => return Err(wrong(format!("status {other:?} is not accepted, proposed or unmapped"))),
+            let wrong = |what: String| error::of_table(table.error(row.line, what));
+            if table.state(row, status).map_err(error::of_table)? != RowState::Accepted {
+                continue;
             }
             let (spelling, target) = (fold(row.cell(name)), row.cell(code));
             if spelling.is_empty() {
@@ -56,7 +51,7 @@ impl Local {
             ucum::validate(target).map_err(|why| wrong(format!("{target:?} is no UCUM code: {why}")))?;
             let known = Known {
                 code: target.to_owned(),
-                rule: format!("{reference}/map.csv:{}", row.line),
+                line: Some(row.line),
             };
             local
                 .loose
@@ -81,7 +76,7 @@ impl Local {
         if ucum::unit(&spelling).is_ok() && !spelling.is_empty() {
             return Some(Known {
                 code: spelling,
-                rule: "ucum".to_owned(),
+                line: None,
             });
         }
         self.loose.get(&spelling.to_lowercase()).cloned().flatten()
@@ -160,7 +155,7 @@ mod tests {
         for file in ["map.csv", "mapping.yaml"] {
             resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
         }
-        Local::new("maps:x", &MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+        Local::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
     }
 
     #[test]
@@ -223,6 +218,6 @@ mod tests {
         for text in ["", "no unit", "xyz/L", "10?/L"] {
             assert_eq!(local.find(text), None, "{text}");
         }
-        assert_eq!(Local::default().find("mmol/L").unwrap().rule, "ucum");
+        assert_eq!(Local::default().find("mmol/L").unwrap().line, None);
     }
 }

@@ -9,13 +9,14 @@ use crate::{
     ucum::{self, Unit},
 };
 use clinmill_sdk::{
-    BindContext, Caps, Emit, Findings, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
+    Applied, BindContext, Caps, Emit, Findings, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
     TransformRun,
     arrow::{
         array::{Array, ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, UInt32Array},
         compute::{cast, take_record_batch},
         datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef},
     },
+    near::same,
     sparse::{Decimals, Texts},
 };
 use std::{
@@ -34,6 +35,8 @@ pub struct Units {
     analyte: Option<usize>,
     local: Local,
     bridges: Bridges,
+    /// The tables behind the two, by reference.
+    tables: (String, String),
     scale: u8,
     on_error: OnError,
     output: SchemaRef,
@@ -127,11 +130,11 @@ impl Transform for Units {
             }
         };
         let local = match &config.map {
-            Some(reference) => Local::new(reference, &table("/map", reference)?).map_err(at("/map"))?,
+            Some(reference) => Local::new(&table("/map", reference)?).map_err(at("/map"))?,
             None => Local::default(),
         };
         let bridges = match &config.analytes {
-            Some(reference) => Bridges::new(reference, &table("/analytes", reference)?).map_err(at("/analytes"))?,
+            Some(reference) => Bridges::new(&table("/analytes", reference)?).map_err(at("/analytes"))?,
             None => Bridges::default(),
         };
         let target = match (&config.to, &config.to_column) {
@@ -165,6 +168,7 @@ impl Transform for Units {
             analyte: optional("/analyte", &config.analyte)?,
             local,
             bridges,
+            tables: (config.map.unwrap_or_default(), config.analytes.unwrap_or_default()),
             scale: config.scale,
             on_error: config.on_error,
             output: Arc::new(Schema::new(fields)),
@@ -183,6 +187,87 @@ impl Transform for Units {
             near: vec![None; NEAR],
         }))
     }
+
+    fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
+        let told = Told::of(self, rows)?;
+        let schema = rows.schema();
+        let mut all = Vec::new();
+        for row in (0..rows.num_rows()).filter(|row| !told.is_empty(*row)) {
+            let (unit, target, analyte) = told.at(row);
+            let plan = self.plan(unit, target, analyte);
+            let conversion = plan.conversion.as_ref();
+            all.push(Applied {
+                row: row as u32,
+                column: schema.field(told.column(row)).name().clone(),
+                from: unit.to_owned(),
+                to: plan.unit.clone(),
+                status: plan.status.to_owned(),
+                lines: plan.lines.clone(),
+                factor: conversion.map(|conversion| conversion.factor.clone()),
+                by: conversion.map(|_| format!("UCUM {}", ucum::version())),
+            });
+        }
+        Ok(Some(all))
+    }
+}
+
+/// What the rows of a batch say.
+struct Told<'a> {
+    step: &'a Units,
+    numbers: Vec<Decimal128Array>,
+    units: &'a StringArray,
+    written: Option<&'a StringArray>,
+    targets: Option<&'a StringArray>,
+    analytes: Option<&'a StringArray>,
+}
+
+impl<'a> Told<'a> {
+    fn of(step: &'a Units, batch: &'a RecordBatch) -> Result<Self, PluginError> {
+        let text = |index: usize| batch.column(index).as_string::<i32>();
+        let numbers = step.values.iter().map(|(index, scale)| {
+            let wanted = DataType::Decimal128(38, scale.cast_signed());
+            Ok(cast(batch.column(*index), &wanted)?
+                .as_primitive::<Decimal128Type>()
+                .clone())
+        });
+        Ok(Self {
+            step,
+            numbers: numbers.collect::<Result<_, PluginError>>()?,
+            units: text(step.unit),
+            written: step.unit_in_value.map(text),
+            targets: match &step.target {
+                Target::Fixed(_) => None,
+                Target::Column(index) => Some(text(*index)),
+            },
+            analytes: step.analyte.map(text),
+        })
+    }
+
+    /// True where there is nothing to convert.
+    #[inline]
+    fn is_empty(&self, row: usize) -> bool {
+        self.numbers.iter().all(|column| column.is_null(row))
+    }
+
+    /// The column that the unit stands in.
+    fn column(&self, row: usize) -> usize {
+        let written = self.step.unit_in_value.filter(|_| !at(self.written, row).is_empty());
+        written.unwrap_or(self.step.unit)
+    }
+
+    /// Unit, unit to convert to and analyte; empty where there is none.
+    #[inline]
+    fn at(&self, row: usize) -> (&str, &str, &str) {
+        let unit = match at(self.written, row) {
+            "" => at(Some(self.units), row),
+            unit => unit,
+        };
+        let target = match &self.step.target {
+            Target::Fixed(code) => code,
+            Target::Column(_) => at(self.targets, row),
+        };
+        (unit, target, at(self.analytes, row))
+    }
 }
 
 /// A code to convert with.
@@ -197,6 +282,9 @@ struct Plan {
     status: &'static str,
     conversion: Option<Conversion>,
     unit: String,
+    /// The rows of tables that decided; UCUM alone without one.
+    lines: Vec<(String, u32)>,
+    /// The same as the column `_rule` says it.
     rule: String,
     /// The code and reason of a rejection; empty where there is none.
     rejected: (&'static str, &'static str),
@@ -208,6 +296,7 @@ impl Plan {
             status,
             conversion: None,
             unit: String::new(),
+            lines: Vec::new(),
             rule: String::new(),
             rejected: (code, reason),
         }
@@ -242,14 +331,22 @@ impl Units {
             (false, true) => "same",
             (false, false) => "converted",
         };
-        let mut rule = known.rule;
-        for bridge in &conversion.bridges {
-            rule.push_str(" + ");
-            rule.push_str(bridge);
-        }
+        let spelling = known.line.map(|line| (self.tables.0.clone(), line));
+        let bridges = conversion.bridges.iter().map(|line| (self.tables.1.clone(), *line));
+        let (lines, said): (Vec<_>, Vec<_>) = spelling
+            .into_iter()
+            .chain(bridges)
+            .map(|line| {
+                let said = format!("{}/map.csv:{}", line.0, line.1);
+                (line, said)
+            })
+            .unzip();
+        let ucum = known.line.is_none().then(|| "ucum".to_owned());
+        let rule = ucum.into_iter().chain(said).collect::<Vec<_>>().join(" + ");
         Plan {
             status,
             unit: code.to_owned(),
+            lines,
             rule,
             rejected: ("", ""),
             conversion: Some(conversion),
@@ -285,7 +382,7 @@ impl Run<'_> {
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
             let ((a, b, c), plan) = entry.as_ref();
-            if (&**a, &**b, &**c) == (unit, target, analyte) {
+            if same(a, unit) && same(b, target) && same(c, analyte) {
                 return *plan;
             }
         }
@@ -391,43 +488,22 @@ impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
         let step = self.step;
         let rows = batch.num_rows();
-        let text = |index: usize| batch.column(index).as_string::<i32>();
-        let numbers = step
-            .values
-            .iter()
-            .map(|(index, scale)| {
-                let wanted = DataType::Decimal128(38, scale.cast_signed());
-                Ok(cast(batch.column(*index), &wanted)?
-                    .as_primitive::<Decimal128Type>()
-                    .clone())
-            })
-            .collect::<Result<Vec<_>, PluginError>>()?;
-        let (units, written) = (text(step.unit), step.unit_in_value.map(text));
-        let analytes = step.analyte.map(text);
-        let (fixed, targets) = match &step.target {
-            Target::Fixed(code) => (code.as_str(), None),
-            Target::Column(index) => ("", Some(text(*index))),
-        };
-        let mut columns = Columns::new(rows, numbers.len());
+        let told = Told::of(step, batch)?;
+        let mut columns = Columns::new(rows, told.numbers.len());
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut kept: Vec<u32> = Vec::with_capacity(rows);
         let (mut same_status, mut status) = (0, "");
         for (row, index) in (0u32..).zip(0..rows) {
-            if numbers.iter().all(|column| column.is_null(index)) {
-                // Nothing to convert.
+            if told.is_empty(index) {
                 kept.push(row);
                 continue;
             }
-            let unit = match at(written, index) {
-                "" => at(Some(units), index),
-                unit => unit,
-            };
-            let target = if targets.is_some() { at(targets, index) } else { fixed };
-            let plan = self.plan(unit, target, at(analytes, index));
+            let (unit, target, analyte) = told.at(index);
+            let plan = self.plan(unit, target, analyte);
             let Some(plan) = self.plans.get(plan) else {
                 continue;
             };
-            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, &numbers, step);
+            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, &told.numbers, step);
             let (name, code, reason) = match (done, plan.rejected.0) {
                 (true, _) => (plan.status, "", ""),
                 (false, "") => (

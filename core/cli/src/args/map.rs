@@ -101,6 +101,9 @@ pub struct MapSuggest {
     /// What is looked up in which table.
     #[command(flatten)]
     pub columns: MapColumns,
+    /// The column of results, to compare them with those of tests that are mapped; of a pipeline, what `units` converts
+    #[arg(long, value_name = "NAME")]
+    pub value: Option<String>,
     /// Further tables to take targets from
     #[arg(long, value_name = "DIR")]
     pub targets: Vec<PathBuf>,

@@ -16,6 +16,7 @@ use clinmill_plugin_terminology::{
     sheet::Sheet,
     table::{Target, entries},
 };
+use clinmill_plugin_units::Units;
 use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records};
 use clinmill_spec::pipeline::TransformInput;
 use serde::Deserialize;
@@ -177,14 +178,15 @@ struct Looked {
     values: Values,
 }
 
-async fn looked_up(context: &Context, args: &args::MapColumns) -> Result<Vec<Looked>, Failure> {
+/// `value` names the column of results.
+async fn looked_up(context: &Context, args: &args::MapColumns, value: Option<&String>) -> Result<Vec<Looked>, Failure> {
     match args.file.extension().and_then(|e| e.to_str()) {
-        Some("yaml" | "yml") => in_pipeline(context, &args.file).await,
-        _ => Ok(vec![in_file(args)?]),
+        Some("yaml" | "yml") => in_pipeline(context, &args.file, value).await,
+        _ => Ok(vec![in_file(args, value)?]),
     }
 }
 
-fn in_file(args: &args::MapColumns) -> Result<Looked, Failure> {
+fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, Failure> {
     let (Some(map), Some(column)) = (&args.map, &args.column) else {
         return Err(Failure::usage("a file needs --map DIR and --column NAME"));
     };
@@ -208,12 +210,14 @@ fn in_file(args: &args::MapColumns) -> Result<Looked, Failure> {
         name.as_deref().map(find).transpose()
     });
     let (unit, specimen) = (optional(&args.unit)?, optional(&args.specimen)?);
+    let result = result.map(|name| find(name)).transpose()?;
     let mut values = Values::new();
     for row in rows {
         let cell = |index: Option<usize>| index.map_or("", |index| row.cell(index)).to_owned();
-        *values
+        values
             .entry((cell(Some(value)), cell(unit), cell(specimen)))
-            .or_default() += 1;
+            .or_default()
+            .add(cell(result).trim().parse().ok());
     }
     Ok(Looked {
         place: args.file.display().to_string(),
@@ -226,7 +230,7 @@ fn in_file(args: &args::MapColumns) -> Result<Looked, Failure> {
 }
 
 /// Every `terminology` step of a pipeline, over the first records of its inbox.
-async fn in_pipeline(context: &Context, file: &Path) -> Result<Vec<Looked>, Failure> {
+async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) -> Result<Vec<Looked>, Failure> {
     let bound = context.bind(file).await?;
     let mut all = Vec::new();
     for transform in &bound.pipeline.transforms {
@@ -264,6 +268,16 @@ async fn in_pipeline(context: &Context, file: &Path) -> Result<Vec<Looked>, Fail
             };
             let optional = |name: &Option<String>| name.as_deref().map_or(Ok(None), column);
             let (units, specimens) = (optional(&config.unit)?, optional(&config.specimen)?);
+            // Without a word about it: what the same transform converts.
+            let converted = transform.steps.iter().find_map(|step| {
+                let value = step
+                    .options
+                    .value
+                    .get("value")
+                    .filter(|_| step.plugin.value == Units::NAME)?;
+                value.as_str().map(str::to_owned)
+            });
+            let results = optional(&result.cloned().or(converted))?;
             let mut values = Values::new();
             for (row, text) in texts.into_iter().enumerate() {
                 let cell = |texts: &Option<Vec<String>>| texts.as_ref().and_then(|t| t.get(row)).cloned();
@@ -272,7 +286,8 @@ async fn in_pipeline(context: &Context, file: &Path) -> Result<Vec<Looked>, Fail
                     cell(&units).unwrap_or_default(),
                     cell(&specimens).unwrap_or_default(),
                 );
-                *values.entry(key).or_default() += 1;
+                let number = cell(&results).and_then(|text| text.trim().parse().ok());
+                values.entry(key).or_default().add(number);
             }
             let from = match &transform.input {
                 TransformInput::From(name) => name.value.clone(),
@@ -317,7 +332,7 @@ fn percent(part: u64, whole: u64) -> String {
 
 async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Failure> {
     let mut all: Vec<(Looked, Coverage)> = Vec::new();
-    for looked in looked_up(context, &args.columns).await? {
+    for looked in looked_up(context, &args.columns, None).await? {
         let coverage = covered(&looked)?;
         all.push((looked, coverage));
     }
@@ -334,8 +349,8 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
                 .open
                 .iter()
                 .take(args.open)
-                .map(|(value, unit, specimen, state, rows)| {
-                    json!({ "value": value, "unit": unit, "specimen": specimen, "state": state, "rows": rows })
+                .map(|o| {
+                    json!({ "value": o.value, "unit": o.unit, "specimen": o.specimen, "state": o.state, "rows": o.rows })
                 })
                 .collect();
             json!({ "place": looked.place, "column": looked.column, "map": looked.map, "rows": c.rows,
@@ -358,8 +373,8 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
         let mut text = grid.to_string();
         let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
         for (looked, c) in &all {
-            for (value, unit, _, state, rows) in c.open.iter().take(args.open) {
-                open.row([&rows.to_string(), value, unit, *state, &looked.place]);
+            for o in c.open.iter().take(args.open) {
+                open.row([&o.rows.to_string(), &o.value, &o.unit, o.state, &looked.place]);
             }
         }
         if !open.is_empty() {
@@ -373,7 +388,7 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
 async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failure> {
     let mut sheet = Sheet::default();
     let (mut open, mut targets) = (0, 0);
-    for looked in looked_up(context, &args.columns).await? {
+    for looked in looked_up(context, &args.columns, args.value.as_ref()).await? {
         let mut index = Index::default();
         let mut add = |table: &MappingTable| -> Result<(), Failure> {
             index.add_entries(&entries(table, By::Name).map_err(|error| broken(&error))?);

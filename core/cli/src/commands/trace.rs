@@ -12,7 +12,7 @@ use clinmill_engine::{
     bound,
     trace::{self, TraceReport},
 };
-use clinmill_provenance::{Chain, Origin};
+use clinmill_provenance::{Applied, Chain, Origin};
 use std::{collections::BTreeMap, fmt::Write};
 
 /// Traces one row.
@@ -48,6 +48,15 @@ pub fn text(report: &TraceReport) -> String {
         report.chain.pipeline.short(),
         report.chain.engine
     );
+    if !report.applied.is_empty() {
+        let _ = write!(text, "\nmapped and converted\n{}", applied(&report.applied));
+    }
+    for step in &report.silent {
+        let _ = writeln!(
+            text,
+            "  {step} was loaded: it does not tell which rows of its mappings it took"
+        );
+    }
     for (i, origin) in report.origins.iter().enumerate() {
         let _ = write!(
             text,
@@ -109,6 +118,37 @@ fn chain(chain: &Chain) -> Grid {
         ]);
     }
     grid
+}
+
+/// What each step did, and under it the rows of mapping tables that decided, column by column.
+fn applied(all: &[Applied]) -> String {
+    let mut text = String::new();
+    for one in all {
+        let to = if one.to.is_empty() { "nothing" } else { &one.to };
+        let _ = write!(
+            text,
+            "  {}: {} {:?} to {to}, {}",
+            one.step, one.column, one.from, one.status
+        );
+        if let Some(factor) = &one.factor {
+            let _ = write!(text, ", factor {factor}");
+        }
+        if let Some(by) = &one.by {
+            let _ = write!(text, " ({by})");
+        }
+        text.push('\n');
+        for row in &one.rows {
+            let _ = writeln!(text, "    {}/map.csv:{} {}", row.mapping, row.line, row.sha256.short());
+            let cells = row
+                .cells
+                .iter()
+                .map(|(column, cell)| (column.clone(), Some(cell.clone())));
+            for line in record(&cells.collect(), "column", "value").to_string().lines().skip(1) {
+                let _ = writeln!(text, "    {line}");
+            }
+        }
+    }
+    text
 }
 
 fn described(origin: &Origin) -> String {

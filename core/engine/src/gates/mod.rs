@@ -108,6 +108,7 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
         Check::Drift(..) => (None, plausibility, D::Consistent),
         Check::Fresh(..) => (None, completeness, D::Timely),
         Check::RowCount { .. } => (None, completeness, D::Complete),
+        Check::Sql { .. } if dqd == Some(WITHIN_VISIT) => (dqd, plausibility, D::Accurate),
         Check::Sql { .. } => (None, conformance, D::Consistent),
     };
     let target = match (gate.check.columns().first(), gate.check.table()) {
@@ -129,6 +130,21 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
         plan,
     }
 }
+
+/// The DataQualityDashboard's check that an event lies within a week of its visit; five of a hundred may not.
+const WITHIN_VISIT: &str = "withinVisitDates";
+
+/// The dates that it is about, by table.
+const VISITED: [(&str, &str); 8] = [
+    ("condition_occurrence", "condition_start_date"),
+    ("drug_exposure", "drug_exposure_start_date"),
+    ("measurement", "measurement_date"),
+    ("note", "note_date"),
+    ("observation", "observation_date"),
+    ("procedure_occurrence", "procedure_date"),
+    ("visit_detail", "visit_detail_start_date"),
+    ("visit_detail", "visit_detail_end_date"),
+];
 
 /// The gates that a table's contract brings along: shares of values that are required, and what a standard model says
 /// beyond single rows. Those of the model that are about plausibility and mapping only warn.
@@ -180,7 +196,24 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
             add(name, "isForeignKey", check, 1.0, OnFail::Block);
         }
         let is_time = matches!(field.kind, clinmill_model::omop::Kind::Date);
-        if let Some(end) = name.strip_suffix("_start_date").map(|s| format!("{s}_end_date"))
+        if VISITED.contains(&(table.name.as_str(), name)) && modelled("visit_occurrence") {
+            let sql = clinmill_spec::pipeline::Spanned {
+                value: format!(
+                    "select t._row_id from {} t join visit_occurrence v on t.visit_occurrence_id = v.visit_occurrence_id \
+                     where t.{name} < v.visit_start_date - interval '7 days' or t.{name} > v.visit_end_date + interval '7 days'",
+                    table.name
+                ),
+                span,
+            };
+            let counted = Some(clinmill_spec::pipeline::Spanned {
+                value: table.name.clone(),
+                span,
+            });
+            let check = Check::Sql { sql, table: counted };
+            add(name, WITHIN_VISIT, check, 0.95, OnFail::Warn);
+        }
+        let begins = name.strip_suffix("_start_date").or_else(|| name.strip_suffix("_date"));
+        if let Some(end) = begins.map(|s| format!("{s}_end_date"))
             && model.field(&end).is_some()
         {
             let check = Check::Before(own(name), own(&end));

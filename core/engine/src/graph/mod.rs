@@ -4,4 +4,6 @@ mod bind;
 mod run;
 
 pub use bind::{Graph, Located, Node, plugin_finding};
-pub use run::{Lineage, Relation, StepRejection, StepReport, TaskInput, as_table, record_at, subject_column};
+pub use run::{
+    Lineage, Relation, StepApplied, StepRejection, StepReport, TaskInput, as_table, record_at, subject_column,
+};

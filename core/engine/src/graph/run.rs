@@ -1,6 +1,6 @@
 //! Running a graph: every relation once, in dependency order.
 
-use super::{Graph, Node};
+use super::{Graph, Node, bind::BoundStep};
 use crate::{
     columns::fit,
     error::EngineError,
@@ -17,9 +17,9 @@ use arrow::{
 };
 use clinmill_catalog::vault::{base32, base32_decode};
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
-use clinmill_sdk::{BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, TaskContext};
+use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, TaskContext};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -79,9 +79,24 @@ pub struct StepRejection {
     pub records: Vec<u64>,
 }
 
+/// What a step did to a row by a mapping table or a conversion.
+#[derive(Clone, Debug)]
+pub struct StepApplied {
+    /// `transform/step`.
+    pub step: String,
+    /// What it did.
+    pub applied: Applied,
+    /// The records the row was made of.
+    pub records: Vec<u64>,
+}
+
 /// What the steps did.
 #[derive(Clone, Debug, Default)]
 pub struct StepReport {
+    /// What steps did by mapping tables, where that is asked for.
+    pub applied: Option<Vec<StepApplied>>,
+    /// Steps that look mappings up and do not tell which rows of them they took.
+    pub silent: BTreeSet<String>,
     /// Rejected rows.
     pub rejections: Vec<StepRejection>,
     /// Named counts by step.
@@ -145,6 +160,14 @@ impl Graph {
             }
         };
         for step in node.steps() {
+            if let Some(applied) = &mut report.applied
+                && !step.mappings.is_empty()
+            {
+                match explain(step, &relation)? {
+                    Some(told) => applied.extend(told),
+                    None => drop(report.silent.insert(step.name.clone())),
+                }
+            }
             relation = run_step(&step.bound, step.caps, &step.name, relation, cancelled, report)?;
         }
         Ok(relation)
@@ -274,6 +297,20 @@ fn run_step(
         subject,
         from: input.from.take(&origins)?,
     })
+}
+
+/// What a step says it does to the rows of its input.
+fn explain(step: &BoundStep, input: &Relation) -> Result<Option<Vec<StepApplied>>, EngineError> {
+    let told = step.bound.explain(&input.rows);
+    let of_rows = |all: Vec<Applied>| {
+        all.into_iter().map(|applied| StepApplied {
+            step: step.name.clone(),
+            records: input.from.at(applied.row as usize),
+            applied,
+        })
+    };
+    let told = told.map_err(|error| EngineError::step(&step.name, error))?;
+    Ok(told.map(|all| of_rows(all).collect()))
 }
 
 /// A row-wise step yields or rejects every row exactly once.

@@ -1,6 +1,6 @@
 //! SSSOM (Simple Standard for Sharing Ontological Mappings, 1.0): tab-separated, metadata in comments before the header.
 
-use super::{Broken, Exported, OMOP, tables::Grid};
+use super::{Broken, Exported, OMOP, PLACED, tables::Grid};
 use crate::sheet::{Line, Sheet, delimited};
 use std::fmt::Write;
 
@@ -28,19 +28,8 @@ const NONE: &str = "sssom:NoTermFound";
 /// Prefix of the columns of our own.
 const OURS: &str = "clinmill_";
 
-/// Columns that SSSOM has a place for.
-const PLACED: [&str; 10] = [
-    "source_code",
-    "source_name",
-    "target_system",
-    "target_code",
-    "target_name",
-    "equivalence",
-    "score",
-    "note",
-    "licence",
-    "origin",
-];
+/// Columns that SSSOM has a place for beside those of all formats.
+const MORE: [&str; 3] = ["score", "licence", "origin"];
 
 /// Characters that a CURIE cannot hold, as `%` and two hexadecimal digits.
 fn escaped(code: &str) -> String {
@@ -80,7 +69,7 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             systems.push((prefix, system.to_owned()));
         }
         for (column, _) in line.cells() {
-            if !PLACED.contains(&column) && !own.contains(&column) {
+            if !PLACED.contains(&column) && !MORE.contains(&column) && !own.contains(&column) {
                 own.push(column);
             }
         }

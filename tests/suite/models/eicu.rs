@@ -1,0 +1,167 @@
+//! The demo of eICU (PhysioNet, ODbL-1.0) through values, codes and units to OMOP tables, counted again by a script
+//! without clinmill that has factors of its own.
+
+use super::{HEAD, dashboard, load, recount};
+use clinmill_tests::{copy_dir, root, shared_data, site::Site};
+use std::path::Path;
+
+/// A stay in a unit is what all tables name; `also` says whose it is. Times are minutes since the admission to it.
+const EICU: &str = r#"roots: { maps: maps }
+sources:
+  patients:
+    plugin: table
+    inputs: { glob: "inbox/patient.csv" }
+    subject: { id: uniquepid, issuer: EICU, also: [{ id: patientunitstayid, issuer: EICU-STAY }] }
+    key: [patientunitstayid]
+    columns:
+      patientunitstayid: visit_source_value
+      gender: gender
+      age: age
+      hospitaldischargeyear: year
+      unitadmittime24: admitted
+      unitdischargeoffset: { name: length, type: integer }
+  diagnoses:
+    plugin: table
+    inputs: { glob: "inbox/diagnosis.csv" }
+    subject: { id: patientunitstayid, issuer: EICU-STAY }
+    key: [diagnosisid]
+    columns:
+      diagnosisid: diagnosis_id
+      patientunitstayid: visit_source_value
+      diagnosisoffset: { name: minute, type: integer }
+      diagnosisstring: name
+      icd9code: codes
+  results:
+    plugin: table
+    inputs: { glob: "inbox/lab.csv" }
+    subject: { id: patientunitstayid, issuer: EICU-STAY }
+    key: [labid]
+    columns:
+      labid: lab_id
+      patientunitstayid: visit_source_value
+      labresultoffset: { name: minute, type: integer }
+      labname: measurement_source_value
+      labresulttext: value_source_value
+      labmeasurenamesystem: unit_source_value
+transforms:
+  stays:
+    sql: |
+      select visit_source_value, gender, cast(year as bigint) - cast(replace(age, '> 89', '90') as bigint) as born, length,
+             arrow_cast(concat(year, '-01-01T', admitted), 'Timestamp(Microsecond, None)') as visit_start_datetime
+      from patients
+  persons:
+    sql: |
+      select max(gender) as gender_source_value, max(born) as year_of_birth,
+             max(case when gender = 'Female' then 8532 when gender = 'Male' then 8507 end) as gender_concept_id
+      from stays group by subject_id
+  visits:
+    sql: |
+      select visit_source_value, 32037 as visit_concept_id, visit_start_datetime,
+             arrow_cast(arrow_cast(visit_start_datetime, 'Int64') + length * 60000000, 'Timestamp(Microsecond, None)')
+             as visit_end_datetime
+      from stays
+  conditions:
+    sql: |
+      select d.diagnosis_id, d.visit_source_value,
+             coalesce(nullif(trim(split_part(d.codes, ',', 1)), ''), d.name) as condition_source_value,
+             arrow_cast(arrow_cast(s.visit_start_datetime, 'Int64') + d.minute * 60000000, 'Timestamp(Microsecond, None)')
+             as condition_start_datetime
+      from diagnoses d join stays s on d.visit_source_value = s.visit_source_value
+  standard:
+    from: results
+    steps:
+      - labvalue: { column: value_source_value, as: value }
+      - terminology: { column: measurement_source_value, map: "maps:eicu-labs__loinc", as: loinc }
+      - units:
+          value: value_number
+          unit: unit_source_value
+          to_column: loinc_unit
+          map: "maps:units-local__ucum"
+          analytes: "maps:molar-mass__ucum"
+          analyte: loinc_code
+          on_error: null
+  labs:
+    sql: |
+      select l.lab_id, l.visit_source_value, l.measurement_source_value, l.value_source_value, l.unit_source_value,
+             cast(coalesce(l.standard_value, l.value_number) as double) as value_as_number, l.standard_unit as unit_code,
+             case l.value_operator when '<' then 4171756 when '>' then 4172704 end as operator_concept_id,
+             arrow_cast(arrow_cast(s.visit_start_datetime, 'Int64') + l.minute * 60000000, 'Timestamp(Microsecond, None)')
+             as measurement_datetime
+      from standard l join stays s on l.visit_source_value = s.visit_source_value
+tables:
+  person:               { from: persons, key: [subject_id], model: omop-5.4 }
+  visit_occurrence:     { from: visits, key: [visit_source_value], model: omop-5.4 }
+  condition_occurrence: { from: conditions, key: [diagnosis_id], model: omop-5.4 }
+  measurement:
+    from: labs
+    key: [lab_id]
+    model: omop-5.4
+    columns: { lab_id: { type: string }, unit_code: { type: string } }
+"#;
+
+fn site(raw: &Path) -> Site {
+    let site = Site::new(&format!("{HEAD}{EICU}"));
+    for name in ["patient.csv", "diagnosis.csv", "lab.csv"] {
+        site.put(&format!("inbox/{name}"), std::fs::read(raw.join(name)).unwrap());
+    }
+    for table in ["units-local__ucum", "molar-mass__ucum"] {
+        copy_dir(&root().join("mappings").join(table), &site.at(&format!("maps/{table}")));
+    }
+    site.put("maps/eicu-labs__loinc/map.csv", include_str!("eicu_labs.csv"));
+    site.put(
+        "maps/eicu-labs__loinc/mapping.yaml",
+        "title: t\nfrom: eICU\nto: LOINC\nversion: 1.0.0\norigin: manual\nlicence: Apache-2.0\n",
+    );
+    site
+}
+
+#[test]
+fn real_tables_say_what_an_independent_script_says() {
+    let Some(raw) = shared_data("tables-eicu-demo") else {
+        return;
+    };
+    let site = site(&raw);
+    site.refresh();
+    assert_eq!(site.quarantine(), []);
+    let json = site.manifest(1);
+    let rows = |table: &str| json["tables"][table]["row_count"].as_u64();
+    assert_eq!(
+        ["person", "visit_occurrence", "condition_occurrence", "measurement"].map(rows),
+        [Some(50), Some(87), Some(677), Some(15_439)]
+    );
+    let Some(run) = recount(include_str!("eicu_check.py"), &raw, &site) else {
+        return;
+    };
+    let told = run.expect_code(0).json();
+    assert!(told["measurement"].as_u64() > Some(100), "{told}");
+    if let Some(failed) = dashboard(&site) {
+        assert_eq!(failed, [] as [&str; 0]);
+    }
+    if let Some(loaded) = load(&site) {
+        assert_eq!(loaded["measurement"], 15_439);
+    }
+}
+
+#[test]
+fn a_planted_factor_of_ten_is_noticed() {
+    let Some(raw) = shared_data("tables-eicu-demo") else {
+        return;
+    };
+    let site = site(&raw);
+    let path = "maps/molar-mass__ucum/map.csv";
+    let table = std::fs::read_to_string(site.at(path)).unwrap();
+    let planted = table.replace("14682-9,creatinine,mol,g,113.12,", "14682-9,creatinine,mol,g,1131.2,");
+    assert_ne!(planted, table);
+    site.put(path, planted);
+    site.refresh();
+    let Some(run) = recount(include_str!("eicu_check.py"), &raw, &site) else {
+        return;
+    };
+    let run = run.expect_code(1);
+    assert!(
+        run.stderr.starts_with("measurement: ") && run.stderr.contains("('creatinine', 'mg/dL', 'umol/L'"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.stderr.lines().count(), 1, "one table alone: {}", run.stderr);
+}

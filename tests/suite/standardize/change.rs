@@ -1,0 +1,113 @@
+//! A change of one mapping row publishes the rows that it concerns, and no others, as a labelled delta.
+
+use super::{LABS, ROWS, edit_line, site};
+use clinmill_tests::{site::Site, state::text};
+
+/// What a release changed: operation, cause and order number.
+fn changes(site: &Site, release: u64) -> Vec<(String, String, String)> {
+    let changes = site.changes(release, "measurement").into_iter();
+    let mut all: Vec<_> = changes
+        .map(|c| (c.op, c.cause.unwrap_or_default(), text(&c.row, "order_no").to_owned()))
+        .collect();
+    all.sort();
+    all
+}
+
+fn row(cause: &str, order: &str) -> (String, String, String) {
+    ("U".to_owned(), cause.to_owned(), order.to_owned())
+}
+
+#[test]
+fn one_row_of_a_mapping_changes_its_own_rows_only() {
+    let site = site(LABS, ROWS);
+    site.refresh();
+    let before = site.rows(1, "measurement");
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-1,")
+    });
+    let report = site.refresh();
+    assert_eq!(report.release, 2);
+    assert_eq!(
+        changes(&site, 2),
+        [row("restandardized", "1"), row("restandardized", "3")]
+    );
+    let manifest = site.manifest(2);
+    assert_eq!(manifest["kind"], "delta");
+    let after = site.rows(2, "measurement");
+    for (id, row) in &after {
+        let concerned = ["1", "3"].contains(&text(row, "order_no"));
+        assert_eq!(*row != before[id], concerned, "{row:?}");
+        assert_eq!(text(row, "loinc_code") == "99999-1", concerned);
+        assert_eq!(text(row, "_release"), if concerned { "2" } else { "1" });
+    }
+    // Nothing else came of it than what the table gives from the beginning.
+    let fresh = super::site(LABS, ROWS);
+    edit_line(&fresh, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-1,")
+    });
+    fresh.refresh();
+    assert_eq!(site.fingerprints(2), fresh.fingerprints(1));
+}
+
+#[test]
+fn a_factor_and_a_new_row_change_what_they_concern() {
+    let site = site(LABS, ROWS);
+    site.refresh();
+    edit_line(&site, "molar-mass__ucum", &["14682-9,"], |line| {
+        line.replace(",113.12,", ",113.21,")
+    });
+    site.refresh();
+    assert_eq!(
+        changes(&site, 2),
+        [row("restandardized", "1")],
+        "the other one was in umol/L"
+    );
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        format!("{line}\n,没有的项目,http://loinc.org,718-7,x,equivalent,accepted,g/L,,,manual,x,,,")
+    });
+    site.refresh();
+    assert_eq!(changes(&site, 3), [row("restandardized", "4")]);
+    // A note about a row concerns no value: a release says that the table changed, and no row does.
+    edit_line(&site, "lab-zh__loinc", &[",没有的项目,"], |line| {
+        format!("{line}seen")
+    });
+    let report = site.refresh();
+    assert_eq!(changes(&site, 4), []);
+    assert_eq!(report.release, 4);
+}
+
+/// New results that come with a changed table are told apart from those that it changed.
+#[test]
+fn new_rows_are_new_beside_a_changed_mapping() {
+    let site = site(LABS, ROWS);
+    site.refresh();
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-1,")
+    });
+    site.put(
+        "inbox/lab2.csv",
+        "mrn,order,test,result,unit,at\nd,6,肌酐,1,mg/dL,2026-01-09 07:00:00\n",
+    );
+    site.refresh();
+    let mut wanted = [row("new", "6"), row("restandardized", "1"), row("restandardized", "3")];
+    wanted.sort();
+    assert_eq!(changes(&site, 2), wanted);
+}
+
+#[test]
+fn the_plan_says_what_is_computed_again_and_why() {
+    let site = site(LABS, ROWS);
+    site.refresh();
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-1,")
+    });
+    let project = site.project();
+    let shown = project.run(["plan", "pipeline.yaml"]).expect_code(0).stdout;
+    assert!(shown.contains("all subjects (its making changed)"), "{shown}");
+    let line = shown.lines().find(|l| l.contains("maps:lab-zh__loinc")).unwrap();
+    assert!(
+        line.contains("mapping") && line.contains("its content changed"),
+        "{shown}"
+    );
+    assert!(shown.contains("a refresh would make release 2"), "{shown}");
+}

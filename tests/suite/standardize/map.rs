@@ -1,0 +1,328 @@
+//! `clinmill map`: tables to and from other tools, coverage, suggestions and their review.
+
+use super::{LABS, ROWS, site};
+use clinmill_tests::Project;
+use std::fs;
+
+const HEAD: &str =
+    "source_code,source_name,target_system,target_code,target_name,equivalence,status,unit,when_unit,origin,note";
+const DECLARED: &str = "title: t\nfrom: a\nto: b\nversion: 1.0.0\norigin: here\nlicence: x\n";
+
+/// A table of a few tests, and an export in which some names are not among them.
+fn project() -> Project {
+    let project = Project::new();
+    let rows = [
+        ",Glucose,http://loinc.org,14749-6,Glucose [Moles/volume],equivalent,accepted,mmol/L,,manual,",
+        ",总胆红素,http://loinc.org,14631-6,Bilirubin.total [Moles/volume],equivalent,accepted,umol/L,,manual,",
+        ",直接胆红素,http://loinc.org,14629-0,Bilirubin.direct [Moles/volume],equivalent,accepted,umol/L,,manual,",
+        ",总胆红素测定,http://loinc.org,14629-0,x,equivalent,rejected,,,manual,",
+    ];
+    project.write("maps/labs/map.csv", format!("{HEAD}\n{}\n", rows.join("\n")));
+    project.write("maps/labs/mapping.yaml", DECLARED);
+    project.write(
+        "labs.csv",
+        "test,unit,value\nGlucose,mmol/L,5.1\nGlucose,mmol/L,5.3\n总胆红素测定,umol/L,12\n总胆红素测定,umol/L,14\n\
+         总胆红素测定,umol/L,13\nglucose (plasma),mmol/L,5.2\n???,,\n,,\n",
+    );
+    project
+}
+
+#[test]
+fn coverage_counts_rows_and_values_worst_first() {
+    let project = project();
+    let args = [
+        "map",
+        "coverage",
+        "labs.csv",
+        "--map",
+        "maps/labs",
+        "--column",
+        "test",
+        "--unit",
+        "unit",
+    ];
+    let json = project
+        .run(args.into_iter().chain(["--format", "json"]))
+        .expect_code(0)
+        .json();
+    let of = &json["columns"][0];
+    assert_eq!(
+        ["rows", "rows_mapped", "values", "values_mapped"].map(|key| of[key].as_u64()),
+        [Some(7), Some(2), Some(4), Some(1)],
+        "an empty cell is nothing to map: {of}"
+    );
+    let open: Vec<_> = of["open"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&open[0]["value"], &open[0]["rows"], &open[0]["state"]),
+        (&"总胆红素测定".into(), &3.into(), &"rejected".into())
+    );
+    assert_eq!(open.len(), 3);
+    let text = project.run(args).expect_code(0).stdout;
+    assert!(
+        text.contains("28.6") && text.contains("25.0") && text.contains("总胆红素测定"),
+        "{text}"
+    );
+    for (args, said) in [
+        (
+            vec!["map", "coverage", "labs.csv"],
+            "a file needs --map DIR and --column NAME",
+        ),
+        (
+            vec!["map", "coverage", "labs.csv", "--map", "maps/labs", "--column", "tset"],
+            "labs.csv has no column \"tset\"",
+        ),
+    ] {
+        let run = project.run(args);
+        assert!(run.code != Some(0) && run.stderr.contains(said), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn coverage_of_a_pipeline_counts_every_step() {
+    let site = site(LABS, ROWS);
+    let project = site.project();
+    let json = project
+        .run(["map", "coverage", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    let of = &json["columns"][0];
+    assert_eq!(
+        (of["place"].as_str(), of["column"].as_str()),
+        (Some("lis > labs"), Some("test"))
+    );
+    assert_eq!((of["rows"].as_u64(), of["rows_mapped"].as_u64()), (Some(5), Some(4)));
+    assert_eq!(of["open"][0]["value"], "没有的项目");
+}
+
+#[test]
+fn suggestions_are_reviewed_and_accepted() {
+    let project = project();
+    let suggest = [
+        "map",
+        "suggest",
+        "labs.csv",
+        "--map",
+        "maps/labs",
+        "--column",
+        "test",
+        "--unit",
+        "unit",
+        "--out",
+        "review.csv",
+    ];
+    let json = project
+        .run(suggest.into_iter().chain(["--format", "json"]))
+        .expect_code(0)
+        .json();
+    assert_eq!((json["open"].as_u64(), json["targets"].as_u64()), (Some(3), Some(3)));
+    let review = fs::read_to_string(project.at("review.csv")).unwrap();
+    let lines: Vec<&str> = review.lines().collect();
+    assert_eq!(json["rows"].as_u64(), Some(lines.len() as u64 - 1));
+    // What was turned down is not offered again; the best comes first, with its score and what led to it.
+    assert!(
+        lines[1].starts_with(",总胆红素测定,http://loinc.org,14631-6,"),
+        "{review}"
+    );
+    assert!(!review.contains("总胆红素测定,http://loinc.org,14629-0"), "{review}");
+    assert!(lines[1].contains("3 rows; by the name"), "{review}");
+    assert!(
+        review.contains(",glucose (plasma),http://loinc.org,14749-6,"),
+        "{review}"
+    );
+    assert!(lines[1..].iter().all(|line| line.contains(",proposed,")));
+    let accept = ["map", "accept", "review.csv", "--into", "maps/labs", "--format", "json"];
+    let before = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
+    let json = project.run(accept).expect_code(0).json();
+    assert_eq!(
+        (json["added"].as_u64(), json["left"].as_u64()),
+        (Some(0), Some(lines.len() as u64 - 1))
+    );
+    project.write(
+        "review.csv",
+        format!("{}\n{}\n", lines[0], lines[1].replace(",proposed,", ",accepted,")),
+    );
+    let json = project.run(accept).expect_code(0).json();
+    assert_eq!(
+        (json["added"].as_u64(), json["replaced"].as_u64(), json["left"].as_u64()),
+        (Some(1), Some(0), Some(0))
+    );
+    let after = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
+    assert_eq!(after.lines().count(), before.lines().count() + 1);
+    let coverage = [
+        "map",
+        "coverage",
+        "labs.csv",
+        "--map",
+        "maps/labs",
+        "--column",
+        "test",
+        "--unit",
+        "unit",
+        "--format",
+        "json",
+    ];
+    let of = project.run(coverage).expect_code(0).json();
+    assert_eq!(of["columns"][0]["rows_mapped"], 5);
+    // A review that contradicts the table is refused, and the table stays as it is.
+    let row = lines[1]
+        .replace(",proposed,", ",accepted,")
+        .replace(",14631-6,", ",1-8,");
+    project.write("review.csv", format!("{}\n{row}\n", lines[0]));
+    let run = project.run(accept).expect_code(1);
+    assert!(
+        run.stderr.contains("stands in line") && run.stderr.contains("总胆红素测定"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), after);
+    project.write("review.csv", format!("{}\n1,2\n", lines[0]));
+    let run = project.run(accept).expect_code(1);
+    assert!(
+        run.stderr
+            .contains("review.csv:2: the row has not as many cells as the header"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// Where two tests are called the same, their numbers tell them apart.
+#[test]
+fn values_tell_targets_of_one_name_apart() {
+    let project = Project::new();
+    let row = |name: &str, code: &str| format!(",{name},http://loinc.org,{code},x,equivalent,accepted,,,manual,\n");
+    let rows = row("calcium blood", "total") + &row("calcium urine", "urine");
+    project.write("maps/labs/map.csv", format!("{HEAD}\n{rows}"));
+    project.write("maps/labs/mapping.yaml", DECLARED);
+    let mut export = "test,value\n".to_owned();
+    for i in 0..20 {
+        export += &format!(
+            "calcium blood,{}\ncalcium urine,{}\ncalcium,{}\n",
+            2.1 + f64::from(i) / 50.0,
+            40 + i,
+            41 + i
+        );
+    }
+    project.write("labs.csv", export);
+    let first = |more: &[&str]| {
+        let args = [
+            "map",
+            "suggest",
+            "labs.csv",
+            "--map",
+            "maps/labs",
+            "--column",
+            "test",
+            "--out",
+            "review.csv",
+        ];
+        project.run(args.iter().chain(more)).expect_code(0);
+        let review = fs::read_to_string(project.at("review.csv")).unwrap();
+        review.lines().nth(1).unwrap().to_owned()
+    };
+    assert!(first(&[]).contains(",total,"), "by the names alone they are alike");
+    let by_value = first(&["--value", "value"]);
+    assert!(by_value.contains(",urine,"), "{by_value}");
+}
+
+#[test]
+fn concepts_of_athena_are_targets() {
+    let project = project();
+    let suggest = [
+        "map",
+        "suggest",
+        "labs.csv",
+        "--map",
+        "maps/labs",
+        "--column",
+        "test",
+        "--athena",
+        "athena",
+        "--out",
+        "review.csv",
+    ];
+    let said = |part: &str| {
+        let run = project.run(suggest).expect_code(1);
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+        assert!(!project.at("review.csv").exists());
+    };
+    said("athena/CONCEPT.csv: the file is missing; an Athena folder has it");
+    let head = "concept_id\tconcept_name\tdomain_id\tvocabulary_id\tconcept_class_id\tstandard_concept\tconcept_code\t\
+                valid_start_date\tvalid_end_date\tinvalid_reason\n";
+    let concepts = "1\tGlucose [Mass/volume] in Plasma\tMeasurement\tLOINC\tLab Test\tS\t2345-7\t19700101\t20991231\t\n\
+                    2\tGlucose old\tMeasurement\tLOINC\tLab Test\t\t1-8\t19700101\t20201231\tD\n";
+    project.write("athena/CONCEPT.csv", format!("{head}{concepts}"));
+    said("athena/CONCEPT_RELATIONSHIP.csv: the file is missing; an Athena folder has it");
+    let pairs = "concept_id_1\tconcept_id_2\trelationship_id\tvalid_start_date\tvalid_end_date\tinvalid_reason\n";
+    project.write(
+        "athena/CONCEPT_RELATIONSHIP.csv",
+        format!("{pairs}x\t1\tMaps to\t1\t2\t\n"),
+    );
+    said("athena/CONCEPT_RELATIONSHIP.csv:2: concept_id_1 or concept_id_2 is no number");
+    project.write("athena/CONCEPT_RELATIONSHIP.csv", pairs);
+    project.write("athena/CONCEPT.csv", format!("{head}{concepts}many\tx\n"));
+    said("athena/CONCEPT.csv:4: the row has no concept_id, or too few cells");
+    project.write("athena/CONCEPT.csv", format!("{head}{concepts}"));
+    project.run(suggest).expect_code(0);
+    let review = fs::read_to_string(project.at("review.csv")).unwrap();
+    let athena = "glucose (plasma),http://loinc.org,2345-7,Glucose [Mass/volume] in Plasma,";
+    assert!(review.contains(athena) && !review.contains("1-8"), "{review}");
+}
+
+#[test]
+fn tables_go_to_other_tools_and_come_back() {
+    let project = project();
+    let table = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
+    for format in ["usagi", "fhir-r4", "fhir-r5", "sssom"] {
+        let (file, back) = (format!("{format}.out"), format!("maps/{format}"));
+        project
+            .run(["map", "export", "maps/labs", "--as", format, "--out", &file])
+            .expect_code(0);
+        project
+            .run(["map", "import", &file, "--from", format, "--to", &back])
+            .expect_code(0);
+        let mut came: Vec<String> = fs::read_to_string(project.at(&back).join("map.csv"))
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let mut went: Vec<String> = table.lines().map(str::to_owned).collect();
+        let header = went[0].replace(",when_unit", "");
+        assert_eq!(came[0], header, "{format}");
+        let without = |line: &String| line.replacen(",,manual,", ",manual,", 1);
+        went = went[1..].iter().map(without).collect();
+        came.remove(0);
+        went.sort();
+        came.sort();
+        assert_eq!(came, went, "{format}");
+        let again = project.run(["map", "import", &file, "--from", format, "--to", &back]);
+        assert!(
+            again.code != Some(0) && again.stderr.contains("is there already"),
+            "{}",
+            again.stderr
+        );
+    }
+    // OMOP's own table holds concepts alone: what it has no place for is counted.
+    let run = project
+        .run([
+            "map",
+            "export",
+            "maps/labs",
+            "--as",
+            "source-to-concept-map",
+            "--format",
+            "json",
+        ])
+        .expect_code(0);
+    assert_eq!(run.json()["left_out"], 4);
+    project.write("broken.csv", "a,b\n1,2\n");
+    let run = project
+        .run(["map", "import", "broken.csv", "--from", "usagi", "--to", "maps/new"])
+        .expect_code(1);
+    assert!(
+        run.stderr
+            .contains("broken.csv: line 1: the column sourceCode is missing"),
+        "{}",
+        run.stderr
+    );
+    assert!(!project.at("maps/new").exists());
+}
