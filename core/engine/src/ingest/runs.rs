@@ -5,9 +5,9 @@ use super::staged::{Staged, Stamp};
 use arrow::{
     array::{
         Array, ArrayData, ArrayRef, AsArray, Capacities, MutableArrayData, RecordBatch, RecordBatchOptions,
-        StringArray, make_array,
+        StringArray, UInt32Array, make_array,
     },
-    compute::interleave,
+    compute::{interleave, take},
     error::ArrowError,
 };
 use std::{ops::Range, sync::Arc};
@@ -33,25 +33,23 @@ pub struct Run {
 pub struct Part {
     /// The events.
     pub events: Arc<Staged>,
-    /// The ones that are meant; the number of their part is not set.
-    pub runs: Vec<Run>,
-}
-
-impl Part {
-    /// All of these events.
-    pub fn whole(events: Staged) -> Self {
-        let runs = runs_of(&events.stamps).collect();
-        let events = Arc::new(events);
-        Self { events, runs }
-    }
+    /// The ones that are meant.
+    pub rows: Range<usize>,
 }
 
 /// The runs of all parts, each with the number of its part.
-pub fn numbered(parts: &[Part]) -> Vec<Run> {
-    (0..)
-        .zip(parts)
-        .flat_map(|(part, of)| of.runs.iter().map(move |run| Run { part, ..*run }))
-        .collect()
+pub fn runs_of_parts(parts: &[Part]) -> Vec<Run> {
+    let mut out = Vec::new();
+    for (part, Part { events, rows }) in (0..).zip(parts) {
+        let first = rows.start as u32;
+        let stamps = events.stamps.get(rows.clone()).unwrap_or_default();
+        out.extend(runs_of(stamps).map(|run| Run {
+            part,
+            row: first + run.row,
+            ..run
+        }));
+    }
+    out
 }
 
 impl Run {
@@ -146,27 +144,43 @@ const WORTH_COPYING: usize = 3;
 /// Never for runs of these parts.
 pub fn gather(parts: &[&RecordBatch], runs: &[Run]) -> Result<RecordBatch, ArrowError> {
     let rows: usize = runs.iter().map(|run| run.len as usize).sum();
-    let schema = parts
-        .first()
-        .ok_or_else(|| ArrowError::InvalidArgumentError("nothing to gather".to_owned()))?
-        .schema();
-    let whole_runs = rows >= runs.len() * WORTH_COPYING;
-    let single: Vec<(usize, usize)> = match whole_runs {
-        true => Vec::new(),
-        false => {
-            let of = |run: &Run| run.rows().map(|row| (run.part as usize, row)).collect::<Vec<_>>();
-            runs.iter().flat_map(of).collect()
-        }
+    let Some(first) = parts.first() else {
+        return Err(ArrowError::InvalidArgumentError("nothing to gather".to_owned()));
     };
-    let columns = (0..schema.fields().len())
-        .map(|i| {
-            let columns: Vec<&dyn Array> = parts.iter().map(|part| part.column(i).as_ref()).collect();
-            match whole_runs {
-                true => copy(&columns, runs, rows),
-                false => interleave(&columns, &single),
-            }
-        })
-        .collect::<Result<Vec<ArrayRef>, _>>()?;
+    let schema = first.schema();
+    let columns: Vec<ArrayRef> = if rows >= runs.len() * WORTH_COPYING {
+        let column = |i: usize| {
+            copy(
+                &parts.iter().map(|part| part.column(i).as_ref()).collect::<Vec<_>>(),
+                runs,
+                rows,
+            )
+        };
+        (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?
+    } else if parts.len() == 1 {
+        let rows: UInt32Array = runs
+            .iter()
+            .flat_map(|run| run.row..run.row + run.len)
+            .map(Some)
+            .collect();
+        first
+            .columns()
+            .iter()
+            .map(|column| take(column, &rows, None))
+            .collect::<Result<_, _>>()?
+    } else {
+        let mut rows: Vec<(usize, usize)> = Vec::with_capacity(rows);
+        for run in runs {
+            rows.extend(run.rows().map(|row| (run.part as usize, row)));
+        }
+        let column = |i: usize| {
+            interleave(
+                &parts.iter().map(|part| part.column(i).as_ref()).collect::<Vec<_>>(),
+                &rows,
+            )
+        };
+        (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?
+    };
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema, columns, &options)
 }

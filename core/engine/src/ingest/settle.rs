@@ -2,7 +2,7 @@
 //! that are known already, as one file.
 
 use super::{
-    runs::{Part, Run, chunks, common_text, is_null, numbered},
+    runs::{Part, Run, chunks, common_text, is_null, runs_of_parts},
     shuffle::KindOf,
     staged::{Staged, Stamp, Times},
 };
@@ -183,7 +183,7 @@ struct Version {
 
 impl<'a> New<'a> {
     fn of(task: &'a SettleTask<'_>) -> Self {
-        let mut runs = numbered(&task.events);
+        let mut runs = runs_of_parts(&task.events);
         runs.retain(|run| !task.failed.contains(&run.input));
         let mut new = Self {
             parts: &task.events,

@@ -1,8 +1,8 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
 use super::{
-    runs::{Part, Run, chunks, numbered, runs_of},
-    staged::{Staged, packed_schema},
+    runs::{Part, Run, runs_of},
+    staged::{Staged, Stamp, packed_schema},
 };
 use crate::error::EngineError;
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
@@ -159,20 +159,19 @@ impl Shuffle {
         if events.len() == 0 {
             return Ok(());
         }
-        let part = sorted(events)?;
-        let bytes = part.bytes();
-        let range = |run: &Run| self.ranges.of(bucket_of(&run.subject.to_be_bytes()));
-        let runs: Vec<Run> = runs_of(&part.stamps).collect();
-        let events = Arc::new(part);
+        let events = Arc::new(sorted(events)?);
+        let bytes = events.bytes();
+        let range = |stamp: &Stamp| self.ranges.of(bucket_of(&stamp.subject));
+        let mut start = 0;
         let mut held = lock(&self.held);
-        for runs in runs.chunk_by(|a, b| range(a) == range(b)) {
-            let Some(first) = runs.first() else { continue };
-            let part = Part {
-                events: events.clone(),
-                runs: runs.to_vec(),
-            };
-            let parts = held.ranges[range(first)].entry((source, kind)).or_default();
-            parts.push(part);
+        for stamps in events.stamps.chunk_by(|a, b| range(a) == range(b)) {
+            let rows = start..start + stamps.len();
+            start = rows.end;
+            if let Some(first) = stamps.first() {
+                let parts = held.ranges[range(first)].entry((source, kind)).or_default();
+                let events = events.clone();
+                parts.push(Part { events, rows });
+            }
         }
         held.bytes += bytes;
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget {
@@ -199,9 +198,8 @@ impl Shuffle {
                         entry.insert(Spill { path, writer })
                     }
                 };
-                let events: Vec<&Staged> = parts.iter().map(|part| part.events.as_ref()).collect();
-                for runs in chunks(&events, &numbered(&parts)) {
-                    spill.writer.write(&Staged::gather(&events, &runs)?.pack()?)?;
+                for Part { events, rows } in parts {
+                    spill.writer.write(&events.slice(rows).pack()?)?;
                 }
             }
         }
@@ -221,7 +219,9 @@ impl Shuffle {
             let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
             let parts = out.entry(of).or_default();
             for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
-                parts.push(Part::whole(Staged::unpack(&batch?)?));
+                let events = Arc::new(Staged::unpack(&batch?)?);
+                let rows = 0..events.len();
+                parts.push(Part { events, rows });
             }
             std::fs::remove_file(&spill.path).map_err(|e| EngineError::io("delete", &spill.path, e))?;
         }

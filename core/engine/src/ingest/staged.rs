@@ -18,7 +18,7 @@ use arrow::{
     error::ArrowError,
 };
 use clinmill_catalog::events;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// What the engine knows of one event, but for its texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,14 @@ impl Staged {
         let stamps = rows.iter().map(|&i| self.stamps[i as usize]).collect();
         let texts = take_record_batch(&self.texts, &UInt32Array::from(rows))?;
         Ok(Self { stamps, texts })
+    }
+
+    /// The events of these rows, not copied but for their stamps.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        Self {
+            texts: self.texts.slice(rows.start, rows.len()),
+            stamps: self.stamps.get(rows).unwrap_or_default().to_vec(),
+        }
     }
 
     /// The events of these runs, as one.
