@@ -1,7 +1,7 @@
 //! Dirty: which subjects a refresh has to recompute, and why: new events, merges, absences, a changed pipeline.
 
 use super::{
-    Link, Refresh, SourcePlan,
+    Link, Refresh, SourcePlan, Warning,
     absent::{self, Covered, scope_label},
     as_entry,
     identity::{Identity, read_links},
@@ -93,7 +93,8 @@ impl Refresh<'_> {
 
     /// The coverage events of complete sources, old and new. An export with rejected records asserts nothing about
     /// what it lacks: the record may be among the rejected.
-    pub(super) fn coverage(&self, ingested: &Ingested) -> Vec<Coverage> {
+    pub(super) fn coverage(&self, ingested: &Ingested, warnings: &mut Vec<Warning>) -> Vec<Coverage> {
+        let mut silent: BTreeMap<&str, u64> = BTreeMap::new();
         let old = self.session.state.coverage.iter();
         let mut coverage: Vec<Coverage> = old.filter(|c| self.counts(&c.source, c.parse_id)).cloned().collect();
         for (entry, report) in ingested.inputs() {
@@ -104,6 +105,7 @@ impl Refresh<'_> {
                 continue;
             };
             if report.failed.is_some() || report.counts.rejected > 0 {
+                *silent.entry(source.name()).or_default() += 1;
                 continue;
             }
             let as_of = match (&as_of.value, &entry.as_of, entry.arrival) {
@@ -118,6 +120,15 @@ impl Refresh<'_> {
                 as_of,
                 input: entry.number,
             });
+        }
+        for (source, inputs) in silent {
+            warnings.push(Warning::new(
+                "NO_ABSENCE",
+                format!(
+                    "source {source}: of {inputs} complete exports a part was rejected, so that what they lack is not \
+                     deleted: see `clinmill quarantine list`"
+                ),
+            ));
         }
         coverage
     }

@@ -101,12 +101,14 @@ impl EngineState {
 /// Secrets by name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Option<Vec<u8>> + Sync);
 
-/// Events that one bucket range should hold, about: a range is held in memory, several times over.
-const RANGE_EVENTS: u64 = 80_000;
+/// Bytes of inputs whose events one bucket range should hold, about: a range is held in memory, several times over.
+const RANGE_BYTES: u64 = 24 << 20;
+/// What an event is worth at least.
+const EVENT_BYTES: u64 = 300;
 /// Each range has a price of its own: plans, files to open.
 const MOST_RANGES: u16 = 1024;
-/// A subject with news has about so many times as many events as are new.
-const HISTORY: u64 = 8;
+/// Subjects to recompute that are worth a range.
+const RANGE_SUBJECTS: usize = 16;
 
 /// Runs one refresh.
 ///
@@ -205,7 +207,7 @@ impl Refresh<'_> {
         self.progress.stage("dirty");
         let (links, identity, former) = self.identity(&ingested)?;
         let events = self.current_events(&ingested);
-        let coverage = self.coverage(&ingested);
+        let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
         let mut dirty: HashSet<Id> = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
         let covered = self.deletions(&events, &coverage, &scopes, &mut ingested, &mut dirty, &identity)?;
@@ -238,7 +240,9 @@ impl Refresh<'_> {
             latest_as_of: &engine_state.latest_as_of,
             pipeline: self.bound.digest,
         };
-        let ranges = self.run_ranges(&stage, &events).await?;
+        let bytes = self.session.ledger.entries().iter().map(|e| e.size).sum::<u64>()
+            + ingested.inputs().map(|(entry, _)| entry.size).sum::<u64>();
+        let ranges = self.run_ranges(&stage, &events, bytes).await?;
         step("refresh.transformed");
         self.check_cancelled()?;
         // De-identification (policy), then risk (hold-back, cumulative k), stand here before anything is published.
@@ -357,20 +361,16 @@ impl Refresh<'_> {
         self.env.clock.now().duration_since(self.began).as_secs_f64()
     }
 
+    /// `bytes`: of all inputs that the events came from.
     async fn run_ranges(
         &self,
         stage: &StageContext<'_>,
         events: &[EventFile],
+        bytes: u64,
     ) -> Result<Vec<StagedRange>, EngineError> {
-        let all: u64 = events.iter().map(|f| f.shard.rows).sum();
-        let old: u64 = self.session.state.events.iter().map(|f| f.shard.rows).sum();
-        let whole = stage.ranges.dirty.values().any(|d| matches!(d, Dirty::All));
-        let looked_at = if whole {
-            all
-        } else {
-            all.min(all.saturating_sub(old) * HISTORY)
-        };
-        let ranges = Ranges::new(looked_at, RANGE_EVENTS, MOST_RANGES);
+        let rows: u64 = events.iter().map(|f| f.shard.rows).sum();
+        let subjects = stage.ranges.dirty.values().map(Dirty::len).max().unwrap_or(Some(0));
+        let ranges = ranges_for(bytes.max(rows * EVENT_BYTES), subjects);
         let done = AtomicU64::new(0);
         let total = ranges.count() as u64;
         self.progress.ranges(0, total);
@@ -389,6 +389,15 @@ impl Refresh<'_> {
         staged.push(stage.run(ranges.count(), (0, BUCKETS - 1), Scope::Dataset).await?);
         Ok(staged)
     }
+}
+
+/// The ranges for these subjects (`None`: all) of a history that came from so many bytes. How much of it is theirs is not
+/// known, and may be nearly all.
+fn ranges_for(bytes: u64, subjects: Option<usize>) -> Ranges {
+    let most = subjects.map_or(MOST_RANGES, |n| {
+        u16::try_from(n / RANGE_SUBJECTS).map_or(MOST_RANGES, |n| n.clamp(1, MOST_RANGES))
+    });
+    Ranges::new(bytes, RANGE_BYTES, most)
 }
 
 fn as_entry(line: &LedgerLine) -> Option<&LedgerEntry> {
@@ -412,5 +421,21 @@ pub(crate) mod hex {
         u128::from_str_radix(&text, 16)
             .map(u128::to_be_bytes)
             .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_bytes_and_subjects() {
+        let count = |bytes, subjects| ranges_for(bytes, subjects).count();
+        assert_eq!(count(10 << 20, None), 1);
+        assert_eq!(count(2 << 30, None), 128);
+        // A small delta over long histories: as many ranges as could be needed, but no more than its subjects are worth.
+        assert_eq!(count(2 << 30, Some(20_000)), 128);
+        assert_eq!(count(2 << 30, Some(100)), 8);
+        assert_eq!(count(2 << 30, Some(3)), 1);
     }
 }

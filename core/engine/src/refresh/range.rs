@@ -36,6 +36,14 @@ pub enum Dirty {
 }
 
 impl Dirty {
+    /// How many they are; `None`: all.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Self::All => None,
+            Self::Some(set) => Some(set.len()),
+        }
+    }
+
     /// True when this subject is to be recomputed.
     pub fn has(&self, subject: &Id) -> bool {
         match self {
