@@ -186,6 +186,10 @@ tables:
     let report = site.refresh();
     assert_eq!(report.tables["measurement"].rows, 3);
     assert_eq!(report.counts.duplicates, 1);
+    // Equal ones of one input are two, as without a key; sent again they are the same two.
+    site.put("inbox/w2.csv", "order,mrn,test,val\n,a,K,2\n,a,K,2\n");
+    let report = site.refresh();
+    assert_eq!((report.tables["measurement"].rows, report.counts.duplicates), (4, 1));
 }
 
 #[test]
@@ -365,4 +369,14 @@ fn a_manifest_of_a_far_number_is_named() {
         "{}",
         run.stdout
     );
+}
+
+#[test]
+fn an_input_that_gave_nothing_is_told() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,value\n1,a,K\n");
+    let report = site.refresh();
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["INPUT_GIVEN_UP"]);
+    assert!(report.warnings[0].message.contains("TABLE_MISSING_COLUMN"));
 }

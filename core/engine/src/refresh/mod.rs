@@ -201,6 +201,7 @@ impl Refresh<'_> {
 
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
+        warnings.extend(ingested.given_up());
         step("refresh.ingested");
         self.check_cancelled()?;
 
