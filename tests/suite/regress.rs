@@ -324,7 +324,7 @@ fn more_events_than_are_held_in_memory() {
 
 #[test]
 fn a_complete_export_that_deletes_nothing_says_so() {
-    let site = facilities("{ share: 1.0 }");
+    let site = facilities("100%");
     let rows = |values: &[&str]| {
         let rows: String = values.iter().map(|v| format!("{v},a,{v}\n")).collect();
         format!("order,mrn,val\n{rows}")
