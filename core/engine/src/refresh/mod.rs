@@ -5,6 +5,7 @@
 
 mod absent;
 mod audit;
+mod concerned;
 mod dirty;
 mod discover;
 mod identity;
@@ -19,6 +20,7 @@ mod stage;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
+pub use concerned::{Concerned, Former, Reach};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
@@ -89,6 +91,12 @@ pub struct EngineState {
     /// The latest `as_of` of each source.
     #[serde(default)]
     pub latest_as_of: BTreeMap<String, String>,
+    /// The same as `tables` without the content of mappings.
+    #[serde(default)]
+    pub makings: BTreeMap<String, Digest>,
+    /// The mappings behind the tables: their files by digest, which the vault's archive has.
+    #[serde(default)]
+    pub mappings: BTreeMap<String, BTreeMap<String, Digest>>,
 }
 
 impl EngineState {
@@ -214,8 +222,21 @@ impl Refresh<'_> {
             dirty.extend(before.iter().copied());
         }
         dirty.extend(self.identity_changes(&identity)?);
-        let dirty = self.dirty_tables(dirty, &changed_tables);
         self.check_expectations(&plans, &ingested)?;
+        let (dirty, concerned) = {
+            let ranges = RangeContext {
+                bound: self.bound,
+                session: &self.session,
+                events: &events,
+                identity: &identity,
+                former: &former,
+                covered: &covered,
+                dirty: &BTreeMap::new(),
+                lineage: false,
+                cancelled: self.cancelled,
+            };
+            self.dirty_tables(dirty, &changed_tables, &engine_state, &ranges)?
+        };
 
         self.progress.stage("transform");
         let context = RangeContext {
@@ -238,7 +259,7 @@ impl Refresh<'_> {
             latest_as_of: &engine_state.latest_as_of,
             pipeline: self.bound.digest,
         };
-        let ranges = self.run_ranges(&stage, &events).await?;
+        let ranges = self.run_ranges(&stage, &events, &concerned).await?;
         step("refresh.transformed");
         self.check_cancelled()?;
         // De-identification (policy), then risk (hold-back, cumulative k), stand here before anything is published.
@@ -246,10 +267,7 @@ impl Refresh<'_> {
         self.progress.stage("publish");
         let subjects = match dirty.values().any(|d| matches!(d, Dirty::All)) {
             true => None,
-            false => dirty.values().next().map(|d| match d {
-                Dirty::Some(set) => set.len() as u64,
-                Dirty::All => 0,
-            }),
+            false => dirty.values().filter_map(Dirty::count).max(),
         };
         let parts = Publishing {
             links,
@@ -361,6 +379,7 @@ impl Refresh<'_> {
         &self,
         stage: &StageContext<'_>,
         events: &[EventFile],
+        concerned: &Concerned,
     ) -> Result<Vec<StagedRange>, EngineError> {
         let all: u64 = events.iter().map(|f| f.shard.rows).sum();
         let old: u64 = self.session.state.events.iter().map(|f| f.shard.rows).sum();
@@ -368,7 +387,8 @@ impl Refresh<'_> {
         let looked_at = if whole {
             all
         } else {
-            all.min(all.saturating_sub(old) * HISTORY)
+            let share = concerned.records as f64 / concerned.of.max(1) as f64;
+            all.min(all.saturating_sub(old) * HISTORY + (all as f64 * share) as u64)
         };
         let ranges = Ranges::new(looked_at, RANGE_EVENTS, MOST_RANGES);
         let done = AtomicU64::new(0);
