@@ -295,6 +295,31 @@ fn a_table_over_all_subjects_is_made_of_all() {
     assert_eq!(site.changes(2, "coded").len(), 1);
 }
 
+/// More events than one bucket range takes: few subjects of many, in many ranges.
+#[test]
+fn few_of_many_subjects_are_recomputed() {
+    let site = groups();
+    let mut rows = "mrn,order,test\n".to_owned();
+    for order in 100..100_100 {
+        let test = ["alpha", "beta"][order % 2];
+        let test = if order % 10_000 == 0 { "gamma" } else { test };
+        rows.push_str(&format!("p{},{order},{test}\n", order / 10));
+    }
+    site.put("inbox/2.csv", rows);
+    site.refresh();
+    let tests = [named("Alpha", "1"), named("beta", "2"), named("gamma", "1")];
+    put_map(&site, "tests", &tests);
+    let report = site.refresh();
+    // Ten of them and c.
+    assert_eq!(report.subjects, Some(11));
+    assert_eq!(report.tables["coded"].upserts, 11);
+    let fresh = groups();
+    copy_dir(&site.at("inbox"), &fresh.at("inbox"));
+    put_map(&fresh, "tests", &tests);
+    fresh.refresh();
+    assert_eq!(site.fingerprints(2), fresh.fingerprints(1));
+}
+
 /// L1 with tables that change: any history of edits and deliveries ends where the last tables and all inputs lead.
 #[test]
 fn any_history_of_edits_ends_as_from_scratch() {
