@@ -39,3 +39,30 @@ fn every_option_is_described() {
         assert!(bare.is_empty(), "{}: {bare:#?}", descriptor.name);
     }
 }
+
+#[test]
+fn a_release_is_read_as_the_page_for_buyers_says() {
+    let Some(python) = clinmill_tests_abi::python("pyarrow") else {
+        return;
+    };
+    let page = fs::read_to_string(root().join("core/READING.md")).unwrap();
+    let (_, code) = page.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let site = clinmill_tests::hospital::site();
+    for week in 1..=2 {
+        clinmill_tests::hospital::put_week(&site, week);
+        let report = site.refresh();
+        for (table, of) in &report.tables {
+            let read = std::process::Command::new(&python)
+                .args(["-c", code])
+                .arg(site.dataset())
+                .arg(table)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(read.stdout).unwrap();
+            assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+            let expected = format!("{} rows; {} upserts, {} deletes", of.rows, of.upserts, of.deletes);
+            assert_eq!(said.trim(), expected, "{table}");
+        }
+    }
+}

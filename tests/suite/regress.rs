@@ -186,6 +186,10 @@ tables:
     let report = site.refresh();
     assert_eq!(report.tables["measurement"].rows, 3);
     assert_eq!(report.counts.duplicates, 1);
+    // Equal ones of one input are two, as without a key; sent again they are the same two.
+    site.put("inbox/w2.csv", "order,mrn,test,val\n,a,K,2\n,a,K,2\n");
+    let report = site.refresh();
+    assert_eq!((report.tables["measurement"].rows, report.counts.duplicates), (4, 1));
 }
 
 #[test]
@@ -316,4 +320,63 @@ fn more_events_than_are_held_in_memory() {
         values(&site, 1)
     };
     assert_eq!(values_with(1 << 10), values_with(1 << 30));
+}
+
+#[test]
+fn a_complete_export_that_deletes_nothing_says_so() {
+    let site = facilities("100%");
+    let rows = |values: &[&str]| {
+        let rows: String = values.iter().map(|v| format!("{v},a,{v}\n")).collect();
+        format!("order,mrn,val\n{rows}")
+    };
+    site.put("inbox/A_20260101.csv", &rows(&["1", "2", "3"]));
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/A_20260108.csv", format!("{}4,,4\n", rows(&["1"])));
+    let report = site.refresh();
+    assert_eq!(report.tables["measurement"].rows, 3);
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["NO_ABSENCE"]);
+}
+
+#[test]
+fn a_copy_is_made_in_a_folder_of_its_own_only() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,K\n");
+    site.refresh();
+    let dataset = site.at("out/regress");
+    let url = format!("file:{}", dataset.display());
+    let project = Project::new();
+    project.write("theirs/notes.txt", "kept");
+    for to in [dataset.clone(), dataset.join("tables"), project.at("theirs")] {
+        let run = project.run(["apply".as_ref(), url.as_ref(), "--to".as_ref(), to.as_os_str()]);
+        assert!(run.stderr.contains("something else than a copy"), "{}", run.stderr);
+    }
+    project.run(["apply", &url, "--to", "copy"]).expect_code(0);
+    project.run(["verify", &url]).expect_code(0);
+}
+
+#[test]
+fn a_manifest_of_a_far_number_is_named() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,K\n");
+    site.refresh();
+    let dataset = site.at("out/regress");
+    std::fs::write(dataset.join("_releases/99999999.json"), "{}").unwrap();
+    let url = format!("file:{}", dataset.display());
+    let run = Project::new().run(["verify", &url, "--format", "json"]).expect_code(1);
+    assert!(
+        run.stdout.contains("99999999.json") && run.stdout.contains("all up to"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn an_input_that_gave_nothing_is_told() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,value\n1,a,K\n");
+    let report = site.refresh();
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["INPUT_GIVEN_UP"]);
+    assert!(report.warnings[0].message.contains("TABLE_MISSING_COLUMN"));
 }

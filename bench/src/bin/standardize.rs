@@ -133,6 +133,8 @@ fn write(path: &Path, batches: &[RecordBatch]) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // As the command does.
+    clinmill_host::memory::keep_freed();
     let arguments = Arguments::parse();
     let mut registry = Registry::default();
     registry

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    clinmill_host::memory::keep_freed();
     let cli = Cli::parse();
     let context = Context::new(&cli.global);
     let exit = match dispatch(&context, &cli).await {

@@ -7,7 +7,7 @@ use crate::{
     fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
     ingest::{EventBuilder, EventSink, subject_id},
-    refresh::{Concerned, EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, input_folder},
+    refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, input_folder},
     sql,
     tables::TableSpec,
     view::View,
@@ -173,7 +173,7 @@ pub async fn plan(
             ("unchanged", _) => Some(0),
             ("mapping", Some(news)) => concerned
                 .as_ref()
-                .and_then(|found| number(&found.subjects.union(news).copied().collect())),
+                .and_then(|found| number(&found.union(news).copied().collect())),
             ("mapping", None) => None,
             ("subjects with news", news) => news.as_ref().and_then(number),
             (_, Some(news)) if table.subject => {
@@ -227,7 +227,7 @@ pub async fn plan(
 }
 
 /// The subjects that changed mappings concern, by the records of the last release.
-fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Result<Concerned, EngineError> {
+fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Result<HashSet<Id>, EngineError> {
     let ranges = RangeContext {
         bound,
         session: &view.session,

@@ -21,6 +21,7 @@ pub mod file;
 mod limits;
 mod loader;
 pub mod lock;
+pub mod memory;
 mod native;
 pub mod process;
 mod records;

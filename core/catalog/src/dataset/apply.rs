@@ -73,6 +73,9 @@ pub async fn apply(dataset: &Dataset, dir: &Path, until: Option<u64>) -> Result<
             .ok_or_else(|| CatalogError::NotFound(format!("a release of {}", dataset.url())))?,
     };
     let mut local = read_state(dir)?;
+    if local.is_none() {
+        only_ours(dir)?;
+    }
     let mut done = Apply {
         from: local.as_ref().map(|s| s.release),
         to: target,
@@ -316,6 +319,24 @@ fn table_path(dir: &Path, release: u64, table: &str) -> PathBuf {
     dir.join("releases")
         .join(format!("{release:08}"))
         .join(format!("{table}.parquet"))
+}
+
+/// Refuses a folder that holds anything but what a stopped call left.
+fn only_ours(dir: &Path) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(CatalogError::io("read", dir))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(CatalogError::io("read", dir))?.file_name();
+        if ["releases", "current", "current.new"].iter().all(|ours| name != *ours) {
+            return Err(CatalogError::refused(
+                format!("{} holds something else than a copy", dir.display()),
+                "apply to a new folder, or to one that `apply` made",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn read_state(dir: &Path) -> Result<Option<State>> {

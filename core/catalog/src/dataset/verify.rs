@@ -92,7 +92,11 @@ pub async fn verify(dataset: &Dataset, scratch: &Path) -> Result<Verification> {
         damaged: HashSet::new(),
     };
     let releases: Vec<u64> = {
-        let mut all: Vec<u64> = listed.iter().filter_map(|o| Manifest::release_of(&o.key)).collect();
+        let mut all: Vec<u64> = listed
+            .iter()
+            .filter_map(|o| Manifest::release_of(&o.key))
+            .filter(|n| *n > 0)
+            .collect();
         all.sort_unstable();
         all
     };
@@ -160,8 +164,18 @@ impl Run<'_> {
     /// Reads all manifests: none may be missing, damaged or out of the chain.
     async fn chain(&mut self, releases: &[u64]) -> Result<BTreeMap<u64, Release>> {
         let mut read: BTreeMap<u64, Release> = BTreeMap::new();
-        for n in 1..=releases.last().copied().unwrap_or(0) {
+        let mut before = 0;
+        for &n in releases {
             let key = Manifest::key(n);
+            match n - before {
+                0 | 1 => {}
+                2 => self.find(&Manifest::key(n - 1), FindingKind::Missing, "this release is missing"),
+                _ => {
+                    let detail = format!("this release and all up to {} are missing", n - 1);
+                    self.find(&Manifest::key(before + 1), FindingKind::Missing, detail);
+                }
+            }
+            before = n;
             let release = match self.dataset.release(n).await {
                 Ok(release) => release,
                 Err(CatalogError::NotFound(_)) => {

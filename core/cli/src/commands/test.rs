@@ -145,9 +145,13 @@ fn test_files(bound: &Bound) -> Result<Vec<PathBuf>, Failure> {
     let mut open = vec![root];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).map_err(|e| Failure::io("list", &folder, &e))? {
-            let path = entry.map_err(|e| Failure::io("list", &folder, &e))?.path();
+            let entry = entry.map_err(|e| Failure::io("list", &folder, &e))?;
+            let path = entry.path();
             if path.is_dir() {
-                open.push(path);
+                // A link to a folder may lead back to where it stands.
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(path);
+                }
             } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
                 files.push(path);
             }

@@ -66,6 +66,8 @@ impl<'a> EventBuilder<'a> {
         let subjects = self.subjects(kind, &meta.issuer, &meta.subject);
         let content = contents(kind, &rows)?;
         let keys = record_keys(kind, &rows, &subjects, &content)?;
+        let names = names(kind, &rows)?;
+        let by_content = kind.key == RecordKey::Content;
         let at = |i: usize| Locator {
             offset: meta.offset.value(i),
             length: meta.length.value(i),
@@ -102,6 +104,7 @@ impl<'a> EventBuilder<'a> {
                     },
                     input: self.number,
                     void,
+                    nameless: by_content || names.is_some_and(|names| names.is_null(i)),
                 },
             )
             .collect();
@@ -159,6 +162,17 @@ impl<'a> EventBuilder<'a> {
         }
         self.seen.insert(name, id);
         id
+    }
+}
+
+/// The first part of the records' key: one that lacks it is known by its content.
+fn names<'r>(kind: &RecordKind, rows: &'r RecordBatch) -> Result<Option<&'r ArrayRef>, PluginError> {
+    match &kind.key {
+        RecordKey::Columns(names) => match names.first() {
+            Some(name) => Ok(Some(rows.column(rows.schema_ref().index_of(name)?))),
+            None => Ok(None),
+        },
+        RecordKey::Content => Ok(None),
     }
 }
 

@@ -16,7 +16,7 @@ use clinmill_catalog::{
     shards::{Constants, ShardFilter, ShardPlace, ShardWriter},
 };
 use clinmill_model::Digest;
-use clinmill_sdk::{RecordKey, RecordKind};
+use clinmill_sdk::RecordKind;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -75,14 +75,13 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         return Ok(out);
     }
     let known = known_events(&task, &new)?;
-    let by_content = task.kind.key == RecordKey::Content;
     let mut kept = Kept::default();
     for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
         let before = kept.ordinals.len();
         if known.is_empty() && new.all_differ(subject) {
             kept.whole(subject);
         } else {
-            new.choose(subject, &known, by_content, &mut kept);
+            new.choose(subject, &known, &mut kept);
         }
         if kept.ordinals.len() > before
             && let Some(run) = subject.first()
@@ -179,6 +178,8 @@ struct Version {
     offset: u64,
     /// Its place among the events of its subject.
     place: usize,
+    /// See [`Stamp::nameless`].
+    nameless: bool,
 }
 
 impl<'a> New<'a> {
@@ -224,7 +225,7 @@ impl<'a> New<'a> {
     }
 
     /// Keeps the events of one subject that are not known already.
-    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, by_content: bool, kept: &mut Kept) {
+    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, kept: &mut Kept) {
         let alone = |run: &Run| {
             let part = run.part;
             run.rows().map(move |row| (part, row as u32)).collect::<Vec<_>>()
@@ -247,6 +248,7 @@ impl<'a> New<'a> {
                 let mut rank = 0;
                 let mut input = None;
                 for version in equal {
+                    let by_content = version.nameless;
                     rank = if input == Some(version.input) { rank + 1 } else { 0 };
                     input = Some(version.input);
                     if if by_content { rank >= held } else { held == 0 } {
@@ -285,6 +287,7 @@ impl<'a> New<'a> {
                     input: stamp.input,
                     offset: stamp.offset,
                     place,
+                    nameless: stamp.nameless,
                 }
             })
             .collect();

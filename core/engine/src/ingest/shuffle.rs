@@ -78,11 +78,19 @@ struct Held {
 /// Collects the events of many small inputs on their way into the shuffle; one for each reading thread.
 pub struct Collector<'a> {
     shuffle: &'a Shuffle,
-    held: BTreeMap<KindOf, (usize, Vec<Staged>)>,
+    held: BTreeMap<KindOf, Together>,
 }
 
-/// Events that go into the shuffle together, at least.
+/// Events that go into the shuffle together, at least; fewer where they have so many bytes.
 const TOGETHER: usize = 16_384;
+const TOGETHER_BYTES: usize = 8 << 20;
+
+#[derive(Default)]
+struct Together {
+    rows: usize,
+    bytes: usize,
+    parts: Vec<Staged>,
+}
 
 impl<'a> Collector<'a> {
     /// An empty one.
@@ -98,11 +106,12 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// As [`Shuffle::push`].
     pub fn push(&mut self, of: KindOf, events: Staged) -> Result<(), EngineError> {
-        let (rows, parts) = self.held.entry(of).or_default();
-        *rows += events.len();
-        parts.push(events);
-        if *rows >= TOGETHER {
-            let (_, parts) = self.held.remove(&of).unwrap_or_default();
+        let held = self.held.entry(of).or_default();
+        held.rows += events.len();
+        held.bytes += events.bytes();
+        held.parts.push(events);
+        if held.rows >= TOGETHER || held.bytes >= TOGETHER_BYTES {
+            let parts = std::mem::take(held).parts;
             self.pass(of, parts)?;
         }
         Ok(())
@@ -113,8 +122,8 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// As [`Shuffle::push`].
     pub fn finish(mut self) -> Result<(), EngineError> {
-        for (of, (_, parts)) in std::mem::take(&mut self.held) {
-            self.pass(of, parts)?;
+        for (of, held) in std::mem::take(&mut self.held) {
+            self.pass(of, held.parts)?;
         }
         Ok(())
     }

@@ -43,10 +43,12 @@ pub struct Stamp {
     pub input: u32,
     /// See [`events::VOID`].
     pub void: u8,
+    /// Known by its content: equal ones of one input are records of their own.
+    pub nameless: bool,
 }
 
 /// Bytes of a stamp in a staging file.
-const STAMP_BYTES: usize = 16 + 16 + 4 * 8 + 3 * 4 + 1;
+const STAMP_BYTES: usize = 16 + 16 + 4 * 8 + 3 * 4 + 2;
 const STAMP: &str = "_stamp";
 
 /// Events of one record kind: stamps, and a batch of issuer, identifier, version and the record's own columns.
@@ -167,7 +169,7 @@ impl Staged {
             for n in [s.part, s.cell, s.input] {
                 bytes.extend_from_slice(&n.to_le_bytes());
             }
-            bytes.push(s.void);
+            bytes.extend_from_slice(&[s.void, u8::from(s.nameless)]);
         }
         let stamps = FixedSizeBinaryArray::try_new(STAMP_BYTES as i32, Buffer::from_vec(bytes), None)?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(stamps)];
@@ -227,6 +229,7 @@ impl Stamp {
             cell,
             input,
             void: *rest.first()?,
+            nameless: *rest.get(1)? != 0,
         })
     }
 }
@@ -274,6 +277,7 @@ mod tests {
             cell: n as u32,
             input: 9,
             void: 1,
+            nameless: n > 0,
         };
         let own = Schema::new(vec![Field::new("value", DataType::Utf8, true)]);
         let text = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };

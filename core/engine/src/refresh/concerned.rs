@@ -5,13 +5,12 @@
 //! rows in the tables behind them: what a step is given is the same by the same reasoning on the steps before it, and
 //! the rest of the graph is the same, subject by subject. Subjects with news are recomputed in any case.
 
-use super::{EngineState, MOST_RANGES, RANGE_EVENTS, parallel::in_parallel, range::RangeContext};
+use super::{EVENT_BYTES, EngineState, parallel::in_parallel, range::RangeContext, ranges_for};
 use crate::{
     bound::Bound,
     error::EngineError,
-    fold::{Id, id_at},
+    fold::Id,
     graph::{BoundStep, Graph, Node, StepReport, TaskInput},
-    ingest::Ranges,
     mappings::Mapping,
     tables::TableSpec,
 };
@@ -39,17 +38,6 @@ pub struct Former {
     /// By changed table.
     pub reach: BTreeMap<String, Reach>,
     steps: BTreeMap<String, Arc<dyn BoundTransform>>,
-}
-
-/// The subjects that changed mappings concern.
-#[derive(Default)]
-pub struct Concerned {
-    /// Canonical subjects.
-    pub subjects: HashSet<Id>,
-    /// How many of the records that were looked at are theirs.
-    pub records: u64,
-    /// How many there were.
-    pub of: u64,
 }
 
 /// The files of every mapping by digest, as the vault's state names them.
@@ -119,30 +107,25 @@ impl Former {
         Ok(steps)
     }
 
-    /// Looks at the records of all subjects. `ranges` says which events there are and who is who.
+    /// The canonical subjects concerned, found by a look at the records of all. `ranges` says which events there are and who is who.
     ///
     /// # Errors
     /// When an event file cannot be read or a step fails.
-    pub fn find(&self, ranges: &RangeContext<'_>, threads: usize) -> Result<Concerned, EngineError> {
-        let mut all = Concerned::default();
+    pub fn find(&self, ranges: &RangeContext<'_>, threads: usize) -> Result<HashSet<Id>, EngineError> {
         if self.steps.is_empty() {
-            return Ok(all);
+            return Ok(HashSet::new());
         }
         let (graph, wanted) = ranges.bound.graph.beside(&self.steps);
-        let events: u64 = ranges.events.iter().map(|f| f.shard.rows).sum();
-        let split = Ranges::new(events, RANGE_EVENTS, MOST_RANGES);
+        let rows: u64 = ranges.events.iter().map(|f| f.shard.rows).sum();
+        let bytes: u64 = ranges.session.ledger.entries().iter().map(|e| e.size).sum();
+        let split = ranges_for(bytes.max(rows * EVENT_BYTES), None);
         let runtime = tokio::runtime::Handle::current();
         let found = tokio::task::block_in_place(|| {
             in_parallel(split.count(), threads, |range| {
                 runtime.block_on(in_range(ranges, split.bounds(range), &graph, &wanted))
             })
         })?;
-        for one in found {
-            all.subjects.extend(one.subjects);
-            all.records += one.records;
-            all.of += one.of;
-        }
-        Ok(all)
+        Ok(found.into_iter().flatten().collect())
     }
 }
 
@@ -197,20 +180,10 @@ async fn in_range(
     bounds: (u16, u16),
     graph: &Graph,
     wanted: &[String],
-) -> Result<Concerned, EngineError> {
+) -> Result<HashSet<Id>, EngineError> {
     let inputs = ranges.records_behind(bounds, None, wanted)?;
     let tasks: Vec<TaskInput<'_>> = inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
     let mut report = StepReport::default();
     graph.run(&tasks, wanted, false, ranges.cancelled, &mut report).await?;
-    let mut found = Concerned {
-        subjects: report.concerned,
-        ..Concerned::default()
-    };
-    for (_, folded) in &inputs {
-        let records = folded.rows.num_rows();
-        found.of += records as u64;
-        let theirs = (0..records).filter(|i| found.subjects.contains(&id_at(&folded.subject, *i)));
-        found.records += theirs.count() as u64;
-    }
-    Ok(found)
+    Ok(report.concerned)
 }

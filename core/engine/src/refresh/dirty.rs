@@ -1,7 +1,7 @@
 //! Dirty: which subjects a refresh has to recompute, and why: new events, merges, absences, a changed pipeline.
 
 use super::{
-    Concerned, EngineState, Former, Link, Reach, Refresh, SourcePlan,
+    EngineState, Former, Link, Reach, Refresh, SourcePlan, Warning,
     absent::{self, Covered, scope_label},
     as_entry,
     identity::{Identity, read_links},
@@ -93,7 +93,8 @@ impl Refresh<'_> {
 
     /// The coverage events of complete sources, old and new. An export with rejected records asserts nothing about
     /// what it lacks: the record may be among the rejected.
-    pub(super) fn coverage(&self, ingested: &Ingested) -> Vec<Coverage> {
+    pub(super) fn coverage(&self, ingested: &Ingested, warnings: &mut Vec<Warning>) -> Vec<Coverage> {
+        let mut silent: BTreeMap<&str, u64> = BTreeMap::new();
         let old = self.session.state.coverage.iter();
         let mut coverage: Vec<Coverage> = old.filter(|c| self.counts(&c.source, c.parse_id)).cloned().collect();
         for (entry, report) in ingested.inputs() {
@@ -104,6 +105,7 @@ impl Refresh<'_> {
                 continue;
             };
             if report.failed.is_some() || report.counts.rejected > 0 {
+                *silent.entry(source.name()).or_default() += 1;
                 continue;
             }
             let as_of = match (&as_of.value, &entry.as_of, entry.arrival) {
@@ -118,6 +120,15 @@ impl Refresh<'_> {
                 as_of,
                 input: entry.number,
             });
+        }
+        for (source, inputs) in silent {
+            warnings.push(Warning::new(
+                "NO_ABSENCE",
+                format!(
+                    "source {source}: of {inputs} complete exports a part was rejected, so that what they lack is not \
+                     deleted: see `clinmill quarantine list`"
+                ),
+            ));
         }
         coverage
     }
@@ -209,7 +220,7 @@ impl Refresh<'_> {
         )))
     }
 
-    /// What each table has to recompute, and the subjects that changed mappings concern.
+    /// What each table has to recompute.
     ///
     /// # Errors
     /// When the records behind a changed mapping cannot be read, or a step fails over them.
@@ -219,7 +230,7 @@ impl Refresh<'_> {
         changed: &[String],
         before: &EngineState,
         ranges: &RangeContext<'_>,
-    ) -> Result<(BTreeMap<String, Dirty>, Concerned), EngineError> {
+    ) -> Result<BTreeMap<String, Dirty>, EngineError> {
         let (former, concerned) = match self.options.full {
             true => Default::default(),
             false => {
@@ -229,7 +240,7 @@ impl Refresh<'_> {
             }
         };
         let news = Dirty::Some(Arc::new(subjects.clone()));
-        let both = subjects.union(&concerned.subjects).copied().collect();
+        let both = subjects.union(&concerned).copied().collect();
         let both = Dirty::Some(Arc::new(both));
         let of = |table: &TableSpec| {
             // A table without subjects is small: it is made whole when anything is new.
@@ -242,8 +253,7 @@ impl Refresh<'_> {
                 (true, _) => Dirty::All,
             }
         };
-        let dirty = self.bound.tables.iter().map(|t| (t.name.clone(), of(t))).collect();
-        Ok((dirty, concerned))
+        Ok(self.bound.tables.iter().map(|t| (t.name.clone(), of(t))).collect())
     }
 
     /// Sources that promise an input every so often and whose latest one speaks of a time longer ago.

@@ -129,7 +129,8 @@ fn discover_source(
     let mut candidates = Vec::new();
     let mut paths = BTreeMap::new();
     let mut without_time = 0;
-    for (file, hash) in found.files.iter().zip(hashed) {
+    let files = found.files.len();
+    for (file, hash) in found.files.into_iter().zip(hashed) {
         let Some((sha256, size)) = hash else { continue };
         let captured = file
             .captures
@@ -149,8 +150,8 @@ fn discover_source(
         paths.insert(sha256, file.path.expose().clone());
         candidates.push(Found {
             path: Sensitive::new(file.path.expose().clone()),
-            relative: file.relative.clone(),
-            captures: file.captures.clone(),
+            relative: file.relative,
+            captures: file.captures,
             as_of,
             sha256,
             size,
@@ -170,7 +171,7 @@ fn discover_source(
         pending: plan.pending,
         sightings: plan.sightings,
         paths,
-        files: found.files.len(),
+        files,
     })
 }
 

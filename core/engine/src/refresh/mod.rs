@@ -20,7 +20,7 @@ mod stage;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
-pub use concerned::{Concerned, Former, Reach};
+pub use concerned::{Former, Reach};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
@@ -109,12 +109,14 @@ impl EngineState {
 /// Secrets by name.
 pub type Secrets<'a> = &'a (dyn Fn(&str) -> Option<Vec<u8>> + Sync);
 
-/// Events that one bucket range should hold, about: a range is held in memory, several times over.
-const RANGE_EVENTS: u64 = 80_000;
+/// Bytes of inputs whose events one bucket range should hold, about: a range is held in memory, several times over.
+const RANGE_BYTES: u64 = 24 << 20;
+/// What an event is worth at least.
+const EVENT_BYTES: u64 = 300;
 /// Each range has a price of its own: plans, files to open.
 const MOST_RANGES: u16 = 1024;
-/// A subject with news has about so many times as many events as are new.
-const HISTORY: u64 = 8;
+/// Subjects to recompute that are worth a range.
+const RANGE_SUBJECTS: usize = 16;
 
 /// Runs one refresh.
 ///
@@ -207,13 +209,14 @@ impl Refresh<'_> {
 
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
+        warnings.extend(ingested.given_up());
         step("refresh.ingested");
         self.check_cancelled()?;
 
         self.progress.stage("dirty");
         let (links, identity, former) = self.identity(&ingested)?;
         let events = self.current_events(&ingested);
-        let coverage = self.coverage(&ingested);
+        let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
         let mut dirty: HashSet<Id> = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
         let covered = self.deletions(&events, &coverage, &scopes, &mut ingested, &mut dirty, &identity)?;
@@ -223,7 +226,7 @@ impl Refresh<'_> {
         }
         dirty.extend(self.identity_changes(&identity)?);
         self.check_expectations(&plans, &ingested)?;
-        let (dirty, concerned) = {
+        let dirty = {
             let ranges = RangeContext {
                 bound: self.bound,
                 session: &self.session,
@@ -259,7 +262,9 @@ impl Refresh<'_> {
             latest_as_of: &engine_state.latest_as_of,
             pipeline: self.bound.digest,
         };
-        let ranges = self.run_ranges(&stage, &events, &concerned).await?;
+        let bytes = self.session.ledger.entries().iter().map(|e| e.size).sum::<u64>()
+            + ingested.inputs().map(|(entry, _)| entry.size).sum::<u64>();
+        let ranges = self.run_ranges(&stage, &events, bytes).await?;
         step("refresh.transformed");
         self.check_cancelled()?;
         // De-identification (policy), then risk (hold-back, cumulative k), stand here before anything is published.
@@ -267,7 +272,7 @@ impl Refresh<'_> {
         self.progress.stage("publish");
         let subjects = match dirty.values().any(|d| matches!(d, Dirty::All)) {
             true => None,
-            false => dirty.values().filter_map(Dirty::count).max(),
+            false => dirty.values().filter_map(Dirty::len).max().map(|n| n as u64),
         };
         let parts = Publishing {
             links,
@@ -375,22 +380,18 @@ impl Refresh<'_> {
         self.env.clock.now().duration_since(self.began).as_secs_f64()
     }
 
+    /// `bytes`: of all inputs that the events came from.
     async fn run_ranges(
         &self,
         stage: &StageContext<'_>,
         events: &[EventFile],
-        concerned: &Concerned,
+        bytes: u64,
     ) -> Result<Vec<StagedRange>, EngineError> {
-        let all: u64 = events.iter().map(|f| f.shard.rows).sum();
-        let old: u64 = self.session.state.events.iter().map(|f| f.shard.rows).sum();
-        let whole = stage.ranges.dirty.values().any(|d| matches!(d, Dirty::All));
-        let looked_at = if whole {
-            all
-        } else {
-            let share = concerned.records as f64 / concerned.of.max(1) as f64;
-            all.min(all.saturating_sub(old) * HISTORY + (all as f64 * share) as u64)
-        };
-        let ranges = Ranges::new(looked_at, RANGE_EVENTS, MOST_RANGES);
+        let rows: u64 = events.iter().map(|f| f.shard.rows).sum();
+        // All of one table are all, however few of the others.
+        let mut subjects = stage.ranges.dirty.values().map(Dirty::len);
+        let subjects = subjects.try_fold(0, |most, n| Some(most.max(n?)));
+        let ranges = ranges_for(bytes.max(rows * EVENT_BYTES), subjects);
         let done = AtomicU64::new(0);
         let total = ranges.count() as u64;
         self.progress.ranges(0, total);
@@ -409,6 +410,15 @@ impl Refresh<'_> {
         staged.push(stage.run(ranges.count(), (0, BUCKETS - 1), Scope::Dataset).await?);
         Ok(staged)
     }
+}
+
+/// The ranges for these subjects (`None`: all) of a history that came from so many bytes. How much of it is theirs is not
+/// known, and may be nearly all.
+fn ranges_for(bytes: u64, subjects: Option<usize>) -> Ranges {
+    let most = subjects.map_or(MOST_RANGES, |n| {
+        u16::try_from(n / RANGE_SUBJECTS).map_or(MOST_RANGES, |n| n.clamp(1, MOST_RANGES))
+    });
+    Ranges::new(bytes, RANGE_BYTES, most)
 }
 
 fn as_entry(line: &LedgerLine) -> Option<&LedgerEntry> {
@@ -432,5 +442,21 @@ pub(crate) mod hex {
         u128::from_str_radix(&text, 16)
             .map(u128::to_be_bytes)
             .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_follow_bytes_and_subjects() {
+        let count = |bytes, subjects| ranges_for(bytes, subjects).count();
+        assert_eq!(count(10 << 20, None), 1);
+        assert_eq!(count(2 << 30, None), 128);
+        // A small delta over long histories: as many ranges as could be needed, but no more than its subjects are worth.
+        assert_eq!(count(2 << 30, Some(20_000)), 128);
+        assert_eq!(count(2 << 30, Some(100)), 8);
+        assert_eq!(count(2 << 30, Some(3)), 1);
     }
 }

@@ -37,19 +37,19 @@ pub enum Dirty {
 }
 
 impl Dirty {
+    /// How many they are; `None`: all.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Self::All => None,
+            Self::Some(set) => Some(set.len()),
+        }
+    }
+
     /// True when this subject is to be recomputed.
     pub fn has(&self, subject: &Id) -> bool {
         match self {
             Self::All => true,
             Self::Some(set) => set.contains(subject),
-        }
-    }
-
-    /// How many there are; `None` for all.
-    pub fn count(&self) -> Option<u64> {
-        match self {
-            Self::All => None,
-            Self::Some(set) => Some(set.len() as u64),
         }
     }
 
@@ -148,7 +148,7 @@ impl RangeContext<'_> {
                 None => groups.push((dirty, vec![table])),
             }
         }
-        groups.sort_by_key(|(dirty, _)| Reverse(dirty.count().unwrap_or(u64::MAX)));
+        groups.sort_by_key(|(dirty, _)| Reverse(dirty.len().unwrap_or(usize::MAX)));
         groups.into_iter().map(|(_, tables)| tables).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Ingest within a refresh: the pending inputs become event files, and every record is accounted for.
 
 use super::{
-    Refresh, SourcePlan, as_entry,
+    Refresh, SourcePlan, Warning, as_entry,
     parallel::in_parallel,
     report::{Progress, SourceReport},
 };
@@ -49,6 +49,26 @@ impl Ingested {
     /// The inputs, each with what reading it gave.
     pub fn inputs(&self) -> impl Iterator<Item = (&LedgerEntry, &InputReport)> {
         self.lines.iter().filter_map(as_entry).zip(&self.reports)
+    }
+}
+
+impl Ingested {
+    /// Says which inputs gave nothing at all, by source and reason: a column that was renamed takes a whole source away.
+    pub(super) fn given_up(&self) -> Vec<Warning> {
+        let mut reasons: BTreeMap<(&str, &str), (u64, &PluginError)> = BTreeMap::new();
+        for (entry, report) in self.inputs() {
+            if let Some(error) = &report.failed {
+                reasons.entry((&entry.source, &error.code)).or_insert((0, error)).0 += 1;
+            }
+        }
+        let told = |((source, code), (inputs, error)): ((&str, &str), (u64, &PluginError))| {
+            let message = format!(
+                "source {source}: {inputs} inputs were given up ({code}): {}",
+                error.message
+            );
+            Warning::new("INPUT_GIVEN_UP", message)
+        };
+        reasons.into_iter().map(told).collect()
     }
 }
 
