@@ -11,6 +11,7 @@ use clinmill_catalog::{
 use clinmill_engine::{
     EngineError,
     bound::{self, Bound},
+    inspect::{self, PlanReport},
     refresh::{self, Access, RefreshOptions, RunReport, Session, Silent},
     trace::{self, TraceReport},
 };
@@ -210,6 +211,19 @@ impl Site {
         {
             Ok(report) => report,
             Err(error) => panic!("the trace failed: {error}"),
+        }
+    }
+
+    /// What a refresh would do.
+    ///
+    /// # Panics
+    /// When it cannot be said.
+    pub fn plan(&self) -> PlanReport {
+        let (bound, env) = (self.bind(), Env::system());
+        let plan = inspect::plan(&bound, &env, &secret, &self.registry, &|_| None, false);
+        match self.runtime.block_on(plan) {
+            Ok(plan) => plan,
+            Err(error) => panic!("there is no plan: {error}"),
         }
     }
 

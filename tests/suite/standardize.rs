@@ -3,6 +3,7 @@
 
 mod bad;
 mod change;
+mod concerned;
 mod map;
 mod trace;
 

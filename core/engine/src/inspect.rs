@@ -7,8 +7,9 @@ use crate::{
     fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
     ingest::{EventBuilder, EventSink, subject_id},
-    refresh::{EngineState, Secrets, Warning, discover, folder, input_folder},
+    refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, input_folder},
     sql,
+    tables::TableSpec,
     view::View,
 };
 use arrow::array::{Array, RecordBatch};
@@ -23,7 +24,7 @@ use clinmill_sdk::{
 };
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     os::unix::fs::FileExt,
     path::Path,
@@ -69,8 +70,12 @@ pub struct PlannedSource {
 /// What would become of one table.
 #[derive(Clone, Debug, Serialize)]
 pub struct PlannedTable {
-    /// `new`, `changed` (all subjects), `subjects with news`, `unchanged` or `removed`.
+    /// `new`, `changed` (all subjects), `mapping` (subjects that a changed mapping concerns, and those with news),
+    /// `subjects with news`, `unchanged` or `removed`.
     pub scope: &'static str,
+    /// Of `changed`: why all subjects are concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Rows now.
     pub rows: u64,
     /// Subjects for which it would be made, as far as that is known without a refresh: merges of identities and complete
@@ -78,7 +83,7 @@ pub struct PlannedTable {
     pub subjects: Option<u64>,
 }
 
-/// Inputs of more bytes than this are read for a plan only when asked for.
+/// Inputs of more bytes than this are read for a plan only when asked for, and so are events behind changed mappings.
 pub const PLAN_READS: u64 = 256 << 20;
 
 /// Plans a refresh. Nothing is made or changed. With `count`, all pending inputs are read to count the subjects that
@@ -146,16 +151,30 @@ pub async fn plan(
         Ok(entries.into_iter().map(|e| e.subject).collect())
     };
     let number = |set: &HashSet<Id>| Some(set.len() as u64);
+    let is_changed = |t: &TableSpec| state.tables.get(&t.name).is_some_and(|digest| *digest != t.digest);
+    let changed = bound.tables.iter().filter(|t| is_changed(t));
+    let changed: Vec<String> = changed.map(|t| t.name.clone()).collect();
+    let former = Former::new(bound, &session.vault, &state, &changed);
+    let events: u64 = session.state.events.iter().map(|f| f.shard.bytes).sum();
+    let concerned = match count || events <= PLAN_READS {
+        true => Some(concerned(bound, &view, &former, threads)?),
+        false => None,
+    };
     let mut tables = BTreeMap::new();
     for table in &bound.tables {
-        let scope = match state.tables.get(&table.name) {
-            None => "new",
-            Some(digest) if *digest != table.digest => "changed",
-            Some(_) if pending => "subjects with news",
-            Some(_) => "unchanged",
+        let (scope, why) = match (state.tables.get(&table.name), former.reach.get(&table.name)) {
+            (None, _) => ("new", None),
+            (_, Some(Reach::Concerned)) => ("mapping", None),
+            (_, Some(Reach::All(why))) => ("changed", Some(why.clone())),
+            (Some(_), None) if pending => ("subjects with news", None),
+            (Some(_), None) => ("unchanged", None),
         };
         let subjects = match (scope, &news) {
             ("unchanged", _) => Some(0),
+            ("mapping", Some(news)) => concerned
+                .as_ref()
+                .and_then(|found| number(&found.union(news).copied().collect())),
+            ("mapping", None) => None,
             ("subjects with news", news) => news.as_ref().and_then(number),
             (_, Some(news)) if table.subject => {
                 let known = view.subjects()?;
@@ -164,7 +183,13 @@ pub async fn plan(
             _ => None,
         };
         let rows = rows(&table.name);
-        tables.insert(table.name.clone(), PlannedTable { scope, rows, subjects });
+        let planned = PlannedTable {
+            scope,
+            why,
+            rows,
+            subjects,
+        };
+        tables.insert(table.name.clone(), planned);
     }
     for name in state
         .tables
@@ -175,6 +200,7 @@ pub async fn plan(
         let subjects = number(&with_rows(name)?);
         let planned = PlannedTable {
             scope: "removed",
+            why: None,
             rows,
             subjects,
         };
@@ -198,6 +224,22 @@ pub async fn plan(
         news: news.as_ref().and_then(number),
         warnings,
     })
+}
+
+/// The subjects that changed mappings concern, by the records of the last release.
+fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Result<HashSet<Id>, EngineError> {
+    let ranges = RangeContext {
+        bound,
+        session: &view.session,
+        events: &view.session.state.events,
+        identity: &view.identity,
+        former: &HashMap::new(),
+        covered: &view.covered,
+        dirty: &BTreeMap::new(),
+        lineage: false,
+        cancelled: &AtomicBool::new(false),
+    };
+    former.find(&ranges, threads)
 }
 
 /// The plan of a pipeline without a vault: everything is pending.
@@ -229,9 +271,10 @@ fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, Engi
         }
         false => None,
     };
-    let planned = |t: &crate::tables::TableSpec| {
+    let planned = |t: &TableSpec| {
         let new = PlannedTable {
             scope: "new",
+            why: None,
             rows: 0,
             subjects: news.filter(|_| t.subject),
         };

@@ -187,7 +187,9 @@ pub fn link(specs: &mut [TableSpec], graph: &Graph) {
             }
         }
         if !links.is_empty() {
-            spec.digest = Digest::of_parts([spec.digest.to_string(), format!("{links:?}")]);
+            for digest in [&mut spec.digest, &mut spec.making] {
+                *digest = Digest::of_parts([digest.to_string(), format!("{links:?}")]);
+            }
             spec.fills.extend(links);
         }
     }

@@ -39,8 +39,11 @@ pub struct TableSpec {
     pub terms: Vec<Term>,
     /// The units of columns, for the manifest.
     pub units: BTreeMap<String, String>,
-    /// Digest of everything upstream: another one recomputes the table for all subjects.
+    /// Digest of everything upstream: another one recomputes the table.
     pub digest: Digest,
+    /// The same without the content of the mappings that its steps look up: where it stays, only subjects that those
+    /// concern are recomputed.
+    pub making: Digest,
 }
 
 /// What identifies a row of a table.
@@ -176,16 +179,19 @@ fn bind_table(
         let bound = graph.node(&transform.name.value).map(Node::steps).unwrap_or_default();
         parts.extend(bound.iter().filter_map(|step| step.version.1.clone()));
     }
-    parts.extend(
-        used.iter()
-            .filter_map(|r| mappings.get(r))
-            .map(|m| m.sha256.to_string()),
-    );
-    parts.push(format!("{} {from} {identity:?} {schema:?}", table.name.value));
+    let contents: Vec<String> = used
+        .iter()
+        .filter_map(|r| mappings.get(r))
+        .map(|m| m.sha256.to_string())
+        .collect();
+    let mut rest = vec![format!("{} {from} {identity:?} {schema:?}", table.name.value)];
     if !fills.is_empty() || !terms.is_empty() {
-        parts.push(format!("{fills:?} {terms:?}"));
+        rest.push(format!("{fills:?} {terms:?}"));
     }
-    parts.push(pipeline.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default());
+    rest.push(pipeline.timezone.as_ref().map(|t| t.value.clone()).unwrap_or_default());
+    // What another engine made is no measure for what this one makes with other mappings.
+    let engine = format!("engine {}", env!("CARGO_PKG_VERSION"));
+    let making = Digest::of_parts(parts.iter().chain(&rest).chain([&engine]));
     Ok(TableSpec {
         name: table.name.value.clone(),
         from: from.clone(),
@@ -210,7 +216,8 @@ fn bind_table(
             .iter()
             .filter_map(|c| Some((c.name.value.clone(), c.unit.as_ref()?.value.clone())))
             .collect(),
-        digest: Digest::of_parts(parts),
+        digest: Digest::of_parts(parts.into_iter().chain(contents).chain(rest)),
+        making,
     })
 }
 

@@ -26,7 +26,7 @@ fn one_row_of_a_mapping_changes_its_own_rows_only() {
         line.replace(",14682-9,", ",99999-1,")
     });
     let report = site.refresh();
-    assert_eq!(report.release, 2);
+    assert_eq!((report.release, report.subjects), (2, Some(2)));
     assert_eq!(
         changes(&site, 2),
         [row("restandardized", "1"), row("restandardized", "3")]
@@ -73,7 +73,7 @@ fn a_factor_and_a_new_row_change_what_they_concern() {
     });
     let report = site.refresh();
     assert_eq!(changes(&site, 4), []);
-    assert_eq!(report.release, 4);
+    assert_eq!((report.release, report.subjects), (4, Some(0)));
 }
 
 /// New results that come with a changed table are told apart from those that it changed.
@@ -103,7 +103,12 @@ fn the_plan_says_what_is_computed_again_and_why() {
     });
     let project = site.project();
     let shown = project.run(["plan", "pipeline.yaml"]).expect_code(0).stdout;
-    assert!(shown.contains("all subjects (its making changed)"), "{shown}");
+    let line = shown
+        .lines()
+        .find(|l| l.trim_start().starts_with("measurement"))
+        .unwrap();
+    assert!(line.contains("subjects that a changed mapping concerns"), "{shown}");
+    assert!(line.trim_end().ends_with(" 2"), "{shown}");
     let line = shown.lines().find(|l| l.contains("maps:lab-zh__loinc")).unwrap();
     assert!(
         line.contains("mapping") && line.contains("its content changed"),

@@ -55,15 +55,17 @@ fn text(plan: &PlanReport) -> String {
     }
     let mut tables = Grid::new(["table", ">rows now", "to be computed for", ">subjects"]);
     for (name, t) in &plan.tables {
+        let why = t.why.as_deref().unwrap_or("its making changed");
         let scope = match t.scope {
-            "new" => "all subjects (new)",
-            "changed" => "all subjects (its making changed)",
-            "removed" => "nobody (it is removed)",
-            "unchanged" => "nobody",
-            other => other,
+            "new" => "all subjects (new)".to_owned(),
+            "changed" => format!("all subjects ({why})"),
+            "mapping" => "subjects that a changed mapping concerns".to_owned(),
+            "removed" => "nobody (it is removed)".to_owned(),
+            "unchanged" => "nobody".to_owned(),
+            other => other.to_owned(),
         };
         let subjects = t.subjects.map_or_else(|| "?".to_owned(), thousands);
-        tables.row([name.clone(), thousands(t.rows), scope.to_owned(), subjects]);
+        tables.row([name.clone(), thousands(t.rows), scope, subjects]);
     }
     let mut text = format!("{}: {now}; {next}\n\n{sources}\n{tables}", plan.pipeline);
     if plan.news.is_none() {
@@ -109,6 +111,7 @@ mod tests {
             bytes: 4096,
         };
         let table = PlannedTable {
+            why: None,
             scope: "new",
             rows: 0,
             subjects: Some(12),

@@ -3,7 +3,7 @@
 use crate::sql::{self, NotLocal, SqlScope, SqlStep};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clinmill_model::Diagnostic;
-use clinmill_sdk::{BindContext, BoundTransform, Caps, Registry};
+use clinmill_sdk::{BindContext, BoundTransform, Caps, PluginError, Registry};
 use clinmill_spec::SourceFile;
 use clinmill_spec::pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput};
 use std::{
@@ -65,7 +65,14 @@ pub struct BoundStep {
     pub bound: Arc<dyn BoundTransform>,
     /// The mappings it looks up.
     pub mappings: Vec<String>,
+    /// Makes the step anew with other mapping tables.
+    pub remake: Remake,
+    /// What the step was with other mapping tables, where the two are to be compared: see [`Graph::beside`].
+    pub former: Option<Arc<dyn BoundTransform>>,
 }
+
+/// Makes a step from the context of its plugin: options and input stay.
+pub type Remake = Arc<dyn Fn(&BindContext) -> Result<Arc<dyn BoundTransform>, PluginError> + Send + Sync>;
 
 impl Node {
     /// Its name.
@@ -165,6 +172,34 @@ impl Graph {
         let schema = steps.last()?.bound.output();
         graph.schemas.insert(name.to_owned(), schema);
         Some((graph, name.to_owned()))
+    }
+
+    /// The graph with former selves of these steps beside them, ending with the last of them, and the transforms to run:
+    /// the report then holds the subjects for which the two differ.
+    pub fn beside(&self, former: &BTreeMap<String, Arc<dyn BoundTransform>>) -> (Self, Vec<String>) {
+        let mut graph = self.clone();
+        let mut wanted = Vec::new();
+        for node in &mut graph.nodes {
+            let name = node.name().to_owned();
+            let (Node::Union { steps, .. } | Node::Sql { steps, .. }) = node;
+            for step in steps.iter_mut() {
+                step.former = former.get(&step.name).cloned();
+            }
+            if steps.iter().any(|s| s.former.is_some()) {
+                wanted.push(name);
+            }
+        }
+        let is_read: BTreeSet<String> = wanted
+            .iter()
+            .filter_map(|name| self.node(name))
+            .flat_map(|node| self.needed(&node.reads().into_iter().map(str::to_owned).collect::<Vec<_>>()))
+            .collect();
+        for node in graph.nodes.iter_mut().filter(|n| !is_read.contains(n.name())) {
+            let (Node::Union { steps, .. } | Node::Sql { steps, .. }) = node;
+            let last = steps.iter().rposition(|s| s.former.is_some());
+            steps.truncate(last.map_or(0, |at| at + 1));
+        }
+        (graph, wanted)
     }
 
     /// `wanted` and everything they read, transitively.
@@ -334,9 +369,11 @@ fn bind_step(
         return Err(Vec::new());
     };
     let descriptor = plugin.descriptor();
-    let bound = plugin
-        .bind(&step.options.value, input, context)
-        .map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
+    let remake: Remake = {
+        let (plugin, options, input) = (plugin.clone(), step.options.value.clone(), input.clone());
+        Arc::new(move |context| plugin.bind(&options, &input, context))
+    };
+    let bound = remake(context).map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
     if let Some(field) = bound
         .output()
         .fields()
@@ -362,6 +399,8 @@ fn bind_step(
             .iter()
             .map(|(_, reference)| reference.clone())
             .collect(),
+        remake,
+        former: None,
     })
 }
 

@@ -2,8 +2,9 @@
 
 mod bind;
 mod run;
+mod unlike;
 
-pub use bind::{Graph, Located, Node, plugin_finding};
+pub use bind::{BoundStep, Graph, Located, Node, plugin_finding};
 pub use run::{
     Lineage, Relation, StepApplied, StepRejection, StepReport, TaskInput, as_table, record_at, subject_column,
 };

@@ -1,6 +1,6 @@
 //! Running a graph: every relation once, in dependency order.
 
-use super::{Graph, Node, bind::BoundStep};
+use super::{Graph, Node, bind::BoundStep, unlike::unlike};
 use crate::{
     columns::fit,
     error::EngineError,
@@ -19,7 +19,7 @@ use clinmill_catalog::vault::{base32, base32_decode};
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
 use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, TaskContext};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -101,6 +101,8 @@ pub struct StepReport {
     pub rejections: Vec<StepRejection>,
     /// Named counts by step.
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Subjects with a row that a step makes otherwise than its former self: see [`Graph::beside`].
+    pub concerned: HashSet<Id>,
 }
 
 impl Graph {
@@ -168,7 +170,15 @@ impl Graph {
                     None => drop(report.silent.insert(step.name.clone())),
                 }
             }
-            relation = run_step(&step.bound, step.caps, &step.name, relation, cancelled, report)?;
+            let made = collect(step, &step.bound, &relation, cancelled)?;
+            if let Some(former) = &step.former {
+                let was = match collect(step, former, &relation, cancelled) {
+                    Err(EngineError::Cancelled) => return Err(EngineError::Cancelled),
+                    was => was.ok(),
+                };
+                report.concerned.extend(unlike(was.as_ref(), &made, &relation));
+            }
+            relation = take_over(step, made, &relation, report)?;
         }
         Ok(relation)
     }
@@ -237,20 +247,19 @@ impl Lineage {
 /// Rows that a plugin handles at a time.
 const BATCH_ROWS: usize = 65_536;
 
-fn run_step(
-    step: &Arc<dyn BoundTransform>,
-    caps: Caps,
-    name: &str,
-    input: Relation,
+/// Runs a step, or what it was before, over all rows of its input.
+fn collect(
+    step: &BoundStep,
+    bound: &Arc<dyn BoundTransform>,
+    input: &Relation,
     cancelled: &AtomicBool,
-    report: &mut StepReport,
-) -> Result<Relation, EngineError> {
+) -> Result<Collected, EngineError> {
     let task = TaskContext {
         cancelled,
         batch_rows: BATCH_ROWS,
     };
-    let failed = |error: PluginError| EngineError::step(name, error);
-    let mut run = step.open(&task).map_err(failed)?;
+    let failed = |error: PluginError| EngineError::step(&step.name, error);
+    let mut run = bound.open(&task).map_err(failed)?;
     let mut out = Collected {
         base: 0,
         size: 0,
@@ -270,21 +279,30 @@ fn run_step(
         start += batch.num_rows();
     }
     run.finish(&mut out).map_err(failed)?;
-    if caps.has(Caps::ROW_WISE) {
-        check_conserved(&out, total, name)?;
+    if step.caps.has(Caps::ROW_WISE) {
+        check_conserved(&out, total, &step.name)?;
     }
-    let schema = step.output();
-    let rows = concat_batches(&schema, &out.rows)?;
+    Ok(out)
+}
+
+/// What a step gave, as a relation and in the report.
+fn take_over(
+    step: &BoundStep,
+    out: Collected,
+    input: &Relation,
+    report: &mut StepReport,
+) -> Result<Relation, EngineError> {
+    let rows = concat_batches(&step.bound.output(), &out.rows)?;
     let origins = UInt32Array::from(out.origins);
     for rejected in out.rejected {
         report.rejections.push(StepRejection {
-            step: name.to_owned(),
+            step: step.name.clone(),
             code: rejected.code,
             message: rejected.message,
             records: input.from.at(rejected.row as usize),
         });
     }
-    let counts = report.counts.entry(name.to_owned()).or_default();
+    let counts = report.counts.entry(step.name.clone()).or_default();
     for (key, n) in out.counts {
         *counts.entry(key).or_default() += n;
     }
@@ -328,12 +346,14 @@ fn check_conserved(out: &Collected, total: usize, name: &str) -> Result<(), Engi
     Ok(())
 }
 
-struct Collected {
+/// All that a step gave.
+pub(super) struct Collected {
     base: u32,
     size: u32,
-    rows: Vec<RecordBatch>,
-    origins: Vec<u32>,
-    rejected: Vec<RejectedRow>,
+    pub(super) rows: Vec<RecordBatch>,
+    /// Of each of these rows, the row of the input that it was made of.
+    pub(super) origins: Vec<u32>,
+    pub(super) rejected: Vec<RejectedRow>,
     counts: BTreeMap<String, u64>,
 }
 

@@ -1,14 +1,14 @@
 //! Dirty: which subjects a refresh has to recompute, and why: new events, merges, absences, a changed pipeline.
 
 use super::{
-    Link, Refresh, SourcePlan, Warning,
+    EngineState, Former, Link, Reach, Refresh, SourcePlan, Warning,
     absent::{self, Covered, scope_label},
     as_entry,
     identity::{Identity, read_links},
-    range::Dirty,
+    range::{Dirty, RangeContext},
     read::Ingested,
 };
-use crate::{bound::Bound, error::EngineError, fold::Id, ingest::subject_id};
+use crate::{bound::Bound, error::EngineError, fold::Id, ingest::subject_id, tables::TableSpec};
 use clinmill_catalog::{
     events::EventFile,
     vault::{Coverage, LedgerEntry},
@@ -220,23 +220,45 @@ impl Refresh<'_> {
         )))
     }
 
-    pub(super) fn dirty_tables(&self, subjects: HashSet<Id>, changed: &[String]) -> BTreeMap<String, Dirty> {
-        let some = Dirty::Some(Arc::new(subjects));
-        let any = |name: &str| self.options.full || changed.iter().any(|c| c == name);
-        self.bound
-            .tables
-            .iter()
-            .map(|t| {
-                // A table without subjects is small: it is made whole when anything is new.
-                let all = any(&t.name) || (!t.subject && !some.is_empty());
-                (t.name.clone(), if all { Dirty::All } else { some.clone() })
-            })
-            .collect()
+    /// What each table has to recompute.
+    ///
+    /// # Errors
+    /// When the records behind a changed mapping cannot be read, or a step fails over them.
+    pub(super) fn dirty_tables(
+        &self,
+        subjects: HashSet<Id>,
+        changed: &[String],
+        before: &EngineState,
+        ranges: &RangeContext<'_>,
+    ) -> Result<BTreeMap<String, Dirty>, EngineError> {
+        let (former, concerned) = match self.options.full {
+            true => Default::default(),
+            false => {
+                let former = Former::new(self.bound, &self.session.vault, before, changed);
+                let concerned = former.find(ranges, self.options.threads)?;
+                (former, concerned)
+            }
+        };
+        let news = Dirty::Some(Arc::new(subjects.clone()));
+        let both = subjects.union(&concerned).copied().collect();
+        let both = Dirty::Some(Arc::new(both));
+        let of = |table: &TableSpec| {
+            // A table without subjects is small: it is made whole when anything is new.
+            if self.options.full || (!table.subject && !news.is_empty()) {
+                return Dirty::All;
+            }
+            match (changed.contains(&table.name), former.reach.get(&table.name)) {
+                (false, _) => news.clone(),
+                (true, Some(Reach::Concerned)) => both.clone(),
+                (true, _) => Dirty::All,
+            }
+        };
+        Ok(self.bound.tables.iter().map(|t| (t.name.clone(), of(t))).collect())
     }
 
     /// Sources that promise an input every so often and whose latest one speaks of a time longer ago.
     pub(super) fn overdue(&self, latest_as_of: &BTreeMap<String, String>) -> Vec<String> {
-        let before = super::EngineState::of(&self.session.state).latest_as_of;
+        let before = EngineState::of(&self.session.state).latest_as_of;
         let zone = self
             .bound
             .pipeline

@@ -5,6 +5,7 @@
 
 mod absent;
 mod audit;
+mod concerned;
 mod dirty;
 mod discover;
 mod identity;
@@ -19,6 +20,7 @@ mod stage;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
+pub use concerned::{Former, Reach};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
@@ -89,6 +91,12 @@ pub struct EngineState {
     /// The latest `as_of` of each source.
     #[serde(default)]
     pub latest_as_of: BTreeMap<String, String>,
+    /// The same as `tables` without the content of mappings.
+    #[serde(default)]
+    pub makings: BTreeMap<String, Digest>,
+    /// The mappings behind the tables: their files by digest, which the vault's archive has.
+    #[serde(default)]
+    pub mappings: BTreeMap<String, BTreeMap<String, Digest>>,
 }
 
 impl EngineState {
@@ -217,8 +225,21 @@ impl Refresh<'_> {
             dirty.extend(before.iter().copied());
         }
         dirty.extend(self.identity_changes(&identity)?);
-        let dirty = self.dirty_tables(dirty, &changed_tables);
         self.check_expectations(&plans, &ingested)?;
+        let dirty = {
+            let ranges = RangeContext {
+                bound: self.bound,
+                session: &self.session,
+                events: &events,
+                identity: &identity,
+                former: &former,
+                covered: &covered,
+                dirty: &BTreeMap::new(),
+                lineage: false,
+                cancelled: self.cancelled,
+            };
+            self.dirty_tables(dirty, &changed_tables, &engine_state, &ranges)?
+        };
 
         self.progress.stage("transform");
         let context = RangeContext {
@@ -251,10 +272,7 @@ impl Refresh<'_> {
         self.progress.stage("publish");
         let subjects = match dirty.values().any(|d| matches!(d, Dirty::All)) {
             true => None,
-            false => dirty.values().next().map(|d| match d {
-                Dirty::Some(set) => set.len() as u64,
-                Dirty::All => 0,
-            }),
+            false => dirty.values().filter_map(Dirty::len).max().map(|n| n as u64),
         };
         let parts = Publishing {
             links,
@@ -370,7 +388,9 @@ impl Refresh<'_> {
         bytes: u64,
     ) -> Result<Vec<StagedRange>, EngineError> {
         let rows: u64 = events.iter().map(|f| f.shard.rows).sum();
-        let subjects = stage.ranges.dirty.values().map(Dirty::len).max().unwrap_or(Some(0));
+        // All of one table are all, however few of the others.
+        let mut subjects = stage.ranges.dirty.values().map(Dirty::len);
+        let subjects = subjects.try_fold(0, |most, n| Some(most.max(n?)));
         let ranges = ranges_for(bytes.max(rows * EVENT_BYTES), subjects);
         let done = AtomicU64::new(0);
         let total = ranges.count() as u64;

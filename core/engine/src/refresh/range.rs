@@ -19,6 +19,7 @@ use clinmill_catalog::{
 use clinmill_model::bucket_of;
 use clinmill_spec::pipeline::Scope;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -49,6 +50,15 @@ impl Dirty {
         match self {
             Self::All => true,
             Self::Some(set) => set.contains(subject),
+        }
+    }
+
+    /// True where both are all subjects, or one and the same set.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, Self::All) => true,
+            (Self::Some(a), Self::Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
         }
     }
 
@@ -126,16 +136,20 @@ impl RangeContext<'_> {
         Some(all)
     }
 
-    /// The tables to recompute in this scope, those for all subjects apart from those for the dirty ones.
+    /// The tables to recompute in this scope, those for the same subjects together: those for the most come first.
     pub fn groups(&self, scope: Scope) -> Vec<Vec<&TableSpec>> {
-        let of = |all: bool| -> Vec<&TableSpec> {
-            let mine = |t: &&TableSpec| {
-                let dirty = self.dirty.get(&t.name);
-                t.scope == scope && dirty.is_some_and(|d| !d.is_empty() && matches!(d, Dirty::All) == all)
+        let mut groups: Vec<(&Dirty, Vec<&TableSpec>)> = Vec::new();
+        for table in self.bound.tables.iter().filter(|t| t.scope == scope) {
+            let Some(dirty) = self.dirty.get(&table.name).filter(|d| !d.is_empty()) else {
+                continue;
             };
-            self.bound.tables.iter().filter(mine).collect()
-        };
-        [of(true), of(false)].into_iter().filter(|g| !g.is_empty()).collect()
+            match groups.iter_mut().find(|(known, _)| known.is_same(dirty)) {
+                Some((_, tables)) => tables.push(table),
+                None => groups.push((dirty, vec![table])),
+            }
+        }
+        groups.sort_by_key(|(dirty, _)| Reverse(dirty.len().unwrap_or(usize::MAX)));
+        groups.into_iter().map(|(_, tables)| tables).collect()
     }
 
     /// Reads and folds the records of a range, for the tables that are to be recomputed.

@@ -2,6 +2,7 @@
 
 use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
+    concerned::contents,
     identity, publish,
     range::{Dirty, UNORDERED},
     read::Ingested,
@@ -269,6 +270,8 @@ impl Refresh<'_> {
         EngineState {
             tables: self.bound.tables.iter().map(|t| (t.name.clone(), t.digest)).collect(),
             latest_as_of,
+            makings: self.bound.tables.iter().map(|t| (t.name.clone(), t.making)).collect(),
+            mappings: contents(&self.bound.mappings),
         }
     }
 

@@ -37,7 +37,7 @@ pub struct RunReport {
     pub steps: BTreeMap<String, BTreeMap<String, u64>>,
     /// Bytes written to the dataset, and how many of them are changes.
     pub written_bytes: u64,
-    /// Subjects that were recomputed; all of them where a table changed.
+    /// Subjects that were recomputed; none given where a table was made for all of them.
     pub subjects: Option<u64>,
     /// What somebody should look at.
     pub warnings: Vec<Warning>,

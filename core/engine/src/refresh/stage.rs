@@ -126,7 +126,7 @@ impl StageContext<'_> {
                 *counts.entry(format!("rejected {}", rejection.code)).or_default() += 1;
             }
             staged.rejections.extend(rejections(rejected));
-            // A step that tables of both groups are made of is counted once: the first group is the one of all subjects.
+            // A step that tables of several groups are made of is counted once: the first group has the most subjects.
             for (step, counts) in result.report.counts {
                 let known = staged.counts.entry(step).or_default();
                 for (name, n) in counts {
