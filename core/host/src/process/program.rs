@@ -340,8 +340,12 @@ pub fn stream(schema: &Schema, batch: Option<&RecordBatch>) -> Result<Vec<u8>, P
     Ok(out)
 }
 
-/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say.
-fn is_framed(bytes: &[u8]) -> bool {
+/// What is said of compressed batches: their buffers begin with a length that the reader reserves as it stands there.
+const COMPRESSED: &str = "compressed batches are not taken";
+
+/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say. `None` when
+/// they are not, else whether a batch of it is compressed.
+fn framed(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes;
     let int = |rest: &mut &[u8]| {
         let (four, after) = rest.split_first_chunk::<4>()?;
@@ -350,10 +354,16 @@ fn is_framed(bytes: &[u8]) -> bool {
     };
     let message = |rest: &mut &[u8], length: i32| {
         let (head, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-        let body = usize::try_from(root_as_message(head).ok()?.bodyLength()).ok()?;
+        let said = root_as_message(head).ok()?;
+        let body = usize::try_from(said.bodyLength()).ok()?;
         *rest = after.get(body..)?;
-        Some(())
+        let dictionary = said
+            .header_as_dictionary_batch()
+            .and_then(|dictionary| dictionary.data());
+        let mut batches = said.header_as_record_batch().into_iter().chain(dictionary);
+        Some(batches.any(|batch| batch.compression().is_some()))
     };
+    let mut compressed = false;
     while !rest.is_empty() {
         // Before version 0.15 of the format there was no mark before the length.
         let length = match int(&mut rest) {
@@ -361,31 +371,30 @@ fn is_framed(bytes: &[u8]) -> bool {
             length => length,
         };
         match length {
-            Some(0) => return true,
-            Some(length) if message(&mut rest, length).is_some() => {}
-            _ => return false,
+            Some(0) => break,
+            length => compressed |= message(&mut rest, length?)?,
         }
     }
-    true
+    Some(compressed)
 }
 
-/// Reads a stream; `None` when it is not one. The reader checks what it reads; that it may also panic on what is
-/// malformed enough, costs the call.
-pub fn read_stream(bytes: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
-    if !is_framed(bytes) {
-        return None;
+/// Reads a stream; `other` is said of what is not one. The reader checks what it reads; that it may also panic on what
+/// is malformed enough, costs the call.
+pub fn read_stream(bytes: &[u8], other: &'static str) -> Result<(SchemaRef, Vec<RecordBatch>), &'static str> {
+    if framed(bytes).ok_or(other)? {
+        return Err(COMPRESSED);
     }
     let read = || {
         let reader = StreamReader::try_new(bytes, None).ok()?;
         let schema = reader.schema();
         Some((schema, reader.collect::<Result<Vec<_>, _>>().ok()?))
     };
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten().ok_or(other)
 }
 
 /// The schema that a stream without batches holds.
 pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
-    let (schema, batches) = read_stream(bytes).ok_or("a schema that is no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(bytes, "a schema that is no Arrow IPC stream")?;
     if !batches.is_empty() {
         return Err("a schema with batches");
     }
@@ -416,15 +425,15 @@ mod tests {
         let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
         let batch = RecordBatch::try_new(schema.clone(), vec![texts]).unwrap();
         let good = stream(&schema, Some(&batch)).unwrap();
-        assert_eq!(read_stream(&good).unwrap().1, [batch]);
+        assert_eq!(read_stream(&good, "no").unwrap().1, [batch]);
         assert!(read_schema(&stream(&schema, None).unwrap()).is_ok());
         // Two gigabytes, which the reader would fill with zeros before it reads.
-        assert!(!is_framed(&[b'x'; 300]));
+        assert!(framed(&[b'x'; 300]).is_none());
         let mut long = good.clone();
         long[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
-        assert!(!is_framed(&long));
-        assert!(read_stream(b"").is_none());
+        assert!(framed(&long).is_none());
+        assert!(read_stream(b"", "no").is_err());
         // In the midst of a message; between two, a stream may end early.
-        assert!(!is_framed(&good[..good.len() / 2]));
+        assert!(framed(&good[..good.len() / 2]).is_none());
     }
 }

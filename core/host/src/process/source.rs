@@ -179,7 +179,7 @@ impl Source {
         let Some((index, kind)) = index.and_then(|index| Some((index, self.kinds.get(index)?))) else {
             return Err("a batch of a kind that it does not have");
         };
-        let (schema, batches) = read_stream(&message.body).ok_or("rows that are no Arrow IPC stream")?;
+        let (schema, batches) = read_stream(&message.body, "rows that are no Arrow IPC stream")?;
         if !has_columns(&schema, kind) {
             return Err("a batch has another schema than the one it promised");
         }
@@ -323,7 +323,7 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
         DataType::UInt32,
         DataType::UInt32,
     ];
-    let (schema, batches) = read_stream(&message.body).ok_or("rejections that are no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     if !schema.fields().iter().map(|field| field.data_type()).eq(&columns) {
         return Err("rejections are not kind, code, message, offset, length, row, part and cell");
     }

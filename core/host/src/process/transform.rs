@@ -126,7 +126,7 @@ impl Run<'_> {
 
 impl Bound {
     fn rows(&self, message: &Message, phase: &str, rows: usize) -> Result<Vec<(RecordBatch, Origin)>, &'static str> {
-        let (schema, batches) = read_stream(&message.body).ok_or("rows that are no Arrow IPC stream")?;
+        let (schema, batches) = read_stream(&message.body, "rows that are no Arrow IPC stream")?;
         let columns = self.output.fields().len();
         let promised = |said: &Schema| said.fields().iter().zip(self.output.fields()).all(|(a, b)| a == b);
         let lineage = match schema.fields().len() {
@@ -186,7 +186,7 @@ fn origin(batch: &RecordBatch, column: usize, rows: usize) -> Result<Origin, &'s
 }
 
 fn rejected(message: &Message, rows: usize) -> Result<Vec<RejectedRow>, &'static str> {
-    let (schema, batches) = read_stream(&message.body).ok_or("rejections that are no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
     if types != [&DataType::UInt32, &DataType::Utf8, &DataType::Utf8] {
         return Err("rejections are not row, code and message");
