@@ -56,6 +56,17 @@ static void release_instance(clinmill_instance* self) { free(self); }
 
 static void release_schema(struct ArrowSchema* self) { self->release = NULL; }
 static struct ArrowSchema name_column, *columns[] = { &name_column };
+/* Columns that share their columns: a million in all, from a thousand pointers. */
+static struct ArrowSchema shared_leaf, shared_struct, *shared_leaves[1000], *shared_structs[1000];
+
+static void share(struct ArrowSchema* out) {
+  memset(&shared_leaf, 0, sizeof shared_leaf); memset(&shared_struct, 0, sizeof shared_struct);
+  for (int i = 0; i < 1000; i++) { shared_leaves[i] = &shared_leaf; shared_structs[i] = &shared_struct; }
+  shared_leaf.format = "c"; shared_leaf.name = "x"; shared_leaf.release = release_schema;
+  shared_struct.format = "+s"; shared_struct.name = "x"; shared_struct.release = release_schema;
+  shared_struct.n_children = 1000; shared_struct.children = shared_leaves;
+  out->n_children = 1000; out->children = shared_structs;
+}
 
 static clinmill_status output(const clinmill_instance* self, struct ArrowSchema* out, clinmill_error* error) {
   (void)error;
@@ -65,6 +76,7 @@ static clinmill_status output(const clinmill_instance* self, struct ArrowSchema*
   memset(out, 0, sizeof *out);
   if (is(self, "released_schema")) return CLINMILL_OK;
   out->format = "+s"; out->n_children = 1; out->children = columns; out->release = release_schema;
+  if (is(self, "shared_children")) share(out);
   return CLINMILL_OK;
 }
 

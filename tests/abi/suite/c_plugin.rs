@@ -128,6 +128,7 @@ fn what_c_hands_over_is_checked() {
         ("null_instance", "bind", "ABI_NULL"),
         ("wrong_format", "bind", "ABI_SCHEMA"),
         ("released_schema", "bind", "ABI_SCHEMA"),
+        ("shared_children", "bind", "ABI_SCHEMA"),
         ("null_run", "open", "ABI_NULL"),
         ("null_array", "process", "ABI_NULL"),
         ("null_columns", "process", "ABI_NULL"),
