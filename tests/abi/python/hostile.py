@@ -74,6 +74,8 @@ for line in stdin:
         if deed == "compressed":
             length = (1 << 40).to_bytes(8, "little")
             send({"reply": "rows"}, COMPRESSED[:COMPRESSED_LENGTH] + length + COMPRESSED[COMPRESSED_LENGTH + 8:])
+        if deed == "cancelled":
+            send({"reply": "error", "status": "cancelled", "code": "CANCELLED", "message": ""})
         if deed == "flip":
             for at in range(0, len(body), 7):
                 send({"reply": "rows"}, body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:])

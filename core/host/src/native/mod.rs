@@ -4,6 +4,7 @@
 mod desk;
 mod emitted;
 mod lent;
+mod released;
 mod sink;
 mod source;
 mod transform;
@@ -14,7 +15,7 @@ pub use source::NativeSource;
 pub use transform::NativeTransform;
 
 use crate::limits::Account;
-use clinmill_abi::tables::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use clinmill_abi::tables::{ArrowSchema, Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status,
@@ -23,7 +24,7 @@ use clinmill_sdk::{
 };
 use serde_json::Value;
 use std::{ffi::c_void, sync::Arc};
-use worker::{Lost, Trampoline, Worker};
+use worker::{Lost, Sign, Trampoline, Worker};
 
 /// One component of a loaded plugin.
 pub struct Native {
@@ -77,34 +78,6 @@ pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
     // SAFETY: by this function's contract.
     let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len.min(longest)) };
     Some(String::from_utf8_lossy(bytes).into_owned())
-}
-
-/// What a plugin put into a buffer; the buffer is released.
-///
-/// # Safety
-/// The buffer was filled by the plugin, or is empty.
-pub(crate) unsafe fn bytes_of(buf: &mut Buf) -> Result<Vec<u8>, PluginError> {
-    let too_long = buf.len > LONGEST_JSON;
-    let bytes = match (buf.ptr.is_null(), too_long) {
-        (_, true) | (true, _) => Vec::new(),
-        // SAFETY: by this function's contract.
-        (false, false) => unsafe { std::slice::from_raw_parts(buf.ptr, buf.len) }.to_vec(),
-    };
-    let null = buf.ptr.is_null() && buf.len > 0;
-    if let Some(release) = buf.release {
-        // SAFETY: once, as the header says.
-        unsafe { release(buf) };
-        buf.release = None;
-    }
-    match (null, too_long) {
-        (true, _) => Err(PluginError::new(Status::Internal, "ABI_NULL", "a buffer is NULL")),
-        (_, true) => Err(PluginError::new(
-            Status::Internal,
-            "ABI_TOO_LARGE",
-            "a text is too long",
-        )),
-        _ => Ok(bytes),
-    }
 }
 
 /// Calls the slot `init` of a plugin.
@@ -262,7 +235,7 @@ impl Native {
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("describe", Frame::new((slot, Buf::EMPTY)), run) }?;
         // SAFETY: the plugin filled it.
-        let bytes = unsafe { bytes_of(&mut frame.args.1) }.map_err(|e| blame_for(&self.plugin, "describe", e))?;
+        let bytes = unsafe { self.bytes_of("describe", &mut frame.args.1) }?;
         let schema: Option<Value> = serde_json::from_slice(&bytes).ok();
         schema.filter(Value::is_object).ok_or_else(|| {
             self.blame(
@@ -312,7 +285,7 @@ impl Native {
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("check", Frame::new(args), run) }?;
         // SAFETY: the plugin filled it.
-        let bytes = unsafe { bytes_of(&mut frame.args.out) }.map_err(|e| blame_for(&self.plugin, "check", e))?;
+        let bytes = unsafe { self.bytes_of("check", &mut frame.args.out) }?;
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
@@ -424,6 +397,7 @@ impl Caller {
         match how {
             Lost::Time => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not come back in time"),
             Lost::Thread => self.blame(phase, Status::Panic, "PLUGIN_THREAD", "it ended its thread"),
+            Lost::Cancelled => PluginError::cancelled(),
             Lost::Spawn => self.blame(
                 phase,
                 Status::ResourceExhausted,
@@ -445,11 +419,39 @@ impl Caller {
         }
     }
 
+    /// That it was cancelled is taken from a plugin that was.
+    fn unless_asked(&self, phase: &str, is_cancelled: bool, error: PluginError) -> PluginError {
+        match error.status == Status::Cancelled && !is_cancelled {
+            true => self.blame(
+                phase,
+                Status::Internal,
+                "ABI_CANCELLED",
+                "it says that it was cancelled, and it was not",
+            ),
+            false => error,
+        }
+    }
+
     /// One call of a slot. A frame of a call that is lost is never freed.
     ///
     /// # Safety
     /// `run` may be called with the frame.
     unsafe fn call<A>(&self, phase: &str, frame: Box<Frame<A>>, run: Trampoline) -> Result<Box<Frame<A>>, PluginError> {
+        // SAFETY: by this function's contract.
+        let outcome = unsafe { self.call_of_task(phase, frame, run) };
+        outcome.map_err(|error| self.unless_asked(phase, false, error))
+    }
+
+    /// As [`call`](Self::call), of what may have been told to stop.
+    ///
+    /// # Safety
+    /// As [`call`](Self::call).
+    unsafe fn call_of_task<A>(
+        &self,
+        phase: &str,
+        frame: Box<Frame<A>>,
+        run: Trampoline,
+    ) -> Result<Box<Frame<A>>, PluginError> {
         let mut kept = Some(frame);
         // SAFETY: by this function's contract.
         unsafe { self.call_keeping(phase, &mut kept, run) }?;
@@ -482,7 +484,7 @@ impl Caller {
             Some(limit) => {
                 let outcome = Worker::spawn().and_then(|mut worker| {
                     // SAFETY: as above.
-                    unsafe { worker.call(run, argument, Some(limit), || false) }
+                    unsafe { worker.call(run, argument, Some(limit), Sign::default) }
                 });
                 match outcome {
                     Ok(status) => status,
@@ -523,11 +525,10 @@ impl Caller {
                 text(error.message).unwrap_or_default(),
             )
         };
-        if let Some(release) = error.release {
-            // SAFETY: once, as the header says.
-            unsafe { release(error) };
-        }
-        *error = Error::EMPTY;
+        let release = error.release;
+        let error = Box::new(std::mem::replace(error, Error::EMPTY));
+        // SAFETY: once, as the header says.
+        unsafe { self.released(phase, error, release) }?;
         match status {
             0 => Ok(()),
             _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
@@ -537,7 +538,7 @@ impl Caller {
 }
 
 /// A schema that is released when it is no longer lent.
-struct Input(Option<clinmill_abi::tables::ArrowSchema>);
+struct Input(Option<ArrowSchema>);
 
 impl Drop for Input {
     fn drop(&mut self) {

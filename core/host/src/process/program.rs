@@ -226,7 +226,12 @@ impl Program {
             let message = running.receive(call, until)?;
             match message.text("reply") {
                 "done" => return Ok(message),
-                "error" => return Err(error_of(&message)),
+                "error" => match error_of(&message) {
+                    error if error.status == Status::Cancelled && !until.is_cancelled() => {
+                        return Err(running.protocol(call, "it says that it was cancelled, and it was not"));
+                    }
+                    error => return Err(error),
+                },
                 _ => match reply(message) {
                     Ok(None) => until.renew(&self.limits),
                     Ok(Some(answer)) => {
