@@ -27,6 +27,7 @@ pub mod memory;
 mod native;
 pub mod process;
 mod records;
+mod texts;
 
 pub use limits::{Account, Limits};
 pub use loader::{LoadError, Loaded, Loader, load_unlocked};

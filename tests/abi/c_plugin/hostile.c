@@ -106,6 +106,7 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   const struct clinmill_instance* of = self->of;
   if (is(of, "endless_error")) { error->release = endless_error; return CLINMILL_INTERNAL; }
   if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
+  if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
   if (is(of, "thread_exit")) pthread_exit(NULL);
   if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);

@@ -76,6 +76,8 @@ for line in stdin:
             send({"reply": "rows"}, COMPRESSED[:COMPRESSED_LENGTH] + length + COMPRESSED[COMPRESSED_LENGTH + 8:])
         if deed == "cancelled":
             send({"reply": "error", "status": "cancelled", "code": "CANCELLED", "message": ""})
+        if deed == "strange_code":
+            send({"reply": "error", "status": "internal", "code": "\x1b[2J", "message": ""})
         if deed == "flip":
             for at in range(0, len(body), 7):
                 send({"reply": "rows"}, body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:])

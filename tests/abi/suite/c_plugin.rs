@@ -150,6 +150,7 @@ fn what_c_hands_over_is_checked() {
         ("fewer_rows", "process", "ABI_LINEAGE"),
         ("emit_twice", "process", "ABI_RELEASED"),
         ("cancelled", "process", "ABI_CANCELLED"),
+        ("strange_code", "process", "ABI_CODE"),
     ] {
         let error = run(plugin.as_ref(), deed, &cancelled)
             .err()

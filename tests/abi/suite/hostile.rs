@@ -70,6 +70,7 @@ fn each_deed_is_named_and_survived() {
             ("reject_beyond", "process", Status::Internal, "ABI_ROW"),
             ("reject_twice", "process", Status::Internal, "ABI_ROW"),
             ("reject_more", "process", Status::Internal, "ABI_ROW"),
+            ("reject_strangely", "process", Status::Internal, "ABI_CODE"),
             ("origin_beyond", "process", Status::Internal, "ABI_ROW"),
         ] {
             let error = run(plugin.as_ref(), deed, &AtomicBool::new(false))

@@ -162,6 +162,7 @@ fn what_a_process_does_is_named() {
         ("garbage", "process", "PLUGIN_PROTOCOL"),
         ("compressed", "process", "PLUGIN_PROTOCOL"),
         ("cancelled", "process", "PLUGIN_PROTOCOL"),
+        ("strange_code", "process", "PLUGIN_PROTOCOL"),
         ("flip", "process", "PLUGIN_PROTOCOL"),
     ] {
         let mut limits = limits(Duration::from_secs(2));

@@ -1,6 +1,9 @@
 //! What a transform emits: taken, checked and kept until its call is over.
 
-use crate::limits::Account;
+use crate::{
+    limits::Account,
+    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
+};
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
     Origin, PluginError, RejectedRow, Status,
@@ -134,8 +137,8 @@ impl Taken {
             PORT_MAIN => {
                 if !schema.is_null() {
                     // SAFETY: by this function's contract.
-                    let said = unsafe { schemas::read(schema) }?;
-                    if said.fields() != self.output.fields() {
+                    let given = unsafe { schemas::read(schema) }?;
+                    if given.fields() != self.output.fields() {
                         return Err(bad("ABI_SCHEMA", "a batch has another schema than the one it promised"));
                     }
                 }
@@ -175,8 +178,8 @@ impl Taken {
                     if !state.refused.insert(row.value(index)) {
                         return Err(bad("ABI_ROW", "it rejects a row twice"));
                     }
-                    if code.value(index).is_empty() {
-                        return Err(bad("ABI_CODE", "it rejects a row without a code"));
+                    if !is_code(code.value(index)) {
+                        return Err(bad("ABI_CODE", "it rejects a row with a code that is none"));
                     }
                     // The texts are copied, and may overlap in the columns.
                     let copied = code.value(index).len() + message.value(index).len() + size_of::<RejectedRow>();
@@ -184,7 +187,7 @@ impl Taken {
                     state.rejected.push(RejectedRow {
                         row: row.value(index),
                         code: code.value(index).to_owned(),
-                        message: message.value(index).to_owned(),
+                        message: said(message.value(index), LONGEST_TEXT),
                     });
                 }
             }
@@ -261,7 +264,7 @@ pub unsafe extern "C-unwind" fn count(ctx: *mut c_void, name: Str, n: u64) {
     let taken = unsafe { &*ctx.cast::<Taken>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the header's contract.
-        let name = unsafe { super::copied(name, 256) }.unwrap_or_default();
+        let name = unsafe { super::told(name, LONGEST_NAME) }.unwrap_or_default();
         let mut state = taken.lock();
         if state.counts.len() < MOST_COUNTS || state.counts.contains_key(&name) {
             let count = state.counts.entry(name).or_default();

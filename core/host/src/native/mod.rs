@@ -14,7 +14,10 @@ pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
 
-use crate::limits::Account;
+use crate::{
+    limits::Account,
+    texts::{LONGEST_TEXT, finding, is_code, said},
+};
 use clinmill_abi::tables::{ArrowSchema, Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::Digest;
 use clinmill_sdk::{
@@ -34,8 +37,6 @@ pub struct Native {
     lifecycle: &'static LifecycleVt,
 }
 
-/// How long a text of a plugin may be.
-const LONGEST_TEXT: usize = 4096;
 /// How long a JSON text of a plugin may be.
 const LONGEST_JSON: usize = 16 << 20;
 
@@ -78,6 +79,15 @@ pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
     // SAFETY: by this function's contract.
     let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len.min(longest)) };
     Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A text that is repeated to people.
+///
+/// # Safety
+/// As [`copied`].
+pub(crate) unsafe fn told(text: Str, longest: usize) -> Option<String> {
+    // SAFETY: by this function's contract.
+    unsafe { copied(text, longest) }.map(|text| said(&text, longest))
 }
 
 /// Calls the slot `init` of a plugin.
@@ -168,7 +178,7 @@ impl Native {
             }
         };
         // SAFETY: static data of the library.
-        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) }.unwrap_or_default();
+        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
         let mut native = Self {
             caller: Caller {
                 plugin: plugin.to_owned(),
@@ -508,7 +518,7 @@ impl Caller {
             return Ok(());
         }
         // SAFETY: by this function's contract; here and below.
-        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) };
+        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) };
         let said = PluginError {
             retry: match error.retry {
                 1 => Retry::Later,
@@ -531,6 +541,9 @@ impl Caller {
         unsafe { self.released(phase, error, release) }?;
         match status {
             0 => Ok(()),
+            _ if !is_code(&said.code) => {
+                Err(self.blame(phase, said.status, "ABI_CODE", "it fails with a code that is none"))
+            }
             _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
             _ => Err(said),
         }
@@ -549,16 +562,6 @@ impl Drop for Input {
             unsafe { release(schema) };
         }
     }
-}
-
-fn finding(value: &Value) -> Option<Finding> {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Finding {
-        code: text("code")?,
-        pointer: text("pointer").unwrap_or_default(),
-        message: text("message")?,
-        hint: text("hint"),
-    })
 }
 
 /// An instance of a component.

@@ -1,7 +1,10 @@
 //! A program that is a plugin: what it says of itself, and how it is called. The kinds differ in which calls they have.
 
 use super::child::{Message, Running, Until};
-use crate::limits::Limits;
+use crate::{
+    limits::Limits,
+    texts::{LONGEST_TEXT, finding, is_code, said as told},
+};
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
 use clinmill_model::Digest;
@@ -103,7 +106,7 @@ impl Described {
         });
         let mut running = program.start()?;
         let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
-        let text = |key: &str| said.text(key).to_owned();
+        let text = |key: &str| told(said.text(key), LONGEST_TEXT);
         if said.head.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
             return Err(running.protocol("describe", "it speaks another version of the protocol"));
         }
@@ -160,16 +163,6 @@ impl Described {
             }]
         })
     }
-}
-
-fn finding(said: &Value) -> Option<Finding> {
-    let text = |key: &str| said.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Finding {
-        code: text("code")?,
-        pointer: text("pointer").unwrap_or_default(),
-        message: text("message")?,
-        hint: text("hint"),
-    })
 }
 
 impl Program {
@@ -229,6 +222,9 @@ impl Program {
                 "error" => match error_of(&message) {
                     error if error.status == Status::Cancelled && !until.is_cancelled() => {
                         return Err(running.protocol(call, "it says that it was cancelled, and it was not"));
+                    }
+                    error if !is_code(&error.code) => {
+                        return Err(running.protocol(call, "it fails with a code that is none"));
                     }
                     error => return Err(error),
                 },
@@ -322,9 +318,11 @@ fn error_of(message: &Message) -> PluginError {
         "" => "PLUGIN_FAILED",
         code => code,
     };
+    let pointer = message.head.get("pointer").and_then(Value::as_str);
+    let text = told(message.text("message"), LONGEST_TEXT);
     PluginError {
-        pointer: message.head.get("pointer").and_then(Value::as_str).map(str::to_owned),
-        ..PluginError::new(status.unwrap_or(Status::Internal), code, message.text("message"))
+        pointer: pointer.map(|pointer| told(pointer, LONGEST_TEXT)),
+        ..PluginError::new(status.unwrap_or(Status::Internal), code, text)
     }
 }
 

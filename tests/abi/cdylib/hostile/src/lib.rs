@@ -47,6 +47,8 @@ pub enum Deed {
     RejectTwice,
     /// Rejects more rows than there are.
     RejectMore,
+    /// Rejects a row with a code that is none.
+    RejectStrangely,
     /// Rejects a row with a text of 64 MiB.
     RejectLong,
     /// Says that a row comes from one that is not there.
@@ -156,6 +158,10 @@ impl TransformRun for Run<'_> {
             Deed::RejectBeyond => out.reject(rejected(1_000_000, "beyond")),
             Deed::RejectTwice => [0, 0].into_iter().try_for_each(|row| out.reject(rejected(row, ""))),
             Deed::RejectMore => (0..1_000).try_for_each(|row| out.reject(rejected(row % 3, ""))),
+            Deed::RejectStrangely => out.reject(RejectedRow {
+                code: "\u{1b}[2J".into(),
+                ..rejected(0, "")
+            }),
             Deed::RejectLong => out.reject(rejected(0, &"x".repeat(64 << 20))),
             Deed::OriginBeyond => out.rows(batch.clone(), Origin::Rows(vec![1_000_000; batch.num_rows()])),
             Deed::Fail => {
