@@ -281,10 +281,16 @@ impl Source {
         out: &mut Out<'_>,
     ) -> Result<(), PluginError> {
         let native = &self.bound.native;
-        native.refuse_poisoned(phase)?;
+        let is_cancelled = || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        if let Err(error) = native.refuse_poisoned(phase) {
+            // Another read of it may have been given up when both were told to stop.
+            return Err(match is_cancelled() {
+                true => PluginError::cancelled(),
+                false => error,
+            });
+        }
         let mut worker = Worker::spawn().map_err(|how| native.lost(phase, how))?;
         args.desk.hang(worker.bell());
-        let is_cancelled = || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
         args.stop.store(is_cancelled(), Ordering::Relaxed);
         let argument: *mut c_void = (&raw mut *args).cast();
         let (desk, stop) = (&raw const args.desk, &raw const args.stop);

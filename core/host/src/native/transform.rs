@@ -264,7 +264,13 @@ impl Run<'_> {
 
     fn call(&mut self, phase: &str, run: Trampoline) -> Result<(), PluginError> {
         let native = self.step.bound.native.clone();
-        native.refuse_poisoned(phase)?;
+        if let Err(error) = native.refuse_poisoned(phase) {
+            // Another run of it may have been given up when both were told to stop.
+            return Err(match self.cancelled.load(Ordering::Relaxed) {
+                true => PluginError::cancelled(),
+                false => error,
+            });
+        }
         let Some(args) = self.args.as_deref_mut() else {
             return Err(native.blame(
                 phase,
@@ -282,10 +288,9 @@ impl Run<'_> {
             // SAFETY: the arguments are what the trampolines take.
             None => Ok(unsafe { run(argument) }),
             Some(worker) => {
-                let (stop, can_cancel) = (
-                    &raw const args.stop,
-                    !args.xform.is_null() && args.slots.cancel.is_some(),
-                );
+                let stop = &raw const args.stop;
+                // Not while the run is released: there may be none any more.
+                let can_cancel = phase != "release" && !args.xform.is_null() && args.slots.cancel.is_some();
                 // Also `cancel` may not come back: it has a thread of its own.
                 let mut canceller = None;
                 let tick = || {
