@@ -34,10 +34,17 @@ static clinmill_status schema(clinmill_buf* out, clinmill_error* error) {
   return CLINMILL_OK;
 }
 
+static void endless_buf(clinmill_buf* self) { (void)self; for (;;) usleep(1000); }
+static void exit_buf(clinmill_buf* self) { (void)self; pthread_exit(NULL); }
+static void endless_error(clinmill_error* self) { (void)self; for (;;) usleep(1000); }
+static void exit_error(clinmill_error* self) { (void)self; pthread_exit(NULL); }
+
 static clinmill_status check(clinmill_str config, clinmill_buf* findings, clinmill_error* error) {
   (void)error;
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"exit_in_check\"", 22) == 0) pthread_exit(NULL);
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"not_json\"", 17) == 0) { findings->ptr = (uint8_t*)"nonsense"; findings->len = 8; }
+  if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"endless_buf\"", 21) == 0) findings->release = endless_buf;
+  if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"exit_buf\"", 18) == 0) findings->release = exit_buf;
   return CLINMILL_OK;
 }
 
@@ -55,7 +62,20 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
 static void release_instance(clinmill_instance* self) { free(self); }
 
 static void release_schema(struct ArrowSchema* self) { self->release = NULL; }
+static void endless_schema(struct ArrowSchema* self) { (void)self; for (;;) usleep(1000); }
+static void exit_schema(struct ArrowSchema* self) { (void)self; pthread_exit(NULL); }
 static struct ArrowSchema name_column, *columns[] = { &name_column };
+/* Columns that share their columns: a million in all, from a thousand pointers. */
+static struct ArrowSchema shared_leaf, shared_struct, *shared_leaves[1000], *shared_structs[1000];
+
+static void share(struct ArrowSchema* out) {
+  memset(&shared_leaf, 0, sizeof shared_leaf); memset(&shared_struct, 0, sizeof shared_struct);
+  for (int i = 0; i < 1000; i++) { shared_leaves[i] = &shared_leaf; shared_structs[i] = &shared_struct; }
+  shared_leaf.format = "c"; shared_leaf.name = "x"; shared_leaf.release = release_schema;
+  shared_struct.format = "+s"; shared_struct.name = "x"; shared_struct.release = release_schema;
+  shared_struct.n_children = 1000; shared_struct.children = shared_leaves;
+  out->n_children = 1000; out->children = shared_structs;
+}
 
 static clinmill_status output(const clinmill_instance* self, struct ArrowSchema* out, clinmill_error* error) {
   (void)error;
@@ -65,6 +85,9 @@ static clinmill_status output(const clinmill_instance* self, struct ArrowSchema*
   memset(out, 0, sizeof *out);
   if (is(self, "released_schema")) return CLINMILL_OK;
   out->format = "+s"; out->n_children = 1; out->children = columns; out->release = release_schema;
+  if (is(self, "shared_children")) share(out);
+  if (is(self, "endless_schema")) out->release = endless_schema;
+  if (is(self, "exit_schema")) out->release = exit_schema;
   return CLINMILL_OK;
 }
 
@@ -80,10 +103,13 @@ static clinmill_status open_run(const clinmill_instance* self, const clinmill_ta
 static void release_nothing(struct ArrowArray* self) { self->release = NULL; }
 
 static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, const clinmill_emit* emit, clinmill_error* error) {
-  (void)error;
   const struct clinmill_instance* of = self->of;
+  if (is(of, "endless_error")) { error->release = endless_error; return CLINMILL_INTERNAL; }
+  if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
+  if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
+  if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
   if (is(of, "thread_exit")) pthread_exit(NULL);
-  if (is(of, "endless")) for (;;) usleep(1000);
+  if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);
   if (is(of, "until_cancel")) {
     while (__atomic_load_n(&cancelled_run, __ATOMIC_ACQUIRE) != self) usleep(1000);
     moved->release(moved);
@@ -126,7 +152,10 @@ static clinmill_status finish(clinmill_xform* self, const clinmill_emit* emit, c
 }
 
 static void release_run(clinmill_xform* self) { free(self); }
-static void cancel(clinmill_xform* self) { __atomic_store_n(&cancelled_run, self, __ATOMIC_RELEASE); }
+static void cancel(clinmill_xform* self) {
+  if (is(self->of, "endless_cancel")) for (;;) usleep(1000);
+  __atomic_store_n(&cancelled_run, self, __ATOMIC_RELEASE);
+}
 
 static const clinmill_lifecycle_vt lifecycle = { .struct_size = sizeof(clinmill_lifecycle_vt), .check = check,
   .bind = NO_BIND ? NULL : bind, .release = release_instance };

@@ -1,11 +1,22 @@
 """A process that does what its argument says. Needs nothing but Python."""
 
+import base64
 import json
 import os
 import sys
 import time
 
 deed = sys.argv[1]
+# Three texts of 40 letters in a column `name`, as pyarrow 26 writes them with compression="lz4"; where the length of the
+# texts stands, uncompressed.
+COMPRESSED = base64.b64decode(
+    "/////3AAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAEAAAAUAAAAEAAUAAgABgAHAAwAAAAQABAAAAAA"
+    "AAEFEAAAABwAAAAEAAAAAAAAAAQAAABuYW1lAAAAAAQABAAEAAAA/////6gAAAAUAAAAAAAAAAwAGAAGAAUACAAMAAwAAAAAAwQAHAAAAFAA"
+    "AAAAAAAAAAAAAAwAHAAQAAQACAAMAAwAAABYAAAAHAAAABQAAAADAAAAAAAAAAAAAAAEAAQABAAAAAMAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    "AAAAAAAnAAAAAAAAACgAAAAAAAAAIgAAAAAAAAAAAAAAAQAAAAMAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAQiTRhgQIIQAACAAAAAACgAAABQ"
+    "AAAAeAAAAAAAAAAAeAAAAAAAAAAEIk0YYECCCwAAAB9hAQBfUGFhYWFhAAAAAAAAAAAAAP////8AAAAA"
+)
+COMPRESSED_LENGTH = 336
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -60,6 +71,13 @@ for line in stdin:
             sys.exit(5)
         if deed == "garbage":
             send({"reply": "rows"}, os.urandom(300))
+        if deed == "compressed":
+            length = (1 << 40).to_bytes(8, "little")
+            send({"reply": "rows"}, COMPRESSED[:COMPRESSED_LENGTH] + length + COMPRESSED[COMPRESSED_LENGTH + 8:])
+        if deed == "cancelled":
+            send({"reply": "error", "status": "cancelled", "code": "CANCELLED", "message": ""})
+        if deed == "strange_code":
+            send({"reply": "error", "status": "internal", "code": "\x1b[2J", "message": ""})
         if deed == "flip":
             for at in range(0, len(body), 7):
                 send({"reply": "rows"}, body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:])

@@ -16,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 fn include() -> PathBuf {
@@ -128,6 +128,7 @@ fn what_c_hands_over_is_checked() {
         ("null_instance", "bind", "ABI_NULL"),
         ("wrong_format", "bind", "ABI_SCHEMA"),
         ("released_schema", "bind", "ABI_SCHEMA"),
+        ("shared_children", "bind", "ABI_SCHEMA"),
         ("null_run", "open", "ABI_NULL"),
         ("null_array", "process", "ABI_NULL"),
         ("null_columns", "process", "ABI_NULL"),
@@ -148,6 +149,8 @@ fn what_c_hands_over_is_checked() {
         ("huge_batch", "process", "ABI_TOO_LARGE"),
         ("fewer_rows", "process", "ABI_LINEAGE"),
         ("emit_twice", "process", "ABI_RELEASED"),
+        ("cancelled", "process", "ABI_CANCELLED"),
+        ("strange_code", "process", "ABI_CODE"),
     ] {
         let error = run(plugin.as_ref(), deed, &cancelled)
             .err()
@@ -185,6 +188,10 @@ fn a_call_that_ends_its_thread_or_never_ends_is_lost() {
         ("thread_exit", "process", "PLUGIN_THREAD"),
         ("exit_in_finish", "finish", "PLUGIN_THREAD"),
         ("endless", "process", "PLUGIN_TIMEOUT"),
+        ("endless_schema", "bind", "PLUGIN_TIMEOUT"),
+        ("exit_schema", "bind", "PLUGIN_THREAD"),
+        ("endless_error", "process", "PLUGIN_TIMEOUT"),
+        ("exit_error", "process", "PLUGIN_THREAD"),
     ] {
         let limits = Limits {
             call: Some(Duration::from_millis(300)),
@@ -198,6 +205,42 @@ fn a_call_that_ends_its_thread_or_never_ends_is_lost() {
     }
     let findings = plugin(&path, "hostile_c", limits()).check(&json!({ "deed": "exit_in_check" }));
     assert_eq!(findings[0].code, "PLUGIN_THREAD");
+    for (deed, code) in [("exit_buf", "PLUGIN_THREAD"), ("endless_buf", "PLUGIN_TIMEOUT")] {
+        let limits = Limits {
+            call: Some(Duration::from_millis(300)),
+            ..limits()
+        };
+        let findings = plugin(&path, "hostile_c", limits).check(&json!({ "deed": deed }));
+        assert_eq!(findings[0].code, code, "{deed}");
+    }
+}
+
+#[test]
+fn a_call_that_is_cancelled_and_goes_on_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    for deed in ["endless", "endless_cancel"] {
+        let limits = Limits {
+            call: Some(Duration::from_secs(60)),
+            ..limits()
+        };
+        let plugin = plugin(&path, "hostile_c", limits);
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let later = cancelled.clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            later.store(true, Ordering::Relaxed);
+        });
+        let began = Instant::now();
+        let error = run(plugin.as_ref(), deed, &cancelled).err().unwrap();
+        assert_eq!(error.status, Status::Cancelled, "{deed}: {error}");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{deed} took {:?}",
+            began.elapsed()
+        );
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -68,6 +68,9 @@ fn each_deed_is_named_and_survived() {
             ("wrong_schema", "process", Status::Internal, "ABI_SCHEMA"),
             ("too_large", "process", Status::Internal, "ABI_TOO_LARGE"),
             ("reject_beyond", "process", Status::Internal, "ABI_ROW"),
+            ("reject_twice", "process", Status::Internal, "ABI_ROW"),
+            ("reject_more", "process", Status::Internal, "ABI_ROW"),
+            ("reject_strangely", "process", Status::Internal, "ABI_CODE"),
             ("origin_beyond", "process", Status::Internal, "ABI_ROW"),
         ] {
             let error = run(plugin.as_ref(), deed, &AtomicBool::new(false))
@@ -102,6 +105,20 @@ fn each_deed_is_named_and_survived() {
         assert!(plugin.check(&json!({ "deed": "nothing" })).is_empty());
         assert_eq!(plugin.check(&json!({ "dead": "nothing" }))[0].code, "OPTIONS");
     }
+}
+
+#[test]
+fn rejections_count_as_memory() {
+    let limits = Limits {
+        memory: 16 << 20,
+        ..limits()
+    };
+    let plugin = hostile(limits);
+    let error = run(plugin.as_ref(), "reject_long", &AtomicBool::new(false))
+        .err()
+        .unwrap();
+    assert_eq!(error.code, "ABI_TOO_LARGE", "{error}");
+    names(&error, "hostile", "process");
 }
 
 #[test]

@@ -160,6 +160,9 @@ fn what_a_process_does_is_named() {
         ("chatter", "process", "PLUGIN_TIMEOUT"),
         ("exit", "process", "PLUGIN_PROCESS"),
         ("garbage", "process", "PLUGIN_PROTOCOL"),
+        ("compressed", "process", "PLUGIN_PROTOCOL"),
+        ("cancelled", "process", "PLUGIN_PROTOCOL"),
+        ("strange_code", "process", "PLUGIN_PROTOCOL"),
         ("flip", "process", "PLUGIN_PROTOCOL"),
     ] {
         let mut limits = limits(Duration::from_secs(2));
@@ -180,6 +183,9 @@ fn what_a_process_does_is_named() {
             "{deed} took {:?}",
             began.elapsed()
         );
+        if deed == "compressed" {
+            assert!(error.message.contains("compressed batches are not taken"), "{error}");
+        }
         if deed == "crash" {
             assert!(error.message.contains("3 lines"), "{error}");
         }

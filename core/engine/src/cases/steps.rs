@@ -354,7 +354,8 @@ fn named(id: &Id, names: &HashMap<Id, String>) -> String {
 fn summed(report: &StepReport) -> BTreeMap<String, u64> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (name, n) in report.counts.values().flatten() {
-        *counts.entry(name.clone()).or_default() += n;
+        let count = counts.entry(name.clone()).or_default();
+        *count = count.saturating_add(*n);
     }
     counts
 }

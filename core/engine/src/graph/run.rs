@@ -304,7 +304,8 @@ fn take_over(
     }
     let counts = report.counts.entry(step.name.clone()).or_default();
     for (key, n) in out.counts {
-        *counts.entry(key).or_default() += n;
+        let count = counts.entry(key).or_default();
+        *count = count.saturating_add(n);
     }
     let subject = match &input.subject {
         Some(subject) => Some(take(subject, &origins, None)?.as_fixed_size_binary().clone()),
@@ -381,7 +382,8 @@ impl Emit for Collected {
         Ok(())
     }
     fn count(&mut self, name: &str, n: u64) {
-        *self.counts.entry(name.to_owned()).or_default() += n;
+        let count = self.counts.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(n);
     }
 }
 

@@ -80,18 +80,19 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds another input's counts.
+    /// Adds another input's counts. A plugin says what it filtered, and may say anything: sums stop at the largest number.
     pub fn add(&mut self, other: &Self) {
-        self.read += other.read;
-        self.written += other.written;
-        self.duplicates += other.duplicates;
-        self.rejected += other.rejected;
-        self.filtered += other.filtered;
+        self.read = self.read.saturating_add(other.read);
+        self.written = self.written.saturating_add(other.written);
+        self.duplicates = self.duplicates.saturating_add(other.duplicates);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.filtered = self.filtered.saturating_add(other.filtered);
     }
 
     /// True when every record read is accounted for.
     pub fn balance(&self) -> bool {
-        self.read == self.written + self.duplicates + self.rejected + self.filtered
+        let told = [self.written, self.duplicates, self.rejected, self.filtered];
+        self.read == told.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -272,10 +273,15 @@ impl InputReport {
             *self.more_rejections.entry(code).or_default() += n;
         }
         for (rule, n) in other.filtered {
-            *self.filtered.entry(rule).or_default() += n;
+            self.count_filtered(rule, n);
         }
         self.links.extend(other.links);
         self.failed = self.failed.take().or(other.failed);
+    }
+
+    fn count_filtered(&mut self, rule: String, n: u64) {
+        let count = self.filtered.entry(rule).or_default();
+        *count = count.saturating_add(n);
     }
 
     fn reject(&mut self, rejection: Rejection) {
@@ -314,7 +320,7 @@ impl RecordSink for SplitSink<'_, '_> {
         if n == 0 {
             return Ok(());
         }
-        self.report.counts.read += n;
+        self.report.counts.read = self.report.counts.read.saturating_add(n);
         self.progress.records(n);
         let kind = batch.kind;
         let built = self.builder.build(batch)?;
@@ -333,25 +339,56 @@ impl RecordSink for SplitSink<'_, '_> {
     }
 
     fn reject(&mut self, rejection: Rejection) -> Result<(), PluginError> {
-        self.report.counts.read += 1;
+        self.report.counts.read = self.report.counts.read.saturating_add(1);
         self.report.counts.rejected += 1;
         self.report.reject(rejection);
         Ok(())
     }
 
     fn filtered(&mut self, rule: &str, count: u64) {
-        self.report.counts.read += count;
-        self.report.counts.filtered += count;
-        *self.report.filtered.entry(rule.to_owned()).or_default() += count;
+        self.report.counts.add(&Counts {
+            read: count,
+            filtered: count,
+            ..Counts::default()
+        });
+        self.report.count_filtered(rule.to_owned(), count);
     }
 
     fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
-        self.report.counts.read += 1;
+        self.report.counts.read = self.report.counts.read.saturating_add(1);
         self.report.links.push(link);
         Ok(())
     }
 
     fn progress(&mut self, bytes: u64) {
         self.progress.bytes(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_a_plugin_says_do_not_overflow() {
+        let told = Counts {
+            read: u64::MAX,
+            filtered: u64::MAX,
+            ..Counts::default()
+        };
+        let one = Counts {
+            read: 1,
+            written: 1,
+            ..Counts::default()
+        };
+        let mut counts = one;
+        counts.add(&told);
+        counts.add(&told);
+        assert_eq!((counts.read, counts.filtered), (u64::MAX, u64::MAX));
+        assert!(counts.balance());
+        let mut report = InputReport::default();
+        report.count_filtered("rule".into(), u64::MAX);
+        report.count_filtered("rule".into(), 2);
+        assert_eq!(report.filtered["rule"], u64::MAX);
     }
 }

@@ -200,7 +200,8 @@ impl Refresh<'_> {
             let of_source = out.sources.entry(entry.source.clone()).or_default();
             of_source.add(&report.counts);
             for (rule, n) in &report.filtered {
-                *of_source.filtered_by.entry(rule.clone()).or_default() += n;
+                let count = of_source.filtered_by.entry(rule.clone()).or_default();
+                *count = count.saturating_add(*n);
             }
             for rejection in &report.rejections {
                 *of_source.rejected_by.entry(rejection.code.clone()).or_default() += 1;

@@ -443,11 +443,11 @@ fn total(sources: &BTreeMap<String, SourceReport>) -> TotalCounts {
     let mut counts = TotalCounts::default();
     for source in sources.values() {
         counts.inputs += source.inputs;
-        counts.read += source.read;
-        counts.written += source.written;
-        counts.duplicates += source.duplicates;
-        counts.rejected += source.rejected;
-        counts.filtered += source.filtered;
+        counts.read = counts.read.saturating_add(source.read);
+        counts.written = counts.written.saturating_add(source.written);
+        counts.duplicates = counts.duplicates.saturating_add(source.duplicates);
+        counts.rejected = counts.rejected.saturating_add(source.rejected);
+        counts.filtered = counts.filtered.saturating_add(source.filtered);
     }
     counts
 }

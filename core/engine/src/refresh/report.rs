@@ -100,11 +100,11 @@ impl SourceReport {
     /// Adds the counts of an input.
     pub fn add(&mut self, counts: &Counts) {
         self.inputs += 1;
-        self.read += counts.read;
-        self.written += counts.written;
-        self.duplicates += counts.duplicates;
-        self.rejected += counts.rejected;
-        self.filtered += counts.filtered;
+        self.read = self.read.saturating_add(counts.read);
+        self.written = self.written.saturating_add(counts.written);
+        self.duplicates = self.duplicates.saturating_add(counts.duplicates);
+        self.rejected = self.rejected.saturating_add(counts.rejected);
+        self.filtered = self.filtered.saturating_add(counts.filtered);
     }
 }
 

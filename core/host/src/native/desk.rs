@@ -1,7 +1,10 @@
 //! Where a source's thread asks for bytes and pushes records, and the caller's thread answers.
 
-use super::{copied, worker::Bell};
-use crate::records::{LARGEST, MOST_SPLITS, of_meta};
+use super::{copied, told, worker::Bell};
+use crate::{
+    records::{LARGEST, MOST_SPLITS, of_meta},
+    texts::{LONGEST_NAME, LONGEST_TEXT, is_code},
+};
 use clinmill_abi::tables::{
     ArrowArray, ArrowSchema, Link, Locator as LocatorIn, Rejection as RejectionIn, Split as SplitIn, Str,
 };
@@ -320,15 +323,15 @@ pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const Rejec
             return Err(bad("ABI_NULL", "a rejection is NULL"));
         };
         // SAFETY: as above.
-        let text = |text: Str| unsafe { copied(text, 4096) }.unwrap_or_default();
+        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
         let rejection = Rejection {
             kind: usize::try_from(said.kind).ok().filter(|kind| *kind < desk.kinds.len()),
             code: text(said.code),
             message: text(said.message),
             at: locator(&said.at),
         };
-        if rejection.code.is_empty() {
-            return Err(bad("ABI_CODE", "it rejects a record without a code"));
+        if !is_code(&rejection.code) {
+            return Err(bad("ABI_CODE", "it rejects a record with a code that is none"));
         }
         desk.ask(Question::Reject(rejection)).map(drop)
     })
@@ -363,7 +366,7 @@ pub unsafe extern "C-unwind" fn filtered(ctx: *mut c_void, rule: Str, count: u64
     let desk = unsafe { desk(ctx) };
     desk.slot(|| {
         // SAFETY: as above.
-        let rule = unsafe { copied(rule, 256) }.unwrap_or_default();
+        let rule = unsafe { told(rule, LONGEST_NAME) }.unwrap_or_default();
         desk.ask(Question::Filtered(rule, count)).map(drop)
     });
 }

@@ -1,6 +1,9 @@
 //! What a transform emits: taken, checked and kept until its call is over.
 
-use crate::limits::Account;
+use crate::{
+    limits::Account,
+    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
+};
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
     Origin, PluginError, RejectedRow, Status,
@@ -15,7 +18,7 @@ use clinmill_sdk::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -42,7 +45,9 @@ pub struct State {
     pub rejected: Vec<RejectedRow>,
     pub counts: BTreeMap<String, u64>,
     pub failure: Option<PluginError>,
-    seen: Vec<(usize, usize)>,
+    /// Rows of the input that it has rejected.
+    refused: HashSet<u32>,
+    seen: HashSet<(usize, usize)>,
     /// What was seen in this call: kept, so that no other array of it lies in the same place.
     kept: Vec<Arc<Moved>>,
 }
@@ -52,10 +57,23 @@ impl State {
     pub fn clear(&mut self) {
         self.lent.clear();
         self.bytes = 0;
+        self.refused.clear();
         self.seen.clear();
         self.kept.clear();
     }
+
+    /// Counts what is kept of it until the call is over.
+    fn hold(&mut self, bytes: usize, account: &Account) -> Result<(), PluginError> {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        match self.bytes > account.limits.memory {
+            true => Err(bad("ABI_TOO_LARGE", "its batches hold more bytes than it may use")),
+            false => Ok(()),
+        }
+    }
 }
+
+/// What is kept of an array beside its buffers, about.
+const ARRAY_BYTES: usize = 512;
 
 fn rejected() -> Vec<FieldRef> {
     let field = |name: &str, t| Arc::new(Field::new(name, t, false));
@@ -99,11 +117,10 @@ impl Taken {
             && !array.private_data.is_null()
         {
             let identity = (array.private_data as usize, array.buffers as usize);
-            if state.seen.contains(&identity) {
+            if !state.seen.insert(identity) {
                 // Its memory is the first one's: it is not released again.
                 return Err(bad("ABI_RELEASED", "it handed one array over twice"));
             }
-            state.seen.push(identity);
         }
         // SAFETY: by this function's contract.
         let moved = Arc::new(unsafe { Moved::take(moved) }?);
@@ -111,6 +128,7 @@ impl Taken {
         if state.closed {
             return Err(PluginError::cancelled());
         }
+        state.hold(ARRAY_BYTES, &self.account)?;
         let rows = usize::try_from(moved.rows()).unwrap_or(usize::MAX);
         if rows > self.account.limits.batch_rows {
             return Err(bad("ABI_TOO_LARGE", "a batch has more rows than a batch may have"));
@@ -119,8 +137,8 @@ impl Taken {
             PORT_MAIN => {
                 if !schema.is_null() {
                     // SAFETY: by this function's contract.
-                    let said = unsafe { schemas::read(schema) }?;
-                    if said.fields() != self.output.fields() {
+                    let given = unsafe { schemas::read(schema) }?;
+                    if given.fields() != self.output.fields() {
                         return Err(bad("ABI_SCHEMA", "a batch has another schema than the one it promised"));
                     }
                 }
@@ -137,30 +155,39 @@ impl Taken {
                 let options = RecordBatchOptions::new().with_row_count(Some(rows));
                 let batch = RecordBatch::try_new_with_options(self.output.clone(), arrays, &options)
                     .map_err(|_| bad("ABI_SCHEMA", "a batch does not fit its schema"))?;
-                state.bytes += batch.get_array_memory_size() as u64;
-                if state.bytes > self.account.limits.memory {
-                    return Err(bad("ABI_TOO_LARGE", "its batches hold more bytes than it may use"));
-                }
+                state.hold(batch.get_array_memory_size(), &self.account)?;
                 state.batches.push((batch, origin));
             }
             PORT_REJECTED => {
+                let input = state.input_rows.unwrap_or(0);
+                if rows > input.saturating_sub(state.rejected.len()) {
+                    return Err(bad("ABI_ROW", "it rejects more rows than the batch has"));
+                }
                 let columns = array::import_columns(moved, &self.rejected, Trust::Plugin, None)?;
                 let (row, code, message) = (
                     columns[0].as_primitive::<UInt32Type>(),
                     columns[1].as_string::<i32>(),
                     columns[2].as_string::<i32>(),
                 );
+                let kept: usize = columns.iter().map(|column| column.get_array_memory_size()).sum();
+                state.hold(kept, &self.account)?;
                 for index in 0..rows {
-                    if row.value(index) as usize >= state.input_rows.unwrap_or(0) {
+                    if row.value(index) as usize >= input {
                         return Err(bad("ABI_ROW", "it rejects a row that is not in the batch"));
                     }
-                    if code.value(index).is_empty() {
-                        return Err(bad("ABI_CODE", "it rejects a row without a code"));
+                    if !state.refused.insert(row.value(index)) {
+                        return Err(bad("ABI_ROW", "it rejects a row twice"));
                     }
+                    if !is_code(code.value(index)) {
+                        return Err(bad("ABI_CODE", "it rejects a row with a code that is none"));
+                    }
+                    // The texts are copied, and may overlap in the columns.
+                    let copied = code.value(index).len() + message.value(index).len() + size_of::<RejectedRow>();
+                    state.hold(copied, &self.account)?;
                     state.rejected.push(RejectedRow {
                         row: row.value(index),
                         code: code.value(index).to_owned(),
-                        message: message.value(index).to_owned(),
+                        message: said(message.value(index), LONGEST_TEXT),
                     });
                 }
             }
@@ -237,7 +264,7 @@ pub unsafe extern "C-unwind" fn count(ctx: *mut c_void, name: Str, n: u64) {
     let taken = unsafe { &*ctx.cast::<Taken>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the header's contract.
-        let name = unsafe { super::copied(name, 256) }.unwrap_or_default();
+        let name = unsafe { super::told(name, LONGEST_NAME) }.unwrap_or_default();
         let mut state = taken.lock();
         if state.counts.len() < MOST_COUNTS || state.counts.contains_key(&name) {
             let count = state.counts.entry(name).or_default();

@@ -4,6 +4,7 @@
 mod desk;
 mod emitted;
 mod lent;
+mod released;
 mod sink;
 mod source;
 mod transform;
@@ -13,8 +14,11 @@ pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
 
-use crate::limits::Account;
-use clinmill_abi::tables::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use crate::{
+    limits::Account,
+    texts::{LONGEST_TEXT, finding, is_code, said},
+};
+use clinmill_abi::tables::{ArrowSchema, Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status,
@@ -23,7 +27,7 @@ use clinmill_sdk::{
 };
 use serde_json::Value;
 use std::{ffi::c_void, sync::Arc};
-use worker::{Lost, Trampoline, Worker};
+use worker::{Lost, Sign, Trampoline, Worker};
 
 /// One component of a loaded plugin.
 pub struct Native {
@@ -33,8 +37,6 @@ pub struct Native {
     lifecycle: &'static LifecycleVt,
 }
 
-/// How long a text of a plugin may be.
-const LONGEST_TEXT: usize = 4096;
 /// How long a JSON text of a plugin may be.
 const LONGEST_JSON: usize = 16 << 20;
 
@@ -79,32 +81,13 @@ pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// What a plugin put into a buffer; the buffer is released.
+/// A text that is repeated to people.
 ///
 /// # Safety
-/// The buffer was filled by the plugin, or is empty.
-pub(crate) unsafe fn bytes_of(buf: &mut Buf) -> Result<Vec<u8>, PluginError> {
-    let too_long = buf.len > LONGEST_JSON;
-    let bytes = match (buf.ptr.is_null(), too_long) {
-        (_, true) | (true, _) => Vec::new(),
-        // SAFETY: by this function's contract.
-        (false, false) => unsafe { std::slice::from_raw_parts(buf.ptr, buf.len) }.to_vec(),
-    };
-    let null = buf.ptr.is_null() && buf.len > 0;
-    if let Some(release) = buf.release {
-        // SAFETY: once, as the header says.
-        unsafe { release(buf) };
-        buf.release = None;
-    }
-    match (null, too_long) {
-        (true, _) => Err(PluginError::new(Status::Internal, "ABI_NULL", "a buffer is NULL")),
-        (_, true) => Err(PluginError::new(
-            Status::Internal,
-            "ABI_TOO_LARGE",
-            "a text is too long",
-        )),
-        _ => Ok(bytes),
-    }
+/// As [`copied`].
+pub(crate) unsafe fn told(text: Str, longest: usize) -> Option<String> {
+    // SAFETY: by this function's contract.
+    unsafe { copied(text, longest) }.map(|text| said(&text, longest))
 }
 
 /// Calls the slot `init` of a plugin.
@@ -195,7 +178,7 @@ impl Native {
             }
         };
         // SAFETY: static data of the library.
-        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) }.unwrap_or_default();
+        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
         let mut native = Self {
             caller: Caller {
                 plugin: plugin.to_owned(),
@@ -262,7 +245,7 @@ impl Native {
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("describe", Frame::new((slot, Buf::EMPTY)), run) }?;
         // SAFETY: the plugin filled it.
-        let bytes = unsafe { bytes_of(&mut frame.args.1) }.map_err(|e| blame_for(&self.plugin, "describe", e))?;
+        let bytes = unsafe { self.bytes_of("describe", &mut frame.args.1) }?;
         let schema: Option<Value> = serde_json::from_slice(&bytes).ok();
         schema.filter(Value::is_object).ok_or_else(|| {
             self.blame(
@@ -312,7 +295,7 @@ impl Native {
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("check", Frame::new(args), run) }?;
         // SAFETY: the plugin filled it.
-        let bytes = unsafe { bytes_of(&mut frame.args.out) }.map_err(|e| blame_for(&self.plugin, "check", e))?;
+        let bytes = unsafe { self.bytes_of("check", &mut frame.args.out) }?;
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
@@ -424,6 +407,7 @@ impl Caller {
         match how {
             Lost::Time => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not come back in time"),
             Lost::Thread => self.blame(phase, Status::Panic, "PLUGIN_THREAD", "it ended its thread"),
+            Lost::Cancelled => PluginError::cancelled(),
             Lost::Spawn => self.blame(
                 phase,
                 Status::ResourceExhausted,
@@ -445,11 +429,39 @@ impl Caller {
         }
     }
 
+    /// That it was cancelled is taken from a plugin that was.
+    fn unless_asked(&self, phase: &str, is_cancelled: bool, error: PluginError) -> PluginError {
+        match error.status == Status::Cancelled && !is_cancelled {
+            true => self.blame(
+                phase,
+                Status::Internal,
+                "ABI_CANCELLED",
+                "it says that it was cancelled, and it was not",
+            ),
+            false => error,
+        }
+    }
+
     /// One call of a slot. A frame of a call that is lost is never freed.
     ///
     /// # Safety
     /// `run` may be called with the frame.
     unsafe fn call<A>(&self, phase: &str, frame: Box<Frame<A>>, run: Trampoline) -> Result<Box<Frame<A>>, PluginError> {
+        // SAFETY: by this function's contract.
+        let outcome = unsafe { self.call_of_task(phase, frame, run) };
+        outcome.map_err(|error| self.unless_asked(phase, false, error))
+    }
+
+    /// As [`call`](Self::call), of what may have been told to stop.
+    ///
+    /// # Safety
+    /// As [`call`](Self::call).
+    unsafe fn call_of_task<A>(
+        &self,
+        phase: &str,
+        frame: Box<Frame<A>>,
+        run: Trampoline,
+    ) -> Result<Box<Frame<A>>, PluginError> {
         let mut kept = Some(frame);
         // SAFETY: by this function's contract.
         unsafe { self.call_keeping(phase, &mut kept, run) }?;
@@ -482,7 +494,7 @@ impl Caller {
             Some(limit) => {
                 let outcome = Worker::spawn().and_then(|mut worker| {
                     // SAFETY: as above.
-                    unsafe { worker.call(run, argument, Some(limit), || false) }
+                    unsafe { worker.call(run, argument, Some(limit), Sign::default) }
                 });
                 match outcome {
                     Ok(status) => status,
@@ -506,7 +518,7 @@ impl Caller {
             return Ok(());
         }
         // SAFETY: by this function's contract; here and below.
-        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) };
+        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) };
         let said = PluginError {
             retry: match error.retry {
                 1 => Retry::Later,
@@ -523,13 +535,15 @@ impl Caller {
                 text(error.message).unwrap_or_default(),
             )
         };
-        if let Some(release) = error.release {
-            // SAFETY: once, as the header says.
-            unsafe { release(error) };
-        }
-        *error = Error::EMPTY;
+        let release = error.release;
+        let error = Box::new(std::mem::replace(error, Error::EMPTY));
+        // SAFETY: once, as the header says.
+        unsafe { self.released(phase, error, release) }?;
         match status {
             0 => Ok(()),
+            _ if !is_code(&said.code) => {
+                Err(self.blame(phase, said.status, "ABI_CODE", "it fails with a code that is none"))
+            }
             _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
             _ => Err(said),
         }
@@ -537,7 +551,7 @@ impl Caller {
 }
 
 /// A schema that is released when it is no longer lent.
-struct Input(Option<clinmill_abi::tables::ArrowSchema>);
+struct Input(Option<ArrowSchema>);
 
 impl Drop for Input {
     fn drop(&mut self) {
@@ -548,16 +562,6 @@ impl Drop for Input {
             unsafe { release(schema) };
         }
     }
-}
-
-fn finding(value: &Value) -> Option<Finding> {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Finding {
-        code: text("code")?,
-        pointer: text("pointer").unwrap_or_default(),
-        message: text("message")?,
-        hint: text("hint"),
-    })
 }
 
 /// An instance of a component.

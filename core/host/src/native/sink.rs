@@ -1,6 +1,6 @@
 //! A sink behind a C table.
 
-use super::{Bound, Frame, Native, bytes_of, lent::lend, worker::Trampoline};
+use super::{Bound, Frame, Native, lent::lend, worker::Trampoline};
 use clinmill_abi::tables::{ArrowArray, Buf, Error, Instance, Run, SinkVt, Str, Task, Writer};
 use clinmill_sdk::{
     BindContext, BoundSink, Descriptor, Finding, PluginError, SinkPlugin, SinkRun, SinkWriter, Status, TaskContext,
@@ -160,12 +160,12 @@ impl Sink {
 
     fn call(&self, phase: &str, frame: Box<Frame<Args>>, run: Trampoline) -> Result<Box<Frame<Args>>, PluginError> {
         // SAFETY: the trampolines of this module take these frames.
-        unsafe { self.bound.native.call(phase, frame, run) }
+        unsafe { self.bound.native.call_of_task(phase, frame, run) }
     }
 
     fn receipt(&self, phase: &str, frame: &mut Frame<Args>) -> Result<Value, PluginError> {
         // SAFETY: the plugin filled it.
-        let bytes = unsafe { bytes_of(&mut frame.args.out) }?;
+        let bytes = unsafe { self.bound.native.bytes_of(phase, &mut frame.args.out) }?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
@@ -204,7 +204,7 @@ impl BoundSink for Sink {
         let mut frame = unsafe {
             self.bound
                 .native
-                .call("probe", Frame::new((slot as Probe, inner)), probe)
+                .call_of_task("probe", Frame::new((slot as Probe, inner)), probe)
         }?;
         self.receipt("probe", &mut frame.args.1)
     }
@@ -226,16 +226,15 @@ impl BoundSink for Sink {
 
     fn commit(&self, run: &SinkRun<'_>, tokens: &[Vec<u8>]) -> Result<Value, PluginError> {
         // A commit that is lost may have landed.
-        let outcome = self
-            .call("commit", self.frame(run, tokens), commit)
+        self.call("commit", self.frame(run, tokens), commit)
+            .and_then(|mut frame| self.receipt("commit", &mut frame))
             .map_err(|error| match error.code.as_str() {
                 "PLUGIN_TIMEOUT" | "PLUGIN_THREAD" | "PANIC" => PluginError {
                     status: Status::CommitUnknown,
                     ..error
                 },
                 _ => error,
-            });
-        self.receipt("commit", &mut *outcome?)
+            })
     }
 
     fn resolve(&self, run: &SinkRun<'_>) -> Result<Option<Value>, PluginError> {
@@ -293,7 +292,7 @@ impl SinkWriter for Open<'_> {
         self.call("prepare", prepare)?;
         match &mut self.frame {
             // SAFETY: the plugin filled it.
-            Some(frame) => unsafe { bytes_of(&mut frame.args.out) },
+            Some(frame) => unsafe { self.sink.bound.native.bytes_of("prepare", &mut frame.args.out) },
             None => Ok(Vec::new()),
         }
     }

@@ -6,7 +6,7 @@
 use super::{
     Bound, Frame, Native, blame_for, copied,
     desk::{Desk, Out, add_split, filtered, link, progress, read_at, reject, rows},
-    worker::Worker,
+    worker::{Sign, Worker},
 };
 use crate::records::{MOST_KINDS, with_meta};
 use clinmill_abi::tables::{
@@ -15,7 +15,7 @@ use clinmill_abi::tables::{
 };
 use clinmill_sdk::{
     BindContext, BoundSource, Descriptor, Finding, Fold, Input, PluginError, RecordKey, RecordKind, RecordSink,
-    SourcePlugin, Split, Status, TaskContext, arrow::datatypes::FieldRef, export::schema as schemas,
+    SourcePlugin, Split, Status, TaskContext, arrow::datatypes::FieldRef,
 };
 use serde_json::Value;
 use std::{
@@ -114,9 +114,8 @@ fn kinds(bound: &Bound, vt: &'static SourceVt) -> Result<Vec<RecordKind>, Plugin
         if index >= count {
             break;
         }
-        let schema = std::mem::replace(&mut out.schema, ArrowSchema::EMPTY);
         // SAFETY: the plugin filled it.
-        let schema = unsafe { schemas::take(schema) }.map_err(|e| blame_for(&native.plugin, "bind", e))?;
+        let schema = unsafe { native.schema_of("bind", &mut out.schema) }?;
         if out.n_key_columns > MOST_KINDS || (out.n_key_columns > 0 && out.key_columns.is_null()) {
             return Err(say("ABI_NULL", "the key columns of a record are NULL"));
         }
@@ -282,10 +281,16 @@ impl Source {
         out: &mut Out<'_>,
     ) -> Result<(), PluginError> {
         let native = &self.bound.native;
-        native.refuse_poisoned(phase)?;
+        let is_cancelled = || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        if let Err(error) = native.refuse_poisoned(phase) {
+            // Another read of it may have been given up when both were told to stop.
+            return Err(match is_cancelled() {
+                true => PluginError::cancelled(),
+                false => error,
+            });
+        }
         let mut worker = Worker::spawn().map_err(|how| native.lost(phase, how))?;
         args.desk.hang(worker.bell());
-        let is_cancelled = || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
         args.stop.store(is_cancelled(), Ordering::Relaxed);
         let argument: *mut c_void = (&raw mut *args).cast();
         let (desk, stop) = (&raw const args.desk, &raw const args.stop);
@@ -296,7 +301,10 @@ impl Source {
                 if cancelled {
                     (*stop).store(true, Ordering::Relaxed);
                 }
-                (*desk).serve(input, out, cancelled)
+                Sign {
+                    alive: (*desk).serve(input, out, cancelled),
+                    cancelled,
+                }
             }
         };
         // SAFETY: the arguments are what the trampolines take.
@@ -309,7 +317,8 @@ impl Source {
             }
         };
         // SAFETY: the call is over.
-        let ended = unsafe { native.ended(phase, status, &mut args.error) };
+        let ended = unsafe { native.ended(phase, status, &mut args.error) }
+            .map_err(|error| native.unless_asked(phase, is_cancelled(), error));
         // What the host refused is the reason, whatever the plugin made of it.
         let failure = args.desk.failure();
         match failure {

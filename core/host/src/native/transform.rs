@@ -4,7 +4,7 @@ use super::{
     Bound, Frame, Native, blame_for,
     emitted::{Taken, count, emit},
     lent::lend,
-    worker::{Trampoline, Worker},
+    worker::{GRACE, Lost, Sign, Trampoline, Worker},
 };
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Emit as EmitTable, Error, Instance, Task, TransformVt, Xform};
 use clinmill_sdk::{
@@ -14,7 +14,7 @@ use clinmill_sdk::{
         array::RecordBatch,
         datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     },
-    export::{array, schema as schemas},
+    export::array,
 };
 use serde_json::Value;
 use std::{
@@ -79,9 +79,8 @@ fn output(bound: &Bound, vt: &TransformVt) -> Result<SchemaRef, PluginError> {
     };
     // SAFETY: the frame is what `run` takes.
     let mut frame = unsafe { bound.native.call("bind", Frame::new(args), run) }?;
-    let schema = std::mem::replace(&mut frame.args.out, ArrowSchema::EMPTY);
     // SAFETY: the plugin filled it.
-    let schema = unsafe { schemas::take(schema) }.map_err(|e| blame_for(&bound.native.plugin, "bind", e))?;
+    let schema = unsafe { bound.native.schema_of("bind", &mut frame.args.out) }?;
     Ok(Arc::new(schema))
 }
 
@@ -131,6 +130,7 @@ impl BoundTransform for Step {
                 process,
                 finish,
                 release,
+                cancel,
             },
             instance: self.bound.instance,
             xform: std::ptr::null_mut(),
@@ -161,7 +161,6 @@ impl BoundTransform for Step {
             step: self,
             args: Some(args),
             worker,
-            cancel,
             cancelled: task.cancelled,
         };
         run.call("open", call_open)?;
@@ -177,6 +176,7 @@ struct Slots {
     process: unsafe extern "C-unwind" fn(*mut Xform, *mut ArrowArray, *const EmitTable, *mut Error) -> i32,
     finish: unsafe extern "C-unwind" fn(*mut Xform, *const EmitTable, *mut Error) -> i32,
     release: unsafe extern "C-unwind" fn(*mut Xform),
+    cancel: Option<unsafe extern "C-unwind" fn(*mut Xform)>,
 }
 
 /// Everything that a call of a run points to. It is never freed once a call is lost.
@@ -235,12 +235,22 @@ unsafe extern "C-unwind" fn call_release(args: *mut c_void) -> i32 {
     0
 }
 
+unsafe extern "C-unwind" fn call_cancel(args: *mut c_void) -> i32 {
+    // SAFETY: as above, while another call of the run lasts.
+    unsafe {
+        let args = args.cast::<Args>();
+        if let Some(cancel) = (*args).slots.cancel {
+            cancel((*args).xform);
+        }
+    }
+    0
+}
+
 struct Run<'a> {
     step: &'a Step,
     /// `None` once a call was lost.
     args: Option<Box<Args>>,
     worker: Option<Worker>,
-    cancel: Option<unsafe extern "C-unwind" fn(*mut Xform)>,
     cancelled: &'a AtomicBool,
 }
 
@@ -254,7 +264,13 @@ impl Run<'_> {
 
     fn call(&mut self, phase: &str, run: Trampoline) -> Result<(), PluginError> {
         let native = self.step.bound.native.clone();
-        native.refuse_poisoned(phase)?;
+        if let Err(error) = native.refuse_poisoned(phase) {
+            // Another run of it may have been given up when both were told to stop.
+            return Err(match self.cancelled.load(Ordering::Relaxed) {
+                true => PluginError::cancelled(),
+                false => error,
+            });
+        }
         let Some(args) = self.args.as_deref_mut() else {
             return Err(native.blame(
                 phase,
@@ -272,21 +288,37 @@ impl Run<'_> {
             // SAFETY: the arguments are what the trampolines take.
             None => Ok(unsafe { run(argument) }),
             Some(worker) => {
-                let (stop, xform, cancel) = (&raw const args.stop, args.xform, self.cancel);
+                let stop = &raw const args.stop;
+                // Not while the run is released: there may be none any more.
+                let can_cancel = phase != "release" && !args.xform.is_null() && args.slots.cancel.is_some();
+                // Also `cancel` may not come back: it has a thread of its own.
+                let mut canceller = None;
                 let tick = || {
+                    let cancelled = cancelled.load(Ordering::Relaxed);
                     // SAFETY: the arguments live while the call lasts.
-                    if cancelled.load(Ordering::Relaxed)
-                        && !unsafe { &*stop }.swap(true, Ordering::Relaxed)
-                        && let Some(cancel) = cancel
-                        && !xform.is_null()
-                    {
-                        // SAFETY: from another thread while a call lasts, as the header says.
-                        unsafe { cancel(xform) };
+                    if cancelled && !unsafe { &*stop }.swap(true, Ordering::Relaxed) && can_cancel {
+                        canceller = Worker::spawn().ok();
+                        if let Some(canceller) = &mut canceller {
+                            // SAFETY: from another thread while a call lasts, as the header says.
+                            unsafe { canceller.begin(call_cancel, argument) };
+                        }
                     }
-                    false
+                    Sign {
+                        alive: false,
+                        cancelled,
+                    }
                 };
                 // SAFETY: as above.
-                unsafe { worker.call(run, argument, native.account.limits.call, tick) }
+                let ended = unsafe { worker.call(run, argument, native.account.limits.call, tick) };
+                // The run is not released while `cancel` has it; of a lost call nothing is.
+                match canceller.filter(|_| ended.is_ok()) {
+                    Some(mut canceller) => match canceller.wait(Some(GRACE), Sign::default) {
+                        Ok(_) => ended,
+                        Err(Lost::Time) => Err(Lost::Cancelled),
+                        Err(how) => Err(how),
+                    },
+                    None => ended,
+                }
             }
         };
         let status = match status {
@@ -303,7 +335,8 @@ impl Run<'_> {
             return Ok(());
         };
         // SAFETY: the call is over.
-        let ended = unsafe { native.ended(phase, status, &mut args.error) };
+        let ended = unsafe { native.ended(phase, status, &mut args.error) }
+            .map_err(|error| native.unless_asked(phase, cancelled.load(Ordering::Relaxed), error));
         // What the host refused is the reason, whatever the plugin made of it.
         match args.taken.lock().failure.take() {
             Some(failure) => Err(blame_for(&native.plugin, phase, failure)),

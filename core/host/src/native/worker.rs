@@ -25,9 +25,23 @@ pub enum Lost {
     Time,
     /// It ended its thread.
     Thread,
+    /// It did not come back when it was told to stop.
+    Cancelled,
     /// There is no thread to run it on.
     Spawn,
 }
+
+/// What the caller knows of a call that lasts.
+#[derive(Clone, Copy, Default)]
+pub struct Sign {
+    /// It gave a sign of life: its time starts anew.
+    pub alive: bool,
+    /// It is to stop: from here on it has [`GRACE`].
+    pub cancelled: bool,
+}
+
+/// How long a call that is to stop is waited for.
+pub const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct State {
@@ -203,8 +217,19 @@ impl Worker {
         Bell(self.meeting.clone())
     }
 
-    /// Runs a call and waits for it. `tick` is called about every 10 ms, when the bell rings and at the end; while it
-    /// returns true, the time starts anew.
+    /// Begins a call that [`wait`](Self::wait) waits for.
+    ///
+    /// # Safety
+    /// As [`call`](Self::call).
+    pub unsafe fn begin(&mut self, run: Trampoline, argument: *mut c_void) {
+        let job = (run, argument as usize);
+        self.meeting.change(&self.meeting.for_thread, |state| {
+            state.status = None;
+            state.job = Some(job);
+        });
+    }
+
+    /// Runs a call and waits for it. `tick` is called about every 10 ms, when the bell rings and at the end.
     ///
     /// # Errors
     /// When the call is lost; then nothing behind `argument` may ever be freed or looked at again.
@@ -216,17 +241,23 @@ impl Worker {
         run: Trampoline,
         argument: *mut c_void,
         limit: Option<Duration>,
-        mut tick: impl FnMut() -> bool,
+        tick: impl FnMut() -> Sign,
     ) -> Result<i32, Lost> {
         if self.lost {
             return Err(Lost::Thread);
         }
+        // SAFETY: by this function's contract.
+        unsafe { self.begin(run, argument) };
+        self.wait(limit, tick)
+    }
+
+    /// Waits for a call that was begun.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn wait(&mut self, limit: Option<Duration>, mut tick: impl FnMut() -> Sign) -> Result<i32, Lost> {
         let mut began = Instant::now();
-        let job = (run, argument as usize);
-        self.meeting.change(&self.meeting.for_thread, |state| {
-            state.status = None;
-            state.job = Some(job);
-        });
+        let mut told = None;
         loop {
             look(&self.meeting.for_caller);
             let (status, dead) = {
@@ -245,7 +276,7 @@ impl Worker {
                 state.rung = false;
                 (state.status.take(), state.dead)
             };
-            let alive = tick();
+            let sign = tick();
             if let Some(status) = status {
                 return Ok(status);
             }
@@ -253,8 +284,12 @@ impl Worker {
                 self.lost = true;
                 return Err(Lost::Thread);
             }
-            if alive {
+            if sign.alive {
                 began = Instant::now();
+            }
+            if sign.cancelled && told.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                self.lost = true;
+                return Err(Lost::Cancelled);
             }
             if limit.is_some_and(|limit| began.elapsed() > limit) {
                 self.lost = true;
@@ -304,14 +339,17 @@ mod tests {
         let mut worker = Worker::spawn().unwrap();
         // SAFETY: the functions take what they are given.
         unsafe {
-            assert_eq!(worker.call(add, argument, None, || false), Ok(42));
-            assert_eq!(worker.call(add, argument, None, || false), Ok(43));
+            assert_eq!(worker.call(add, argument, None, Sign::default), Ok(42));
+            assert_eq!(worker.call(add, argument, None, Sign::default), Ok(43));
             let mut ending = Worker::spawn().unwrap();
-            assert_eq!(ending.call(exit, ptr::null_mut(), None, || false), Err(Lost::Thread));
-            assert_eq!(ending.call(add, argument, None, || false), Err(Lost::Thread));
+            assert_eq!(
+                ending.call(exit, ptr::null_mut(), None, Sign::default),
+                Err(Lost::Thread)
+            );
+            assert_eq!(ending.call(add, argument, None, Sign::default), Err(Lost::Thread));
             let mut slow = Worker::spawn().unwrap();
             let limit = Some(Duration::from_millis(30));
-            assert_eq!(slow.call(sleep, ptr::null_mut(), limit, || false), Err(Lost::Time));
+            assert_eq!(slow.call(sleep, ptr::null_mut(), limit, Sign::default), Err(Lost::Time));
         }
     }
 }

@@ -235,7 +235,7 @@ impl Running {
 
     /// Ends it when the call has to stop, also where it always has something to say.
     fn go_on(&mut self, until: &Until<'_>, phase: &str) -> Result<(), PluginError> {
-        if until.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        if until.is_cancelled() {
             self.kill();
             return Err(PluginError::cancelled());
         }
@@ -385,6 +385,11 @@ impl<'a> Until<'a> {
             renews: true,
             ..Self::of(limits, Some(cancelled))
         }
+    }
+
+    /// Whether it is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// A sign of life came, and was handled.

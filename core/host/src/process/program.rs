@@ -1,7 +1,10 @@
 //! A program that is a plugin: what it says of itself, and how it is called. The kinds differ in which calls they have.
 
 use super::child::{Message, Running, Until};
-use crate::limits::Limits;
+use crate::{
+    limits::Limits,
+    texts::{LONGEST_TEXT, finding, is_code, said as told},
+};
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
 use clinmill_model::Digest;
@@ -103,7 +106,7 @@ impl Described {
         });
         let mut running = program.start()?;
         let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
-        let text = |key: &str| said.text(key).to_owned();
+        let text = |key: &str| told(said.text(key), LONGEST_TEXT);
         if said.head.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
             return Err(running.protocol("describe", "it speaks another version of the protocol"));
         }
@@ -162,16 +165,6 @@ impl Described {
     }
 }
 
-fn finding(said: &Value) -> Option<Finding> {
-    let text = |key: &str| said.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Finding {
-        code: text("code")?,
-        pointer: text("pointer").unwrap_or_default(),
-        message: text("message")?,
-        hint: text("hint"),
-    })
-}
-
 impl Program {
     /// A new process, of the file that was looked at.
     pub fn start(&self) -> Result<Running, PluginError> {
@@ -226,7 +219,15 @@ impl Program {
             let message = running.receive(call, until)?;
             match message.text("reply") {
                 "done" => return Ok(message),
-                "error" => return Err(error_of(&message)),
+                "error" => match error_of(&message) {
+                    error if error.status == Status::Cancelled && !until.is_cancelled() => {
+                        return Err(running.protocol(call, "it says that it was cancelled, and it was not"));
+                    }
+                    error if !is_code(&error.code) => {
+                        return Err(running.protocol(call, "it fails with a code that is none"));
+                    }
+                    error => return Err(error),
+                },
                 _ => match reply(message) {
                     Ok(None) => until.renew(&self.limits),
                     Ok(Some(answer)) => {
@@ -317,9 +318,11 @@ fn error_of(message: &Message) -> PluginError {
         "" => "PLUGIN_FAILED",
         code => code,
     };
+    let pointer = message.head.get("pointer").and_then(Value::as_str);
+    let text = told(message.text("message"), LONGEST_TEXT);
     PluginError {
-        pointer: message.head.get("pointer").and_then(Value::as_str).map(str::to_owned),
-        ..PluginError::new(status.unwrap_or(Status::Internal), code, message.text("message"))
+        pointer: pointer.map(|pointer| told(pointer, LONGEST_TEXT)),
+        ..PluginError::new(status.unwrap_or(Status::Internal), code, text)
     }
 }
 
@@ -340,8 +343,12 @@ pub fn stream(schema: &Schema, batch: Option<&RecordBatch>) -> Result<Vec<u8>, P
     Ok(out)
 }
 
-/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say.
-fn is_framed(bytes: &[u8]) -> bool {
+/// What is said of compressed batches: their buffers begin with a length that the reader reserves as it stands there.
+const COMPRESSED: &str = "compressed batches are not taken";
+
+/// Whether the messages of a stream are as long as they say: the reader reserves as much memory as they say. `None` when
+/// they are not, else whether a batch of it is compressed.
+fn framed(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes;
     let int = |rest: &mut &[u8]| {
         let (four, after) = rest.split_first_chunk::<4>()?;
@@ -350,10 +357,16 @@ fn is_framed(bytes: &[u8]) -> bool {
     };
     let message = |rest: &mut &[u8], length: i32| {
         let (head, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-        let body = usize::try_from(root_as_message(head).ok()?.bodyLength()).ok()?;
+        let said = root_as_message(head).ok()?;
+        let body = usize::try_from(said.bodyLength()).ok()?;
         *rest = after.get(body..)?;
-        Some(())
+        let dictionary = said
+            .header_as_dictionary_batch()
+            .and_then(|dictionary| dictionary.data());
+        let mut batches = said.header_as_record_batch().into_iter().chain(dictionary);
+        Some(batches.any(|batch| batch.compression().is_some()))
     };
+    let mut compressed = false;
     while !rest.is_empty() {
         // Before version 0.15 of the format there was no mark before the length.
         let length = match int(&mut rest) {
@@ -361,31 +374,30 @@ fn is_framed(bytes: &[u8]) -> bool {
             length => length,
         };
         match length {
-            Some(0) => return true,
-            Some(length) if message(&mut rest, length).is_some() => {}
-            _ => return false,
+            Some(0) => break,
+            length => compressed |= message(&mut rest, length?)?,
         }
     }
-    true
+    Some(compressed)
 }
 
-/// Reads a stream; `None` when it is not one. The reader checks what it reads; that it may also panic on what is
-/// malformed enough, costs the call.
-pub fn read_stream(bytes: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
-    if !is_framed(bytes) {
-        return None;
+/// Reads a stream; `other` is said of what is not one. The reader checks what it reads; that it may also panic on what
+/// is malformed enough, costs the call.
+pub fn read_stream(bytes: &[u8], other: &'static str) -> Result<(SchemaRef, Vec<RecordBatch>), &'static str> {
+    if framed(bytes).ok_or(other)? {
+        return Err(COMPRESSED);
     }
     let read = || {
         let reader = StreamReader::try_new(bytes, None).ok()?;
         let schema = reader.schema();
         Some((schema, reader.collect::<Result<Vec<_>, _>>().ok()?))
     };
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten().ok_or(other)
 }
 
 /// The schema that a stream without batches holds.
 pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
-    let (schema, batches) = read_stream(bytes).ok_or("a schema that is no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(bytes, "a schema that is no Arrow IPC stream")?;
     if !batches.is_empty() {
         return Err("a schema with batches");
     }
@@ -416,15 +428,15 @@ mod tests {
         let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
         let batch = RecordBatch::try_new(schema.clone(), vec![texts]).unwrap();
         let good = stream(&schema, Some(&batch)).unwrap();
-        assert_eq!(read_stream(&good).unwrap().1, [batch]);
+        assert_eq!(read_stream(&good, "no").unwrap().1, [batch]);
         assert!(read_schema(&stream(&schema, None).unwrap()).is_ok());
         // Two gigabytes, which the reader would fill with zeros before it reads.
-        assert!(!is_framed(&[b'x'; 300]));
+        assert!(framed(&[b'x'; 300]).is_none());
         let mut long = good.clone();
         long[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
-        assert!(!is_framed(&long));
-        assert!(read_stream(b"").is_none());
+        assert!(framed(&long).is_none());
+        assert!(read_stream(b"", "no").is_err());
         // In the midst of a message; between two, a stream may end early.
-        assert!(!is_framed(&good[..good.len() / 2]));
+        assert!(framed(&good[..good.len() / 2]).is_none());
     }
 }

@@ -5,7 +5,10 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Idle, Program, Refusal, STRANGE, number, read_schema, read_stream},
 };
-use crate::records::{LARGEST, MOST_KINDS, MOST_SPLITS, meta, of_meta};
+use crate::{
+    records::{LARGEST, MOST_KINDS, MOST_SPLITS, meta, of_meta},
+    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
+};
 use clinmill_sdk::{
     BindContext, BoundSource, Caps, Descriptor, Finding, Fold, IdentityLink, Input, Locator, PluginError,
     RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection, SourcePlugin, Split, SubjectId, TaskContext,
@@ -179,7 +182,7 @@ impl Source {
         let Some((index, kind)) = index.and_then(|index| Some((index, self.kinds.get(index)?))) else {
             return Err("a batch of a kind that it does not have");
         };
-        let (schema, batches) = read_stream(&message.body).ok_or("rows that are no Arrow IPC stream")?;
+        let (schema, batches) = read_stream(&message.body, "rows that are no Arrow IPC stream")?;
         if !has_columns(&schema, kind) {
             return Err("a batch has another schema than the one it promised");
         }
@@ -266,7 +269,10 @@ impl BoundSource for Source {
                     }
                 }
                 "link" => out.link(link(&message.head)?)?,
-                "filtered" => out.filtered(message.text("rule"), number(&message.head, "n").unwrap_or(0)),
+                "filtered" => {
+                    let rule = said(message.text("rule"), LONGEST_NAME);
+                    out.filtered(&rule, number(&message.head, "n").unwrap_or(0));
+                }
                 "progress" => {
                     // More than there is would only spoil the display.
                     let bytes = number(&message.head, "n").unwrap_or(0).min(size - told);
@@ -323,7 +329,7 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
         DataType::UInt32,
         DataType::UInt32,
     ];
-    let (schema, batches) = read_stream(&message.body).ok_or("rejections that are no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     if !schema.fields().iter().map(|field| field.data_type()).eq(&columns) {
         return Err("rejections are not kind, code, message, offset, length, row, part and cell");
     }
@@ -344,8 +350,8 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
         let (code, message) = (code.as_string::<i32>(), message.as_string::<i32>());
         let [offset, length, row] = [offset, length, row].map(|column| column.as_primitive::<UInt64Type>());
         for index in 0..batch.num_rows() {
-            if code.value(index).is_empty() {
-                return Err("it rejects a record without a code");
+            if !is_code(code.value(index)) {
+                return Err("it rejects a record with a code that is none");
             }
             let of = kind.is_valid(index).then(|| kind.value(index) as usize);
             if of.is_some_and(|of| of >= kinds) {
@@ -354,7 +360,7 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
             all.push(Rejection {
                 kind: of,
                 code: code.value(index).to_owned(),
-                message: message.value(index).to_owned(),
+                message: said(message.value(index), LONGEST_TEXT),
                 at: Locator {
                     offset: offset.value(index),
                     length: length.value(index),

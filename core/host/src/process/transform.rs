@@ -4,6 +4,7 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Program, Refusal, STRANGE, number, read_schema, read_stream, stream},
 };
+use crate::texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said};
 use clinmill_sdk::{
     BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, TaskContext,
     TransformPlugin, TransformRun,
@@ -111,7 +112,10 @@ impl Run<'_> {
                         out.reject(row)?;
                     }
                 }
-                "count" => out.count(message.text("name"), number(&message.head, "n").unwrap_or(0)),
+                "count" => {
+                    let name = said(message.text("name"), LONGEST_NAME);
+                    out.count(&name, number(&message.head, "n").unwrap_or(0));
+                }
                 _ => return Err(STRANGE.into()),
             }
             Ok(None)
@@ -126,7 +130,7 @@ impl Run<'_> {
 
 impl Bound {
     fn rows(&self, message: &Message, phase: &str, rows: usize) -> Result<Vec<(RecordBatch, Origin)>, &'static str> {
-        let (schema, batches) = read_stream(&message.body).ok_or("rows that are no Arrow IPC stream")?;
+        let (schema, batches) = read_stream(&message.body, "rows that are no Arrow IPC stream")?;
         let columns = self.output.fields().len();
         let promised = |said: &Schema| said.fields().iter().zip(self.output.fields()).all(|(a, b)| a == b);
         let lineage = match schema.fields().len() {
@@ -186,7 +190,7 @@ fn origin(batch: &RecordBatch, column: usize, rows: usize) -> Result<Origin, &'s
 }
 
 fn rejected(message: &Message, rows: usize) -> Result<Vec<RejectedRow>, &'static str> {
-    let (schema, batches) = read_stream(&message.body).ok_or("rejections that are no Arrow IPC stream")?;
+    let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
     if types != [&DataType::UInt32, &DataType::Utf8, &DataType::Utf8] {
         return Err("rejections are not row, code and message");
@@ -202,13 +206,13 @@ fn rejected(message: &Message, rows: usize) -> Result<Vec<RejectedRow>, &'static
             if row.value(index) as usize >= rows {
                 return Err("it rejects a row that is not in the batch");
             }
-            if code.value(index).is_empty() {
-                return Err("it rejects a row without a code");
+            if !is_code(code.value(index)) {
+                return Err("it rejects a row with a code that is none");
             }
             all.push(RejectedRow {
                 row: row.value(index),
                 code: code.value(index).to_owned(),
-                message: message.value(index).to_owned(),
+                message: said(message.value(index), LONGEST_TEXT),
             });
         }
     }

@@ -14,6 +14,24 @@ use std::{
 const DEEPEST: usize = 16;
 /// How many columns a struct may have, and bytes a format or name.
 const WIDEST: usize = 1 << 16;
+/// How many columns a schema may have at all its levels: children may be shared, and each is read wherever it stands.
+const MOST_FIELDS: usize = 1 << 16;
+/// How many bytes its formats and names may have.
+const MOST_TEXT: usize = 16 << 20;
+
+/// What is left of a schema that is read.
+struct Left {
+    fields: usize,
+    text: usize,
+}
+
+/// Takes from what is left.
+fn spend(left: &mut usize, n: usize) -> Result<(), PluginError> {
+    *left = left
+        .checked_sub(n)
+        .ok_or_else(|| bad("has too many columns, or too long names"))?;
+    Ok(())
+}
 
 struct Owned {
     format: CString,
@@ -166,8 +184,12 @@ fn bad(what: &str) -> PluginError {
 /// # Safety
 /// `schema` is null, or points to a schema whose pointers are good where they are not null.
 pub unsafe fn read(schema: *const ArrowSchema) -> Result<Schema, PluginError> {
+    let mut left = Left {
+        fields: MOST_FIELDS,
+        text: MOST_TEXT,
+    };
     // SAFETY: by this function's contract.
-    match unsafe { read_field(schema, 0) }?.data_type() {
+    match unsafe { read_field(schema, 0, &mut left) }?.data_type() {
         DataType::Struct(fields) => Ok(Schema::new(fields.clone())),
         _ => Err(bad("is not a struct")),
     }
@@ -202,7 +224,7 @@ unsafe fn text<'a>(ptr: *const c_char) -> Result<&'a str, PluginError> {
         .ok_or_else(|| bad("has a name that is too long"))
 }
 
-unsafe fn read_field(schema: *const ArrowSchema, depth: usize) -> Result<Field, PluginError> {
+unsafe fn read_field(schema: *const ArrowSchema, depth: usize, left: &mut Left) -> Result<Field, PluginError> {
     if schema.is_null() {
         return Err(bad("is NULL"));
     }
@@ -226,10 +248,14 @@ unsafe fn read_field(schema: *const ArrowSchema, depth: usize) -> Result<Field, 
     if count > WIDEST || (count > 0 && schema.children.is_null()) {
         return Err(bad("has a wrong number of children"));
     }
+    spend(&mut left.fields, count)?;
+    spend(&mut left.text, format.len() + name.len())?;
     let mut children = Vec::with_capacity(count);
     for index in 0..count {
         // SAFETY: `children` holds `count` pointers.
-        children.push(Arc::new(unsafe { read_field(*schema.children.add(index), depth + 1) }?));
+        children.push(Arc::new(unsafe {
+            read_field(*schema.children.add(index), depth + 1, left)
+        }?));
     }
     let sorted = schema.flags & ARROW_FLAG_MAP_KEYS_SORTED != 0;
     let data_type = type_of(format, children, sorted)?;

@@ -43,6 +43,14 @@ pub enum Deed {
     Memory,
     /// Rejects a row that is not there.
     RejectBeyond,
+    /// Rejects a row twice.
+    RejectTwice,
+    /// Rejects more rows than there are.
+    RejectMore,
+    /// Rejects a row with a code that is none.
+    RejectStrangely,
+    /// Rejects a row with a text of 64 MiB.
+    RejectLong,
     /// Says that a row comes from one that is not there.
     OriginBeyond,
     /// Fails with an error of its own.
@@ -100,6 +108,14 @@ struct Run<'a> {
     cancelled: &'a std::sync::atomic::AtomicBool,
 }
 
+fn rejected(row: u32, message: &str) -> RejectedRow {
+    RejectedRow {
+        row,
+        code: "HOSTILE".into(),
+        message: message.into(),
+    }
+}
+
 struct Explosive;
 
 impl Drop for Explosive {
@@ -139,11 +155,14 @@ impl TransformRun for Run<'_> {
                 clinmill_sdk::export::reserve(1 << 40)?;
                 out.rows(batch.clone(), Origin::Same)
             }
-            Deed::RejectBeyond => out.reject(RejectedRow {
-                row: 1_000_000,
-                code: "HOSTILE".into(),
-                message: "beyond".into(),
+            Deed::RejectBeyond => out.reject(rejected(1_000_000, "beyond")),
+            Deed::RejectTwice => [0, 0].into_iter().try_for_each(|row| out.reject(rejected(row, ""))),
+            Deed::RejectMore => (0..1_000).try_for_each(|row| out.reject(rejected(row % 3, ""))),
+            Deed::RejectStrangely => out.reject(RejectedRow {
+                code: "\u{1b}[2J".into(),
+                ..rejected(0, "")
             }),
+            Deed::RejectLong => out.reject(rejected(0, &"x".repeat(64 << 20))),
             Deed::OriginBeyond => out.rows(batch.clone(), Origin::Rows(vec![1_000_000; batch.num_rows()])),
             Deed::Fail => {
                 Err(PluginError::config("/deed", "HOSTILE_FAIL", "it fails as it should")
