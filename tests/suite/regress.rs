@@ -329,7 +329,7 @@ fn a_complete_export_that_deletes_nothing_says_so() {
         let rows: String = values.iter().map(|v| format!("{v},a,{v}\n")).collect();
         format!("order,mrn,val\n{rows}")
     };
-    site.put("inbox/A_20260101.csv", &rows(&["1", "2", "3"]));
+    site.put("inbox/A_20260101.csv", rows(&["1", "2", "3"]));
     assert!(site.refresh().warnings.is_empty());
     site.put("inbox/A_20260108.csv", format!("{}4,,4\n", rows(&["1"])));
     let report = site.refresh();
