@@ -7,6 +7,15 @@ use clinmill_tests::{
 };
 use std::fs;
 
+const UNITS: &str = r#"
+import duckdb, json, sys
+found = duckdb.sql(
+    f"select distinct unit from '{sys.argv[1]}/data/**/*.parquet' where code = 'MEASUREMENT//总胆红素'"
+    " and numeric_value is not null order by unit"
+).fetchall()
+print(json.dumps({"bilirubin": ",".join(str(row[0]) for row in found)}))
+"#;
+
 #[test]
 fn they_load_under_the_models_own_constraints_and_become_meds() {
     let Some(fields) = shared_data("omop-dqd-checks") else {
@@ -48,5 +57,11 @@ fn they_load_under_the_models_own_constraints_and_become_meds() {
             .expect_code(0);
         let seen = script(python, include_str!("meds_check.py"), &[&project.at("meds")]);
         assert_eq!(seen["subjects"], subjects, "{name}: {seen}");
+        // A number that was converted stands beside the unit that it was converted to.
+        let units = script(python, UNITS, &[&project.at("meds")]);
+        assert_eq!(
+            units["bilirubin"],
+            if name == "liver-transplant" { "mg/dL" } else { "" }
+        );
     }
 }

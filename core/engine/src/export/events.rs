@@ -38,12 +38,17 @@ struct Kind {
     time: &'static [&'static str],
     number: &'static str,
     text: &'static [&'static str],
-    unit: &'static str,
+    /// Columns with the unit of the number, the first that has a value counts: a converted number has the one it was
+    /// converted to.
+    unit: &'static [&'static str],
 }
 
 /// MEDS 0.4: the codes of birth and death.
 const BIRTH: &str = "MEDS_BIRTH";
 const DEATH: &str = "MEDS_DEATH";
+
+/// The unit of `value_as_number`: what a further column says of it (CONTRACTS.md), else what was sent.
+const VALUE_UNIT: &[&str] = &["value_as_number_unit", "unit", "unit_source_value"];
 
 fn kinds(table: &TableSpec) -> Vec<Kind> {
     let none = Kind::default();
@@ -53,7 +58,7 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             time: &["time"],
             number: "numeric_value",
             text: &["text_value"],
-            unit: "unit",
+            unit: &["unit"],
             ..none
         }],
         (Some(Model::Omop54), "person") => vec![
@@ -115,7 +120,7 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             concept: "drug_concept_id",
             time: &["drug_exposure_start_datetime", "drug_exposure_start_date"],
             number: "quantity",
-            unit: "dose_unit_source_value",
+            unit: &["dose_unit_source_value"],
             ..none
         }],
         (Some(Model::Omop54), "procedure_occurrence") => vec![Kind {
@@ -139,7 +144,7 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             time: &["measurement_datetime", "measurement_date"],
             number: "value_as_number",
             text: &["value_source_value"],
-            unit: "unit_source_value",
+            unit: VALUE_UNIT,
         }],
         (Some(Model::Omop54), "observation") => vec![Kind {
             prefix: "OBSERVATION",
@@ -148,7 +153,7 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             time: &["observation_datetime", "observation_date"],
             number: "value_as_number",
             text: &["value_as_string", "value_source_value"],
-            unit: "unit_source_value",
+            unit: VALUE_UNIT,
         }],
         (Some(Model::Omop54), "note") => vec![Kind {
             prefix: "NOTE",
@@ -179,7 +184,7 @@ struct Columns {
     time: Vec<TimestampMicrosecondArray>,
     number: Option<Float64Array>,
     text: Vec<StringArray>,
-    unit: Option<StringArray>,
+    unit: Vec<StringArray>,
 }
 
 impl Rows {
@@ -218,7 +223,7 @@ impl Rows {
                 time,
                 number: typed(kind.number, &DataType::Float64)?.map(|c| c.as_primitive::<Float64Type>().clone()),
                 text: texts(kind.text)?,
-                unit: texts(&[kind.unit])?.into_iter().next(),
+                unit: texts(kind.unit)?,
             });
         }
         Ok(Self { kinds: found })
@@ -256,11 +261,7 @@ impl Columns {
             concept,
             number: self.number.as_ref().filter(|c| c.is_valid(row)).map(|c| c.value(row)),
             text: text(&self.text),
-            unit: self
-                .unit
-                .as_ref()
-                .filter(|c| c.is_valid(row))
-                .map(|c| c.value(row).to_owned()),
+            unit: text(&self.unit),
         })
     }
 }
