@@ -339,6 +339,18 @@ fn a_complete_export_that_deletes_nothing_says_so() {
 }
 
 #[test]
+fn two_complete_exports_of_one_time_are_told() {
+    let site = facilities("100%");
+    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n2,b,20\n");
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n");
+    let report = site.refresh();
+    assert_eq!(values(&site, 2), ["1=10", "2=20"], "neither is the newer");
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["SAME_AS_OF"]);
+}
+
+#[test]
 fn a_copy_is_made_in_a_folder_of_its_own_only() {
     let site = lis("order: order, val: val", MEASUREMENT);
     site.put("inbox/w1.csv", "order,mrn,val\n1,a,K\n");
@@ -379,4 +391,38 @@ fn an_input_that_gave_nothing_is_told() {
     let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
     assert_eq!(codes, ["INPUT_GIVEN_UP"]);
     assert!(report.warnings[0].message.contains("TABLE_MISSING_COLUMN"));
+}
+
+#[test]
+fn quarantine_lists_what_still_holds() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/{{ward}}.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+{MEASUREMENT}"#
+    ));
+    // Equal bytes, and yet two inputs: what their paths tell differs.
+    let rows = "order,mrn,alt,val\n1,,a,10\n2,b,b,11\n";
+    site.put("inbox/north.csv", rows);
+    site.put("inbox/south.csv", rows);
+    assert_eq!(site.refresh().counts.rejected, 2);
+    let file = site.file();
+    let project = site.project();
+    let run = |args: &[&str]| {
+        let mut args: Vec<&std::ffi::OsStr> = args.iter().map(std::ffi::OsStr::new).collect();
+        args.extend([file.as_os_str(), "--format".as_ref(), "json".as_ref()]);
+        project.run(args).expect_code(0).json()
+    };
+    assert_eq!(run(&["quarantine", "list"])["total"], 2);
+    let replay = run(&["quarantine", "replay"]);
+    assert_eq!((&replay["outcome"], &replay["release"]), (&"no-op".into(), &1.into()));
+    assert_eq!(replay["warnings"][0]["code"], "NOTHING_SOLVED");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("id: mrn", "id: alt")).unwrap();
+    assert_eq!(run(&["run"])["counts"]["rejected"], 0);
+    assert_eq!(run(&["quarantine", "list"])["total"], 0, "solved by the new option");
 }

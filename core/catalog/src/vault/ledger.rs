@@ -114,6 +114,17 @@ pub(super) struct Identity {
     pub(super) arrival: Option<u64>,
 }
 
+impl Identity {
+    fn of(entry: &LedgerEntry) -> Self {
+        Self {
+            sha256: entry.sha256,
+            captures: entry.captures.clone(),
+            as_of: entry.as_of.clone(),
+            arrival: entry.arrival,
+        }
+    }
+}
+
 /// One input of a source with all that is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
@@ -122,6 +133,8 @@ pub(super) struct Generation {
     pub(super) size: u64,
     pub(super) referenced: bool,
     pub(super) parsed: HashSet<Digest>,
+    /// The number of its last reading.
+    pub(super) number: u32,
 }
 
 /// All lines of the ledger, folded for lookup.
@@ -173,6 +186,14 @@ impl Ledger {
         self.numbers.get(&number).and_then(|i| self.entries.get(*i))
     }
 
+    /// The last reading of the input that was read under this number.
+    pub fn last_reading(&self, number: u32) -> Option<&LedgerEntry> {
+        let entry = self.by_number(number)?;
+        let source = self.sources.get(&entry.source)?;
+        let generation = source.by_identity.get(&Identity::of(entry))?;
+        self.by_number(source.generations.get(*generation)?.number)
+    }
+
     /// The number for the next input; each entry takes one.
     pub fn next_number(&self) -> u32 {
         self.next_number
@@ -185,12 +206,7 @@ impl Ledger {
 
 impl SourceLedger {
     fn push(&mut self, entry: &LedgerEntry) {
-        let identity = Identity {
-            sha256: entry.sha256,
-            captures: entry.captures.clone(),
-            as_of: entry.as_of.clone(),
-            arrival: entry.arrival,
-        };
+        let identity = Identity::of(entry);
         let known = *self.by_identity.entry(identity.clone()).or_insert_with(|| {
             self.generations.push(Generation {
                 identity,
@@ -198,6 +214,7 @@ impl SourceLedger {
                 size: entry.size,
                 referenced: entry.referenced,
                 parsed: HashSet::new(),
+                number: entry.number,
             });
             self.generations.len() - 1
         });
@@ -206,6 +223,7 @@ impl SourceLedger {
             // Only the events of the latest reading are kept: going back to an earlier one reads again.
             generation.parsed.clear();
             generation.parsed.insert(entry.parse_id);
+            generation.number = entry.number;
             first_time
         });
         // Reading the past again tells nothing about what lies at a path now.

@@ -34,7 +34,7 @@ pub use key::{VaultKey, base32, base32_ascii, base32_decode};
 pub use lease::Lease;
 pub use ledger::{Ledger, LedgerEntry, LedgerLine, LedgerStore, RecordCounts, Sighting};
 pub use pending::{Found, Order, Pending, Plan, pending};
-pub use quarantine::{Quarantine, QuarantineFilter, QuarantineRecord};
+pub use quarantine::{INGEST, Quarantine, QuarantineFilter, QuarantineRecord};
 pub use seekable::{FRAME_BYTES, SeekableReader, SeekableWriter};
 pub use segment::SegmentWriter;
 pub use state::{Coverage, PipelineUse, States, VaultState};

@@ -3,7 +3,7 @@
 use super::{
     error::Result,
     key::base32,
-    ledger::sensitive,
+    ledger::{Ledger, sensitive},
     segment::{SegmentWriter, Segments},
 };
 use clinmill_model::{Digest, Sensitive};
@@ -29,6 +29,8 @@ pub struct QuarantineRecord {
     pub message: String,
     /// The input.
     pub input: Digest,
+    /// The number in the ledger under which the input was read.
+    pub number: u32,
     /// The input's path from the searched folder. May hold identifiers.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
     pub path: Option<Sensitive<String>>,
@@ -48,9 +50,26 @@ pub struct QuarantineRecord {
     /// The record kind, if it got that far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// How many records it stands for: more than one where an input has too many to be listed one by one.
+    pub records: u64,
 }
 
+/// The stage at which records are rejected before they are events.
+pub const INGEST: &str = "ingest";
+
 impl QuarantineRecord {
+    /// False once its input was read again: then what that reading rejected holds, and this may be solved. A row that a
+    /// step rejected holds as long as its event does.
+    pub fn holds(&self, ledger: &Ledger) -> bool {
+        let (Some(read), Some(last)) = (ledger.by_number(self.number), ledger.last_reading(self.number)) else {
+            return true;
+        };
+        match self.stage.as_str() {
+            INGEST => last.number == read.number,
+            _ => last.parse_id == read.parse_id,
+        }
+    }
+
     /// The same record with the id that belongs to it: twelve characters of a digest over its place and its reason.
     pub fn identified(mut self) -> Self {
         let number = |n: Option<u64>| n.map_or(String::new(), |n| n.to_string());
@@ -59,6 +78,7 @@ impl QuarantineRecord {
             &self.stage,
             &self.code,
             &self.input.to_string(),
+            self.path.as_ref().map_or("", |path| path.expose()),
             &self.offset.to_string(),
             &self.length.to_string(),
             &number(self.row),
@@ -193,6 +213,8 @@ mod tests {
             part: None,
             cell: None,
             kind: None,
+            number: 0,
+            records: 1,
         }
         .identified()
     }

@@ -34,15 +34,15 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
     };
     let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     let mut records = Vec::new();
-    // A record that is rejected again for the same reason has the same id.
+    // A row that a step rejects in every refresh has the same id.
     let mut seen = HashSet::new();
     session
         .vault
         .quarantine()
         .read(&session.state.quarantine, &filter, |record| {
-            if seen.insert(record.id.clone()) {
+            if record.holds(&session.ledger) && seen.insert(record.id.clone()) {
                 let key = (record.source.clone(), record.stage.clone(), record.code.clone());
-                *counts.entry(key).or_default() += 1;
+                *counts.entry(key).or_default() += record.records;
                 if records.len() < args.limit {
                     records.push(record);
                 }
@@ -79,7 +79,7 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
             counted(total, "record", "records"),
             table(&records)
         );
-        let left = total - records.len() as u64;
+        let left = total - records.iter().map(|r| r.records).sum::<u64>();
         if left > 0 {
             let _ = writeln!(text, "  … and {} more (--limit)", thousands(left));
         }

@@ -97,6 +97,8 @@ impl Refresh<'_> {
         let mut silent: BTreeMap<&str, u64> = BTreeMap::new();
         let old = self.session.state.coverage.iter();
         let mut coverage: Vec<Coverage> = old.filter(|c| self.counts(&c.source, c.parse_id)).cloned().collect();
+        let known: HashSet<_> = coverage.iter().map(asserted).collect();
+        let mut same_time: BTreeMap<&str, u64> = BTreeMap::new();
         for (entry, report) in ingested.inputs() {
             let Some(source) = self.bound.sources.iter().find(|s| s.name() == entry.source) else {
                 continue;
@@ -113,13 +115,27 @@ impl Refresh<'_> {
                 (_, Some(as_of), _) => as_of.clone(),
                 _ => continue,
             };
-            coverage.push(Coverage {
+            let export = Coverage {
                 source: entry.source.clone(),
                 parse_id: entry.parse_id,
                 scope: scope_of(scope, entry.captures.expose()),
                 as_of,
                 input: entry.number,
-            });
+            };
+            if known.contains(&asserted(&export)) {
+                *same_time.entry(source.name()).or_default() += 1;
+            }
+            coverage.push(export);
+        }
+        for (source, inputs) in same_time {
+            // Order of arrival decides nothing (L1), so of two exports of one time neither can be the correction.
+            warnings.push(Warning::new(
+                "SAME_AS_OF",
+                format!(
+                    "source {source}: {inputs} complete exports speak of the same time as an earlier one, which they \
+                     complete but do not replace: give a corrected export a later `as_of`"
+                ),
+            ));
         }
         for (source, inputs) in silent {
             warnings.push(Warning::new(
@@ -329,6 +345,11 @@ impl Refresh<'_> {
             broken.join("; ")
         )))
     }
+}
+
+/// What an export speaks of: source, scope and time.
+fn asserted(export: &Coverage) -> (String, BTreeMap<String, String>, String) {
+    (export.source.clone(), export.scope.clone(), export.as_of.clone())
 }
 
 /// A scope with the captures of an input's path put in.

@@ -45,11 +45,12 @@ use clinmill_catalog::{
 use clinmill_model::{BUCKETS, Digest};
 use clinmill_spec::pipeline::Scope;
 use parallel::in_parallel;
+use read::Ingested;
 use release::Publishing;
 use serde::{Deserialize, Serialize};
 use stage::{StageContext, StagedRange};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -212,6 +213,13 @@ impl Refresh<'_> {
         warnings.extend(ingested.given_up());
         step("refresh.ingested");
         self.check_cancelled()?;
+        let only_again = plans.iter().flat_map(|p| &p.pending).all(|p| p.again);
+        let is_replay = self.options.replay && only_again && changed_tables.is_empty();
+        if is_replay && !removed && !self.options.full && self.gave_the_same(&ingested) {
+            let message = format!("{pending} inputs were read again, and the same records are rejected");
+            warnings.push(Warning::new("NOTHING_SOLVED", message));
+            return Ok(Some(self.no_op(&plans, warnings)));
+        }
 
         self.progress.stage("dirty");
         let (links, identity, former) = self.identity(&ingested)?;
@@ -309,6 +317,19 @@ impl Refresh<'_> {
                 }
             }
         }
+    }
+
+    /// True when reading these inputs again gave what their last reading gave.
+    fn gave_the_same(&self, ingested: &Ingested) -> bool {
+        let mut last = HashMap::new();
+        for e in self.session.ledger.entries() {
+            let input = (&e.source, e.sha256, &e.captures, &e.as_of, e.arrival);
+            last.insert(input, (e.parse_id, e.counts.rejected, &e.error));
+        }
+        ingested.lines.iter().filter_map(as_entry).all(|e| {
+            let before = last.get(&(&e.source, e.sha256, &e.captures, &e.as_of, e.arrival));
+            e.counts.written == 0 && before == Some(&(e.parse_id, e.counts.rejected, &e.error))
+        })
     }
 
     fn check_cancelled(&self) -> Result<(), EngineError> {

@@ -19,7 +19,7 @@ use clinmill_catalog::{
     index::IndexFile,
     shards::ShardFilter,
     steps::step,
-    vault::{ArchiveKind, Coverage, LedgerEntry, PipelineUse, QuarantineRecord},
+    vault::{ArchiveKind, Coverage, INGEST, LedgerEntry, PipelineUse, QuarantineRecord},
 };
 use clinmill_model::{Digest, Sensitive};
 use std::{
@@ -321,7 +321,7 @@ impl Refresh<'_> {
                 run_id: self.run_id.clone(),
                 release: self.release,
                 source: entry.source.clone(),
-                stage: "ingest".to_owned(),
+                stage: INGEST.to_owned(),
                 code: code.to_owned(),
                 message: message.to_owned(),
                 input: entry.sha256,
@@ -332,6 +332,8 @@ impl Refresh<'_> {
                 part: (at.part > 0).then_some(at.part),
                 cell: at.cell,
                 kind,
+                number: entry.number,
+                records: 1,
             }
             .identified()
         };
@@ -349,12 +351,11 @@ impl Refresh<'_> {
             base(&r.code, &r.message, r.at, kind)
         });
         let more = report.more_rejections.iter().map(move |(code, n)| {
-            base(
-                code,
-                &format!("{n} more records with this code are not listed one by one"),
-                Default::default(),
-                None,
-            )
+            let message = format!("{n} more records with this code are not listed one by one");
+            QuarantineRecord {
+                records: *n,
+                ..base(code, &message, Default::default(), None)
+            }
         });
         failed.chain(rejected).chain(more)
     }
@@ -378,6 +379,8 @@ impl Refresh<'_> {
             part: (rejected.at.part > 0).then_some(rejected.at.part),
             cell: rejected.at.cell,
             kind: (!kind.is_empty()).then(|| kind.to_owned()),
+            number: rejected.input,
+            records: 1,
         }
         .identified()
     }

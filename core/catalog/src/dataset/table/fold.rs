@@ -1,6 +1,6 @@
 //! Folds a sorted base and sorted changes of several releases into the state after them, in one streaming merge.
 
-use super::read::{BATCH, BatchReader, Keys, adapt, read_files, text};
+use super::read::{BATCH, BATCH_BYTES, BatchReader, Keys, adapt, read_files, text};
 use crate::dataset::MOVED_FROM;
 use crate::{CatalogError, Result};
 use arrow::array::{Array, RecordBatch, StringArray};
@@ -21,6 +21,8 @@ pub struct Fold {
     /// Batches that the picked rows point into, and the picked rows.
     held: Vec<RecordBatch>,
     picked: Vec<(usize, usize)>,
+    /// About how many bytes the picked rows have.
+    bytes: usize,
     failed: bool,
 }
 
@@ -54,6 +56,7 @@ pub fn fold(base: Vec<PathBuf>, changes: Vec<Vec<PathBuf>>, schema: SchemaRef) -
         moved,
         held: Vec::new(),
         picked: Vec::new(),
+        bytes: 0,
         failed: false,
     })
 }
@@ -79,6 +82,8 @@ struct Current {
     keys: Keys,
     deletes: Option<StringArray>,
     row: usize,
+    /// Bytes of a row, in the mean.
+    row_bytes: usize,
     /// Where this batch stands in `held`, once a row of it was picked.
     slot: Option<usize>,
 }
@@ -98,6 +103,7 @@ impl Level {
                 Some(Current {
                     keys: Keys::of(&batch)?,
                     deletes: text(&batch, OP)?,
+                    row_bytes: batch.get_array_memory_size() / batch.num_rows().max(1),
                     batch,
                     row: 0,
                     slot: None,
@@ -149,6 +155,7 @@ impl Fold {
             }
         };
         self.picked.push((slot, now.row));
+        self.bytes += now.row_bytes;
         Ok(())
     }
 
@@ -195,7 +202,8 @@ impl Fold {
         let Some(now) = &mut base.now else {
             return Ok(());
         };
-        let room = BATCH.saturating_sub(self.picked.len());
+        let bytes_left = BATCH_BYTES.saturating_sub(self.bytes) / now.row_bytes.max(1);
+        let room = BATCH.saturating_sub(self.picked.len()).min(bytes_left);
         let limit = now.keys.len().min(now.row + room);
         // The last row of a batch is left to `advance`, which loads the next one.
         let mut to = now.row;
@@ -217,18 +225,20 @@ impl Fold {
                 }
             };
             self.picked.extend((now.row..to).map(|row| (slot, row)));
+            self.bytes += (to - now.row) * now.row_bytes;
             now.row = to;
         }
         Ok(())
     }
 
+    fn is_full(&self) -> bool {
+        self.picked.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+
     fn take(&mut self) -> Result<Option<RecordBatch>> {
-        while self.picked.len() < BATCH {
+        while !self.is_full() {
             self.run_of_base()?;
-            if self.picked.len() >= BATCH {
-                break;
-            }
-            if !self.advance()? {
+            if self.is_full() || !self.advance()? {
                 break;
             }
         }
@@ -245,6 +255,7 @@ impl Fold {
         };
         self.held.clear();
         self.picked.clear();
+        self.bytes = 0;
         for now in self.levels.iter_mut().filter_map(|l| l.now.as_mut()) {
             now.slot = None;
         }

@@ -7,12 +7,15 @@ use arrow::datatypes::{DataType, SchemaRef};
 use clinmill_model::columns;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 
 /// Rows of a batch.
 pub(super) const BATCH: usize = 8192;
+/// About how many bytes a batch may have: rows that carry whole documents come in smaller ones.
+pub(super) const BATCH_BYTES: usize = 16 << 20;
 
 /// The rows of several files, one after the other.
 pub struct BatchReader {
@@ -44,9 +47,9 @@ impl BatchReader {
             .unwrap_or_default();
         let file = File::open(&path).map_err(CatalogError::io("read", &path))?;
         let bad = || CatalogError::parquet(name.clone());
-        let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
-            .map_err(bad())?
-            .with_batch_size(BATCH);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(bad())?;
+        let rows = rows_of_a_batch(builder.metadata().row_groups());
+        let mut builder = builder.with_batch_size(rows);
         if let Some(columns) = &self.columns {
             // By the names at the root: a name may hold a dot.
             let fields = builder.parquet_schema().root_schema().get_fields();
@@ -60,6 +63,13 @@ impl BatchReader {
         let reader = builder.build().map_err(bad())?;
         Ok((name, reader))
     }
+}
+
+/// As many rows as [`BATCH_BYTES`] hold in the row group with the longest rows.
+fn rows_of_a_batch(groups: &[RowGroupMetaData]) -> usize {
+    let row_bytes = groups.iter().map(|g| g.total_byte_size() / g.num_rows().max(1)).max();
+    let row_bytes = usize::try_from(row_bytes.unwrap_or(0)).unwrap_or(0).max(1);
+    (BATCH_BYTES / row_bytes).clamp(1, BATCH)
 }
 
 impl Iterator for BatchReader {

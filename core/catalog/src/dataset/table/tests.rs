@@ -99,6 +99,46 @@ fn long_runs_of_the_base_are_kept_whole() {
     assert_eq!(value("r049999"), None);
 }
 
+/// Rows that carry documents are folded a few at a time, also where all carry the same one.
+#[test]
+fn documents_come_in_small_batches() {
+    let (world, _dir) = World::local();
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("_row_id", DataType::Utf8, false),
+        Field::new("text", DataType::Utf8, true),
+    ]));
+    let write = |name: &str, texts: Vec<String>| {
+        let ids = (0..texts.len()).map(|i| format!("r{i:06}"));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(ids)),
+            Arc::new(StringArray::from(texts)),
+        ];
+        let target = FileTarget {
+            dir: world.staging.path().join(name),
+            run_id: "r".into(),
+        };
+        let mut writer = TableWriter::new(target, schema.clone(), WriterOptions::default()).unwrap();
+        writer
+            .write(&RecordBatch::try_new(schema.clone(), columns).unwrap())
+            .unwrap();
+        paths(&writer.finish().unwrap())
+    };
+    let same = write("same", vec!["a".repeat(1 << 18); 200]);
+    let unlike = write(
+        "unlike",
+        (0..200u32).map(|i| format!("{i:08}").repeat(1 << 15)).collect(),
+    );
+    for base in [same, unlike] {
+        let batches: Vec<_> = fold(base, Vec::new(), schema.clone())
+            .unwrap()
+            .map(|b| b.unwrap())
+            .collect();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 200);
+        let longest = batches.iter().map(RecordBatch::num_rows).max();
+        assert!(longest <= Some(2 * 64), "{longest:?} rows of 256 KiB at once");
+    }
+}
+
 #[test]
 fn a_writer_refuses_disorder_and_doubles() {
     let (world, _dir) = World::local();

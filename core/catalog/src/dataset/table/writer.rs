@@ -3,8 +3,8 @@
 use super::read::{Keys, adapt};
 use crate::dataset::StagedFile;
 use crate::{CatalogError, Result};
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use clinmill_model::{Digest, columns};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -92,7 +92,7 @@ impl TableWriter {
         self.check_order(&batch)?;
         let open = match &mut self.open {
             Some(open) => open,
-            closed => closed.insert(start(&self.target, &self.schema, &self.options, self.number)?),
+            closed => closed.insert(start(&self.target, &batch, &self.options, self.number)?),
         };
         let name = open.path.display().to_string();
         open.writer.write(&batch).map_err(CatalogError::parquet(&name))?;
@@ -112,7 +112,8 @@ impl TableWriter {
     /// Closes the only file, which is there also without rows. For options that never split.
     pub(in crate::dataset) fn finish_one(mut self) -> Result<StagedFile> {
         if self.open.is_none() && self.done.is_empty() {
-            self.open = Some(start(&self.target, &self.schema, &self.options, self.number)?);
+            let none = RecordBatch::new_empty(self.schema.clone());
+            self.open = Some(start(&self.target, &none, &self.options, self.number)?);
         }
         self.close()?;
         self.done
@@ -162,16 +163,22 @@ impl TableWriter {
     }
 }
 
-fn start(target: &FileTarget, schema: &SchemaRef, options: &WriterOptions, number: usize) -> Result<Open> {
+/// Begins a file whose first rows are these.
+fn start(target: &FileTarget, rows: &RecordBatch, options: &WriterOptions, number: usize) -> Result<Open> {
     let path = target.dir.join(format!("part-{number:05}.parquet"));
     let file = File::create(&path).map_err(CatalogError::io("create", &path))?;
-    let properties = properties(schema, options, &target.run_id);
-    let writer = ArrowWriter::try_new(Hashed::new(file), schema.clone(), Some(properties))
+    let properties = properties(rows, options, &target.run_id);
+    let writer = ArrowWriter::try_new(Hashed::new(file), rows.schema(), Some(properties))
         .map_err(CatalogError::parquet(path.display().to_string()))?;
     Ok(Open { path, writer, rows: 0 })
 }
 
-fn properties(schema: &Schema, options: &WriterOptions, run_id: &str) -> WriterProperties {
+/// Mean bytes from which a text is a document: a dictionary of documents is built for nothing, and rows that share one
+/// would be far longer in memory than the file tells.
+const DOCUMENT: usize = 256;
+
+fn properties(rows: &RecordBatch, options: &WriterOptions, run_id: &str) -> WriterProperties {
+    let schema = rows.schema_ref();
     // Statistics of other columns would spread exact extremes of rare values into file footers.
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -184,6 +191,13 @@ fn properties(schema: &Schema, options: &WriterOptions, run_id: &str) -> WriterP
         if schema.field_with_name(name).is_ok() {
             let column = ColumnPath::from(name);
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Page);
+        }
+    }
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        let ends = column.as_string_opt::<i32>().map(|texts| texts.value_offsets());
+        let bytes = ends.and_then(|ends| Some(ends.last()? - ends.first()?)).unwrap_or(0);
+        if bytes as usize > DOCUMENT * rows.num_rows() {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().clone()), false);
         }
     }
     // Row ids are all different: a dictionary of them is built for nothing.
