@@ -4,7 +4,11 @@ use clinmill_engine::{
     EngineError,
     refresh::{Outcome, RefreshOptions},
 };
-use clinmill_tests::{Project, Run, clinmill, site::Site, state::text};
+use clinmill_tests::{
+    Project, Run, clinmill,
+    site::Site,
+    state::{apply, text},
+};
 use std::process::Command;
 
 const HEAD: &str = r#"version: 1
@@ -425,4 +429,66 @@ fn quarantine_lists_what_still_holds() {
     std::fs::write(&file, text.replace("id: mrn", "id: alt")).unwrap();
     assert_eq!(run(&["run"])["counts"]["rejected"], 0);
     assert_eq!(run(&["quarantine", "list"])["total"], 0, "solved by the new option");
+}
+
+/// A merge that was meant for another patient: each row is one change, under the patient where it stands now.
+#[test]
+fn a_merge_that_was_corrected_moves_each_row_once() {
+    let site = || {
+        Site::new(&format!(
+            r#"{HEAD}timezone: Asia/Shanghai
+sources:
+  hl7:
+    plugin: hl7v2
+    inputs: {{ glob: "inbox/*.hl7" }}
+    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
+    records:
+      result: {{ per: OBX, key: [no], fields: {{ no: OBR-3, code: OBX-3.1, value: OBX-5 }} }}
+tables:
+  measurement: {{ from: hl7.result }}
+"#
+        ))
+    };
+    let header = |day: u32, kind: &str| format!("MSH|^~\\&|a|b|c|d|202601{day:02}080000||{kind}|{day}|P|2.5\r");
+    let results: String = (0..24)
+        .map(|i| {
+            let patient = ["A", "B", "C"][i % 3];
+            let head = header(1, "ORU^R01");
+            format!("{head}PID|1||{patient}^^^MRN\rOBR|1||N{i}\rOBX|1|NM|K||4.{i}||||||F\r")
+        })
+        .collect();
+    let merge = |day, into: &str| format!("{}PID|1||{into}^^^MRN\rMRG|B^^^MRN\r", header(day, "ADT^A40^ADT_A39"));
+    let weekly = site();
+    weekly.put("inbox/1.hl7", &results);
+    weekly.refresh();
+    weekly.put("inbox/2.hl7", merge(2, "A"));
+    assert_eq!(weekly.refresh().tables["measurement"].upserts, 8);
+    weekly.put("inbox/3.hl7", merge(3, "C"));
+    let report = weekly.refresh();
+    assert_eq!(
+        (
+            report.tables["measurement"].upserts,
+            report.tables["measurement"].deletes
+        ),
+        (8, 0)
+    );
+
+    let mut rows = weekly.rows(1, "measurement");
+    for release in [2, 3] {
+        let changes = weekly.changes(release, "measurement");
+        changes.into_iter().for_each(|change| apply(&mut rows, change));
+        assert_eq!(
+            rows,
+            weekly.rows(release, "measurement"),
+            "what a buyer has after release {release}"
+        );
+    }
+    let at_once = site();
+    at_once.put("inbox/1.hl7", &results);
+    at_once.put("inbox/2.hl7", merge(2, "A"));
+    at_once.put("inbox/3.hl7", merge(3, "C"));
+    at_once.refresh();
+    assert_eq!(at_once.content(1), weekly.content(3));
+    let project = weekly.project();
+    project.run(["verify", "file:out/regress"]).expect_code(0);
 }

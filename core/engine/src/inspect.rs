@@ -234,6 +234,7 @@ fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Res
         events: &view.session.state.events,
         identity: &view.identity,
         former: &HashMap::new(),
+        moved: None,
         covered: &view.covered,
         dirty: &BTreeMap::new(),
         lineage: false,

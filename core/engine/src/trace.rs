@@ -175,6 +175,7 @@ impl<'a> Tracer<'a> {
             events: &self.view.session.state.events,
             identity: &self.view.identity,
             former: &HashMap::new(),
+            moved: None,
             covered: &self.view.covered,
             dirty: &BTreeMap::from([(table.name.clone(), dirty)]),
             lineage: true,

@@ -62,6 +62,8 @@ pub async fn diff(dataset: &Dataset, from: u64, to: u64, limit: usize, scratch: 
     if from >= to {
         return Err(CatalogError::invalid("releases", format!("{from} is not before {to}")));
     }
+    // What is asked for is named first where it is missing, not the one after `from`.
+    dataset.manifest(to).await?;
     let mut tables: BTreeMap<String, TableDiff> = BTreeMap::new();
     if from > 0 {
         for (name, entry) in dataset.manifest(from).await?.tables {

@@ -294,6 +294,7 @@ impl<'a> Reader<'a> {
             events: &self.view.session.state.events,
             identity: &self.view.identity,
             former,
+            moved: None,
             covered: &self.view.covered,
             dirty,
             lineage: false,

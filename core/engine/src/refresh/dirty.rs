@@ -5,6 +5,7 @@ use super::{
     absent::{self, Covered, scope_label},
     as_entry,
     identity::{Identity, read_links},
+    moved::Moved,
     range::{Dirty, RangeContext},
     read::Ingested,
 };
@@ -42,12 +43,13 @@ impl Refresh<'_> {
         old.chain(&ingested.events).cloned().collect()
     }
 
-    /// All identity links, who is who now, and for each canonical subject the subjects its rows stood under before.
+    /// All identity links, who is who now, for each canonical subject the subjects its rows stood under before, and who
+    /// lost identifiers and stays.
     #[allow(clippy::type_complexity)]
     pub(super) fn identity(
         &self,
         ingested: &Ingested,
-    ) -> Result<(Vec<Link>, Identity, HashMap<Id, Vec<Id>>), EngineError> {
+    ) -> Result<(Vec<Link>, Identity, HashMap<Id, Vec<Id>>, Moved), EngineError> {
         let before = read_links(&self.session.vault, &self.session.state.identity)?;
         let mut links: Vec<Link> = before
             .iter()
@@ -78,7 +80,8 @@ impl Refresh<'_> {
             list.sort_unstable();
             list.dedup();
         }
-        Ok((links, is, former))
+        let moved = Moved::between(&was, &is);
+        Ok((links, is, former, moved))
     }
 
     /// Subjects before and after of every identifier that now names another one.

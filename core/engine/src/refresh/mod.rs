@@ -9,6 +9,7 @@ mod concerned;
 mod dirty;
 mod discover;
 mod identity;
+mod moved;
 mod parallel;
 mod publish;
 mod range;
@@ -222,7 +223,7 @@ impl Refresh<'_> {
         }
 
         self.progress.stage("dirty");
-        let (links, identity, former) = self.identity(&ingested)?;
+        let (links, identity, former, mut moved) = self.identity(&ingested)?;
         let events = self.current_events(&ingested);
         let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
@@ -235,17 +236,22 @@ impl Refresh<'_> {
         dirty.extend(self.identity_changes(&identity)?);
         self.check_expectations(&plans, &ingested)?;
         let dirty = {
+            let no_dirty = BTreeMap::new();
             let ranges = RangeContext {
                 bound: self.bound,
                 session: &self.session,
                 events: &events,
                 identity: &identity,
                 former: &former,
+                moved: None,
                 covered: &covered,
-                dirty: &BTreeMap::new(),
+                dirty: &no_dirty,
                 lineage: false,
                 cancelled: self.cancelled,
             };
+            if !moved.is_empty() {
+                moved.find(&ranges).await?;
+            }
             self.dirty_tables(dirty, &changed_tables, &engine_state, &ranges)?
         };
 
@@ -256,6 +262,7 @@ impl Refresh<'_> {
             events: &events,
             identity: &identity,
             former: &former,
+            moved: (!moved.is_empty()).then_some(&moved),
             covered: &covered,
             dirty: &dirty,
             lineage: false,

@@ -1,7 +1,7 @@
 //! One bucket range of a refresh: the records of its dirty subjects go through the graph, and every table's rows are
 //! compared with the index.
 
-use super::{absent::Covered, identity::Identity, session::Session};
+use super::{absent::Covered, identity::Identity, moved::Moved, session::Session};
 use crate::{
     bound::Bound,
     error::EngineError,
@@ -80,6 +80,8 @@ pub struct RangeContext<'a> {
     pub identity: &'a Identity,
     /// Canonical subjects, and the subjects under which rows of theirs stood before.
     pub former: &'a HashMap<Id, Vec<Id>>,
+    /// Rows that left a subject which stays.
+    pub moved: Option<&'a Moved>,
     /// Complete exports by source.
     pub covered: &'a BTreeMap<String, Covered>,
     /// The subjects to recompute, by table.
@@ -363,12 +365,25 @@ impl RangeContext<'_> {
                     .map(|e| (e.row_id, e)),
             );
         }
+        let now_under = |e: &IndexEntry| self.moved.and_then(|m| m.stands_under(&table.name, &e.row_id));
+        let losers = self.moved.map(|moved| moved.losers((lo, hi))).unwrap_or_default();
+        if !losers.is_empty() {
+            let filter = ShardFilter {
+                lo: 0,
+                hi: clinmill_model::BUCKETS - 1,
+                subjects: Some(Arc::new(losers)),
+            };
+            let is_here = |e: &IndexEntry| now_under(e).is_some_and(|id| (lo..=hi).contains(&bucket_of(&id)));
+            let theirs = index::read(root, of_table(), &filter)?;
+            elsewhere.extend(theirs.into_iter().filter(is_here).map(|e| (e.row_id, e)));
+        }
         let taken_over: HashSet<Id> = self.former.values().flatten().copied().collect();
 
         let mut known: HashMap<Id, IndexEntry> = HashMap::new();
         let mut index: Vec<IndexEntry> = Vec::with_capacity(before.len());
         for entry in before {
-            if taken_over.contains(&entry.subject) {
+            let left = now_under(&entry).is_some_and(|id| id != entry.subject);
+            if left || taken_over.contains(&entry.subject) {
                 continue;
             }
             if dirty.has(&entry.subject) || !table.subject {

@@ -6,7 +6,7 @@ pub use local::NotLocal;
 
 use crate::error::EngineError;
 use arrow::{
-    array::RecordBatch,
+    array::{RecordBatch, StringArray},
     compute::concat_batches,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
@@ -169,8 +169,9 @@ impl SqlStep {
         lineage: bool,
     ) -> Result<(), NotLocal> {
         for (name, schema) in &self.tables {
-            let schema = if lineage { with_lineage(schema) } else { schema.clone() };
-            let batches = relations.get(name).cloned().unwrap_or_default();
+            let schema = self.registered(schema, lineage);
+            let batches = relations.get(name).into_iter().flatten();
+            let batches = batches.map(|batch| with_all_subjects(batch, &schema)).collect::<Result<_, _>>()?;
             let table: Arc<MemTable> = Arc::new(MemTable::try_new(schema, vec![batches])?);
             context.register_table(TableReference::bare(name.as_str()), table.clone())?;
             // `source.kind` without quotes is a schema and a table to SQL.
@@ -192,6 +193,20 @@ impl SqlStep {
         Ok(())
     }
 
+    /// The columns of a relation: with lineage on, `_in`, and for scope dataset a subject that is one and the same in all
+    /// rows, so that lineage travels as it does within a subject.
+    fn registered(&self, schema: &SchemaRef, lineage: bool) -> SchemaRef {
+        match (lineage, self.scope) {
+            (false, _) => schema.clone(),
+            (true, SqlScope::Subject) => with_lineage(schema),
+            (true, SqlScope::Dataset) => {
+                let mut fields: Vec<_> = with_lineage(schema).fields().iter().cloned().collect();
+                fields.push(Arc::new(Field::new(ALL_SUBJECTS, DataType::Utf8, true)));
+                Arc::new(Schema::new(fields))
+            }
+        }
+    }
+
     async fn logical(&self, context: &SessionContext, lineage: bool) -> Result<LogicalPlan, NotLocal> {
         let plan = context.state().create_logical_plan(&self.text).await?;
         match &plan {
@@ -210,6 +225,14 @@ impl SqlStep {
             _ => {}
         }
         match self.scope {
+            // What cannot be rewritten runs as it is, and its rows do not know their records.
+            SqlScope::Dataset if lineage => {
+                let carried = Carried {
+                    subject: ALL_SUBJECTS,
+                    lineage: Some(INPUTS),
+                };
+                make_local(plan.clone(), &carried).or(Ok(plan))
+            }
             SqlScope::Dataset => Ok(plan),
             SqlScope::Subject => make_local(
                 plan,
@@ -245,6 +268,19 @@ fn with_lineage(schema: &SchemaRef) -> SchemaRef {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(INPUTS, DataType::Utf8, true)));
     Arc::new(Schema::new(fields))
+}
+
+/// The subject of all rows of a query over the whole dataset, while its lineage is kept.
+const ALL_SUBJECTS: &str = "_all";
+
+/// Adds that subject where the schema asks for it.
+fn with_all_subjects(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    if schema.index_of(ALL_SUBJECTS).is_err() {
+        return Ok(batch.clone());
+    }
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(StringArray::from(vec![""; batch.num_rows()])));
+    RecordBatch::try_new(schema.clone(), columns).map_err(|e| DataFusionError::ArrowError(Box::new(e), None))
 }
 
 fn missing(what: &str) -> DataFusionError {
