@@ -234,6 +234,14 @@ fn rows_over_the_whole_dataset_come_once_from_all_subjects() {
     site.put("inbox/w2.csv", "order,mrn,val\n4,d,11\n");
     let report = site.refresh();
     assert_eq!((report.tables["total"].rows, report.tables["total"].upserts), (2, 1));
+    for row in site.trace_all("total") {
+        let said: Vec<_> = row.origins.iter().map(|o| text(&o.record, "val")).collect();
+        assert_eq!(
+            said,
+            [text(&row.row, "val"); 2],
+            "the records of every subject that it counts"
+        );
+    }
 }
 
 #[test]

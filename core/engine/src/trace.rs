@@ -45,8 +45,20 @@ pub struct TraceReport {
     pub applied: Vec<Applied>,
     /// Steps of its making that look mappings up and do not tell which rows they took.
     pub silent: Vec<String>,
-    /// The records it was made of, and where their bytes are.
+    /// The records it was made of, and where their bytes are; the first thousand of them.
     pub origins: Vec<Origin>,
+    /// How many more records it was made of.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_origins: u64,
+}
+
+/// More records of one row than this are counted and not shown.
+const SHOWN_ORIGINS: usize = 1000;
+
+// serde's `skip_serializing_if` takes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// More bytes of one record than this are cut off in a report.
@@ -200,6 +212,7 @@ impl<'a> Tracer<'a> {
                 continue;
             }
             let mut origins = Vec::new();
+            let mut more_origins = 0;
             let records = rows.records.at(i);
             let applied = applied.of(&records);
             for record in records {
@@ -207,6 +220,10 @@ impl<'a> Tracer<'a> {
                 let Some((relation, folded)) = inputs.get(kind) else {
                     continue;
                 };
+                if row_id.is_some() && origins.len() >= SHOWN_ORIGINS {
+                    more_origins += folded.made_of.get(index).map_or(0, |events| events.len() as u64);
+                    continue;
+                }
                 let said = folded.own_columns()?;
                 for &event in folded.made_of.get(index).map_or(&[][..], Vec::as_slice) {
                     let (number, at) = folded.locate(event);
@@ -227,6 +244,7 @@ impl<'a> Tracer<'a> {
                 applied,
                 silent: silent.clone(),
                 origins,
+                more_origins,
             });
         }
         Ok(reports)

@@ -2,6 +2,7 @@
 //! range of buckets. Events and row indexes are kept in them.
 
 mod constant;
+mod ids;
 mod read;
 mod write;
 

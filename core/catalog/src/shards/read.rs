@@ -1,9 +1,9 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::{SUBJECT, constant};
+use super::{SUBJECT, constant, ids};
 use crate::CatalogError;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
+    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
 };
 use clinmill_model::bucket_of;
@@ -12,7 +12,7 @@ use parquet::{
         ProjectionMask,
         arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowFilter},
     },
-    file::{metadata::RowGroupMetaData, statistics::Statistics},
+    file::metadata::RowGroupMetaData,
 };
 use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
@@ -38,14 +38,11 @@ impl ShardFilter {
 
     /// False only if no row of the group can be wanted.
     fn may_keep(&self, group: &RowGroupMetaData, column: usize) -> bool {
-        let Some(Statistics::FixedLenByteArray(stats)) = group.column(column).statistics() else {
+        let Some(stats) = group.column(column).statistics() else {
             return true;
         };
-        let bucket = |bytes: Option<&parquet::data_type::FixedLenByteArray>| {
-            let id: [u8; 16] = bytes?.data().try_into().ok()?;
-            Some(bucket_of(&id))
-        };
-        match (bucket(stats.min_opt()), bucket(stats.max_opt())) {
+        let bucket = |bytes: Option<&[u8]>| Some(bucket_of(bytes?.try_into().ok()?));
+        match (bucket(stats.min_bytes_opt()), bucket(stats.max_bytes_opt())) {
             (Some(min), Some(max)) => max >= self.lo && min <= self.hi,
             _ => true,
         }
@@ -145,7 +142,7 @@ fn rows(
     if !whole_range {
         let wanted = filter.clone();
         let predicate = ArrowPredicateFn::new(ProjectionMask::roots(parquet_schema, [subject]), move |batch| {
-            let ids = batch.column(0).as_fixed_size_binary();
+            let ids = ids::fixed(batch.column(0))?;
             let mut last: Option<(&[u8], bool)> = None;
             Ok((0..ids.len())
                 .map(|i| {
@@ -166,6 +163,6 @@ fn rows(
     builder
         .build()
         .map_err(damaged)?
-        .map(|batch| batch.map_err(CatalogError::from))
+        .map(|batch| Ok(ids::fixed_all(batch?)?))
         .collect()
 }

@@ -3,6 +3,7 @@
 use super::{
     SUBJECT, Shard,
     constant::{Constants, METADATA_KEY},
+    ids,
 };
 use crate::{CatalogError, rowhash::value_hashes};
 use arrow::{
@@ -65,7 +66,7 @@ impl ShardWriter {
                 .insert(begin(&self.staged, &self.schema, &self.constants, batch)?),
         };
         writer
-            .write(batch)
+            .write(&ids::unfixed(batch)?)
             .map_err(|e| CatalogError::parquet(self.staged.display().to_string())(e))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -134,7 +135,7 @@ fn begin(
     let file = File::create(staged).map_err(CatalogError::io("write", &staged))?;
     let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
     let properties = properties(sample, constants)?;
-    ArrowWriter::try_new(out, schema.clone(), Some(properties))
+    ArrowWriter::try_new(out, ids::unfixed_schema(schema), Some(properties))
         .map_err(CatalogError::parquet(staged.display().to_string()))
 }
 

@@ -37,6 +37,9 @@ pub async fn run(context: &Context, args: &args::Trace) -> Result<u8, Failure> {
     Ok(OK)
 }
 
+/// Origins printed for people.
+const PRINTED: usize = 20;
+
 /// The report for people.
 pub fn text(report: &TraceReport) -> String {
     let mut text = format!("{} {} at release {}\n", report.table, report.row_id, report.release);
@@ -57,15 +60,13 @@ pub fn text(report: &TraceReport) -> String {
             "  {step} was loaded: it does not tell which rows of its mappings it took"
         );
     }
-    for (i, origin) in report.origins.iter().enumerate() {
-        let _ = write!(
-            text,
-            "\norigin {} of {}: {}\n{}",
-            i + 1,
-            report.origins.len(),
-            origin.relation,
-            described(origin)
-        );
+    let all = report.origins.len() as u64 + report.more_origins;
+    for (i, origin) in report.origins.iter().take(PRINTED).enumerate() {
+        let (n, relation) = (i + 1, &origin.relation);
+        let _ = write!(text, "\norigin {n} of {all}: {relation}\n{}", described(origin));
+    }
+    if report.origins.len() > PRINTED {
+        let _ = writeln!(text, "\n… and {} more (--format json)", thousands(all - PRINTED as u64));
     }
     if report.origins.is_empty() {
         text.push_str("\nno record: the row is made of none\n");

@@ -171,7 +171,9 @@ impl SqlStep {
         for (name, schema) in &self.tables {
             let schema = self.registered(schema, lineage);
             let batches = relations.get(name).into_iter().flatten();
-            let batches = batches.map(|batch| with_all_subjects(batch, &schema)).collect::<Result<_, _>>()?;
+            let batches = batches
+                .map(|batch| with_all_subjects(batch, &schema))
+                .collect::<Result<_, _>>()?;
             let table: Arc<MemTable> = Arc::new(MemTable::try_new(schema, vec![batches])?);
             context.register_table(TableReference::bare(name.as_str()), table.clone())?;
             // `source.kind` without quotes is a schema and a table to SQL.
