@@ -150,6 +150,7 @@ fn properties(sample: &RecordBatch, constants: String) -> Result<WriterPropertie
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_write_batch_size(8192)
+        .set_data_page_row_count_limit(ROW_GROUP_ROWS)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_column_statistics_enabled(ColumnPath::from(SUBJECT.to_owned()), EnabledStatistics::Chunk)

@@ -86,8 +86,8 @@ pub fn runs_of(stamps: &[Stamp]) -> impl Iterator<Item = Run> + '_ {
         })
 }
 
-/// Rows copied at a time: few enough to be near still when they are encoded.
-const CHUNK_ROWS: usize = 16_384;
+/// Rows copied at a time: a row group's.
+const CHUNK_ROWS: usize = 65_536;
 /// Bytes copied at a time: no column of a batch can have 2^31 of them.
 const CHUNK_BYTES: usize = 256 << 20;
 
