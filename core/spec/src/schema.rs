@@ -42,6 +42,8 @@ pub(crate) struct Violation {
     expected: Vec<String>,
     /// What would have fitted: words.
     choices: Vec<String>,
+    /// For an unknown option: its name, and the known ones.
+    pub(crate) unknown: Option<(String, Vec<String>)>,
 }
 
 /// Checks options, given as one mapping.
@@ -97,6 +99,7 @@ impl At {
             pointer: self.pointer.clone(),
             expected: Vec::new(),
             choices: Vec::new(),
+            unknown: None,
         }
     }
 }
@@ -206,10 +209,25 @@ impl<'s> Checker<'s> {
         let message = format!("{} cannot be {shown}", self.subject(at));
         let hint = hint(word, choices.iter().map(String::as_str));
         Violation {
-            hint,
+            hint: self.other_name(at, word).or(hint),
             choices,
             ..at.violation(codes::OPTION_CHOICE, message)
         }
+    }
+
+    /// The choice whose description speaks of this word: `gbk` is read by `gb18030`.
+    fn other_name(&self, at: &At, word: &str) -> Option<String> {
+        let option = self.root.pointer(&at.pointer.replace('/', "/properties/"))?;
+        let schema = option.as_object().and_then(|o| self.target(o)).unwrap_or(option);
+        let lower = word.to_lowercase();
+        let speaks = |text: &str| {
+            text.split(|c: char| !c.is_alphanumeric())
+                .any(|w| w.to_lowercase() == lower)
+        };
+        list(schema.as_object()?, "oneOf").iter().find_map(|choice| {
+            let text = self.description(choice).filter(|text| word.len() > 2 && speaks(text))?;
+            Some(format!("write `{}`: {text}", choice.get("const")?.as_str()?))
+        })
     }
 
     fn check_scalar(&self, schema: &Map<String, Value>, value: &Value, at: &At, out: &mut Outcome) {
@@ -332,6 +350,7 @@ impl<'s> Checker<'s> {
         Violation {
             hint,
             span: entry.key_span,
+            unknown: Some((entry.key.clone(), known.iter().map(|k| (*k).to_owned()).collect())),
             ..at.violation(codes::UNKNOWN_OPTION, message)
         }
     }

@@ -12,6 +12,7 @@ use crate::{
 use clinmill_catalog::{
     CatalogError,
     dataset::{self, Dataset, Diff},
+    env::{Env, SeededRandom},
     rowhash::Fingerprint,
 };
 use clinmill_engine::{
@@ -49,6 +50,9 @@ pub async fn run(context: &Context, args: &args::Demo) -> Result<u8, Failure> {
 
 struct Demo<'a> {
     context: &'a Context,
+    /// The system's clock, and randomness of its own: the patients are invented, and so is the key. The same row ids in
+    /// every demo, and the same row is traced.
+    env: Env,
     dir: PathBuf,
     cancelled: std::sync::Arc<AtomicBool>,
 }
@@ -95,8 +99,13 @@ impl<'a> Demo<'a> {
             )));
         }
         let cancelled = context.cancelled();
+        let env = Env {
+            random: std::sync::Arc::new(SeededRandom::new(1)),
+            ..Env::system()
+        };
         Ok(Self {
             context,
+            env,
             dir,
             cancelled,
         })
@@ -125,8 +134,7 @@ impl<'a> Demo<'a> {
         let traced = match &row_id {
             Some(row_id) => {
                 let no_secrets = |_: &str| None;
-                let report =
-                    clinmill_engine::trace::trace(&bound, &self.context.env, &no_secrets, TRACED, row_id).await?;
+                let report = clinmill_engine::trace::trace(&bound, &self.env, &no_secrets, TRACED, row_id).await?;
                 self.say(&format!(
                     "\ntrace of one row that the last release changed\n\n{}",
                     trace::text(&report)
@@ -152,8 +160,8 @@ impl<'a> Demo<'a> {
         let folder = format!("{INBOX}{week}/");
         let files = self.write(|path| path.starts_with(&folder))?;
         let follow = Follow::bars_only(&self.context.console);
-        let (context, options) = (self.context, RefreshOptions::default());
-        let result = refresh::refresh(bound, &context.env, &|_| None, &options, &self.cancelled, &follow).await;
+        let options = RefreshOptions::default();
+        let result = refresh::refresh(bound, &self.env, &|_| None, &options, &self.cancelled, &follow).await;
         follow.finish();
         let report = result?;
         let changes = dataset::diff(
@@ -243,7 +251,11 @@ impl<'a> Demo<'a> {
         } else {
             "\nTHE DEMO DID NOT END AS IT SHOULD\n"
         };
-        format!("\n{made}\nnext\n  {}\n{verdict}", next.join("\n  "))
+        let dir = self.dir.display();
+        format!(
+            "\n{made}\nnext\n  {}\n\nall of it lies in {dir}; to remove it\n  rm -r {dir}\n{verdict}",
+            next.join("\n  ")
+        )
     }
 
     /// Writes the sample's files that are wanted into the work folder; how many, and their bytes.
