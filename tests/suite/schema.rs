@@ -60,6 +60,7 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
             json!([
                 "/",
                 "/sources/lis",
+                "/sources/lis/encoding",
                 "/sources/lis/inputs",
                 "/sources/notes/subject",
                 "/tables/lab"

@@ -151,7 +151,11 @@ impl<'s> Checker<'s> {
             return true;
         }
         let expected: Vec<String> = types.iter().filter(|t| **t != "null").map(|t| in_words(t)).collect();
-        out.violations.push(self.wrong_type(node, at, expected));
+        let mut violation = self.wrong_type(node, at, expected);
+        if violation.hint.is_none() && types.contains(&"object") {
+            violation.hint = self.shape(schema).map(|shape| format!("write {shape}"));
+        }
+        out.violations.push(violation);
         false
     }
 
@@ -405,6 +409,23 @@ impl<'s> Checker<'s> {
     fn target(&self, schema: &Map<String, Value>) -> Option<&'s Value> {
         let pointer = schema.get("$ref")?.as_str()?.strip_prefix('#')?;
         self.root.pointer(pointer)
+    }
+
+    /// The schema itself, or the one behind its `$ref`.
+    fn resolved(&self, schema: &'s Map<String, Value>) -> Option<&'s Map<String, Value>> {
+        match self.target(schema) {
+            Some(target) => target.as_object(),
+            None => Some(schema),
+        }
+    }
+
+    /// A mapping with its required keys, where a schema asks for one: `{ id: …, issuer: … }`.
+    fn shape(&self, schema: &Map<String, Value>) -> Option<String> {
+        let required: Vec<String> = list(schema, "required")
+            .iter()
+            .filter_map(|name| Some(format!("{}: …", name.as_str()?)))
+            .collect();
+        (!required.is_empty()).then(|| format!("`{{ {} }}`", required.join(", ")))
     }
 
     fn description(&self, schema: &Value) -> Option<String> {

@@ -432,10 +432,11 @@ fn check_record(record: &Record, at: &str, findings: &mut Findings) {
 /// Takes an output name, once.
 fn claim(name: &str, pointer: String, taken: &mut Vec<String>, findings: &mut Findings) {
     if name.is_empty() || name.starts_with('_') || name == "subject_id" {
-        findings.add(
+        findings.add_with_hint(
             pointer,
             "TABLE_NAME",
             format!("the name {name:?} belongs to the engine"),
+            "give the column another name; `subject` says whom a row is about",
         );
     } else if taken.iter().any(|other| other == name) {
         findings.add(pointer, "TABLE_NAME", format!("two columns are named {name:?}"));

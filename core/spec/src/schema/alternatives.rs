@@ -51,7 +51,9 @@ impl<'s> Checker<'s> {
         if !choices.is_empty() && (expected.is_empty() || node.json().is_string()) {
             let violation = self.wrong_choice(node, at, choices);
             // A word stands where a mapping is asked for: the word may be what the mapping is to hold.
-            let shape = branches.iter().find_map(|branch| self.shape(branch));
+            let shape = branches
+                .iter()
+                .find_map(|branch| self.shape(self.resolved(branch.as_object()?)?));
             return match shape.filter(|_| !violation.hint.as_deref().is_some_and(|h| h.starts_with("did you"))) {
                 Some(shape) => Violation {
                     hint: Some(format!("{}; or write {shape}", violation.hint.unwrap_or_default())),
@@ -62,22 +64,6 @@ impl<'s> Checker<'s> {
         }
         expected.extend(choices.iter().map(|c| format!("`{c}`")));
         self.wrong_type(node, at, expected)
-    }
-}
-
-impl Checker<'_> {
-    /// A mapping with its required keys, where a schema asks for one: `{ id: …, issuer: … }`.
-    fn shape(&self, schema: &Value) -> Option<String> {
-        let object = schema.as_object()?;
-        let object = match self.target(object) {
-            Some(target) => target.as_object()?,
-            None => object,
-        };
-        let required: Vec<String> = super::list(object, "required")
-            .iter()
-            .filter_map(|name| Some(format!("{}: …", name.as_str()?)))
-            .collect();
-        (!required.is_empty()).then(|| format!("`{{ {} }}`", required.join(", ")))
     }
 }
 
