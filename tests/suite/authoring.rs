@@ -361,6 +361,26 @@ fn the_schema_knows_every_option() {
 }
 
 #[test]
+fn a_trace_whose_mappings_are_gone_says_what_to_do() {
+    let project = Project::of_pipeline("carotid-stenting");
+    let file = "pipelines/carotid-stenting/pipeline.yaml";
+    let week = "pipelines/carotid-stenting/inbox/week1";
+    copy_dir(&root().join(week), &project.at(week));
+    project.run(["run", file]).expect_code(0);
+    let text = fs::read_to_string(project.at(file)).unwrap();
+    project.write(file, text.replace("maps:lab-zh__loinc", "maps:other"));
+    fs::rename(project.at("mappings/lab-zh__loinc"), project.at("mappings/other")).unwrap();
+    let run = project
+        .run(["trace", file, "measurement", &"a".repeat(26)])
+        .expect_code(2);
+    assert!(
+        run.stderr.contains("maps:lab-zh__loinc") && run.stderr.contains("put back the mappings"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn an_edited_pipeline_still_traces_the_last_release() {
     let site = Site::new(PIPELINE);
     site.put("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n");
