@@ -113,13 +113,86 @@ fn a_failing_test_says_where_and_can_be_rewritten() {
         "{text}"
     );
     project.run(["test", "pipeline.yaml"]).expect_code(0);
+    // Nothing was run: a script must notice.
     let none = project
         .run(["test", "pipeline.yaml", "--filter", "nothing like it"])
-        .expect_code(0);
+        .expect_code(2);
     assert!(
-        none.stderr.contains("NO_TESTS") || none.stderr.contains("there is no test"),
+        none.stderr
+            .contains("no test has \"nothing like it\" in its name; there are: a text that is no number"),
         "{}",
         none.stderr
+    );
+    fs::remove_dir_all(project.at("tests")).unwrap();
+    let none = project
+        .run(["test", "pipeline.yaml", "--format", "json"])
+        .expect_code(2);
+    assert_eq!(none.json()["error"]["code"], "NO_TESTS");
+}
+
+#[test]
+fn a_folder_in_the_place_of_a_pipeline_is_told() {
+    let project = Project::new();
+    project.run(["init", "p"]).expect_code(0);
+    let run = project.run(["quarantine", "list", "p"]).expect_code(2);
+    assert!(
+        run.stderr.contains("p is a folder") && run.stderr.contains("name the file: p/pipeline.yaml"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_preview_goes_on_without_what_it_cannot_read() {
+    let project = Project::new().env("VAULT_KEY", "ab".repeat(32));
+    project.write("pipeline.yaml", PIPELINE);
+    for (file, text) in [
+        ("b.csv", "order,mrn,val\n9,z,1\n"),
+        ("c.csv", "order,mrn,val,unit\n1,a,7.5,g\n2,b,8,g\n3,a,9,g\n"),
+        ("d.csv", ""),
+        ("e.csv", "order,mrn,val,unit\n4,c,1,g\n"),
+    ] {
+        project.write(format!("inbox/{file}"), text);
+    }
+    let preview = || {
+        project
+            .run(["preview", "pipeline.yaml", "lis", "--format", "json"])
+            .expect_code(0)
+    };
+    let shown = preview();
+    let orders: Vec<String> = shown.json()["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {}", row["order"], row["subject_id"]).replace('"', ""))
+        .collect();
+    assert_eq!(orders.len(), 4, "{orders:?}");
+    // In the order of the inbox, by name.
+    let left: Vec<String> = shown.json()["left_out"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["input"].as_str().unwrap(), one["code"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        left,
+        ["inbox/b.csv TABLE_MISSING_COLUMN", "inbox/d.csv TABLE_NO_HEADER"]
+    );
+    let told = "source lis: left out inbox/b.csv: the header lacks \"unit\"; it has \"order\", \"mrn\", \"val\"";
+    assert!(shown.stderr.contains(told), "{}", shown.stderr);
+    // The same rows in the same order; subjects are numbers, and a subject's rows have the same.
+    assert_eq!(preview().stdout, shown.stdout);
+    let subject_of = |order: &str| {
+        orders
+            .iter()
+            .find_map(|o| o.strip_prefix(&format!("{order} ")))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(subject_of("1"), subject_of("3"));
+    assert!(
+        orders.iter().any(|o| o.ends_with("subject 3")) && subject_of("1") != subject_of("2"),
+        "{orders:?}"
     );
 }
 
@@ -285,6 +358,26 @@ fn the_schema_knows_every_option() {
     ] {
         assert!(schema["$defs"][name]["properties"].is_object(), "{name}");
     }
+}
+
+#[test]
+fn a_trace_whose_mappings_are_gone_says_what_to_do() {
+    let project = Project::of_pipeline("carotid-stenting");
+    let file = "pipelines/carotid-stenting/pipeline.yaml";
+    let week = "pipelines/carotid-stenting/inbox/week1";
+    copy_dir(&root().join(week), &project.at(week));
+    project.run(["run", file]).expect_code(0);
+    let text = fs::read_to_string(project.at(file)).unwrap();
+    project.write(file, text.replace("maps:lab-zh__loinc", "maps:other"));
+    fs::rename(project.at("mappings/lab-zh__loinc"), project.at("mappings/other")).unwrap();
+    let run = project
+        .run(["trace", file, "measurement", &"a".repeat(26)])
+        .expect_code(2);
+    assert!(
+        run.stderr.contains("maps:lab-zh__loinc") && run.stderr.contains("put back the mappings"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

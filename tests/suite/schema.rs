@@ -55,6 +55,19 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ("08-key-missing", json!(["/tables/labs"])),
         ("09-steps", json!(["/transforms/coded", "/transforms/timed"])),
         ("10-secrets-and-stores", json!(["/vault/key"])),
+        (
+            "11-keys-in-wrong-places",
+            json!([
+                "/",
+                "/sources/lis",
+                "/sources/lis/encoding",
+                "/sources/lis/inputs",
+                "/sources/notes/subject",
+                "/tables/lab"
+            ]),
+        ),
+        // No YAML.
+        ("12-variable-without-quotes", Value::Null),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();

@@ -107,9 +107,26 @@ pub async fn bind(
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
-            return Err(unreadable(&shown, format!("{shown} is not UTF-8 from byte {at} on")));
+            let hint = "save the pipeline file as UTF-8";
+            return Err(unreadable(
+                &shown,
+                format!("{shown} is not UTF-8 from byte {at} on"),
+                hint,
+            ));
         }
-        Err(error) => return Err(unreadable(&shown, format!("cannot read {shown}: {error}"))),
+        Err(_) if file.is_dir() => {
+            let inside = file.join("pipeline.yaml");
+            let hint = match inside.is_file() {
+                true => format!("name the file: {}", inside.display()),
+                false => "name the pipeline's YAML file, such as pipeline.yaml".to_owned(),
+            };
+            let message = format!("{shown} is a folder, and a pipeline file is needed here");
+            return Err(unreadable(&shown, message, &hint));
+        }
+        Err(error) => {
+            let hint = "name the pipeline's YAML file; `clinmill init DIR` makes one";
+            return Err(unreadable(&shown, format!("cannot read {shown}: {error}"), hint));
+        }
     };
     bind_text(file, text, registry, env).await
 }
@@ -241,9 +258,9 @@ fn pipeline_digest(tables: &[TableSpec]) -> String {
     Digest::of_parts(tables.iter().map(|t| t.digest.to_string())).to_string()
 }
 
-fn unreadable(shown: &str, message: String) -> Box<Refused> {
+fn unreadable(shown: &str, message: String, hint: &str) -> Box<Refused> {
     Box::new(Refused {
-        diagnostics: vec![Diagnostic::error("E0100", message)],
+        diagnostics: vec![Diagnostic::error("E0100", message).hint(hint)],
         source: SourceFile::new(shown, ""),
         text: String::new(),
     })

@@ -12,13 +12,14 @@ use crate::{
     tables::TableSpec,
     view::View,
 };
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use clinmill_catalog::{
     env::Env,
     events,
     shards::ShardFilter,
     vault::{Vault, VaultError, VaultKey, glob},
 };
+use clinmill_model::{Digest, columns::SUBJECT_ID};
 use clinmill_sdk::{
     IdentityLink, Input, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, Status, TaskContext,
 };
@@ -28,7 +29,7 @@ use std::{
     fs::File,
     os::unix::fs::FileExt,
     path::Path,
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// What a refresh would read, recompute and write.
@@ -360,18 +361,35 @@ fn throwaway_key(env: &Env) -> Result<VaultKey, EngineError> {
 /// Records of one kind that a preview reads at most; a source stops there.
 const PREVIEW_RECORDS: usize = 20_000;
 
-/// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed, and the
-/// subject ids are those of a key that is thrown away. With `filter`, only rows for which this SQL expression is true.
+/// The first rows of something, and what they lack.
+#[derive(Debug)]
+pub struct Preview {
+    /// The rows. Their subjects are numbered in the order of the rows.
+    pub rows: RecordBatch,
+    /// Inputs that could not be read, in the order of the inbox.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// An input that a preview could not read.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// The source.
+    pub source: String,
+    /// The file, relative to the folder that is searched: for use inside the hospital.
+    pub input: String,
+    /// The plugin's code.
+    pub code: String,
+    /// Why.
+    pub message: String,
+}
+
+/// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed. The same inbox
+/// gives the same rows. An input that cannot be read is left out, as a refresh would leave it out. With `filter`, only
+/// rows for which this SQL expression is true.
 ///
 /// # Errors
 /// When the name is unknown, or a step fails.
-pub async fn preview(
-    bound: &Bound,
-    env: &Env,
-    name: &str,
-    limit: usize,
-    filter: Option<&str>,
-) -> Result<RecordBatch, EngineError> {
+pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&str>) -> Result<Preview, EngineError> {
     let name = bound
         .sources
         .iter()
@@ -389,7 +407,9 @@ pub async fn preview(
             known.join(", ")
         )));
     }
-    let key = throwaway_key(env)?;
+    // Decides the order of subjects alone: their ids are replaced by numbers.
+    let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;
+    let mut left_out = Vec::new();
     let wanted = [name.clone()];
     let needed = bound.graph.needed(&wanted);
     let cancelled = AtomicBool::new(false);
@@ -405,19 +425,34 @@ pub async fn preview(
             if sink.is_full() {
                 break;
             }
-            let Some(input) = FileInput::open(file) else { continue };
+            let mut leave_out = |error: PluginError| {
+                left_out.push(LeftOut {
+                    source: source.name().to_owned(),
+                    input: file.relative.expose().clone(),
+                    code: error.code,
+                    message: error.message,
+                });
+            };
+            let Some(input) = FileInput::open(file) else {
+                leave_out(PluginError::new(Status::Io, "INPUT_UNREADABLE", "it cannot be opened"));
+                continue;
+            };
             let task = TaskContext {
                 cancelled: &cancelled,
                 batch_rows: 4096,
             };
             sink.begin(EventBuilder::new(kinds, &key, number as u32));
-            for split in source.bound.splits(&input).unwrap_or_default() {
-                match source.bound.read(&input, &split, &task, &mut sink) {
-                    Ok(()) => {}
-                    Err(error) if error.status == Status::Cancelled => break,
-                    Err(error) => {
-                        return Err(EngineError::NotFound(format!("source {}: {error}", source.name())));
-                    }
+            let read = source.bound.splits(&input).and_then(|splits| {
+                splits
+                    .iter()
+                    .try_for_each(|split| source.bound.read(&input, split, &task, &mut sink))
+            });
+            match read {
+                Ok(()) => {}
+                Err(error) if error.status == Status::Cancelled => break,
+                Err(error) => {
+                    sink.give_up();
+                    leave_out(error);
                 }
             }
         }
@@ -443,11 +478,33 @@ pub async fn preview(
     let relation = relations
         .get(&name)
         .ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
-    let mut table = as_table(relation, false)?;
+    let mut table = numbered(as_table(relation, false)?)?;
     if let Some(filter) = filter {
         table = sql::filter(table, filter).await?;
     }
-    Ok(table.slice(0, limit.min(table.num_rows())))
+    let rows = table.slice(0, limit.min(table.num_rows()));
+    Ok(Preview { rows, left_out })
+}
+
+/// Rows with numbers in the place of their subjects' ids: the key of a preview is no secret, and ids under it would be
+/// names that anybody can find again.
+fn numbered(table: RecordBatch) -> Result<RecordBatch, EngineError> {
+    let schema = table.schema();
+    let Ok(at) = schema.index_of(SUBJECT_ID) else {
+        return Ok(table);
+    };
+    let mut columns = table.columns().to_vec();
+    if let Some(column) = columns.get_mut(at)
+        && let Some(ids) = column.as_string_opt::<i32>()
+    {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let of = ids.iter().map(|id| {
+            let next = numbers.len() + 1;
+            id.map(|id| format!("subject {}", numbers.entry(id).or_insert(next)))
+        });
+        *column = Arc::new(of.collect::<StringArray>());
+    }
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// A file of the inbox, as a preview reads it.

@@ -150,21 +150,16 @@ impl<'a> Tracer<'a> {
         })?;
         let made_by = EngineState::of(&self.view.session.state).tables.get(name).copied();
         if made_by != Some(spec.digest) {
-            let archived = self
-                .view
-                .session
-                .state
-                .pipelines
-                .last()
-                .map_or_else(String::new, |p| p.sha256.to_string());
             return Err(EngineError::Refused {
                 reason: format!(
-                    "the pipeline, a mapping or a plugin behind table {name} changed since release {}",
+                    "a mapping, a plugin or a variable behind table {name} is another than when release {} was made, and \
+                     the row cannot be made again as it was",
                     self.view.session.release()
                 ),
-                advice: format!(
-                    "run the pipeline once, or trace with the text that made the release (kept in the vault: pipelines/{archived}.pipeline.zst)"
-                ),
+                advice:
+                    "`clinmill plan` says what changed: run the pipeline once and trace the row of the new release, or \
+                         put back what changed and trace again"
+                        .to_owned(),
             });
         }
         Ok(spec)

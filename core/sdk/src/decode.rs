@@ -3,19 +3,18 @@
 use crate::PluginError;
 use encoding_rs::{GB18030, UTF_8, UTF_16BE, UTF_16LE};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// How the bytes of an input become text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Recognised by byte order mark, else UTF-8 where the bytes are valid UTF-8, else GB18030.
     #[default]
     Auto,
     /// UTF-8, with or without byte order mark.
-    #[serde(alias = "utf8", alias = "utf-8")]
-    #[schemars(rename = "utf-8")]
+    #[serde(rename = "utf-8", alias = "utf8")]
     Utf8,
     /// GB18030, of which GBK and GB2312 are subsets.
     #[serde(alias = "gbk", alias = "gb2312")]

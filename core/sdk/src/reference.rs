@@ -30,6 +30,10 @@ pub fn options_table(schema: &Value) -> String {
             let default = match (required.contains(&name.as_str()), option.get("default")) {
                 (true, _) => "required".to_owned(),
                 (false, None | Some(Value::Null)) => String::new(),
+                // A word as it is written in the pipeline; what is no word keeps its quotes.
+                (false, Some(Value::String(word))) if !word.is_empty() && word.chars().all(char::is_alphanumeric) => {
+                    format!("`{word}`")
+                }
                 (false, Some(value)) => format!("`{value}`"),
             };
             let kind = kind(option, schema, &mut |named, inner| {
@@ -162,7 +166,8 @@ mod tests {
                 "name": { "type": "string", "description": "The name,\n of `a|b`." },
                 "size": { "type": ["integer", "null"], "default": 5 },
                 "parts": { "type": "object", "additionalProperties": { "$ref": "#/$defs/Part" }, "default": null },
-                "mode": { "anyOf": [{ "$ref": "#/$defs/Mode" }, { "type": "null" }] }
+                "mode": { "anyOf": [{ "$ref": "#/$defs/Mode" }, { "type": "null" }], "default": "a" },
+                "quote": { "type": "string", "default": "\"" }
             },
             "$defs": {
                 "Part": { "type": "object", "properties": { "map": { "type": "string", "format": "clinmill-mapping" } } },
@@ -175,7 +180,8 @@ mod tests {
 | `name` | text | required | The name, of `a\\|b`. |
 | `size` | integer | `5` |  |
 | `parts` | name to `Part` |  |  |
-| `mode` | `a`, `b` |  |  |
+| `mode` | `a`, `b` | `a` |  |
+| `quote` | text | `\"\\\"\"` |  |
 
 `Part`:
 

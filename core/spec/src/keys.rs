@@ -160,6 +160,34 @@ pub(crate) const SOURCE: &[Key] = &[
     ),
 ];
 
+/// Where a key of the engine's belongs, for the words that are often put in the wrong place.
+pub(crate) fn home(key: &str) -> Option<&'static str> {
+    // In the order in which they are looked up: a word of several sections belongs to the first of them.
+    const HOMES: &[(&[Key], &str)] = &[
+        (
+            INPUTS,
+            "under `inputs` of a source: `inputs: { glob: \"inbox/*.csv\" }`",
+        ),
+        (EXPECT, "under `expect` of a source"),
+        (COMPLETE, "under `mode: { complete: { } }` of a source"),
+        (PIPELINE, "at the top of the file, not indented"),
+        (SOURCE, "in a source, beside its `plugin`"),
+        (TRANSFORM, "in a transform"),
+        (TABLE, "in a table"),
+        (GATE, "in a gate"),
+    ];
+    // Words that plugins have too, or that any section could have.
+    const COMMON: &[&str] = &[
+        "name", "title", "key", "columns", "column", "values", "range", "unit", "where", "from", "rows", "table", "to",
+    ];
+    let is_in = |keys: &[Key]| {
+        keys.iter()
+            .any(|k| k.name == key && !matches!(k.shape, Shape::Later(_)))
+    };
+    let found = HOMES.iter().find(|(keys, _)| is_in(keys))?;
+    (!COMMON.contains(&key)).then_some(found.1)
+}
+
 pub(crate) const KEEP: &[&str] = &["copy", "reference"];
 
 pub(crate) const INPUTS: &[Key] = &[
@@ -176,7 +204,7 @@ pub(crate) const INPUTS: &[Key] = &[
     optional(
         "as_of",
         Shape::Text,
-        "What time a file speaks of: a pattern on its name such as `lis_{date}.csv`, or `arrival`.",
+        "What time a file speaks of: a pattern on its name (on its path, where it holds a `/`) such as `lis_{date}.csv` or `{site}_{date}_*.csv`, or `arrival`: the order in which files came.",
     ),
 ];
 
@@ -209,7 +237,7 @@ pub(crate) const COMPLETE: &[Key] = &[
     required(
         "as_of",
         Shape::Text,
-        "What time an input speaks of: a pattern on its name such as `lis_{date}.csv`, or `arrival`.",
+        "What time an input speaks of, as under `inputs`: a pattern such as `lis_{date}.csv`, or `arrival`.",
     ),
     optional(
         "max_deletes",

@@ -13,6 +13,7 @@ mod keys;
 mod lower;
 mod options;
 mod paths;
+mod reference;
 mod render;
 mod report;
 mod resolve;
@@ -25,6 +26,7 @@ mod values;
 
 pub use editor::json_schema;
 pub use pipeline::Pipeline;
+pub use reference::reference;
 pub use render::{render, render_coloured};
 pub use resolve::{Kinds, SqlTables, resolve};
 pub use text::SourceFile;
@@ -64,8 +66,8 @@ pub trait Plugins {
 /// A pipeline file after the first pass.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The pipeline, where nothing in it is missing. It may be there beside errors, for further checks; it may run
-    /// only when there are none.
+    /// The pipeline, as far as it can be read: beside errors it is there for further checks, and may run only when there
+    /// are none.
     pub pipeline: Option<Pipeline>,
     /// What was found, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
@@ -83,7 +85,7 @@ impl Loaded {
 /// Reads a pipeline file. `file` is its name in diagnostics, `env` looks up environment variables.
 pub fn load(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>, plugins: &dyn Plugins) -> Loaded {
     let source = SourceFile::new(file, text);
-    let mut report = Report::new(&source);
+    let mut report = Report::with_plugins(&source, plugins);
     let pipeline = tree::parse(&mut report).and_then(|mut root| {
         substitute::apply(&mut root, env, &mut report);
         lower::pipeline(&root, plugins, &mut report)

@@ -42,8 +42,18 @@ pub(crate) fn lower(
         Some(schema) => {
             let outcome = schema::check(&schema, &node, plugin);
             options.refused = !outcome.violations.is_empty();
+            if options.refused {
+                options.value = without_refused(&node, &outcome.violations);
+            }
             for v in outcome.violations {
-                context.report.hinted(v.code, v.span, v.message, v.hint);
+                let hint = match &v.unknown {
+                    Some((name, known)) => {
+                        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                        context.report.key_hint(name, &known)
+                    }
+                    None => v.hint,
+                };
+                context.report.hinted(v.code, v.span, v.message, hint);
             }
             for (pointer, reference, span) in outcome.mappings {
                 if context.path(&reference, span) {
@@ -53,6 +63,26 @@ pub(crate) fn lower(
         }
     }
     options
+}
+
+/// The options without the words that the schema refuses, so that what else is wrong with a pipeline is found in the same
+/// run: a word decides hardly ever which columns there are.
+fn without_refused(node: &Node, violations: &[schema::Violation]) -> Value {
+    let Kind::Mapping(own) = &node.kind else {
+        return node.json();
+    };
+    let is_refused = |entry: &Entry| {
+        matches!(entry.value.kind, Kind::Scalar(_))
+            && violations
+                .iter()
+                .any(|v| v.span == entry.key_span || v.span == entry.value.span)
+    };
+    let kept = own.iter().filter(|entry| !is_refused(entry)).cloned().collect();
+    Node {
+        kind: Kind::Mapping(kept),
+        span: node.span,
+    }
+    .json()
 }
 
 fn schema_of(kind: PluginKind, name: &str, context: &Context<'_, '_>) -> Option<Value> {

@@ -1,5 +1,6 @@
 //! The pipeline file as the engine uses it: everything named, checked and located, nothing looked up outside.
 
+use crate::resolve::Names;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -46,6 +47,8 @@ pub struct Pipeline {
     pub tests: Option<Spanned<String>>,
     /// `gates`, in file order.
     pub gates: Vec<Gate>,
+    /// All names of sources and transforms, also of those that are left out above because they cannot be read.
+    pub(crate) names: Names,
 }
 
 /// `plugins`: what stands beside the built-in ones.
@@ -110,8 +113,8 @@ pub struct Inputs {
 /// What time an input speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AsOf {
-    /// A pattern on the file's name (or on its path where it holds a `/`) with one `{capture}` of a date or time:
-    /// `lis_{date}.csv`.
+    /// A pattern on the file's name (or on its path where it holds a `/`) with one `{capture}` of a date or time, or with
+    /// several of which one is called `date`: `lis_{date}.csv`.
     Pattern(String),
     /// The order in which the vault first saw the content at its path.
     Arrival,

@@ -1,6 +1,6 @@
 //! Collecting diagnostics, and the hints that go with unknown names.
 
-use crate::{codes, pipeline::Span, text::SourceFile};
+use crate::{Plugins, codes, keys, pipeline::Span, text::SourceFile};
 use clinmill_model::Diagnostic;
 
 /// More findings than this are not shown: nobody reads them, and a hostile file could hold a hundred thousand.
@@ -11,6 +11,8 @@ pub(crate) struct Report<'a> {
     pub(crate) source: &'a SourceFile,
     found: Vec<Diagnostic>,
     dropped: usize,
+    /// Whose options a misplaced key may be.
+    plugins: Option<&'a dyn Plugins>,
 }
 
 impl<'a> Report<'a> {
@@ -19,7 +21,43 @@ impl<'a> Report<'a> {
             source,
             found: Vec::new(),
             dropped: 0,
+            plugins: None,
         }
+    }
+
+    /// As [`new`](Self::new), with plugins whose options are known when they stand in a wrong place.
+    pub(crate) fn with_plugins(source: &'a SourceFile, plugins: &'a dyn Plugins) -> Self {
+        Self {
+            plugins: Some(plugins),
+            ..Self::new(source)
+        }
+    }
+
+    /// What to do about an unknown key: the known one that it is like, else the place where it belongs, else all known
+    /// ones.
+    pub(crate) fn key_hint(&self, key: &str, known: &[&str]) -> Option<String> {
+        if nearest(key, known).is_none()
+            && let Some(place) = self.home(key)
+        {
+            return Some(format!("{} belongs {place}", quoted(key)));
+        }
+        hint(key, known.iter().copied())
+    }
+
+    /// Where a key belongs that is not known where it stands.
+    fn home(&self, key: &str) -> Option<String> {
+        if let Some(place) = keys::home(key) {
+            return Some(place.to_owned());
+        }
+        let plugins = self.plugins?;
+        let takes = |name: &String| {
+            let schema = plugins.source_schema(name);
+            schema.is_some_and(|s| s.get("properties").is_some_and(|p| p.get(key).is_some()))
+        };
+        let of: Vec<String> = plugins.source_names().into_iter().filter(takes).collect();
+        let of: Vec<&str> = of.iter().map(String::as_str).collect();
+        let place = format!("in a source, beside its `plugin`: it is an option of {}", list(&of));
+        (!of.is_empty()).then_some(place)
     }
 
     /// An error at a place.

@@ -27,7 +27,7 @@ pub fn resolve(
     sql_tables: SqlTables<'_>,
 ) -> Vec<Diagnostic> {
     let mut report = Report::new(source);
-    let names = Names::of(pipeline);
+    let names = pipeline.names.clone();
     let mut reads = Vec::new();
     for transform in &pipeline.transforms {
         reads.push(match &transform.input {
@@ -50,20 +50,13 @@ pub fn resolve(
 }
 
 /// All declared names, also of entries that could not be lowered.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     pub(crate) sources: BTreeMap<String, Span>,
     pub(crate) transforms: BTreeMap<String, Span>,
 }
 
 impl Names {
-    fn of(pipeline: &Pipeline) -> Self {
-        let entry = |name: &Spanned<String>| (name.value.clone(), name.span);
-        Self {
-            sources: pipeline.sources.iter().map(|s| entry(&s.name)).collect(),
-            transforms: pipeline.transforms.iter().map(|t| entry(&t.name)).collect(),
-        }
-    }
-
     fn all(&self) -> impl Iterator<Item = &str> {
         self.sources.keys().chain(self.transforms.keys()).map(String::as_str)
     }
@@ -93,7 +86,8 @@ impl Names {
 }
 
 /// The first pass: what needs no plugin.
-pub(crate) fn names(pipeline: &mut Pipeline, names: &Names, report: &mut Report<'_>) {
+pub(crate) fn names(pipeline: &mut Pipeline, report: &mut Report<'_>) {
+    let names = &pipeline.names;
     for (name, span) in &names.transforms {
         if names.sources.contains_key(name) {
             let message = format!("{} is the name of a source and of a transform", quoted(name));

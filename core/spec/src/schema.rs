@@ -42,6 +42,8 @@ pub(crate) struct Violation {
     expected: Vec<String>,
     /// What would have fitted: words.
     choices: Vec<String>,
+    /// For an unknown option: its name, and the known ones.
+    pub(crate) unknown: Option<(String, Vec<String>)>,
 }
 
 /// Checks options, given as one mapping.
@@ -97,6 +99,7 @@ impl At {
             pointer: self.pointer.clone(),
             expected: Vec::new(),
             choices: Vec::new(),
+            unknown: None,
         }
     }
 }
@@ -148,7 +151,11 @@ impl<'s> Checker<'s> {
             return true;
         }
         let expected: Vec<String> = types.iter().filter(|t| **t != "null").map(|t| in_words(t)).collect();
-        out.violations.push(self.wrong_type(node, at, expected));
+        let mut violation = self.wrong_type(node, at, expected);
+        if violation.hint.is_none() && types.contains(&"object") {
+            violation.hint = self.shape(schema).map(|shape| format!("write {shape}"));
+        }
+        out.violations.push(violation);
         false
     }
 
@@ -206,10 +213,25 @@ impl<'s> Checker<'s> {
         let message = format!("{} cannot be {shown}", self.subject(at));
         let hint = hint(word, choices.iter().map(String::as_str));
         Violation {
-            hint,
+            hint: self.other_name(at, word).or(hint),
             choices,
             ..at.violation(codes::OPTION_CHOICE, message)
         }
+    }
+
+    /// The choice whose description speaks of this word: `gbk` is read by `gb18030`.
+    fn other_name(&self, at: &At, word: &str) -> Option<String> {
+        let option = self.root.pointer(&at.pointer.replace('/', "/properties/"))?;
+        let schema = option.as_object().and_then(|o| self.target(o)).unwrap_or(option);
+        let lower = word.to_lowercase();
+        let speaks = |text: &str| {
+            text.split(|c: char| !c.is_alphanumeric())
+                .any(|w| w.to_lowercase() == lower)
+        };
+        list(schema.as_object()?, "oneOf").iter().find_map(|choice| {
+            let text = self.description(choice).filter(|text| word.len() > 2 && speaks(text))?;
+            Some(format!("write `{}`: {text}", choice.get("const")?.as_str()?))
+        })
     }
 
     fn check_scalar(&self, schema: &Map<String, Value>, value: &Value, at: &At, out: &mut Outcome) {
@@ -332,6 +354,7 @@ impl<'s> Checker<'s> {
         Violation {
             hint,
             span: entry.key_span,
+            unknown: Some((entry.key.clone(), known.iter().map(|k| (*k).to_owned()).collect())),
             ..at.violation(codes::UNKNOWN_OPTION, message)
         }
     }
@@ -386,6 +409,23 @@ impl<'s> Checker<'s> {
     fn target(&self, schema: &Map<String, Value>) -> Option<&'s Value> {
         let pointer = schema.get("$ref")?.as_str()?.strip_prefix('#')?;
         self.root.pointer(pointer)
+    }
+
+    /// The schema itself, or the one behind its `$ref`.
+    fn resolved(&self, schema: &'s Map<String, Value>) -> Option<&'s Map<String, Value>> {
+        match self.target(schema) {
+            Some(target) => target.as_object(),
+            None => Some(schema),
+        }
+    }
+
+    /// A mapping with its required keys, where a schema asks for one: `{ id: …, issuer: … }`.
+    fn shape(&self, schema: &Map<String, Value>) -> Option<String> {
+        let required: Vec<String> = list(schema, "required")
+            .iter()
+            .filter_map(|name| Some(format!("{}: …", name.as_str()?)))
+            .collect();
+        (!required.is_empty()).then(|| format!("`{{ {} }}`", required.join(", ")))
     }
 
     fn description(&self, schema: &Value) -> Option<String> {

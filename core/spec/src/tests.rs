@@ -188,7 +188,7 @@ mod example {
         // The line break stays inside the value, where it is refused; the value itself is not shown.
         let refused = loaded.diagnostics.iter().find(|d| d.code == codes::BAD_PATH).unwrap();
         assert_eq!(refused.place.as_ref().unwrap().line, 8);
-        assert!(loaded.pipeline.is_none());
+        assert!(loaded.has_errors());
         assert!(!format!("{:?}", loaded.diagnostics).contains("/srv/x"));
     }
 

@@ -345,14 +345,17 @@ impl Builder<'_, '_, '_> {
             codes::SYNTAX,
             Span { start, end },
             message,
-            syntax_hint(info).map(str::to_owned),
+            syntax_hint(info, rest.lines().next().unwrap_or_default()).map(str::to_owned),
         );
     }
 }
 
-fn syntax_hint(info: &str) -> Option<&'static str> {
+fn syntax_hint(info: &str, line: &str) -> Option<&'static str> {
     let info = info.to_lowercase();
-    if info.contains("indent") || info.contains("block collection") {
+    if line.contains("${") {
+        // Within `{ }` the braces of the reference end the mapping.
+        Some("put the value with `${NAME}` in quotes: { url: \"file:${NAME}/x\" }")
+    } else if info.contains("indent") || info.contains("block collection") {
         Some("check the indentation of this line and the one before")
     } else if info.contains("flow") {
         Some("a `{`, `[`, `}` or `]` is missing or too many")

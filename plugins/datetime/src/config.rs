@@ -1,7 +1,7 @@
 //! The options of `datetime`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Options of the `datetime` transform.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct DatetimeConfig {
 }
 
 /// A named format. Square brackets mark what may be missing; full-width digits and signs are read like ASCII.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Format {
     /// ISO 8601: `YYYY[-MM[-DD[Thh[:mm[:ss[.f]]][Z|+hh:mm]]]]`; a space may stand for the `T`.
     #[serde(rename = "iso")]
@@ -64,7 +64,7 @@ pub enum Format {
 }
 
 /// What happens to a row whose text fits no format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
     /// The row is rejected.

@@ -1,7 +1,7 @@
 //! The options of `labvalue`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Options of the `labvalue` transform.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct LabvalueConfig {
 }
 
 /// What a comma within digits is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Comma {
     /// Told by the digits behind it.
@@ -47,7 +47,7 @@ pub enum Comma {
 }
 
 /// What happens to a row whose text does not parse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unparsed {
     /// The row stays, its new columns are null.

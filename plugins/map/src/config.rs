@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
 use std::{collections::BTreeMap, fmt};
@@ -92,7 +92,7 @@ pub enum Scalar {
 }
 
 /// What happens to a row whose value cannot be cast or computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
     /// The row is rejected.

@@ -2,7 +2,7 @@
 
 use clinmill_sdk::decode::Encoding;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Options of the `notes` source. A *field* is a member of the JSON object or a column of the CSV row; where it is
@@ -40,7 +40,7 @@ pub struct NotesConfig {
 }
 
 /// How an input holds its notes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// The whole file is one note.

@@ -4,7 +4,7 @@ use crate::{date::DateFormat, plan};
 use clinmill_sdk::{Findings, decode::Encoding};
 use schemars::JsonSchema;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
 use std::{borrow::Cow, fmt, marker::PhantomData};
@@ -78,7 +78,7 @@ const fn max_unpacked() -> u64 {
 }
 
 /// A file format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// By content.
@@ -193,7 +193,7 @@ pub struct ColumnOptions {
 }
 
 /// The type of a column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
     /// Text as it stands.
@@ -432,10 +432,11 @@ fn check_record(record: &Record, at: &str, findings: &mut Findings) {
 /// Takes an output name, once.
 fn claim(name: &str, pointer: String, taken: &mut Vec<String>, findings: &mut Findings) {
     if name.is_empty() || name.starts_with('_') || name == "subject_id" {
-        findings.add(
+        findings.add_with_hint(
             pointer,
             "TABLE_NAME",
             format!("the name {name:?} belongs to the engine"),
+            "give the column another name; `subject` says whom a row is about",
         );
     } else if taken.iter().any(|other| other == name) {
         findings.add(pointer, "TABLE_NAME", format!("two columns are named {name:?}"));

@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Near matches that an error names for each missing column.
 const NEAR: usize = 3;
+/// Names of a header that an error lists.
+const LISTED: usize = 40;
+/// Characters of each.
+const LONGEST: usize = 60;
 
 /// The column names of one input.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +112,7 @@ impl Finder<'_> {
     pub fn finish(self) -> Result<(), PluginError> {
         if !self.missing.is_empty() {
             let missing: Vec<String> = self.missing.iter().map(|name| self.described(name)).collect();
-            let message = format!("the header lacks {}", missing.join(", "));
+            let message = format!("the header lacks {}; {}", missing.join(", "), self.there());
             return Err(PluginError::data(self.header.offset, error::MISSING_COLUMN, message));
         }
         if !self.twice.is_empty() {
@@ -117,6 +121,21 @@ impl Finder<'_> {
             return Err(PluginError::data(self.header.offset, error::DUPLICATE_COLUMN, message));
         }
         Ok(())
+    }
+
+    /// The header's names; or, where none of them is a name that the options have, what may be wrong: the row may then
+    /// be no header, and hold values.
+    fn there(&self) -> String {
+        if self.named.is_empty() {
+            return "it has none of the columns that the options name: is `header_row` right, and `delimiter`?"
+                .to_owned();
+        }
+        let short = |name: &String| format!("{:?}", name.trim().chars().take(LONGEST).collect::<String>());
+        let mut names: Vec<String> = self.header.names.iter().take(LISTED).map(short).collect();
+        if self.header.names.len() > LISTED {
+            names.push(format!("and {} more", self.header.names.len() - LISTED));
+        }
+        format!("it has {}", names.join(", "))
     }
 
     /// A missing name with the header's names that are like it. Only close ones: a file without a header would
@@ -135,6 +154,6 @@ impl Finder<'_> {
             return format!("{name:?}");
         }
         let near: Vec<String> = near.iter().map(|(_, other)| format!("{other:?}")).collect();
-        format!("{name:?} (it has {})", near.join(", "))
+        format!("{name:?} (is it {}?)", near.join(" or "))
     }
 }

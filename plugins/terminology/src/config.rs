@@ -1,7 +1,7 @@
 //! The options of `terminology`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Options of the `terminology` transform.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -36,7 +36,7 @@ pub struct TerminologyConfig {
 }
 
 /// What the column holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// The table's `source_name`.
@@ -47,7 +47,7 @@ pub enum By {
 }
 
 /// What happens to a row without a single target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unmapped {
     /// The row stays, its new columns are null, its status says why.

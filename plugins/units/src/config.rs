@@ -1,7 +1,7 @@
 //! The options of `units`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Options of the `units` transform.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -49,7 +49,7 @@ pub struct UnitsConfig {
 }
 
 /// What happens to a row that cannot be converted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
     /// The row is rejected.

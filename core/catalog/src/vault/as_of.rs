@@ -7,10 +7,12 @@ use super::{
 use jiff::civil::DateTime;
 
 /// A pattern on the file's name (on its relative path where the pattern holds a `/`) with one `{capture}` of a date or
-/// time: `lis_{date}.csv`.
+/// time, or with several of which one is called `date`: `lis_{date}.csv`, `{site}_{date}.csv`.
 #[derive(Clone, Debug)]
 pub struct AsOfPattern {
     pattern: Pattern,
+    /// The capture that is the time.
+    time: String,
     on_path: bool,
 }
 
@@ -18,17 +20,23 @@ impl AsOfPattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// [`VaultError::Pattern`] when it is not a pattern or has not just one capture.
+    /// [`VaultError::Pattern`] when it is not a pattern, has no capture, or several of which none is called `date`.
     pub fn parse(text: &str) -> Result<Self> {
         let pattern = Pattern::parse(text)?;
-        if pattern.names().count() != 1 {
+        let names: Vec<&str> = pattern.names().collect();
+        let time = match names.as_slice() {
+            [one] => Some(*one),
+            several => several.iter().copied().find(|name| *name == "date"),
+        };
+        let Some(time) = time.map(str::to_owned) else {
             return Err(VaultError::Pattern {
                 pattern: text.to_owned(),
-                reason: "needs just one {capture}, a date",
+                reason: "needs one {capture} of a date or time; of several, one called {date}",
             });
-        }
+        };
         Ok(Self {
             pattern,
+            time,
             on_path: text.contains('/'),
         })
     }
@@ -43,9 +51,8 @@ impl AsOfPattern {
         };
         self.pattern
             .matches(text)?
-            .into_values()
-            .next()
-            .and_then(|found| normalize(&found))
+            .get(&self.time)
+            .and_then(|found| normalize(found))
     }
 }
 
@@ -144,6 +151,11 @@ mod tests {
         let path = AsOfPattern::parse("**/{week}/*.csv").unwrap();
         assert_eq!(
             path.read("inbox/2026-04-20/lis.csv").as_deref(),
+            Some("2026-04-20T00:00:00")
+        );
+        let several = AsOfPattern::parse("{site}_{date}_*.csv").unwrap();
+        assert_eq!(
+            several.read("in/north2_20260420_full.csv").as_deref(),
             Some("2026-04-20T00:00:00")
         );
         assert!(AsOfPattern::parse("lis.csv").is_err());

@@ -59,7 +59,7 @@ pub struct PluginNew {
     /// The folder to make; by default, the name
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The SDK's folder, or a checkout of clinmill; by default, the repository
+    /// The SDK's folder, or a checkout of clinmill; by default the one around the working folder, else the repository
     #[arg(long, value_name = "PATH")]
     pub sdk: Option<PathBuf>,
 }

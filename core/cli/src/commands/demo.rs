@@ -17,6 +17,7 @@ use clinmill_catalog::{
 use clinmill_engine::{
     bound::{self, Bound},
     refresh::{self, RefreshOptions, RunReport},
+    trace::TraceReport,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -33,6 +34,8 @@ const PIPELINE: &str = "pipelines/carotid-stenting/pipeline.yaml";
 const INBOX: &str = "pipelines/carotid-stenting/inbox/";
 /// The table whose row is traced.
 const TRACED: &str = "measurement";
+/// The source whose rows are preferred: a line of CSV is read without help.
+const TRACED_FROM: &str = "lis";
 
 /// Runs the demo: exit code 1 when a copy differs, or something is damaged.
 ///
@@ -121,7 +124,10 @@ impl<'a> Demo<'a> {
         self.say(&format!("\nreleases\n{}", releases::table(&releases)));
         let verification = dataset::verify(&dataset, &scratch()).await?;
         self.say(&format!("\nverify: {}", verify::text(&verification)));
-        let row_id = weeks_done.last().and_then(|w| traced_row(&w.changes));
+        let row_id = match weeks_done.last() {
+            Some(week) => self.traced_row(&bound, &week.changes).await?,
+            None => None,
+        };
         let traced = match &row_id {
             Some(row_id) => {
                 let no_secrets = |_: &str| None;
@@ -152,8 +158,8 @@ impl<'a> Demo<'a> {
         let folder = format!("{INBOX}{week}/");
         let files = self.write(|path| path.starts_with(&folder))?;
         let follow = Follow::bars_only(&self.context.console);
-        let (context, options) = (self.context, RefreshOptions::default());
-        let result = refresh::refresh(bound, &context.env, &|_| None, &options, &self.cancelled, &follow).await;
+        let options = RefreshOptions::default();
+        let result = refresh::refresh(bound, &self.context.env, &|_| None, &options, &self.cancelled, &follow).await;
         follow.finish();
         let report = result?;
         let changes = dataset::diff(
@@ -203,6 +209,32 @@ impl<'a> Demo<'a> {
         text
     }
 
+    /// A row to trace: a corrected one if there is one, for it has a history. Row ids are made with the vault's own key
+    /// and are others in each demo; the first by its place in the inbox is the same row.
+    async fn traced_row(&self, bound: &Bound, changes: &Diff) -> Result<Option<String>, Failure> {
+        let rows = changes.tables.get(TRACED).map_or(&[][..], |t| t.rows.as_slice());
+        let ids = |corrected: bool| -> BTreeSet<&str> {
+            let wanted = rows
+                .iter()
+                .filter(|r| r.op == "U" && (!corrected || r.cause.as_deref() == Some("corrected")));
+            wanted.map(|r| r.row_id.as_str()).collect()
+        };
+        let wanted = Some(ids(true))
+            .filter(|ids| !ids.is_empty())
+            .unwrap_or_else(|| ids(false));
+        let traced = clinmill_engine::trace::trace_all(bound, &self.context.env, &|_| None, TRACED).await?;
+        let place = |report: &TraceReport| {
+            let origin = report.origins.first()?;
+            Some((origin.relation != TRACED_FROM, origin.path.clone(), origin.offset))
+        };
+        let first = traced
+            .into_iter()
+            .filter(|report| wanted.contains(report.row_id.as_str()))
+            .filter_map(|report| Some((place(&report)?, report.row_id)))
+            .min();
+        Ok(first.map(|(_, row_id)| row_id))
+    }
+
     /// Fingerprints of the dataset's tables, and of the rows in the buyer's files.
     async fn compare(&self, dataset: &Dataset, release: u64) -> Result<BTreeMap<String, Compared>, Failure> {
         let mut out = BTreeMap::new();
@@ -243,7 +275,11 @@ impl<'a> Demo<'a> {
         } else {
             "\nTHE DEMO DID NOT END AS IT SHOULD\n"
         };
-        format!("\n{made}\nnext\n  {}\n{verdict}", next.join("\n  "))
+        let dir = self.dir.display();
+        format!(
+            "\n{made}\nnext\n  {}\n\nall of it lies in {dir}; to remove it\n  rm -r {dir}\n{verdict}",
+            next.join("\n  ")
+        )
     }
 
     /// Writes the sample's files that are wanted into the work folder; how many, and their bytes.
@@ -268,14 +304,6 @@ impl<'a> Demo<'a> {
 fn weeks() -> BTreeSet<String> {
     let week = |(path, _): &(&str, &[u8])| Some(path.strip_prefix(INBOX)?.split_once('/')?.0.to_owned());
     SAMPLE.iter().filter_map(week).collect()
-}
-
-/// A row to trace: a corrected one if there is one, for it has a history.
-fn traced_row(changes: &Diff) -> Option<String> {
-    let rows = &changes.tables.get(TRACED)?.rows;
-    let upserted = || rows.iter().filter(|r| r.op == "U");
-    let corrected = upserted().find(|r| r.cause.as_deref() == Some("corrected"));
-    corrected.or_else(|| upserted().next()).map(|r| r.row_id.clone())
 }
 
 fn fingerprint(file: PathBuf) -> Result<Fingerprint, CatalogError> {

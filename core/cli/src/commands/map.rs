@@ -245,7 +245,9 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             let Some(mapping) = bound.mappings.get(&config.map) else {
                 continue;
             };
-            let rows = inspect::preview(&bound, &context.env, &transform.name.value, usize::MAX, None).await?;
+            let rows = inspect::preview(&bound, &transform.name.value, usize::MAX, None).await?;
+            super::preview::tell_left_out(context, &rows.left_out);
+            let rows = rows.rows;
             let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
                 let Some(column) = rows.column_by_name(name) else {
                     return Ok(None);

@@ -12,7 +12,7 @@ use arrow::{
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use clinmill_engine::inspect;
+use clinmill_engine::inspect::{self, LeftOut};
 use serde_json::{Map, Value, json};
 
 /// Shows the first rows.
@@ -21,7 +21,8 @@ use serde_json::{Map, Value, json};
 /// When the name is unknown or a step fails.
 pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let rows = inspect::preview(&bound, &context.env, &args.name, args.limit, args.filter.as_deref()).await?;
+    let preview = inspect::preview(&bound, &args.name, args.limit, args.filter.as_deref()).await?;
+    let rows = preview.rows;
     let cells = cells(&rows).map_err(|_| Failure::new(FAILED, "a column cannot be shown"))?;
     let schema = rows.schema();
     let columns: Vec<Value> = schema
@@ -29,16 +30,29 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
         .iter()
         .map(|f| json!({ "name": f.name(), "type": f.data_type().to_string() }))
         .collect();
-    let value = json!({ "name": args.name, "columns": columns, "rows": objects(&rows, &cells) });
+    let value = json!({
+        "name": args.name, "columns": columns, "rows": objects(&rows, &cells), "left_out": preview.left_out,
+    });
     context.console.result(&value, || table(&rows, cells))?;
+    tell_left_out(context, &preview.left_out);
     if !context.console.is_json() {
         context.console.note(&format!(
-            "{} of {}, read from the inbox; subject ids are not those of the dataset",
+            "{} of {}, read from the inbox; subjects are numbered, their ids are made by a refresh",
             counted(rows.num_rows() as u64, "row", "rows"),
             args.name
         ));
     }
     Ok(OK)
+}
+
+/// Warns of inputs that could not be read, by name: their rows are lacking.
+pub fn tell_left_out(context: &Context, left_out: &[LeftOut]) {
+    for one in left_out {
+        context.console.warn(
+            Some(&one.code),
+            &format!("source {}: left out {}: {}", one.source, one.input, one.message),
+        );
+    }
 }
 
 /// All values as text, by row; null is none.

@@ -15,6 +15,11 @@ macro_rules! files {
     ($folder:literal: $($path:literal),* $(,)?) => {
         &[
             ("Cargo.toml", include_str!("../../templates/plugin/manifest.toml")),
+            ("README.md", concat!(
+                include_str!(concat!("../../templates/plugin/", $folder, "/README.md")),
+                include_str!("../../templates/plugin/README-build.md"),
+                include_str!(concat!("../../templates/plugin/", $folder, "/README-use.md")),
+            )),
             (".gitignore", include_str!("../../templates/plugin/gitignore")),
             $(($path, include_str!(concat!("../../templates/plugin/", $folder, "/", $path))),)*
         ]
@@ -24,20 +29,20 @@ macro_rules! files {
 type Files = &'static [(&'static str, &'static str)];
 
 const TRANSFORM: Files = files!("transform":
-    "plugin.yaml", "README.md", "sample.yaml",
+    "plugin.yaml", "sample.yaml",
     "src/lib.rs", "src/config.rs", "src/transform.rs", "src/core.rs", "src/error.rs",
     "cases/names/step.yaml", "cases/names/input.csv", "cases/names/expected.json",
     "cases/no-column/step.yaml", "cases/no-column/input.csv", "cases/no-column/error.txt",
     "tests/conformance.rs",
 );
 const SOURCE: Files = files!("source":
-    "plugin.yaml", "README.md", "sample.yaml",
+    "plugin.yaml", "sample.yaml",
     "src/lib.rs", "src/config.rs", "src/source.rs", "src/core.rs", "src/error.rs",
     "cases/lines/step.yaml", "cases/lines/input.txt", "cases/lines/expected.json",
     "tests/conformance.rs",
 );
 const SINK: Files = files!("sink":
-    "plugin.yaml", "README.md", "sample.yaml",
+    "plugin.yaml", "sample.yaml",
     "src/lib.rs", "src/config.rs", "src/sink.rs", "src/core.rs", "src/error.rs",
     "cases/lines/step.yaml", "cases/lines/input.csv", "cases/lines/expected.json",
     "tests/conformance.rs",
@@ -64,7 +69,8 @@ pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
             "a built-in plugin is called {name}: no other can be loaded under its name"
         )));
     }
-    let sdk = match &args.sdk {
+    let here = args.sdk.clone().or_else(checkout);
+    let sdk = match &here {
         Some(path) => sdk_at(path)?,
         None => format!("git = {:?}", env!("CARGO_PKG_REPOSITORY")),
     };
@@ -94,17 +100,35 @@ pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
         )?;
     }
     let written: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
-    let value = json!({ "dir": dir, "name": name, "files": written });
+    let value = json!({ "dir": dir, "name": name, "files": written, "sdk": sdk });
     context.console.result(&value, || {
         format!(
-            "{name} in {0}\n  {1}\n\nnext, in {0}:\n  cargo test\n  cargo build --release\n\
-             then name target/release/libclinmill_plugin_{name}.so under `plugins: libraries:` of a pipeline, and run\n  \
-             clinmill plugin lock PIPELINE\n",
+            "{name} in {0}\n  {1}\n\nnext, in {0}:\n  cargo test\n  cargo build --release\n  \
+             clinmill plugin check target/release/libclinmill_plugin_{name}.so --folder .\n\
+             how a pipeline loads it stands in README.md\n",
             dir.display(),
             written.join("\n  ")
         )
     })?;
+    if here.is_none() {
+        context.console.warn(
+            Some("SDK"),
+            "Cargo.toml names the SDK by clinmill's repository: where cargo cannot fetch that, `cargo test` fails. Get a \
+             checkout of clinmill and say `--sdk CHECKOUT`, or write into Cargo.toml: clinmill-sdk = { path = \
+             \"CHECKOUT/core/sdk\" }",
+        );
+    }
     Ok(OK)
+}
+
+/// A checkout of clinmill around the working folder or around this program, as with `cargo run`.
+fn checkout() -> Option<PathBuf> {
+    let places = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let around = |place: &PathBuf| {
+        let found = place.ancestors().find(|folder| sdk_at(folder).is_ok());
+        found.map(Path::to_path_buf)
+    };
+    places.iter().flatten().find_map(around)
 }
 
 /// The SDK as a dependency: the folder of the crate, or of the repository that holds it.
@@ -161,8 +185,19 @@ mod tests {
             assert!(run(&context, &new(bad)).is_err(), "{bad}");
         }
         assert_eq!(run(&context, &new("drug")).unwrap(), OK);
-        let manifest = std::fs::read_to_string(dir.path().join("p/Cargo.toml")).unwrap();
-        assert!(manifest.contains("clinmill-plugin-drug") && manifest.contains("git = "));
+        let read = |file: &str| std::fs::read_to_string(dir.path().join("p").join(file)).unwrap();
+        // The tests run in a checkout.
+        assert!(read("Cargo.toml").contains("clinmill-plugin-drug") && read("Cargo.toml").contains("core/sdk"));
+        let readme = read("README.md");
+        for part in [
+            "cargo test",
+            "cargo build --release",
+            "plugin check",
+            "plugin lock",
+            "libclinmill_plugin_drug.so",
+        ] {
+            assert!(readme.contains(part), "{part}");
+        }
         assert!(run(&context, &new("drug")).unwrap_err().message.contains("Cargo.toml"));
     }
 }

@@ -51,7 +51,7 @@ pub struct Shown {
 /// Runs the tests: exit code 1 when one of them fails, 2 when the pipeline or a test file is not valid.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// When a file cannot be read or written, or there is no test to run.
 pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
     let registry = context.registry_of(&args.file)?;
@@ -71,13 +71,21 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
     if invalid > 0 {
         return Ok(refused(context, &read, invalid));
     }
+    let names: Vec<&str> = read
+        .iter()
+        .flat_map(|(_, file, ..)| file.cases.iter().map(|case| case.name.value.as_str()))
+        .collect();
+    let is_wanted = |name: &str| args.filter.as_ref().is_none_or(|part| name.contains(part));
+    if !names.iter().any(|name| is_wanted(name)) {
+        return Err(no_tests(&bound, &names, args.filter.as_deref()));
+    }
     let mut tested = Vec::new();
     let mut written = 0;
     let scratch = Scratch::new(context)?;
     for (path, file, _, text) in &read {
         let mut values = Vec::new();
         for (number, case) in file.cases.iter().enumerate() {
-            if args.filter.as_ref().is_some_and(|f| !case.name.value.contains(f)) {
+            if !is_wanted(&case.name.value) {
                 continue;
             }
             let began = Instant::now();
@@ -112,9 +120,6 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
         .result(&serde_json::json!({ "tests": tested, "failed": failed }), || {
             text(&tested)
         })?;
-    if tested.is_empty() {
-        context.console.warn(Some("NO_TESTS"), "there is no test");
-    }
     if args.update {
         context.console.note(&format!(
             "{} rewritten: look at what changed",
@@ -125,6 +130,24 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
         return Ok(if unwritten { FAILED } else { OK });
     }
     Ok(if failed == 0 { OK } else { FAILED })
+}
+
+/// Nothing was run: a script that counts on its tests must notice.
+fn no_tests(bound: &Bound, names: &[&str], filter: Option<&str>) -> Failure {
+    let message = match filter.filter(|_| !names.is_empty()) {
+        Some(part) => format!("no test has {part:?} in its name; there are: {}", names.join(", ")),
+        None => {
+            let named = bound.pipeline.tests.as_ref().map_or("tests", |t| t.value.as_str());
+            format!(
+                "there is no test: no file {} holds one; a test says what is `given` and what to `expect`",
+                bound.dir.join(named).join("*.yaml").display()
+            )
+        }
+    };
+    Failure {
+        code: Some("NO_TESTS"),
+        ..Failure::new(INVALID, message)
+    }
 }
 
 /// The test files of a pipeline: those below the folder that `tests` names, or that one file, sorted.

@@ -24,7 +24,17 @@ pub async fn run(context: &Context, args: &args::Trace) -> Result<u8, Failure> {
     // An edit since the last release changes nothing about the rows of that release.
     if let Some(text) = trace::text_of_release(&bound, &context.env, &context.secrets()).await? {
         let registry = context.registry_of(&args.file)?;
-        bound = bound::bind_text(&args.file, text, &registry, &environment).await?;
+        let former = bound::bind_text(&args.file, text, &registry, &environment).await;
+        bound = former.map_err(|refused| {
+            let failure = Failure::from(refused);
+            let message = format!(
+                "the pipeline was edited since the last release, and the text that made that does not fit what is there \
+                 now ({}): put back the mappings, plugins or variables that it names, or run the pipeline once and trace \
+                 a row of the new release",
+                failure.message
+            );
+            Failure { message, ..failure }
+        })?;
         context
             .console
             .note("the pipeline was edited since the last release: traced with the text that made it");

@@ -291,6 +291,8 @@ pub struct EventSink<'a> {
     events: Vec<Vec<RecordBatch>>,
     limit: usize,
     full: bool,
+    /// Batches of each kind when the input began.
+    before: Vec<usize>,
 }
 
 impl<'a> EventSink<'a> {
@@ -301,12 +303,21 @@ impl<'a> EventSink<'a> {
             events: vec![Vec::new(); kinds],
             limit,
             full: false,
+            before: vec![0; kinds],
         }
     }
 
     /// The next input begins.
     pub fn begin(&mut self, builder: EventBuilder<'a>) {
         self.builder = Some(builder);
+        self.before = self.events.iter().map(Vec::len).collect();
+    }
+
+    /// The input is given up: what it gave goes.
+    pub fn give_up(&mut self) {
+        for (events, before) in self.events.iter_mut().zip(&self.before) {
+            events.truncate(*before);
+        }
     }
 
     /// True when one kind has all records it may have.

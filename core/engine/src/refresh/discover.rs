@@ -162,7 +162,8 @@ fn discover_source(
         warnings.push(Warning::new(
             "INPUT_WITHOUT_AS_OF",
             format!(
-                "{name}: {without_time} inputs were not read: their names do not say what time they speak of (`as_of`)"
+                "{name}: {without_time} inputs were not read: their names do not fit `as_of`, or what they hold there is no \
+                 date; mend the pattern or rename the files"
             ),
         ));
     }

@@ -108,8 +108,10 @@ impl Refresh<'_> {
                 warnings.push(Warning::new(
                     "UNORDERED_VERSIONS",
                     format!(
-                        "{relation}: {n} records came in several forms and nothing says which is the newest: give the \
-                         source a `version` or its inputs an `as_of`"
+                        "{relation}: {n} records came in more than one form, and nothing says which form is the newer; \
+                         one was taken by its content, the same in every run. Name the column that grows with each \
+                         correction in the source (`version: reported_at`), or say what time a file speaks of under \
+                         `inputs` (`as_of: \"lis_{{date}}.csv\"`, or `as_of: arrival`: the file that came later counts)"
                     ),
                 ));
             }

@@ -20,7 +20,8 @@ impl<'n> Fields<'n> {
         for entry in fields.entries {
             if !keys.iter().any(|k| k.name == entry.key) {
                 let message = format!("{what} has no key {}", quoted(&entry.key));
-                let hint = hint(&entry.key, keys.iter().map(|k| k.name));
+                let known: Vec<&str> = keys.iter().map(|k| k.name).collect();
+                let hint = report.key_hint(&entry.key, &known);
                 report.hinted(codes::UNKNOWN_KEY, entry.key_span, message, hint);
             }
         }

@@ -64,7 +64,8 @@ impl Context<'_, '_> {
     }
 }
 
-/// Lowers a whole file. `None` where something that the rest needs is missing or unusable (then reported).
+/// Lowers a whole file, as far as it can be read: what is missing or unusable is reported and left out. `None` for a file
+/// that is no mapping.
 pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_>) -> Option<Pipeline> {
     let Kind::Mapping(_) = root.kind else {
         report.error(
@@ -110,16 +111,16 @@ pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'
             key: KeyRef::Auto,
         }),
         dataset: dataset.clone().unwrap_or_else(|| empty(root)),
-        sources: sources.found,
-        transforms: transforms.found,
-        tables: tables.found,
+        sources,
+        transforms,
+        tables,
         tests: tests(&fields, report),
-        gates: gates.found,
+        gates,
+        names,
     };
-    resolve::names(&mut pipeline, &names, report);
+    resolve::names(&mut pipeline, report);
     resolve::tables(&pipeline.gates, &table_names, report);
-    let whole = sources.complete && transforms.complete && tables.complete && gates.complete;
-    (whole && name.is_some() && vault.is_some() && dataset.is_some()).then_some(pipeline)
+    Some(pipeline)
 }
 
 fn empty(root: &Node) -> Spanned<String> {
@@ -333,48 +334,29 @@ fn tests(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Spanned<String>
     }
 }
 
-/// The entries of one section that could be lowered, and whether that is all of them.
-struct Found<T> {
-    found: Vec<T>,
-    complete: bool,
-}
-
+/// The entries of one section that could be lowered.
 fn section<T>(
     fields: &Fields<'_>,
     key: &str,
     what: &str,
     context: &mut Context<'_, '_>,
     lower: fn(Spanned<String>, &Node, &mut Context<'_, '_>) -> Option<T>,
-) -> Found<T> {
+) -> Vec<T> {
     let Some(entry) = fields.entry(key) else {
-        return Found {
-            found: Vec::new(),
-            complete: true,
-        };
+        return Vec::new();
     };
     if entry.value.is_null() && matches!(key, "transforms" | "gates") {
-        return Found {
-            found: Vec::new(),
-            complete: true,
-        };
+        return Vec::new();
     }
-    let Some(entries) = entries(&entry.value, &format!("`{key}`"), context.report) else {
-        return Found {
-            found: Vec::new(),
-            complete: false,
-        };
-    };
-    let found: Vec<T> = entries
+    let entries = entries(&entry.value, &format!("`{key}`"), context.report);
+    entries
+        .unwrap_or_default()
         .iter()
         .filter_map(|entry| {
             let name = context.name(what, entry);
             lower(name, &entry.value, context)
         })
-        .collect();
-    Found {
-        complete: found.len() == entries.len(),
-        found,
-    }
+        .collect()
 }
 
 fn names(fields: &Fields<'_>, section: &str) -> BTreeMap<String, Span> {

@@ -99,19 +99,27 @@ fn as_of(written: Spanned<String>, report: &mut Report<'_>) -> Option<Spanned<As
         });
     }
     let message = match values::captures(&written.value) {
-        Ok(found) if found.len() == 1 => {
+        Ok(found) if found.len() == 1 || found.iter().any(|(_, name)| *name == "date") => {
             return Some(Spanned {
                 value: AsOf::Pattern(written.value),
                 span: written.span,
             });
         }
-        Ok(_) => format!(
+        Ok(found) if found.is_empty() => format!(
             "{} must hold one `{{capture}}` of a date or time",
+            quoted(&written.value)
+        ),
+        Ok(_) => format!(
+            "{} holds several captures, and none of them is called `{{date}}`",
             quoted(&written.value)
         ),
         Err((_, message)) => message,
     };
-    let hint = Some("write a pattern on the file's name such as `lis_{date}.csv`, or `arrival`".to_owned());
+    let hint = Some(
+        "write a pattern on the file's name such as `lis_{date}.csv` or `lis_*_{date}.csv`, or `arrival`; of several \
+         captures, `{date}` is the time"
+            .to_owned(),
+    );
     report.hinted(codes::BAD_PATTERN, written.span, message, hint);
     None
 }

@@ -26,7 +26,7 @@ impl<'s> Checker<'s> {
             tried.push(outcome);
         }
         if tried.iter().all(|outcome| is_other_kind(outcome, at)) {
-            out.violations.push(self.none_fits(&tried, node, at));
+            out.violations.push(self.none_fits(branches, &tried, node, at));
         } else if let Some(best) = tried.into_iter().min_by_key(|outcome| distance(outcome, at)) {
             out.violations.extend(best.violations);
             out.mappings.extend(best.mappings);
@@ -34,7 +34,7 @@ impl<'s> Checker<'s> {
     }
 
     /// One sentence for a value that is of none of the kinds the alternatives ask for.
-    fn none_fits(&self, tried: &[Outcome], node: &Node, at: &At) -> Violation {
+    fn none_fits(&self, branches: &'s [Value], tried: &[Outcome], node: &Node, at: &At) -> Violation {
         let all = || {
             tried
                 .iter()
@@ -49,7 +49,18 @@ impl<'s> Checker<'s> {
         expected.dedup();
         choices.dedup();
         if !choices.is_empty() && (expected.is_empty() || node.json().is_string()) {
-            return self.wrong_choice(node, at, choices);
+            let violation = self.wrong_choice(node, at, choices);
+            // A word stands where a mapping is asked for: the word may be what the mapping is to hold.
+            let shape = branches
+                .iter()
+                .find_map(|branch| self.shape(self.resolved(branch.as_object()?)?));
+            return match shape.filter(|_| !violation.hint.as_deref().is_some_and(|h| h.starts_with("did you"))) {
+                Some(shape) => Violation {
+                    hint: Some(format!("{}; or write {shape}", violation.hint.unwrap_or_default())),
+                    ..violation
+                },
+                None => violation,
+            };
         }
         expected.extend(choices.iter().map(|c| format!("`{c}`")));
         self.wrong_type(node, at, expected)
