@@ -500,3 +500,27 @@ tables:
     let project = weekly.project();
     project.run(["verify", "file:out/regress"]).expect_code(0);
 }
+
+#[test]
+fn a_changed_option_that_rejects_the_past_publishes_nothing() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,other,val\n1,a,,10\n2,b,,11\n");
+    site.refresh();
+    for (good, bad) in [("order: order", "orders: order"), ("id: mrn", "id: other")] {
+        site.edit(|p| p.replace(good, bad));
+        match site.try_refresh(&RefreshOptions::default()) {
+            Err(EngineError::QualityGate(why)) => {
+                assert!(why.contains("of 2 records that were read 2 are rejected"), "{why}")
+            }
+            other => panic!("{:?}", other.map(|r| r.release)),
+        }
+        assert_eq!(site.releases(), [1]);
+        site.edit(|p| p.replace(bad, good));
+    }
+    site.edit(|p| p.replace("id: mrn", "id: other"));
+    let approved = RefreshOptions {
+        approve_deletes: true,
+        ..RefreshOptions::default()
+    };
+    assert_eq!(site.refresh_with(&approved).tables["measurement"].deletes, 2);
+}

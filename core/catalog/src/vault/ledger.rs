@@ -188,7 +188,11 @@ impl Ledger {
 
     /// The last reading of the input that was read under this number.
     pub fn last_reading(&self, number: u32) -> Option<&LedgerEntry> {
-        let entry = self.by_number(number)?;
+        self.last_reading_of(self.by_number(number)?)
+    }
+
+    /// The last reading of the input that this is a reading of, which need not be in the ledger.
+    pub fn last_reading_of(&self, entry: &LedgerEntry) -> Option<&LedgerEntry> {
         let source = self.sources.get(&entry.source)?;
         let generation = source.by_identity.get(&Identity::of(entry))?;
         self.by_number(source.generations.get(*generation)?.number)

@@ -51,7 +51,7 @@ use release::Publishing;
 use serde::{Deserialize, Serialize};
 use stage::{StageContext, StagedRange};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -214,6 +214,7 @@ impl Refresh<'_> {
         warnings.extend(ingested.given_up());
         step("refresh.ingested");
         self.check_cancelled()?;
+        self.check_reread(&ingested)?;
         let only_again = plans.iter().flat_map(|p| &p.pending).all(|p| p.again);
         let is_replay = self.options.replay && only_again && changed_tables.is_empty();
         if is_replay && !removed && !self.options.full && self.gave_the_same(&ingested) {
@@ -328,14 +329,10 @@ impl Refresh<'_> {
 
     /// True when reading these inputs again gave what their last reading gave.
     fn gave_the_same(&self, ingested: &Ingested) -> bool {
-        let mut last = HashMap::new();
-        for e in self.session.ledger.entries() {
-            let input = (&e.source, e.sha256, &e.captures, &e.as_of, e.arrival);
-            last.insert(input, (e.parse_id, e.counts.rejected, &e.error));
-        }
-        ingested.lines.iter().filter_map(as_entry).all(|e| {
-            let before = last.get(&(&e.source, e.sha256, &e.captures, &e.as_of, e.arrival));
-            e.counts.written == 0 && before == Some(&(e.parse_id, e.counts.rejected, &e.error))
+        ingested.lines.iter().filter_map(as_entry).all(|now| {
+            let before = self.session.ledger.last_reading_of(now);
+            let told = |e: &LedgerEntry| (e.parse_id, e.counts.rejected, e.error.clone());
+            now.counts.written == 0 && before.map(told) == Some(told(now))
         })
     }
 
