@@ -8,6 +8,7 @@
 //! - `error`: the codes
 
 mod bridge;
+mod capitals;
 mod config;
 mod core;
 mod error;
