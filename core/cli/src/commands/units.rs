@@ -163,7 +163,10 @@ fn hinted(why: &Unconvertible) -> String {
         Unconvertible::From(_) | Unconvertible::To(_) => {
             format!("{why}; --map FOLDER reads the spellings of hospitals too")
         }
-        Unconvertible::Dimension => format!("{why}; --analytes FOLDER --analyte NAME leads from moles to grams"),
+        Unconvertible::Dimension => format!(
+            "{why}; --map FOLDER reads units as hospitals write them, --analytes FOLDER --analyte NAME leads from moles \
+                 to grams"
+        ),
         Unconvertible::Undefined => why.to_string(),
     }
 }
