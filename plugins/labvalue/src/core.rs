@@ -2,8 +2,10 @@
 
 use crate::{
     Comma,
+    flag::unflagged,
     fold::fold,
-    number::{Number, plain, scan},
+    number::{Number, plain, power_of_ten, scan},
+    unit::is_unit,
     words::{self, Word},
 };
 
@@ -113,61 +115,8 @@ pub fn folded_value<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Opti
     signs(text)
         .or_else(|| word(text, lower))
         .or_else(|| numeric(text, comma, lower))
+        .or_else(|| bracketed(text, comma, lower))
         .or_else(|| mixed(text, comma, lower))
-}
-
-/// Takes flags off both ends: arrows, asterisks, and H and L behind a digit or in parentheses.
-fn unflagged(text: &str) -> (&str, Option<&'static str>) {
-    // What could be a flag begins or ends so; the arrows are E2 86 91 and E2 86 93.
-    let ends = matches!(text.as_bytes().last(), Some(b'*' | b'H' | b'L' | b')' | 0x91 | 0x93));
-    if !ends && !matches!(text.as_bytes().first(), Some(b'*' | b'H' | b'L' | b'(' | 0xe2)) {
-        return (text, None);
-    }
-    let mut flag = None;
-    let mut starred = false;
-    let mut rest = text.trim();
-    loop {
-        let before = rest;
-        for (sign, meaning) in [
-            ("↑↑", "HH"),
-            ("↓↓", "LL"),
-            ("↑", "H"),
-            ("↓", "L"),
-            ("(HH)", "HH"),
-            ("(LL)", "LL"),
-            ("(H)", "H"),
-            ("(L)", "L"),
-            ("(↑)", "H"),
-            ("(↓)", "L"),
-        ] {
-            if let Some(less) = rest.strip_suffix(sign).or_else(|| rest.strip_prefix(sign)) {
-                flag = flag.or(Some(meaning));
-                rest = less.trim();
-            }
-        }
-        for (letters, meaning) in [("HH", "HH"), ("LL", "LL"), ("H", "H"), ("L", "L")] {
-            let behind = rest
-                .strip_suffix(letters)
-                .map(str::trim_end)
-                .filter(|less| less.ends_with(|c: char| c.is_ascii_digit()));
-            let ahead = rest
-                .strip_prefix(letters)
-                .and_then(|less| less.strip_prefix(' '))
-                .map(str::trim_start);
-            if let Some(less) = behind.or(ahead.filter(|less| less.starts_with(|c: char| c.is_ascii_digit()))) {
-                flag = flag.or(Some(meaning));
-                rest = less;
-                break;
-            }
-        }
-        if let Some(less) = rest.strip_prefix('*').or_else(|| rest.strip_suffix('*')) {
-            starred = true;
-            rest = less.trim();
-        }
-        if rest == before {
-            return (rest, flag.or(starred.then_some("A")));
-        }
-    }
 }
 
 /// `+`, `++`, `2+`, `+2`, `-`, `+-`, with or without parentheses.
@@ -207,7 +156,7 @@ fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
 }
 
 /// Operators in signs and words.
-const OPERATORS: [(&str, &str); 24] = [
+const OPERATORS: [(&str, &str); 31] = [
     ("<=", "<="),
     ("=<", "<="),
     (">=", ">="),
@@ -215,7 +164,14 @@ const OPERATORS: [(&str, &str); 24] = [
     ("<", "<"),
     (">", ">"),
     ("≈", "~"),
+    ("~", "~"),
+    ("大约", "~"),
+    ("约为", "~"),
     ("约", "~"),
+    ("approx. ", "~"),
+    ("approx ", "~"),
+    ("about ", "~"),
+    ("ca. ", "~"),
     ("小于等于", "<="),
     ("小于或等于", "<="),
     ("不超过", "<="),
@@ -263,29 +219,80 @@ fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed
         [] => Some(number),
         [b':', tail @ ..] | [b'/', tail @ ..] if tail.first().is_some_and(|b| b.is_ascii_digit() || *b == b' ') => {
             let (second, length) = scan(rest.get(1..)?.trim_start(), comma)?;
-            let ends = rest.get(1..)?.trim_start().len() == length;
-            let titre = ends && first == Number::integer(1) && second.whole().is_some_and(|to| to > 1);
-            titre.then_some(Parsed {
+            let titre = first == Number::integer(1) && second.whole().is_some_and(|to| to > 1);
+            let diluted = titre.then_some(Parsed {
                 operator,
                 number: Some(second),
                 ..Parsed::of(Kind::Titre)
-            })
+            })?;
+            let note = rest.get(1..)?.trim_start().get(length..)?.trim_start();
+            behind(diluted, note, lower).filter(|found| found.unit.is_empty() && found.operator == operator)
         }
-        [b'-' | b'~', ..] if operator.is_none() => {
-            let tail = rest.trim_start_matches(['-', '~']).trim_start();
-            // A sign of the second number is one only behind a tilde: 3--5 is 3 to 5.
-            let signed = rest.starts_with('~') && rest.get(1..)?.trim_start().starts_with('-');
-            let tail = if signed { rest.get(1..)?.trim_start() } else { tail };
+        [b'-' | b'~' | b't' | b'T', ..] if operator.is_none() && range_sign(rest).is_some() => {
+            let after = range_sign(rest)?.trim_start();
+            // A second hyphen is a sign behind a tilde or a negative number: 3--5 is 3 to 5, -3--1 is -3 to -1.
+            let signed = after.starts_with('-') && (!rest.starts_with('-') || text.starts_with('-'));
+            let tail = match signed {
+                true => after,
+                false => after.trim_start_matches(['-', '~']).trim_start(),
+            };
             let (second, length) = scan(tail, comma)?;
+            // A power behind the second number is that of both: 4-10x10^9/L.
+            let of = |text: &str| text.contains(['x', 'X', '*', 'e', 'E', '^']);
+            let (before, written) = (text.get(..text.len() - rest.len())?, tail.get(..length)?);
+            let first = match power_of_ten(written) {
+                Some(power) if !of(before) => first.times_ten(power),
+                _ => first,
+            };
             let unit = tail.get(length..)?.trim_start();
-            let whole = (unit.is_empty() || is_unit(unit)) && first.at_most(second);
-            whole.then_some(Parsed {
+            let range = first.at_most(second).then_some(Parsed {
                 range: Some((first, second)),
-                unit,
                 ..Parsed::of(Kind::Range)
-            })
+            })?;
+            behind(range, unit, lower).filter(|found| found.operator.is_none())
         }
         _ => behind(number, rest, lower),
+    }
+}
+
+/// What stands behind the sign of a range: a hyphen, a tilde, `to`.
+fn range_sign(text: &str) -> Option<&str> {
+    let word = |word: &str| text.strip_prefix(word).filter(|rest| rest.starts_with([' ', '-', '+']));
+    text.strip_prefix(['-', '~'])
+        .or_else(|| word("to"))
+        .or_else(|| word("TO"))
+}
+
+/// A range in brackets, with its unit within or behind: `[3.5-5.5]`, `(3-5)/HP`. One number in them is none: in books of
+/// accounts it would be negative.
+fn bracketed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
+    let (inner, behind) = match text.as_bytes().first()? {
+        b'(' => text.get(1..)?.split_once(')')?,
+        b'[' => text.get(1..)?.split_once(']')?,
+        _ => return None,
+    };
+    let range = numeric(inner.trim(), comma, lower).filter(|found| found.kind == Kind::Range)?;
+    let (low, high) = range.range?;
+    let behind = behind.trim_start();
+    let (range, behind) = match power_of_ten(behind) {
+        // (4-10)x10^9/L
+        Some(power) => {
+            let end = behind.find(['/', ' ']).unwrap_or(behind.len());
+            let both = (low.times_ten(power), high.times_ten(power));
+            (
+                Parsed {
+                    range: Some(both),
+                    ..range
+                },
+                behind.get(end..)?.trim_start(),
+            )
+        }
+        None => (range, behind),
+    };
+    match (range.unit, behind) {
+        (_, "") => Some(range),
+        ("", unit) if is_unit(unit) => Some(Parsed { unit, ..range }),
+        _ => None,
     }
 }
 
@@ -344,7 +351,13 @@ fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'
         Kind::NoResult => None,
         // The word says more than the signs: 弱阳性(±) is weakly positive.
         Kind::Qualitative => {
-            let words_first = word(head, lower).is_some() || word(tail, lower).is_none();
+            let (word_first, word_last) = (word(head, lower).is_some(), word(tail, lower).is_some());
+            // Two words are two results, such as colour and clarity: one of them would be lost.
+            let both = word_first && word_last && said.qualitative != more.qualitative;
+            if both || opposite(said.qualitative, more.qualitative) {
+                return None;
+            }
+            let words_first = word_first || !word_last;
             Some(Parsed {
                 qualitative: if words_first {
                     said.qualitative
@@ -364,22 +377,14 @@ fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'
     }
 }
 
-/// Han characters that units are written with.
-const HAN: &str = "次分钟个毫微纳皮飞克升摩尔秒小时天日年岁单位国际米厘千卡焦帕汞柱水度万亿百视野高低倍每人拷贝";
-
-/// Whether a text could be a unit. It is not looked up: that is for the step `units`.
-fn is_unit(text: &str) -> bool {
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || "%/μ°℃℉‰#".contains(c) || HAN.contains(c));
-    // Behind a solidus comes a name, not a number: 1/*17 is a gene's alleles.
-    let named = !text.starts_with('/')
-        || text
-            .get(1..)
-            .unwrap_or_default()
-            .starts_with(|c: char| c.is_alphabetic() || "[({".contains(c));
-    let fits = |c: char| c.is_ascii_alphanumeric() || "%/^*.μ°℃℉‰()[]{}_#'-".contains(c) || HAN.contains(c);
-    let spaced = ["mm Hg", "cm H2O", "kg H2O"].iter().any(|end| text.ends_with(end));
-    let short = text.contains(['/', '(', '[']) || text.chars().count() <= 10;
-    text.len() <= 40 && begins && named && short && text.chars().all(|c| fits(c) || (spaced && c == ' '))
+/// Whether a word and signs say opposite things: 阴性(+), 阳性(-).
+fn opposite(one: Option<&str>, other: Option<&str>) -> bool {
+    let side = |concept: Option<&str>| match concept? {
+        "negative" | "not-detected" | "non-reactive" => Some(false),
+        "positive" | "weakly-positive" | "strongly-positive" | "detected" | "reactive" | "plus-minus" => Some(true),
+        _ => None,
+    };
+    matches!((side(one), side(other)), (Some(one), Some(other)) if one != other)
 }
 
 #[cfg(test)]
@@ -468,6 +473,42 @@ mod tests {
             ("1.005-1.030", "range 1.005..1.03"),
             ("-2~3", "range -2..3"),
             ("-3~-1", "range -3..-1"),
+            ("-3--1", "range -3..-1"),
+            ("-3-3", "range -3..3"),
+            ("-3-+3", "range -3..3"),
+            ("-3～+3", "range -3..3"),
+            ("3--5", "range 3..5"),
+            ("3.5——5.5", "range 3.5..5.5"),
+            ("3.5 to 5.5 mmol/L", "range 3.5..5.5 unit mmol/L"),
+            ("[3.5-5.5]", "range 3.5..5.5"),
+            ("（3.5～5.5）", "range 3.5..5.5"),
+            ("(3-5)/HP", "range 3..5 unit /HP"),
+            ("5~10", "range 5..10"),
+            ("4-10×10^9/L", "range 4000000000..10000000000 unit /L"),
+            ("(4-10)×10⁹/L", "range 4000000000..10000000000 unit /L"),
+            ("1.5×10^9-4.0×10^9", "range 1500000000..4000000000"),
+            ("10^4-10^5", "range 10000..100000"),
+            ("~5", "number ~ 5"),
+            ("～5", "number ~ 5"),
+            ("约5", "number ~ 5"),
+            ("大约 5 mmol/L", "number ~ 5 unit mmol/L"),
+            ("approx. 5", "number ~ 5"),
+            ("5.60E+02", "number 560"),
+            ("5.6 mmol/L H", "number 5.6 unit mmol/L flag H"),
+            ("5.6 mmol/L ↑", "number 5.6 unit mmol/L flag H"),
+            ("5.6偏高", "number 5.6 flag H"),
+            ("5.6 低", "number 5.6 flag L"),
+            ("5.6 mg/dl (Low)", "number 5.6 unit mg/dl flag L"),
+            ("5.6 10^9/L", "number 5.6 unit 10^9/L"),
+            ("0.5 mg/L FEU", "number 0.5 unit mg/L FEU"),
+            ("90ml/min/1.73㎡", "number 90 unit ml/min/1.73㎡"),
+            ("1:80(+)", "titre 80 positive grade 1"),
+            ("1:80阳性", "titre 80 positive"),
+            ("1-5 RARE", "range 1..5 rare"),
+            ("0-3/HP", "range 0..3 unit /HP"),
+            ("22 kg/m2", "number 22 unit kg/m2"),
+            ("1.8m2", "number 1.8 unit m2"),
+            ("正常(-)", "qualitative normal"),
         ] {
             assert_eq!(said(text), want, "{text}");
         }
@@ -504,6 +545,37 @@ mod tests {
             "(",
             "1e",
             "5.6 溶血",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "1.2×10^400",
+            "5e+",
+            "-3---1",
+            "-1--3",
+            "-3--5-1",
+            "—5",
+            "–5",
+            "(5.6)",
+            "[5]",
+            "(3-5",
+            "~5~10",
+            "10 9/L",
+            "1.2×10 9/L",
+            "5、6",
+            "10-1×10^5",
+            "(4-10)×109/L",
+            "5.6 109/L",
+            "1:80 mg",
+            "2C19",
+            "0x1F",
+            "2x",
+            "阴性(+)",
+            "阳性(-)",
+            "阳性 阴性",
+            "黄色 清亮",
+            "inf",
+            "NaN",
+            "1/0",
         ] {
             let parsed = said(text);
             wrong.extend((parsed != "unparsed").then(|| format!("{text}: {parsed}")));

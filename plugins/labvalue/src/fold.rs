@@ -2,8 +2,8 @@
 
 /// Writes `text` into `into` in the spelling that the grammar reads. White space around it is left out.
 ///
-/// Superscripts become `^9`, `±` becomes `+-`, `×` becomes `x`. Long dashes become `~`, the sign of a range: alone they
-/// mean that there is no value, which a hyphen does not.
+/// Superscripts become `^9`, `±` becomes `+-`, `×` becomes `x`. Long dashes behind a number become `~`, the sign of a
+/// range; in front of one they stay, since they may be a minus or the mark of a missing value.
 pub fn fold(text: &str, into: &mut String) {
     into.clear();
     let mut raised = false;
@@ -29,7 +29,8 @@ pub fn fold(text: &str, into: &mut String) {
         raised = false;
         match c {
             // Full width (Unicode block FF00, Halfwidth and Fullwidth Forms).
-            '〜' | '～' | '—' | '–' | '―' | '∼' | '至' | '到' => into.push('~'),
+            '〜' | '～' | '∼' => into.push('~'),
+            '—' | '–' | '―' | '至' | '到' if into.contains(|c: char| c.is_ascii_digit()) => into.push('~'),
             '\u{ff01}'..='\u{ff5d}' => into.extend(char::from_u32(u32::from(c) - 0xfee0)),
             '\u{3000}' | '\u{a0}' | '\t' | '\r' | '\n' | '\u{2009}' | '\u{202f}' => into.push(' '),
             '\u{feff}' | '\u{200b}'..='\u{200d}' => {}
@@ -42,7 +43,8 @@ pub fn fold(text: &str, into: &mut String) {
             '±' => into.push_str("+-"),
             '×' | '✕' | '╳' | '✖' => into.push('x'),
             '∶' => into.push(':'),
-            '、' => into.push(','),
+            // It separates one thing from the next and is no decimal comma.
+            '、' => into.push(';'),
             '【' | '〔' => into.push('('),
             '】' | '〕' => into.push(')'),
             '⬆' | '▲' | '⇧' => into.push('↑'),
@@ -79,7 +81,11 @@ mod tests {
             ("阳性（＋）", "阳性(+)"),
             ("±", "+-"),
             ("+/-", "+-"),
-            ("—", "~"),
+            ("—", "—"),
+            ("–5", "–5"),
+            ("～5", "~5"),
+            ("3—5", "3~5"),
+            ("3 至 5", "3 ~ 5"),
             ("1：160", "1:160"),
         ] {
             assert_eq!(folded(text), want, "{text}");

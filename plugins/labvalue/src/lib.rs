@@ -3,7 +3,7 @@
 //!
 //! - [`LabvalueConfig`]: the options
 //! - [`Labvalue`]: the transform itself
-//! - `core`: the grammar of values; `number`, `fold`, `words`: its parts
+//! - `core`: the grammar of values; `number`, `fold`, `flag`, `unit`, `words`: its parts
 //! - `range`: the grammar of reference ranges, by sex and age
 //! - `pattern`: the shape of what does not parse
 //! - `error`: the codes
@@ -11,11 +11,13 @@
 mod config;
 mod core;
 mod error;
+mod flag;
 mod fold;
 mod number;
 mod pattern;
 mod range;
 mod transform;
+mod unit;
 mod words;
 
 pub use config::{Comma, LabvalueConfig, Unparsed};

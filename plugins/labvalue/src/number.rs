@@ -74,7 +74,8 @@ impl Number {
         }
     }
 
-    fn times_ten(self, exponent: i32) -> Self {
+    /// The number times 10^`exponent`.
+    pub fn times_ten(self, exponent: i32) -> Self {
         Self {
             exponent: self.exponent + exponent,
             ..self
@@ -197,12 +198,14 @@ fn unsigned(bytes: &[u8], comma: Comma) -> Option<(Number, usize)> {
 fn factor(number: Number, rest: &str) -> Option<(Number, usize)> {
     let bytes = rest.as_bytes();
     match bytes.first() {
-        // An exponent that was cut off.
-        Some(b'e' | b'E') if bytes.len() == 1 => None,
-        Some(b'e' | b'E') => Some(match exponent(rest, 1) {
-            Some((power, end)) => (number.times_ten(power), end),
-            None => (number, 0),
-        }),
+        Some(b'e' | b'E') => match bytes.get(1) {
+            // An exponent that was cut off, or that no measured value has: it is not the name of a unit.
+            None | Some(b'+' | b'-' | b'0'..=b'9') => {
+                let (power, end) = exponent(rest, 1)?;
+                Some((number.times_ten(power), end))
+            }
+            Some(_) => Some((number, 0)),
+        },
         Some(b'^') if number == Number::integer(10) => {
             let (power, end) = exponent(rest, 1)?;
             Some((Number::integer(1).times_ten(power), end))
@@ -227,6 +230,18 @@ fn factor(number: Number, rest: &str) -> Option<(Number, usize)> {
         }
         _ => Some((number, 0)),
     }
+}
+
+/// The exponent of a text that holds `x10^9` or `*10E9`, up to a solidus or a space.
+pub fn power_of_ten(text: &str) -> Option<i32> {
+    let (_, tail) = text.split_once(['x', 'X', '*'])?;
+    let tail = tail
+        .trim_start()
+        .strip_prefix("10")?
+        .strip_prefix(['^', 'e', 'E', '*'])?;
+    let end = tail.find(['/', ' ']).unwrap_or(tail.len());
+    let power: i32 = tail.get(..end)?.parse().ok()?;
+    (power.abs() <= MAX_EXPONENT).then_some(power)
 }
 
 /// A whole exponent at a byte, and where it ends.
@@ -271,7 +286,10 @@ mod tests {
             ("5 U/L", Some("5000000| U/L")),
             ("5EU/dL", Some("5000000|EU/dL")),
             ("x", None),
-            ("1e99", Some("1000000|e99")),
+            ("1e99", None),
+            ("1e400", None),
+            ("1E+", None),
+            ("5.60E+02", Some("560000000|")),
         ] {
             assert_eq!(read(text, Comma::Auto).as_deref(), want, "{text}");
         }

@@ -257,6 +257,76 @@ mod tests {
         assert!(lookup.lines("葡萄糖", &told(Some("g/L"), None)).is_empty());
     }
 
+    /// A committed table.
+    fn shipped(folder: &str) -> Lookup {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../mappings")
+            .join(folder);
+        let mut resource = Resource::default();
+        for file in ["map.csv", "mapping.yaml"] {
+            resource
+                .files
+                .insert(file.into(), std::fs::read(folder.join(file)).unwrap());
+        }
+        Lookup::new(&MappingTable::read("maps:x", &resource).unwrap(), By::Name).unwrap()
+    }
+
+    #[test]
+    fn d_dimer_follows_the_unit() {
+        for (table, name) in [
+            ("lab-zh__loinc", "D-二聚体"),
+            ("lab-zh__loinc", "Ｄ二聚体"),
+            ("lab-zh__loinc", "D-二聚体定量"),
+            ("lab-en__loinc", "D-Dimer"),
+        ] {
+            let lookup = shipped(table);
+            let with = |unit| code(&lookup, name, &Told::of(unit, "", None));
+            for unit in [
+                "mg/L FEU",
+                "ug/mL(FEU)",
+                "μg/ml FEU",
+                "ng{FEU}/mL",
+                "mgFEU/L",
+                "FEU ng/ml",
+            ] {
+                assert_eq!(with(unit), "48065-7", "{name} {unit}");
+            }
+            for unit in ["ng/mL DDU", "ug/L{DDU}", "mg/L (DDU)", "ngDDU/mL"] {
+                assert_eq!(with(unit), "48066-5", "{name} {unit}");
+            }
+            for unit in ["mg/L", "ug/mL", "ng/ml", "", "mmol/L"] {
+                assert_eq!(with(unit), "Unmapped", "{name} {unit}");
+            }
+        }
+        let lookup = shipped("lab-zh__loinc");
+        let with = |name, unit| code(&lookup, name, &Told::of(unit, "", None));
+        assert_eq!(with("D-二聚体(FEU)", "mg/L"), "48065-7");
+        assert_eq!(with("D-二聚体(FEU)", ""), "48065-7");
+        assert_eq!(
+            with("D-二聚体(FEU)", "ng/mL DDU"),
+            "Unmapped",
+            "name and unit contradict"
+        );
+    }
+
+    #[test]
+    fn names_without_a_method_get_codes_without_one() {
+        let (zh, en) = (shipped("lab-zh__loinc"), shipped("lab-en__loinc"));
+        for (lookup, name, want) in [
+            (&zh, "对乙酰氨基酚血药浓度", "3298-7"),
+            (&zh, "水杨酸血药浓度", "4024-6"),
+            (&zh, "网织红细胞百分比", "4679-7"),
+            (&zh, "尿葡萄糖", "2349-9"),
+            (&zh, "球蛋白", "2336-6"),
+            (&en, "Acetaminophen", "3298-7"),
+            (&en, "Salicylate", "4024-6"),
+            (&en, "Reticulocyte Count, Automated", "17849-1"),
+            (&en, "Glucose, urine dipstick", "25428-4"),
+        ] {
+            assert_eq!(code(lookup, name, &Told::default()), want, "{name}");
+        }
+    }
+
     #[test]
     fn days_choose_between_rows_and_past_rows_are_over() {
         let lookup = lookup(

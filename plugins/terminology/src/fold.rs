@@ -65,15 +65,15 @@ fn is_punctuation(c: char) -> bool {
         | '\u{00b7}' | '\u{30fb}')
 }
 
-/// A unit or a specimen to compare with a condition: folded, with one micro sign and powers of ten without their sign, so
-/// that `×10^9/L`, `10*9/L` and `10⁹/l` are the same.
+/// A unit or a specimen to compare with a condition: folded, with one micro sign, powers of ten without their sign and
+/// without brackets, so that `×10^9/L`, `10*9/L` and `10⁹/l` are the same, and `mg/L(FEU)` is `mg/L FEU`.
 pub fn condition(text: &str) -> String {
     let folded = fold(text);
     let plain = folded.trim_start_matches(['x', '×', '*']);
     let plain = if plain.starts_with("10") { plain } else { &folded };
     plain
         .chars()
-        .filter(|c| !matches!(c, '^' | '*' | '×'))
+        .filter(|c| !matches!(c, '^' | '*' | '×' | '(' | ')' | '{' | '}'))
         .map(|c| if c == 'μ' || c == 'µ' { 'u' } else { c })
         .collect()
 }
@@ -110,5 +110,9 @@ mod tests {
         }
         assert_eq!(condition("μmol/L"), condition("umol/l"));
         assert_ne!(condition("mmol/L"), condition("mg/dL"));
+        for other in ["mg/L(FEU)", "mg/L{FEU}", "MG/L FEU", "mg/L（FEU）"] {
+            assert_eq!(condition(other), condition("mg/L FEU"), "{other}");
+        }
+        assert_ne!(condition("mg/L"), condition("mg/L FEU"));
     }
 }

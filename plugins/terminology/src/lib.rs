@@ -6,6 +6,7 @@
 //! - [`table`]: the rows of a table, checked
 //! - [`sheet`]: a table that can be written; [`exchange`]: as other tools write it
 //! - [`search`]: candidates for a name; [`review`]: coverage, suggestions and their merge
+//! - `measure`: what a unit measures
 //! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
 
@@ -14,6 +15,7 @@ mod core;
 mod error;
 pub mod exchange;
 pub mod fold;
+mod measure;
 pub mod review;
 pub mod search;
 pub mod sheet;

@@ -3,6 +3,7 @@
 
 use crate::{
     fold::{condition, fold},
+    measure,
     table::{Entry, Target},
 };
 use clinmill_sdk::RowState;
@@ -150,8 +151,8 @@ impl Index {
         (shared, read)
     }
 
-    /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, and by the unit where
-    /// both sides name one.
+    /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, and by the unit: one
+    /// that measures something else than the target counts least.
     pub fn search(&self, name: &str, unit: Option<&str>, limit: usize) -> Vec<Candidate<'_>> {
         let grams = grams(&words(name));
         let asked = grams.len() as f32;
@@ -160,7 +161,9 @@ impl Index {
             .map(|gram| self.weight(self.postings.get(gram).map_or(0, Vec::len)))
             .sum();
         let (shared, _) = self.shared(&grams);
+        let measured = unit.and_then(measure::of_unit);
         let unit = unit.map(condition).filter(|unit| !unit.is_empty());
+        let mut alike: HashMap<usize, f32> = HashMap::new();
         let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
         for (number, (weight, count)) in shared {
             let Some(document) = self.documents.get(number as usize) else {
@@ -170,11 +173,14 @@ impl Index {
             let of_both = 2.0 * count / (asked + document.length);
             let mut score = (of_name * of_both).sqrt();
             if let (Some(unit), Some(target)) = (&unit, self.targets.get(document.target)) {
-                score *= match target.unit.as_str() {
-                    "" => 0.95,
-                    theirs if condition(theirs) == *unit => 1.0,
-                    _ => 0.8,
-                };
+                score *= *alike.entry(document.target).or_insert_with(|| {
+                    match (target.unit.as_str(), measured, measure::of_target(target)) {
+                        (theirs, ..) if condition(theirs) == *unit => 1.0,
+                        (_, Some(asked), Some(theirs)) if asked != theirs => 0.6,
+                        ("", ..) => 0.95,
+                        _ => 0.8,
+                    }
+                });
             }
             let known = best.entry(document.target).or_insert((score, number));
             if score > known.0 || (score == known.0 && number < known.1) {
@@ -230,6 +236,9 @@ mod tests {
         assert_eq!(first("alanine amino-transferase", None).as_deref(), Some("alt"));
         assert_eq!(first("總膽紅素", None).as_deref(), Some("tbil"));
         assert_eq!(first("glucose, serum", Some("mmol/l")).as_deref(), Some("molar"));
+        // Another dimension ranks lower, whatever the scale: g/L is nearer to mg/dL than to mmol/L.
+        assert_eq!(first("glucose, serum", Some("g/L")).as_deref(), Some("mass"));
+        assert_eq!(first("glucose, serum", Some("UMOL/L")).as_deref(), Some("molar"));
         assert_eq!(first("???", None), None);
         let exact = index.search("总胆红素", None, 1);
         assert!((exact[0].score - 1.0).abs() < 1e-5, "{exact:?}");

@@ -109,3 +109,95 @@ impl Bridges {
             .map_or(&[], Vec::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Conversion;
+    use clinmill_sdk::Resource;
+    use std::{fs, path::Path};
+
+    /// The committed table.
+    fn shipped() -> Bridges {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings/molar-mass__ucum");
+        let mut resource = Resource::default();
+        for file in ["map.csv", "mapping.yaml"] {
+            resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
+        }
+        Bridges::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+    }
+
+    /// Factors as tables of conversion to SI print them (AMA Manual of Style, 11th edition, section 17.5), which rest on
+    /// nothing of ours: one part in a hundred is their rounding.
+    #[test]
+    fn factors_are_those_of_published_tables() {
+        let bridges = shipped();
+        for (analyte, from, to, factor) in [
+            ("2345-7", "mg/dL", "mmol/L", 0.0555),
+            ("2339-0", "mg/dL", "mmol/L", 0.0555),
+            ("2160-0", "mg/dL", "umol/L", 88.4),
+            ("3094-0", "mg/dL", "mmol/L", 0.357),
+            ("3084-1", "mg/dL", "umol/L", 59.48),
+            ("2093-3", "mg/dL", "mmol/L", 0.0259),
+            ("2571-8", "mg/dL", "mmol/L", 0.0113),
+            ("1975-2", "mg/dL", "umol/L", 17.104),
+            ("17861-6", "mg/dL", "mmol/L", 0.25),
+            ("19123-9", "mg/dL", "mmol/L", 0.411),
+            ("19123-9", "meq/L", "mmol/L", 0.5),
+            ("2777-1", "mg/dL", "mmol/L", 0.323),
+            ("2498-4", "ug/dL", "umol/L", 0.179),
+            ("2500-7", "ug/dL", "umol/L", 0.179),
+            ("2132-9", "pg/mL", "pmol/L", 0.738),
+            ("2284-8", "ng/mL", "nmol/L", 2.266),
+            ("2143-6", "ug/dL", "nmol/L", 27.588),
+            ("3026-2", "ug/dL", "nmol/L", 12.871),
+            ("3024-7", "ng/dL", "pmol/L", 12.871),
+            ("3053-6", "ng/dL", "nmol/L", 0.0154),
+            ("3051-0", "pg/mL", "pmol/L", 1.54),
+            ("2839-9", "ng/mL", "nmol/L", 3.18),
+            ("2986-8", "ng/dL", "nmol/L", 0.0347),
+            ("2243-4", "pg/mL", "pmol/L", 3.671),
+            ("1763-2", "ng/dL", "pmol/L", 27.74),
+            ("2191-5", "ug/dL", "umol/L", 0.0271),
+            ("1989-3", "ng/mL", "nmol/L", 2.496),
+            ("2524-7", "mg/dL", "mmol/L", 0.111),
+            ("16362-6", "ug/dL", "umol/L", 0.587),
+            ("14665-4", "ug/dL", "umol/L", 0.157),
+            ("14807-2", "ug/dL", "umol/L", 0.0483),
+            ("14334-7", "meq/L", "mmol/L", 1.0),
+            ("5643-2", "mg/dL", "mmol/L", 0.2171),
+            ("3298-7", "ug/mL", "umol/L", 6.62),
+            ("4024-6", "mg/dL", "mmol/L", 0.0724),
+            ("4049-3", "ug/mL", "umol/L", 5.55),
+            ("4086-5", "ug/mL", "umol/L", 6.934),
+            ("3968-5", "ug/mL", "umol/L", 3.964),
+            ("3948-7", "ug/mL", "umol/L", 4.31),
+            ("3432-2", "ug/mL", "umol/L", 4.233),
+            ("10535-3", "ng/mL", "nmol/L", 1.281),
+        ] {
+            let (of, into) = (ucum::unit(from).unwrap(), ucum::unit(to).unwrap());
+            let conversion = Conversion::between(&of, &into, bridges.of(bridges.analyte(analyte)));
+            let conversion = conversion.unwrap_or_else(|| panic!("{analyte}: {from} to {to}"));
+            let got = conversion.apply(1_000_000, 6, 9).unwrap() as f64 / 1e9;
+            assert!(
+                (got / factor - 1.0).abs() < 0.01,
+                "{analyte}: 1 {from} is {got} {to}, not {factor}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cells_of_the_table_name_their_source() {
+        let bridges = shipped();
+        for name in [
+            "cobalamin",
+            "folate",
+            "thyroxine, free",
+            "iron binding capacity",
+            "ammonia",
+        ] {
+            assert_eq!(bridges.of(bridges.analyte(name)).len(), 1, "{name}");
+        }
+        assert!(bridges.of(bridges.analyte("albumin")).is_empty());
+    }
+}

@@ -146,6 +146,13 @@ fn small(value: i128, over: i128, under: i128, scale: u8, to_scale: u8) -> Optio
     Some(down + i128::from(rest > left || (rest == left && down & 1 == 1)))
 }
 
+/// Whether one unit counts D-dimer as fibrinogen and the other as itself: about twice as much, by assays that differ. UCUM
+/// has annotations for it, which stand for nothing.
+pub fn told_apart(from: &str, to: &str) -> bool {
+    let differ = |one, other| from.contains(one) && to.contains(other);
+    differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}")
+}
+
 /// Whether two units measure the same, with moles, equivalents and fields of view told apart. A value of pH is one of
 /// moles per litre.
 fn fits(from: &Unit, to: &Unit) -> bool {

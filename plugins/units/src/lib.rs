@@ -4,10 +4,13 @@
 //! - [`Units`]: the transform itself
 //! - `core`: from a written unit to a code, from a pair of codes to a conversion
 //! - `local`: the spellings of hospitals; `bridge`: what one mole of an analyte weighs
+//! - `capitals`: units in other capitals than UCUM's; [`ask`]: one value at a time
 //! - [`ucum`]: the code system; [`suite`]: published tests of it
 //! - `error`: the codes
 
+pub mod ask;
 mod bridge;
+mod capitals;
 mod config;
 mod core;
 mod error;

@@ -1,6 +1,6 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
-use crate::{error, ucum};
+use crate::{capitals, error, ucum};
 use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
@@ -67,24 +67,30 @@ impl Local {
         Ok(local)
     }
 
-    /// Understands a unit: the table as written, UCUM, the table without differences of case.
+    /// Understands a unit: the table as written, UCUM, the table without differences of case, UCUM's case-insensitive
+    /// codes. A code that no laboratory means, such as `MG/L` for megagauss per litre, is not taken as written.
     pub fn find(&self, text: &str) -> Option<Known> {
         let spelling = fold(text);
         if let Some(known) = self.exact.get(&spelling) {
             return Some(known.clone());
         }
-        if ucum::unit(&spelling).is_ok() && !spelling.is_empty() {
-            return Some(Known {
-                code: spelling,
-                line: None,
-            });
+        let valid = ucum::unit(&spelling).is_ok() && !spelling.is_empty();
+        let unlikely = valid && capitals::unlikely(&spelling);
+        let of_ucum = |code| Known { code, line: None };
+        if valid && !unlikely {
+            return Some(of_ucum(spelling));
         }
-        self.loose.get(&spelling.to_lowercase()).cloned().flatten()
+        if let Some(known) = self.loose.get(&spelling.to_lowercase()) {
+            return known.clone();
+        }
+        let capitals = unlikely || !spelling.contains(|c: char| c.is_ascii_lowercase());
+        capitals.then(|| capitals::read(&spelling)).flatten().map(of_ucum)
     }
 }
 
 /// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), `u` for micro, no
-/// white space, powers of ten as `10*9`, other superscripts as digits.
+/// white space, powers of ten as `10*9`, other superscripts as digits. White space between digits stays, so that they make
+/// no other number, unless it stands for the sign of a power: `10 9/L`.
 pub fn fold(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut raised = false;
@@ -109,9 +115,9 @@ pub fn fold(text: &str) -> String {
         raised = true;
         plain.push(digit);
     }
-    let folded: String = plain
-        .nfkc()
-        .filter(|c| !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}'))
+    let folded: String = unspaced(&plain.nfkc().collect::<String>())
+        .chars()
+        .filter(|c| !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}'))
         .map(|c| match c {
             'μ' => 'u',
             '×' | '✕' | '╳' => 'x',
@@ -124,13 +130,39 @@ pub fn fold(text: &str) -> String {
     powers(&folded)
 }
 
-/// `x10^9/L`, `*10^9/L`, `10E9/L` and `10^9/L` as `10*9/L`.
+/// A text without white space, except between digits.
+fn unspaced(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut words = text.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        plain.push_str(word);
+        let number = |c: char| c.is_ascii_digit();
+        if plain.ends_with(number) && words.peek().is_some_and(|next| next.starts_with(number)) {
+            let power = plain.trim_start_matches(['x', 'X', '×', '*', '/']) == "10";
+            plain.push(if power { '^' } else { ' ' });
+        }
+    }
+    plain
+}
+
+/// Exponents of counts whose superscript was lost in `109/L`.
+const LOST: [&str; 7] = ["3", "4", "5", "6", "8", "9", "12"];
+
+/// `x10^9/L`, `*10^9/L`, `10E9/L`, `10^9/L`, and `109/L` as `10*9/L`: nothing is counted per 109 litres.
 fn powers(text: &str) -> String {
     let bare = text.trim_start_matches(['x', 'X', '*', '.']);
     let Some(rest) = bare.strip_prefix("10") else {
         return text.to_owned();
     };
-    match rest.strip_prefix(['^', 'e', 'E', '*']) {
+    if let Some((power, _)) = rest.split_once('/')
+        && LOST.contains(&power)
+    {
+        return format!("10*{rest}");
+    }
+    match rest
+        .strip_prefix("**")
+        .or_else(|| rest.strip_prefix(['^', 'e', 'E', '*', '\'', '~']))
+    {
         Some(power)
             if power
                 .trim_start_matches(['-', '+'])
@@ -173,6 +205,18 @@ mod tests {
             ("℃", "°C"),
             ("10⁻³", "10*-3"),
             ("x", "x"),
+            ("10 9/L", "10*9/L"),
+            ("×10 12 / L", "10*12/L"),
+            ("10 ^9/L", "10*9/L"),
+            ("x109/L", "10*9/L"),
+            ("103/uL", "10*3/uL"),
+            ("10**9/L", "10*9/L"),
+            ("10~9/L", "10*9/L"),
+            ("5 6/L", "5 6/L"),
+            ("1 09/L", "1 09/L"),
+            ("mg/24 h", "mg/24h"),
+            ("mL/min/1.73 m²", "mL/min/1.73m2"),
+            ("100/L", "100/L"),
         ] {
             assert_eq!(fold(text), want, "{text}");
         }
@@ -208,6 +252,75 @@ mod tests {
             ("mEq/L", "meq/L"),
             ("&#176;C", "Cel"),
             ("mm Hg", "mm[Hg]"),
+            ("10 9/L", "10*9/L"),
+            ("10 12/L", "10*12/L"),
+            ("109/L", "10*9/L"),
+            ("1012/L", "10*12/L"),
+            ("MG/DL", "mg/dL"),
+            ("MG/L", "mg/L"),
+            ("MG/ML", "mg/mL"),
+            ("MG", "mg"),
+            ("G/DL", "g/dL"),
+            ("G/L", "10*9/L"),
+            ("G", "g"),
+            ("UG/DL", "ug/dL"),
+            ("UG/ML", "ug/mL"),
+            ("NG/DL", "ng/dL"),
+            ("NG/ML", "ng/mL"),
+            ("NG/L", "ng/L"),
+            ("PG/ML", "pg/mL"),
+            ("PG", "pg"),
+            ("FL", "fL"),
+            ("MMOL/L", "mmol/L"),
+            ("UMOL/L", "umol/L"),
+            ("NMOL/L", "nmol/L"),
+            ("PMOL/L", "pmol/L"),
+            ("MEQ/L", "meq/L"),
+            ("U/L", "U/L"),
+            ("U/ML", "U/mL"),
+            ("IU/L", "[IU]/L"),
+            ("IU/ML", "[IU]/mL"),
+            ("MIU/ML", "m[IU]/mL"),
+            ("MIU/L", "m[IU]/L"),
+            ("UIU/ML", "u[IU]/mL"),
+            ("MU/L", "mU/L"),
+            ("K/UL", "10*3/uL"),
+            ("M/UL", "10*6/uL"),
+            ("10E3/UL", "10*3/uL"),
+            ("10E6/UL", "10*6/uL"),
+            ("10E9/L", "10*9/L"),
+            ("X10E3/UL", "10*3/uL"),
+            ("10^3/UL", "10*3/uL"),
+            ("CELLS/UL", "/uL"),
+            ("/HPF", "/[HPF]"),
+            ("MM/HR", "mm/h"),
+            ("MM/H", "mm/h"),
+            ("ML", "mL"),
+            ("ML/MIN", "mL/min"),
+            ("ML/MIN/1.73M2", "mL/min/{1.73_m2}"),
+            ("MG/G", "mg/g"),
+            ("MG/24H", "mg/(24.h)"),
+            ("MMHG", "mm[Hg]"),
+            ("MOSM/KG", "mosm/kg"),
+            ("SEC", "s"),
+            ("SECONDS", "s"),
+            ("%", "%"),
+            ("RATIO", "{ratio}"),
+            ("PH", "{pH}"),
+            ("KG/M2", "kg/m2"),
+            ("CM", "cm"),
+            ("KG", "kg"),
+            ("AU/ML", "[AU]/mL"),
+            ("S/CO", "{S_CO}"),
+            ("COI", "{S_CO}"),
+            ("Mg/dL", "mg/dL"),
+            ("Mmol/L", "mmol/L"),
+            ("mG/dL", "mg/dL"),
+            ("pG/mL", "pg/mL"),
+            ("ng/ML", "ng/mL"),
+            ("U/Ml", "U/mL"),
+            ("MU", "MU"),
+            ("MBq", "MBq"),
         ] {
             assert_eq!(
                 local.find(text).map(|known| known.code).as_deref(),
@@ -215,7 +328,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "no unit", "xyz/L", "10?/L"] {
+        for text in ["", "no unit", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL"] {
             assert_eq!(local.find(text), None, "{text}");
         }
         assert_eq!(Local::default().find("mmol/L").unwrap().line, None);

@@ -3,7 +3,7 @@
 use crate::{
     OnError, UnitsConfig,
     bridge::Bridges,
-    core::Conversion,
+    core::{Conversion, told_apart},
     error,
     local::Local,
     ucum::{self, Unit},
@@ -322,6 +322,10 @@ impl Units {
             return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
         };
         let bridges = self.bridges.of(self.bridges.analyte(analyte));
+        if told_apart(&known.code, code) {
+            let reason = "fibrinogen equivalent units are no D-dimer units";
+            return Plan::without("mismatch", error::DIMENSION, reason);
+        }
         let Some(conversion) = Conversion::between(&from, &to, bridges) else {
             let reason = "the unit measures something else than the unit to convert to";
             return Plan::without("mismatch", error::DIMENSION, reason);

@@ -69,6 +69,17 @@ fn groups(cells: Cells) -> Vec<Vec<[String; 3]>> {
     groups
 }
 
+/// Every row of the mapping says why, and none of them because a dictionary says so.
+fn assert_evidence() {
+    let table = fs::read_to_string(root().join("mappings/tongji-lab-zh__loinc/map.csv")).unwrap();
+    let mut rows = table.lines();
+    assert!(rows.next().unwrap().ends_with(",note"));
+    for row in rows {
+        assert!(row.contains(" values"), "{row}");
+        assert!(!row.contains("dictionary"), "{row}");
+    }
+}
+
 #[test]
 fn every_filled_cell_is_a_measurement_and_leads_back_to_it() {
     let site = site();
@@ -94,6 +105,28 @@ fn every_filled_cell_is_a_measurement_and_leads_back_to_it() {
         .filter(|row| row.iter().any(|(c, v)| c.ends_with("_code") && v.is_some()))
         .count();
     assert!(codes > 50_000, "{codes} measurements carry a LOINC code");
+
+    let mapped = |column: &str| -> BTreeSet<&str> {
+        let rows = measurement.values().filter(|row| row[column].is_some());
+        rows.map(|row| text(row, "test_name")).collect()
+    };
+    assert_eq!(mapped("test_name_code").len(), 66, "of 74 columns");
+    assert_eq!(mapped("test_name_unit"), mapped("test_name_code"), "each with its unit");
+    let mut haemoglobin = BTreeMap::<&str, Vec<f64>>::new();
+    for row in measurement.values().filter(|row| text(row, "test_name") == "血红蛋白") {
+        let values = haemoglobin.entry(text(row, "test_name_unit")).or_default();
+        values.push(text(row, "value").parse().unwrap());
+    }
+    let ends = |unit: &str| {
+        let values = &haemoglobin[unit];
+        let (least, most) = values
+            .iter()
+            .fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+        (values.len(), least, most)
+    };
+    assert_eq!(ends("g/L"), (957, 49.0, 178.0));
+    assert_eq!(ends("g/dL"), (18, 6.4, 18.7));
+    assert_evidence();
 
     // Again: nothing to do.
     let report = site.refresh();

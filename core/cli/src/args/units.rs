@@ -38,8 +38,17 @@ pub struct Convert {
     /// A decimal number
     #[arg(allow_negative_numbers = true)]
     pub value: String,
-    /// The UCUM code of its unit
+    /// Its unit: a UCUM code, or with --map a spelling of the table
     pub from: String,
-    /// The UCUM code of the unit to convert it to
+    /// The unit to convert it to, the same
     pub to: String,
+    /// The folder of a table of spellings, such as mappings/units-local__ucum: units are understood as the step does it
+    #[arg(long, value_name = "FOLDER")]
+    pub map: Option<PathBuf>,
+    /// The folder of a table of molar masses, such as mappings/molar-mass__ucum
+    #[arg(long, value_name = "FOLDER", requires = "analyte")]
+    pub analytes: Option<PathBuf>,
+    /// The analyte, by its code or name in that table
+    #[arg(long, value_name = "ANALYTE", requires = "analytes")]
+    pub analyte: Option<String>,
 }

@@ -51,7 +51,7 @@ fn format(format: args::MapFormat) -> Format {
     }
 }
 
-fn broken(error: &PluginError) -> Failure {
+pub(super) fn broken(error: &PluginError) -> Failure {
     Failure {
         code: Some("MAPPING"),
         ..Failure::new(FAILED, error.message.clone())
@@ -71,7 +71,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// The table in a folder.
-fn table(dir: &Path) -> Result<MappingTable, Failure> {
+pub(super) fn table(dir: &Path) -> Result<MappingTable, Failure> {
     let mut resource = Resource::default();
     for file in ["map.csv", "mapping.yaml"] {
         let path = dir.join(file);
@@ -138,11 +138,24 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
     context.console.result(&json!({ "rows": rows, "to": path }), || {
         format!("{} to {}\n", counted(rows, "row", "rows"), path.display())
     })?;
-    sound.map(|()| OK)
+    let put_right = |failure: Failure| Failure {
+        message: format!(
+            "{}: what was read is in {}, to be put right there",
+            failure.message,
+            path.display()
+        ),
+        ..failure
+    };
+    sound.map(|()| OK).map_err(put_right)
 }
 
 fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
     let table = table(&args.dir)?;
+    if table.column("target_code").is_none() {
+        let what = "the table holds no target codes, such as one of molar masses: none of the formats has a place for its \
+                    rows; pass on the folder as it is";
+        return Err(Failure::new(FAILED, format!("{}: {what}", args.dir.display())));
+    }
     let file = export(&Sheet::of(&table), &name(&args.dir), format(args.tool));
     if file.left_out > 0 {
         let left = counted(file.left_out as u64, "row", "rows");
@@ -150,21 +163,24 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
             .console
             .warn(None, &format!("{left} left out: the format has no place for them"));
     }
+    if !file.lost.is_empty() {
+        let lost = file.lost.join(", ");
+        context.console.warn(
+            None,
+            &format!("the format has no place for the columns {lost}: they are left out"),
+        );
+    }
     let Some(out) = &args.out else {
-        context
-            .console
-            .result(&json!({ "text": file.text, "left_out": file.left_out }), || {
-                file.text.clone()
-            })?;
+        let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost });
+        context.console.result(&said, || file.text.clone())?;
         return Ok(OK);
     };
     fs::write(out, &file.text).map_err(|error| Failure::io("write", out, &error))?;
     let rows = table.rows.len() - file.left_out;
-    context
-        .console
-        .result(&json!({ "rows": rows, "left_out": file.left_out, "to": out }), || {
-            format!("{} to {}\n", counted(rows as u64, "row", "rows"), out.display())
-        })?;
+    context.console.result(
+        &json!({ "rows": rows, "left_out": file.left_out, "lost": file.lost, "to": out }),
+        || format!("{} to {}\n", counted(rows as u64, "row", "rows"), out.display()),
+    )?;
     Ok(OK)
 }
 

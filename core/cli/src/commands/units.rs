@@ -1,5 +1,6 @@
 //! `clinmill units`: published tests of UCUM, checks of codes, conversions.
 
+use super::map::{broken, table};
 use crate::{
     args,
     context::Context,
@@ -7,11 +8,15 @@ use crate::{
     output::{Grid, counted},
 };
 use clinmill_plugin_units::{
+    ask::Tables,
     suite::{SuiteReport, run_suite},
-    ucum,
+    ucum::{self, Unconvertible},
 };
 use serde_json::{Value, json};
-use std::{fmt::Write, path::Path};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 /// Failed cases that are shown as text, at most.
 const SHOWN: usize = 50;
@@ -124,21 +129,45 @@ fn convert(context: &Context, args: &args::Convert) -> Result<u8, Failure> {
         }
         answer
     };
-    match ucum::convert(&value, from, to) {
-        Ok(result) => {
-            let result = result.to_string();
+    let converted = match (&args.map, &args.analytes) {
+        (None, None) => ucum::convert(&value, from, to)
+            .map(|result| (result.to_string(), to.clone()))
+            .map_err(|why| hinted(&why)),
+        (map, analytes) => {
+            let read = |dir: &Option<PathBuf>| dir.as_deref().map(table).transpose();
+            let (map, analytes) = (read(map)?, read(analytes)?);
+            let tables = Tables::new(map.as_ref(), analytes.as_ref()).map_err(|error| broken(&error))?;
+            let answer = tables.convert(&value, from, to, args.analyte.as_deref().unwrap_or_default());
+            answer.map(|answer| (answer.value, answer.unit))
+        }
+    };
+    match converted {
+        Ok((result, unit)) => {
             context
                 .console
-                .result(&with("result", result.clone()), || format!("{result} {to}\n"))?;
+                .result(&with("result", result.clone()), || format!("{result} {unit}\n"))?;
             Ok(OK)
         }
         Err(why) => {
-            let why = why.to_string();
             context
                 .console
                 .result(&with("error", why.clone()), || format!("{from} to {to}: {why}\n"))?;
             Ok(FAILED)
         }
+    }
+}
+
+/// Why UCUM does not convert, and what would.
+fn hinted(why: &Unconvertible) -> String {
+    match why {
+        Unconvertible::From(_) | Unconvertible::To(_) => {
+            format!("{why}; --map FOLDER reads the spellings of hospitals too")
+        }
+        Unconvertible::Dimension => format!(
+            "{why}; --map FOLDER reads units as hospitals write them, --analytes FOLDER --analyte NAME leads from moles \
+                 to grams"
+        ),
+        Unconvertible::Undefined => why.to_string(),
     }
 }
 

@@ -119,6 +119,7 @@ pub(super) fn to_json(sheet: &Sheet, name: &str, r5: bool) -> Exported {
     Exported {
         text: format!("{map:#}\n"),
         left_out: 0,
+        lost: Vec::new(),
     }
 }
 

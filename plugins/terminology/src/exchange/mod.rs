@@ -55,6 +55,8 @@ pub struct Exported {
     pub text: String,
     /// Rows that the format cannot hold.
     pub left_out: usize,
+    /// Columns of the rows it holds that it has no place for.
+    pub lost: Vec<String>,
 }
 
 /// Reads a file. `name` is the table's title, for formats that carry one.
@@ -160,7 +162,7 @@ mod tests {
         let sheet = sheet();
         for format in [Format::Usagi, Format::FhirR4, Format::FhirR5, Format::Sssom] {
             let file = export(&sheet, "x__y", format);
-            assert_eq!(file.left_out, 0, "{format:?}");
+            assert_eq!((file.left_out, file.lost.len()), (0, 0), "{format:?}");
             let back = import(&file.text, format).unwrap();
             assert_eq!(sorted(&back), sorted(&sheet), "{format:?}\n{}", file.text);
         }
@@ -170,6 +172,11 @@ mod tests {
     fn omop_gets_what_it_can_hold() {
         let file = export(&sheet(), "x__y", Format::SourceToConceptMap);
         assert_eq!(file.left_out, 3, "{}", file.text);
+        assert_eq!(file.lost, ["equivalence", "note"], "what it cannot hold is named");
+        let mut narrowed = sheet();
+        narrowed.lines[1].set("when_unit", "mmol/L");
+        let narrower = export(&narrowed, "x__y", Format::SourceToConceptMap);
+        assert_eq!(narrower.left_out, 4, "a row with a condition would count everywhere");
         let back = import(&file.text, Format::SourceToConceptMap).unwrap();
         let cells: Vec<_> = back
             .lines

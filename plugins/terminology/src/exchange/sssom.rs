@@ -130,7 +130,11 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             '\t',
         ));
     }
-    Exported { text, left_out: 0 }
+    Exported {
+        text,
+        left_out: 0,
+        lost: Vec::new(),
+    }
 }
 
 pub(super) fn from_tsv(file: &str) -> Result<Sheet, Broken> {

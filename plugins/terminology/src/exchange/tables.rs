@@ -192,7 +192,11 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
             ',',
         ));
     }
-    Exported { text, left_out: 0 }
+    Exported {
+        text,
+        left_out: 0,
+        lost: Vec::new(),
+    }
 }
 
 const STCM: [&str; 9] = [
@@ -205,6 +209,19 @@ const STCM: [&str; 9] = [
     "valid_start_date",
     "valid_end_date",
     "invalid_reason",
+];
+
+/// Columns of ours that this table holds; a name of its target stands in the vocabulary, an origin is another table's.
+const STCM_HOLDS: [&str; 9] = [
+    "source_code",
+    "source_name",
+    "target_system",
+    "target_code",
+    "target_name",
+    "status",
+    "valid_from",
+    "valid_to",
+    "origin",
 ];
 
 pub(super) fn from_stcm(text: &str) -> Result<Sheet, Broken> {
@@ -254,11 +271,17 @@ pub(super) fn from_stcm(text: &str) -> Result<Sheet, Broken> {
 
 pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
     let mut text = delimited(STCM.into_iter(), ',');
-    let mut left_out = 0;
+    let (mut left_out, mut lost) = (0, Vec::new());
     // varchar(20) in the model.
     let vocabulary: String = name.chars().take(20).collect();
     for line in &sheet.lines {
+        // A row that counts for one unit or specimen only would count for all.
+        let narrowed = ["when_unit", "when_specimen"].iter().any(|of| !line.get(of).is_empty());
         let concept = match line.get("status") {
+            _ if narrowed => {
+                left_out += 1;
+                continue;
+            }
             "accepted" if line.get("target_system") == OMOP => line.get("target_code"),
             "unmapped" => "0",
             _ => {
@@ -266,6 +289,12 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
                 continue;
             }
         };
+        for (column, text) in line.cells() {
+            let held = STCM_HOLDS.contains(&column) || (column == "equivalence" && text == "equivalent");
+            if !held && !text.is_empty() && !lost.iter().any(|known| known == column) {
+                lost.push(column.to_owned());
+            }
+        }
         let code = match line.get("source_code") {
             "" => line.get("source_name"),
             code => code,
@@ -288,5 +317,5 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
         ];
         text.push_str(&delimited(cells.into_iter(), ','));
     }
-    Exported { text, left_out }
+    Exported { text, left_out, lost }
 }

@@ -1,0 +1,90 @@
+//! Flags of laboratories at the ends of a value.
+
+/// Flags in words, behind a value.
+const FLAG_WORDS: [(&str, &str); 10] = [
+    ("(偏高)", "H"),
+    ("(偏低)", "L"),
+    ("偏高", "H"),
+    ("偏低", "L"),
+    ("高", "H"),
+    ("低", "L"),
+    ("(HIGH)", "H"),
+    ("(LOW)", "L"),
+    (" HIGH", "H"),
+    (" LOW", "L"),
+];
+
+/// `text` without `end`, whatever the case of Latin letters.
+fn without_end<'t>(text: &'t str, end: &str) -> Option<&'t str> {
+    let (less, tail) = text.split_at_checked(text.len().checked_sub(end.len())?)?;
+    tail.eq_ignore_ascii_case(end).then_some(less)
+}
+
+/// Takes flags off both ends: arrows, asterisks, words, and H and L behind a digit, behind a unit or in parentheses.
+pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
+    // What could be a flag begins or ends so; the arrows are E2 86 91 and E2 86 93, 高 ends in 98 and 低 in 8E.
+    let ends = matches!(
+        text.as_bytes().last(),
+        Some(b'*' | b'H' | b'L' | b'h' | b'w' | b'W' | b')' | 0x91 | 0x93 | 0x98 | 0x8e)
+    );
+    if !ends && !matches!(text.as_bytes().first(), Some(b'*' | b'H' | b'L' | b'(' | 0xe2)) {
+        return (text, None);
+    }
+    let mut flag = None;
+    let mut starred = false;
+    let mut rest = text.trim();
+    loop {
+        let before = rest;
+        for (sign, meaning) in [
+            ("↑↑", "HH"),
+            ("↓↓", "LL"),
+            ("↑", "H"),
+            ("↓", "L"),
+            ("(HH)", "HH"),
+            ("(LL)", "LL"),
+            ("(H)", "H"),
+            ("(L)", "L"),
+            ("(↑)", "H"),
+            ("(↓)", "L"),
+        ] {
+            if let Some(less) = rest.strip_suffix(sign).or_else(|| rest.strip_prefix(sign)) {
+                flag = flag.or(Some(meaning));
+                rest = less.trim();
+            }
+        }
+        let worded = FLAG_WORDS.iter().find_map(|(word, meaning)| {
+            let less = without_end(rest, word).filter(|less| less.starts_with(|c: char| !c.is_alphabetic()))?;
+            Some((less.trim_end(), *meaning))
+        });
+        if let Some((less, meaning)) = worded {
+            flag = flag.or(Some(meaning));
+            rest = less;
+        }
+        for (letters, meaning) in [("HH", "HH"), ("LL", "LL"), ("H", "H"), ("L", "L")] {
+            let behind = rest.strip_suffix(letters).and_then(|less| {
+                let value = less.trim_end();
+                // Behind a unit, a space tells the flag from the unit: 5.6 mg/L H, but not 5 U L.
+                let unit = value.len() < less.len()
+                    && value.starts_with(|c: char| c.is_ascii_digit() || "<>".contains(c))
+                    && value.rsplit(' ').next().is_some_and(|unit| unit.contains(['/', '%']));
+                (unit || value.ends_with(|c: char| c.is_ascii_digit())).then_some(value)
+            });
+            let ahead = rest
+                .strip_prefix(letters)
+                .and_then(|less| less.strip_prefix(' '))
+                .map(str::trim_start);
+            if let Some(less) = behind.or(ahead.filter(|less| less.starts_with(|c: char| c.is_ascii_digit()))) {
+                flag = flag.or(Some(meaning));
+                rest = less;
+                break;
+            }
+        }
+        if let Some(less) = rest.strip_prefix('*').or_else(|| rest.strip_suffix('*')) {
+            starred = true;
+            rest = less.trim();
+        }
+        if rest == before {
+            return (rest, flag.or(starred.then_some("A")));
+        }
+    }
+}
