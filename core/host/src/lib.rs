@@ -20,6 +20,7 @@
 #![allow(unsafe_code, reason = "the C boundary")]
 
 pub mod file;
+pub mod guard;
 mod limits;
 mod loader;
 pub mod lock;
