@@ -334,6 +334,14 @@ impl Loaded {
         })
     }
 
+    /// Waits until what it handed over, and was dropped, is released.
+    ///
+    /// # Errors
+    /// When it was lost over it.
+    pub fn settle(&self) -> Result<(), PluginError> {
+        self.components.iter().try_for_each(|native| native.settle())
+    }
+
     /// How its components describe themselves.
     pub fn descriptors(&self) -> Vec<Descriptor> {
         self.components.iter().map(|native| native.descriptor()).collect()

@@ -268,16 +268,19 @@ pub fn check(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure>
         let found = found.into_iter().flatten();
         checks.extend(found.map(|check| (format!("{kind} {name}"), check)));
     }
-    let (lent, released, twice) = plugin.account.releases();
     let mut wrong = Vec::new();
+    if let Err(error) = plugin.settle() {
+        wrong.push(error.message);
+    }
+    let (lent, released, twice) = plugin.account.releases();
     if lent != released {
-        wrong.push(format!("{lent} batches were lent and {released} released"));
+        wrong.push(format!("{lent} arrays were lent and {released} released"));
     }
     if twice > 0 {
-        wrong.push(format!("{twice} batches were released a second time"));
+        wrong.push(format!("{twice} arrays were released a second time"));
     }
     let released = Checked {
-        name: "release: each batch that it is lent, exactly once",
+        name: "release: each array that it is lent, exactly once",
         wrong: (lent > 0).then_some(wrong),
     };
     checks.push((format!("plugin {}", header.name), released));

@@ -247,6 +247,14 @@ impl Native {
         Ok(native)
     }
 
+    /// Waits until what it handed over, and was dropped, is released.
+    ///
+    /// # Errors
+    /// When it was lost over it.
+    pub fn settle(&self) -> Result<(), PluginError> {
+        self.caller.settle(0)
+    }
+
     /// How it describes itself.
     pub fn descriptor(&self) -> Descriptor {
         self.descriptor.clone()

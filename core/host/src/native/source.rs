@@ -326,7 +326,7 @@ impl Source {
         // SAFETY: the call is over.
         let ended = unsafe { native.ended(phase, status, &mut args.error) }
             .map_err(|error| native.unless_asked(phase, is_cancelled(), error));
-        native.settle(MOST_WAITING)?;
+        native.caller.settle(MOST_WAITING)?;
         // What the host refused is the reason, whatever the plugin made of it.
         let failure = args.desk.failure();
         match failure {
@@ -365,6 +365,6 @@ impl BoundSource for Source {
     }
 
     fn settle(&self) -> Result<(), PluginError> {
-        self.bound.native.settle(0)
+        self.bound.native.settle()
     }
 }

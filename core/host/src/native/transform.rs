@@ -113,7 +113,7 @@ impl BoundTransform for Step {
     }
 
     fn settle(&self) -> Result<(), PluginError> {
-        self.bound.native.settle(0)
+        self.bound.native.settle()
     }
 
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
