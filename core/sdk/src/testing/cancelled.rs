@@ -75,7 +75,7 @@ impl Input for Endless<'_> {
         self.of.captures()
     }
     fn size(&self) -> u64 {
-        1 << 40
+        1 << 33
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let start = usize::try_from(offset % self.bytes.len() as u64).unwrap_or(0);

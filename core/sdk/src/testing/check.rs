@@ -250,7 +250,10 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
         let mut out = CollectedRecords::default();
         let began = Instant::now();
         let split = Split::whole(&input);
-        runs.cancelled(bound.read(&input, &split, &task, &mut out), began);
+        // One that does not end in time is enough.
+        if runs.cancel.is_empty() {
+            runs.cancelled(bound.read(&input, &split, &task, &mut out), began);
+        }
         let mut whole = CollectedRecords::default();
         let task = TaskContext {
             cancelled: &AtomicBool::new(false),
@@ -332,4 +335,159 @@ pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> V
     checks.extend(runs.checks());
     checks.push(with_cases(folder, |folder| cases::transform_cases_of(plugin, folder)));
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        BoundSource, Caps, Fold, Input, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordSink,
+        Rejection,
+    };
+    use arrow::array::{UInt8Array, UInt32Array, UInt64Array};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+        time::Duration,
+    };
+
+    /// A source that breaks one rule, or none.
+    struct Source(&'static str, AtomicU32);
+    struct Bound(&'static str, Vec<RecordKind>);
+
+    impl SourcePlugin for Source {
+        fn descriptor(&self) -> Descriptor {
+            let described = if self.0 == "schema" { "" } else { "An option." };
+            Descriptor {
+                name: "broken".into(),
+                version: "1".into(),
+                build: None,
+                summary: "Breaks rules".into(),
+                kind: Kind::Source,
+                caps: Caps::default(),
+                schema: json!({ "type": "object", "additionalProperties": false,
+                    "properties": { "a": { "type": "string", "description": described } } }),
+            }
+        }
+        fn check(&self, _: &Value) -> Vec<Finding> {
+            let n = self.1.fetch_add(1, Ordering::Relaxed);
+            let finding = |code: &str, message: String| Finding {
+                code: code.into(),
+                pointer: String::new(),
+                message,
+                hint: None,
+            };
+            match self.0 {
+                "impure" => vec![finding("BROKEN", n.to_string())],
+                "finding" => vec![finding("broken", String::new())],
+                _ => Vec::new(),
+            }
+        }
+        fn bind(&self, _: &Value, _: &BindContext) -> Result<Arc<dyn BoundSource>, PluginError> {
+            if self.0 == "bind" {
+                return Err(PluginError::new(Status::Panic, "PANIC", "it panics"));
+            }
+            let kind = RecordKind {
+                name: String::new(),
+                schema: Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)])),
+                key: RecordKey::Content,
+                fold: Fold::Replace,
+                subject: true,
+            };
+            Ok(Arc::new(Bound(self.0, vec![kind])))
+        }
+    }
+
+    impl BoundSource for Bound {
+        fn records(&self) -> &[RecordKind] {
+            &self.1
+        }
+        fn splits(&self, input: &dyn Input) -> Result<Vec<Split>, PluginError> {
+            Ok(vec![Split::whole(input)])
+        }
+        fn read(
+            &self,
+            input: &dyn Input,
+            split: &Split,
+            task: &TaskContext<'_>,
+            out: &mut dyn RecordSink,
+        ) -> Result<(), PluginError> {
+            let is_cancelled = || task.cancelled.load(Ordering::Relaxed);
+            if self.0 == "code" {
+                out.reject(Rejection {
+                    kind: None,
+                    code: String::new(),
+                    message: String::new(),
+                    at: Locator::default(),
+                })?;
+            }
+            if self.0 == "deaf at first" && is_cancelled() {
+                thread::sleep(SOON + Duration::from_millis(200));
+            }
+            let mut text = "first";
+            for n in 0..split.end.min(400) {
+                if is_cancelled() && self.0 != "deaf" {
+                    return Err(PluginError::cancelled());
+                }
+                // An input that does not end takes its time.
+                if input.size() > 1 << 20 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                out.rows(row(&self.1[0], text))?;
+                out.progress(if self.0 == "progress" { input.size() } else { 1 });
+                text = "other";
+                if n == 0 && self.0 == "backwards" && is_cancelled() {
+                    out.rows(row(&self.1[0], "of a cancelled call"))?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn row(kind: &RecordKind, text: &str) -> RecordBatchOf {
+        let one = |text: Option<&str>| StringArray::from(vec![text]);
+        let number = || UInt64Array::from(vec![0]);
+        RecordBatchOf {
+            kind: 0,
+            rows: RecordBatch::try_new(kind.schema.clone(), vec![Arc::new(one(Some(text)))]).unwrap(),
+            meta: RecordMeta {
+                issuer: one(Some("MRN")),
+                subject: one(Some("1")),
+                version: one(None),
+                void: UInt8Array::from(vec![0]),
+                offset: number(),
+                length: number(),
+                row: number(),
+                part: UInt32Array::from(vec![0]),
+                cell: UInt32Array::from(vec![None]),
+            },
+        }
+    }
+
+    #[test]
+    fn each_check_finds_what_it_is_for() {
+        for (rule, check) in [
+            ("none", ""),
+            ("schema", "options: the schema"),
+            ("impure", "check: the same options"),
+            ("finding", "check: odd options"),
+            ("bind", "bind: "),
+            ("code", "rejects: "),
+            ("deaf", "cancel: a call that is cancelled midway"),
+            ("deaf at first", "cancel: a cancelled call"),
+            ("progress", "progress: "),
+            ("backwards", "progress: "),
+        ] {
+            let checks = check_source(&Source(rule, AtomicU32::new(0)), None);
+            let failed: Vec<&str> = checks
+                .iter()
+                .filter(|check| check.wrong.as_ref().is_some_and(|wrong| !wrong.is_empty()))
+                .map(|check| check.name)
+                .collect();
+            match check {
+                "" => assert!(failed.is_empty(), "{failed:?}"),
+                check => assert!(failed.iter().any(|name| name.starts_with(check)), "{rule}: {failed:?}"),
+            }
+        }
+    }
 }
