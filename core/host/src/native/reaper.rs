@@ -14,8 +14,9 @@ use std::{
 
 /// How many arrays may wait while the plugin is called.
 pub const MOST_WAITING: usize = 64;
-/// So many wake the thread; fewer it finds when it looks.
+/// So many wake the thread, or one of so many rows, whose memory the next batch can use; fewer it finds when it looks.
 const WAKES: usize = 16;
+const LARGE: i64 = 4096;
 /// How often the thread looks, and how long it stays without work.
 const LOOKS: Duration = Duration::from_millis(5);
 const STAYS: Duration = Duration::from_millis(500);
@@ -145,9 +146,10 @@ impl Releases for Watched {
             std::mem::forget(array);
             return;
         }
+        let is_large = array.length >= LARGE;
         state.waiting.push_back(Waiting(array));
         self.0.start(&mut state);
-        if state.waiting.len() >= WAKES {
+        if is_large || state.waiting.len() >= WAKES {
             self.0.changed.notify_all();
         }
     }
