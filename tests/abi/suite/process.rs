@@ -24,11 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
 }
 
-fn limits(call: Duration) -> Limits {
+pub fn limits(call: Duration) -> Limits {
     Limits {
         call: Some(call),
         progress: Some(call),
@@ -37,7 +37,7 @@ fn limits(call: Duration) -> Limits {
     }
 }
 
-fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
+pub fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
     let mut registry = Registry::default();
     // Behind an interpreter stands what it runs.
     let path = command.get(1).or(command.first()).unwrap().clone();
@@ -216,30 +216,6 @@ fn what_a_process_does_is_named() {
     run(plugin.as_ref(), &batch(), "name").unwrap();
     let missing = registered("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));
     assert_eq!(missing.err().unwrap().code, "PLUGIN_START");
-}
-
-/// Whether a process runs. One that nobody has waited for does not.
-fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
-}
-
-#[test]
-fn what_a_process_has_started_is_ended_with_it() {
-    let Some(python) = python("json") else { return };
-    for exits in [false, true] {
-        let place = tempfile::tempdir().unwrap();
-        let pid = place.path().join("pid");
-        let mut command = vec![python.clone(), folder("hostile.py"), "daemon".into(), pid.clone()];
-        // It ends and leaves its daemon behind, which nobody's child is any more.
-        command.extend(exits.then(|| "exit".into()));
-        let outcome = registered("hostile", command, limits(Duration::from_secs(20)));
-        assert_eq!(outcome.is_err(), exits);
-        let pid = fs::read_to_string(&pid).unwrap();
-        assert!(pid.parse::<u32>().is_ok(), "{pid}");
-        assert!(!runs(&pid), "{exits}: it runs on");
-    }
 }
 
 /// The source with a deed at the begin of one of its functions.

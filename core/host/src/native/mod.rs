@@ -1,6 +1,7 @@
 //! C tables as the traits of the SDK. Every call into a plugin passes through [`Native::call`], which names the plugin and
 //! the phase in what it says.
 
+mod begin;
 mod desk;
 mod emitted;
 mod lent;
@@ -11,17 +12,17 @@ mod source;
 mod transform;
 pub(crate) mod worker;
 
+pub(crate) use begin::{init, open};
 pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
 
 use crate::{
-    guard,
     limits::Account,
     process::STUCK,
     texts::{LONGEST_TEXT, finding, is_code, said},
 };
-use clinmill_abi::tables::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::Digest;
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status, arrow::datatypes::Schema,
@@ -30,10 +31,7 @@ use clinmill_sdk::{
 use lent::LentSchema;
 use reaper::MOST_WAITING;
 use serde_json::Value;
-use std::{
-    ffi::{CString, c_void},
-    sync::Arc,
-};
+use std::{ffi::c_void, sync::Arc};
 use worker::{Lost, Sign, Trampoline, Worker};
 
 /// One component of a loaded plugin.
@@ -95,61 +93,6 @@ pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
 pub(crate) unsafe fn told(text: Str, longest: usize) -> Option<String> {
     // SAFETY: by this function's contract.
     unsafe { copied(text, longest) }.map(|text| said(&text, longest))
-}
-
-/// Has the system load a library; null when it does not. Its constructors run here, and have the time of a call.
-pub(crate) fn open(path: &str, plugin: &str, account: &Arc<Account>) -> Result<*mut c_void, PluginError> {
-    struct Args {
-        path: CString,
-        handle: *mut c_void,
-    }
-    unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
-        // SAFETY: called with the frame below.
-        unsafe {
-            let args = &raw mut (*frame.cast::<Frame<Args>>()).args;
-            (*args).handle = libc::dlopen((*args).path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
-        }
-        0
-    }
-    let caller = Caller {
-        plugin: plugin.to_owned(),
-        account: account.clone(),
-    };
-    let args = Args {
-        path: CString::new(path).unwrap_or_default(),
-        handle: std::ptr::null_mut(),
-    };
-    // SAFETY: the frame is what `run` takes.
-    let opened = unsafe { caller.call("load", Frame::new(args), run) };
-    // A call that is lost here has the loader's lock.
-    opened
-        .inspect_err(|_| guard::loader_is_lost())
-        .map(|frame| frame.args.handle)
-}
-
-/// Calls the slot `init` of a plugin.
-///
-/// # Safety
-/// The slot is as the header says.
-pub(crate) unsafe fn init(
-    slot: unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32,
-    plugin: &str,
-    account: &Arc<Account>,
-) -> Result<(), PluginError> {
-    type Slot = unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32;
-    unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
-        // SAFETY: called with the frame below.
-        unsafe {
-            let frame = frame.cast::<Frame<(Slot, *const Host)>>();
-            ((*frame).args.0)((*frame).args.1, &raw mut (*frame).error)
-        }
-    }
-    let caller = Caller {
-        plugin: plugin.to_owned(),
-        account: account.clone(),
-    };
-    // SAFETY: the frame is what `run` takes.
-    unsafe { caller.call("init", Frame::new((slot as Slot, account.table())), run) }.map(drop)
 }
 
 /// Who is called, and by which limits.
