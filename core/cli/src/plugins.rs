@@ -81,13 +81,13 @@ impl Named {
     ///
     /// # Errors
     /// What is wrong with it, at its place in it.
-    pub fn lock(&self) -> Result<Lock, Diagnostic> {
+    pub fn lock(&self) -> Result<Lock, Vec<Diagnostic>> {
         let path = self.lock_path();
         let refused = |message: String| Diagnostic::error(codes::PLUGIN_REFUSED, message);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::default()),
-            Err(error) => return Err(refused(format!("plugins.lock cannot be read: {error}"))),
+            Err(error) => return Err(vec![refused(format!("plugins.lock cannot be read: {error}"))]),
         };
         Lock::parse(&text).map_err(|error| {
             let lines: usize = text
@@ -104,9 +104,11 @@ impl Named {
                     .sum::<usize>();
             let source = SourceFile::new(path.display().to_string(), text.clone());
             let place = source.place(Span { start, end: start + 1 });
-            refused(format!("plugins.lock: {}", error.message))
-                .at(place)
-                .hint("mend what is wrong, or delete the file and write it anew: clinmill plugin lock")
+            vec![
+                refused(format!("plugins.lock: {}", error.message))
+                    .at(place)
+                    .hint("mend what is wrong, or delete the file and write it anew: clinmill plugin lock"),
+            ]
         })
     }
 
@@ -151,7 +153,7 @@ impl Named {
         if self.files.libraries.is_empty() && self.files.processes.is_empty() {
             return Ok(registry);
         }
-        let lock = self.lock().map_err(|wrong| vec![wrong])?;
+        let lock = self.lock()?;
         let loader = Loader::new(self.roots(), lock.clone(), limits());
         let mut found = Vec::new();
         for path in &self.files.libraries {

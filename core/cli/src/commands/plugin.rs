@@ -105,7 +105,7 @@ pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure>
     if named.wrong.iter().any(Diagnostic::is_error) {
         return Err(named.failure(named.wrong.clone(), NOT_LOCKED));
     }
-    let before = named.lock().map_err(|wrong| named.failure(vec![wrong], NOT_LOCKED))?;
+    let before = named.lock().map_err(|wrong| named.failure(wrong, NOT_LOCKED))?;
     let (mut lock, mut found) = (Lock::default(), Vec::new());
     for (at, locked) in entries(&named) {
         let entry = match locked {
