@@ -283,6 +283,34 @@ fn breaking_changes_of_published_tables_are_planned_and_refused() {
 }
 
 #[test]
+fn another_key_of_a_published_table_is_breaking() {
+    let project = Project::new();
+    let text = PIPELINE.replace("{ $secret: vault_key }", "auto");
+    project.write("pipeline.yaml", &text);
+    project.write("inbox/a.csv", "order,mrn,val,unit\n1,a,1,g\n2,b,1,g\n");
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let keyed = "measurement: { from: numbers, key: [order] }";
+    project.write("pipeline.yaml", text.replace("measurement: { from: numbers }", keyed));
+    let said = "table measurement: it was keyed by its records, now keyed by order";
+    let plan = project.run(["plan", "pipeline.yaml"]).expect_code(0);
+    assert!(plan.stdout.contains(&format!("breaking: {said}")), "{}", plan.stdout);
+    let refused = project.run(["run", "pipeline.yaml"]).expect_code(2);
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    project.run(["run", "pipeline.yaml", "--allow-breaking"]).expect_code(0);
+    let plan = project.run(["plan", "pipeline.yaml"]).expect_code(0);
+    assert!(!plan.stdout.contains("breaking"), "{}", plan.stdout);
+    // A drawing in no known language: those that there are, are told.
+    let run = project
+        .run(["graph", "pipeline.yaml", "--format", "png"])
+        .expect_code(2);
+    assert!(
+        run.stderr.contains("[possible values: text, json, mermaid, dot, svg]"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn previews_are_filtered_and_drawings_drawn() {
     let project = Project::new().env("VAULT_KEY", "ab".repeat(32));
     project.write("pipeline.yaml", PIPELINE);

@@ -92,6 +92,9 @@ fn a_pipeline_brings_a_plugin_in_c() {
         "{found}"
     );
     assert_eq!(found["line"], 6, "{found}");
+    // That its step is not known either follows from it, and is not said.
+    let all = refused.json()["files"][0]["diagnostics"].as_array().unwrap().len();
+    assert_eq!(all, 1, "{}", refused.stdout);
     project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
     project.run(["validate", "pipeline.yaml"]).expect_code(0);
     // Its options are located as those of any plugin.
@@ -144,6 +147,130 @@ fn a_pipeline_brings_a_plugin_in_c() {
     project.write("plugins/own.so", bytes);
     let refused = project.run(["run", "pipeline.yaml"]).expect_code(2);
     assert!(refused.stderr.contains("PLUGIN_DIGEST"), "{}", refused.stderr);
+}
+
+/// The hostile plugin in C as the project's own; `None` where there is no compiler.
+fn hostile_c(project: &Project, flags: &[&str]) -> Option<()> {
+    fs::create_dir_all(project.at("plugins")).unwrap();
+    let source = root().join("tests/abi/c_plugin/hostile.c");
+    let flags: Vec<&str> = ["-D_DEFAULT_SOURCE"].iter().chain(flags).copied().collect();
+    build_c(
+        &source,
+        &root().join("core/abi/include"),
+        &project.at("plugins/own.so"),
+        &flags,
+    )
+}
+
+#[test]
+fn a_library_that_ends_the_process_does_not_look_like_success() {
+    let project = project("hostile_c: { deed: exit_zero }", "id,name\n1,abc\n");
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    project.run(["validate", "pipeline.yaml"]).expect_code(0);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(run.stderr.contains("ended in the midst of it"), "{}", run.stderr);
+    assert!(no_release(&project.at("out")));
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(1);
+    assert_eq!(run.json()["error"]["code"], "PLUGIN_PROCESS");
+}
+
+#[test]
+fn a_library_that_does_not_come_back_is_told() {
+    // Its constructor, before it is a plugin at all.
+    let project = project("hostile_c: { deed: endless_array }", "id,name\n1,abc\n2,abc\n3,abc\n");
+    let project = project.env("CLINMILL_PLUGIN_SECONDS", "2");
+    if hostile_c(&project, &["-DHANGS"]).is_none() {
+        return;
+    }
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    let began = Instant::now();
+    let run = project
+        .run(["validate", "pipeline.yaml", "--format", "json"])
+        .expect_code(2);
+    let found = &run.json()["files"][0]["diagnostics"][0];
+    assert!(
+        found["message"]
+            .as_str()
+            .unwrap()
+            .contains("in load: it did not come back in time"),
+        "{found}"
+    );
+    assert_eq!(found["line"], 6, "{found}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    // The release of what it handed over: the rows are good, and yet nothing is published.
+    hostile_c(&project, &[]).unwrap();
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(
+        run.stderr
+            .contains("\"hostile_c\" in release: it did not come back in time"),
+        "{}",
+        run.stderr
+    );
+    assert!(no_release(&project.at("out")));
+}
+
+#[test]
+fn a_lock_holds_what_can_be_loaded_and_says_the_rest() {
+    let project = Project::new();
+    let write = |name: &str, plugins: &str| {
+        let text = PIPELINE
+            .replace("  libraries: [\"plugins/own.so\"]", plugins)
+            .replace("STEP", "map: { set: { other: { value: x } } }");
+        project.write(name, text);
+    };
+    for program in ["one", "two"] {
+        project.write(format!("plugins/{program}"), "#!/bin/sh\n");
+    }
+    let lock = || fs::read_to_string(project.at("plugins.lock")).unwrap();
+    let refused = |part: &str, line: u64| {
+        let run = project
+            .run(["plugin", "lock", "pipeline.yaml", "--format", "json"])
+            .expect_code(2);
+        let found = run.json()["error"]["diagnostics"][0].clone();
+        assert!(found.to_string().contains(part), "{part}: {found}");
+        assert_eq!(found["line"], line, "{found}");
+    };
+    // What could not be loaded is not locked, and nothing is written.
+    write("pipeline.yaml", "  processes: { out: ../out }");
+    refused("E0501", 6);
+    write("pipeline.yaml", "  processes: { table: plugins/one }");
+    refused("PLUGIN_NAME_TAKEN", 6);
+    write("pipeline.yaml", "  processes: { one: plugins/none }");
+    refused("PLUGIN_READ", 6);
+    write("pipeline.yaml", "  libraries: [plugins/one]");
+    refused("PLUGIN_NOT_A_LIBRARY", 6);
+    std::os::unix::fs::symlink("/bin/sh", project.at("plugins/link")).unwrap();
+    write("pipeline.yaml", "  processes: { link: plugins/link }");
+    refused("PLUGIN_ROOT", 6);
+    assert!(!project.at("plugins.lock").exists());
+    // Pipelines of one folder have one lock.
+    write("pipeline.yaml", "  processes: { one: plugins/one }");
+    write("second.yaml", "  processes: { two: plugins/two }");
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    let said = project.run(["plugin", "lock", "second.yaml"]).expect_code(0);
+    assert!(
+        said.stdout.contains("1 plugin, 1 of other pipelines kept"),
+        "{}",
+        said.stdout
+    );
+    assert!(lock().contains("\"one\"") && lock().contains("\"two\""), "{}", lock());
+    // What no pipeline names any more goes.
+    fs::remove_file(project.at("second.yaml")).unwrap();
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    assert!(lock().contains("\"one\"") && !lock().contains("\"two\""), "{}", lock());
+    // A lock that is no lock is told with its place, and not written over.
+    project.write("plugins.lock", lock().replace("version: 1\n", "version: 2\n"));
+    refused("version is not 1", 2);
+    let run = project
+        .run(["validate", "pipeline.yaml", "--format", "json"])
+        .expect_code(2);
+    let found = &run.json()["files"][0]["diagnostics"][0];
+    assert!(found["file"].as_str().unwrap().ends_with("plugins.lock"), "{found}");
+    assert_eq!((&found["line"], &found["column"]), (&2.into(), &10.into()), "{found}");
 }
 
 fn no_release(folder: &Path) -> bool {

@@ -11,7 +11,8 @@
  *
  * Rules that hold throughout
  *   memory     What a side allocates, that side frees. Strings and structs passed to a call are borrowed for the call only,
- *              unless their text says otherwise. Arrow structs are moved: the receiver calls release, once.
+ *              unless their text says otherwise. Arrow structs are moved: the receiver calls release, once. What a plugin
+ *              hands over is released on a thread of the host's, maybe after its handle and its instance.
  *   strings    UTF-8 with a length, without NUL. ptr may be NULL where len is 0. Where a text may be absent, ptr NULL says so.
  *   threads    The host calls from any thread. An instance is used by several threads at once and does not change after
  *              bind. A handle (clinmill_xform, clinmill_writer) is used by one thread at a time, not always the same one.
@@ -20,7 +21,9 @@
  *   unwinding  No function unwinds across the boundary. After CLINMILL_PANIC the host releases the handle and calls nothing
  *              else of it.
  *   time       A call polls task->cancelled between batches and about every 100 ms. The host gives a call up for lost when
- *              its time limit has passed: the plugin is then not called again, and nothing it made is used.
+ *              its time limit has passed: the plugin is then not called again, and nothing it made is used. So it is with
+ *              every release. A read has its time anew with each call back to the host, as long as it gets on: hands over a
+ *              record, a rejection or a link, or reads of its input what it had not read (ten minutes by default).
  *   data       Arrow C Data Interface, plain types only: no view types, no dictionaries, no run ends. Buffers handed to the
  *              plugin are read-only, also after it has moved them on. Every array is a struct array whose own validity is
  *              absent (no null rows).

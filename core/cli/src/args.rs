@@ -10,6 +10,7 @@ pub use plugin::*;
 pub use quarantine::*;
 pub use units::*;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -53,6 +54,25 @@ pub enum Format {
     Text,
     /// For programs
     Json,
+}
+
+/// The arguments of this process. What is wrong with them is said, and the process ends.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        // The drawings are hidden where nothing draws: to who draws they are told.
+        let argument = error
+            .get(ContextKind::InvalidArg)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        if argument.starts_with("--format") && std::env::args().any(|word| word == "graph") {
+            let all = ResultFormat::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value);
+            let names = all.map(|value| value.get_name().to_owned()).collect();
+            error.insert(ContextKind::ValidValue, ContextValue::Strings(names));
+        }
+        error.exit()
+    })
 }
 
 /// For people, for programs, or a drawing.

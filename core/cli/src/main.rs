@@ -5,6 +5,8 @@ mod commands;
 mod context;
 mod excerpt;
 mod failure;
+mod files;
+mod guarded;
 mod output;
 mod plugins;
 mod progress;
@@ -12,17 +14,26 @@ mod registry;
 mod secrets;
 
 use args::{Cli, Command, Plugin, Quarantine};
-use clap::Parser;
+use clinmill_host::guard;
 use context::Context;
 use failure::Failure;
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     clinmill_host::memory::keep_freed();
-    let cli = Cli::parse();
+    let cli = args::parse();
     let context = Context::new(&cli.global);
-    let exit = match dispatch(&context, &cli).await {
+    if let Some(exit) = guarded::stand(&context, &cli.command) {
+        return ExitCode::from(exit);
+    }
+    let exit = guarded::said(run(&context, &cli));
+    guard::leave(exit);
+    ExitCode::from(exit)
+}
+
+#[tokio::main]
+async fn run(context: &Context, cli: &Cli) -> u8 {
+    let exit = match dispatch(context, cli).await {
         Ok(exit) => exit,
         Err(failure) => {
             context.console.failure(&failure);
@@ -30,8 +41,8 @@ async fn main() -> ExitCode {
         }
     };
     match exit {
-        failure::OK if context.console.failed() => ExitCode::from(failure::FAILED),
-        exit => ExitCode::from(exit),
+        failure::OK if context.console.failed() => failure::FAILED,
+        exit => exit,
     }
 }
 

@@ -9,10 +9,11 @@ use clinmill_host::{
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Registry;
 use clinmill_spec::{
-    SourceFile, codes,
-    pipeline::{PluginFiles, Spanned},
+    NamedPlugins, SourceFile, codes,
+    pipeline::{PluginFiles, Span, Spanned},
 };
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,6 +32,7 @@ fn limits() -> Limits {
     match seconds.filter(|seconds| *seconds > 0) {
         Some(seconds) => Limits {
             call: Some(Duration::from_secs(seconds)),
+            progress: Some(Duration::from_secs(seconds.saturating_mul(10))),
             ..Limits::default()
         },
         None => Limits::default(),
@@ -45,13 +47,19 @@ pub struct Named {
     pub source: SourceFile,
     /// The folder of the pipeline.
     pub dir: PathBuf,
+    /// What is wrong with how they are named.
+    pub wrong: Vec<Diagnostic>,
 }
 
 impl Named {
     /// Reads which plugins a pipeline file names. A file that cannot be read names none; who reads it next says so.
     pub fn read(file: &Path) -> Self {
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let (files, source) = clinmill_spec::plugin_files(&file.display().to_string(), &text, &environment);
+        let NamedPlugins {
+            files,
+            diagnostics,
+            source,
+        } = clinmill_spec::plugin_files(&file.display().to_string(), &text, &environment);
         let dir = file
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
@@ -60,6 +68,57 @@ impl Named {
             files,
             source,
             dir: dir.to_path_buf(),
+            wrong: diagnostics,
+        }
+    }
+
+    /// Where the lock file lies.
+    pub fn lock_path(&self) -> PathBuf {
+        self.dir.join(LOCK)
+    }
+
+    /// What the lock file says; nothing where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with it, at its place in it.
+    pub fn lock(&self) -> Result<Lock, Vec<Diagnostic>> {
+        let path = self.lock_path();
+        let refused = |message: String| Diagnostic::error(codes::PLUGIN_REFUSED, message);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::default()),
+            Err(error) => return Err(vec![refused(format!("plugins.lock cannot be read: {error}"))]),
+        };
+        Lock::parse(&text).map_err(|error| {
+            let lines: usize = text
+                .split_inclusive('\n')
+                .take(error.line.saturating_sub(1))
+                .map(str::len)
+                .sum();
+            let rest = text.get(lines..).unwrap_or_default();
+            let start = lines
+                + rest
+                    .chars()
+                    .take(error.column.saturating_sub(1))
+                    .map(char::len_utf8)
+                    .sum::<usize>();
+            let source = SourceFile::new(path.display().to_string(), text.clone());
+            let place = source.place(Span { start, end: start + 1 });
+            vec![
+                refused(format!("plugins.lock: {}", error.message))
+                    .at(place)
+                    .hint("mend what is wrong, or delete the file and write it anew: clinmill plugin lock"),
+            ]
+        })
+    }
+
+    /// A failure of a command over what was found.
+    pub fn failure(&self, diagnostics: Vec<Diagnostic>, message: &str) -> Failure {
+        Failure {
+            code: Some("INVALID"),
+            diagnostics,
+            source: Some((self.source.name().to_owned(), self.source.text().to_owned())),
+            ..Failure::new(crate::failure::INVALID, message)
         }
     }
 
@@ -80,7 +139,7 @@ impl Named {
         named.chain([self.dir.clone()]).collect()
     }
 
-    fn refused(&self, at: &Spanned<String>, code: &str, message: &str) -> Diagnostic {
+    pub fn refused(&self, at: &Spanned<String>, code: &str, message: &str) -> Diagnostic {
         let message = format!("{message} [{code}]");
         Diagnostic::error(codes::PLUGIN_REFUSED, message).at(self.source.place(at.span))
     }
@@ -94,11 +153,7 @@ impl Named {
         if self.files.libraries.is_empty() && self.files.processes.is_empty() {
             return Ok(registry);
         }
-        let lock = match std::fs::read_to_string(self.dir.join(LOCK)).map(|text| Lock::parse(&text)) {
-            Ok(Ok(lock)) => lock,
-            Ok(Err(error)) => return Err(vec![Diagnostic::error(codes::PLUGIN_REFUSED, error.to_string())]),
-            Err(_) => Lock::default(),
-        };
+        let lock = self.lock()?;
         let loader = Loader::new(self.roots(), lock.clone(), limits());
         let mut found = Vec::new();
         for path in &self.files.libraries {
@@ -162,11 +217,7 @@ impl Named {
     /// # Errors
     /// When a plugin was refused.
     pub fn registry(&self, built_in: &Registry) -> Result<Registry, Failure> {
-        self.load(built_in).map_err(|diagnostics| Failure {
-            code: Some("INVALID"),
-            diagnostics,
-            source: Some((self.source.name().to_owned(), self.source.text().to_owned())),
-            ..Failure::new(crate::failure::INVALID, "a plugin of the pipeline is not loaded")
-        })
+        self.load(built_in)
+            .map_err(|diagnostics| self.failure(diagnostics, "a plugin of the pipeline is not loaded"))
     }
 }

@@ -3,6 +3,7 @@
 //! Pure but for reading the pipeline file and the mapping files it names.
 
 use crate::{
+    error::EngineError,
     gates::{self, GateSpec},
     graph::{Graph, Located, plugin_finding},
     mappings::{self, Mapping},
@@ -47,6 +48,24 @@ pub struct Bound {
     pub digest: Digest,
     /// Findings that are no errors.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Bound {
+    /// Waits for what plugins still have to do with what they handed over, before anything is published.
+    ///
+    /// # Errors
+    /// When one was lost over it.
+    pub fn settle(&self) -> Result<(), EngineError> {
+        for source in &self.sources {
+            let settled = source.bound.settle();
+            settled.map_err(|error| EngineError::step(source.name(), error))?;
+        }
+        for step in self.graph.steps() {
+            let settled = step.bound.settle();
+            settled.map_err(|error| EngineError::step(&step.name, error))?;
+        }
+        Ok(())
+    }
 }
 
 /// A source that is ready to run.

@@ -45,7 +45,8 @@ impl fmt::Display for SchemaChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "table {}: ", self.table)?;
         match (&self.column, &self.was, &self.now) {
-            (None, Some(_), _) => write!(f, "it is gone"),
+            (None, Some(was), Some(now)) => write!(f, "it was {was}, now {now}: its rows get other identities"),
+            (None, Some(_), None) => write!(f, "it is gone"),
             (None, None, _) => write!(f, "it is new"),
             (Some(column), None, now) => {
                 write!(f, "column {column} is new ({})", now.as_deref().unwrap_or_default())
@@ -56,11 +57,16 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// What changed between the tables of a release and those of the pipeline.
+/// What changed between the tables of a release and those of the pipeline. The keys of a release stand in the pipeline that
+/// made it, which the vault keeps.
 ///
 /// # Errors
 /// For a type that no table may have.
-pub fn schema_changes(bound: &Bound, last: &Manifest) -> Result<Vec<SchemaChange>, EngineError> {
+pub fn schema_changes(bound: &Bound, vault: &Vault, last: &Manifest) -> Result<Vec<SchemaChange>, EngineError> {
+    let keys = match vault.archive().get(&last.pipeline_sha256) {
+        Ok((ArchiveKind::Pipeline, bytes)) => clinmill_spec::table_keys(&String::from_utf8_lossy(&bytes)),
+        _ => BTreeMap::new(),
+    };
     let mut changes = Vec::new();
     let whole = |table: &str, was: bool| SchemaChange {
         table: table.to_owned(),
@@ -73,12 +79,33 @@ pub fn schema_changes(bound: &Bound, last: &Manifest) -> Result<Vec<SchemaChange
         let specs = to_specs(&base_schema(&table.schema))?;
         match last.tables.get(&table.name) {
             None => changes.push(whole(&table.name, false)),
-            Some(entry) => column_changes(&table.name, &entry.schema, &specs, &mut changes),
+            Some(entry) => {
+                column_changes(&table.name, &entry.schema, &specs, &mut changes);
+                let said = bound.pipeline.tables.iter().find(|t| t.name.value == table.name);
+                let now = said.and_then(|t| t.key.as_ref());
+                let now: Option<Vec<String>> = now.map(|key| key.iter().map(|c| c.value.clone()).collect());
+                changes.extend(keys.get(&table.name).and_then(|was| key_change(&table.name, was, &now)));
+            }
         }
     }
     let is_gone = |name: &&String| !bound.tables.iter().any(|t| t.name == **name);
     changes.extend(last.tables.keys().filter(is_gone).map(|name| whole(name, true)));
     Ok(changes)
+}
+
+/// Another key gives every row another identity: whoever applies changes by it loses track.
+fn key_change(table: &str, was: &Option<Vec<String>>, now: &Option<Vec<String>>) -> Option<SchemaChange> {
+    let shown = |key: &Option<Vec<String>>| match key {
+        Some(columns) => format!("keyed by {}", columns.join(", ")),
+        None => "keyed by its records".to_owned(),
+    };
+    (was != now).then(|| SchemaChange {
+        table: table.to_owned(),
+        column: None,
+        was: Some(shown(was)),
+        now: Some(shown(now)),
+        impact: Impact::Breaking,
+    })
 }
 
 fn column_changes(table: &str, was: &[ColumnSpec], now: &[ColumnSpec], changes: &mut Vec<SchemaChange>) {
@@ -395,6 +422,14 @@ mod tests {
             ("table t: column new is new (date)", Impact::Additive),
         ];
         assert_eq!(told, expected.map(|(text, impact)| (text.to_owned(), impact)));
+        let key = |columns: &[&str]| Some(columns.iter().map(|c| (*c).to_owned()).collect());
+        assert_eq!(key_change("t", &key(&["a"]), &key(&["a"])), None);
+        let change = key_change("t", &key(&["a", "b"]), &key(&["a"])).unwrap();
+        assert_eq!(
+            change.to_string(),
+            "table t: it was keyed by a, b, now keyed by a: its rows get other identities"
+        );
+        assert_eq!(key_change("t", &None, &key(&["a"])).unwrap().impact, Impact::Breaking);
         assert!(matches!(refuse_breaking(changes), Err(EngineError::Breaking(b)) if b.len() == 3));
     }
 }

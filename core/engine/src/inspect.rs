@@ -210,7 +210,7 @@ pub async fn plan(
     let (changes, schemas) = match last {
         Some(manifest) => (
             changes::since(bound, &session.vault, manifest, registry, variables),
-            changes::schema_changes(bound, manifest)?,
+            changes::schema_changes(bound, &session.vault, manifest)?,
         ),
         None => Default::default(),
     };

@@ -7,19 +7,21 @@
 //!
 //! With a time limit set, each call into a plugin runs on a thread of its own. A panic of a Rust plugin, a call that does
 //! not come back, a C plugin that ends its thread, a batch that is not what was promised, a second release of what it was
-//! lent, a NULL, a `release` of a buffer, an error or a schema that does not come back: each is an error that names plugin, phase and code, after which the plugin is not called again where it
-//! cannot be.
+//! lent (a batch, or a column of it), a NULL, a `release` of an array, a buffer, an error or a schema that does not come back,
+//! constructors of a library that do not: each is an error that names plugin, phase and code, after which the plugin is not
+//! called again where it cannot be. Arrays are released on a thread of their own ([`Account`] has it), and nothing is
+//! published before that is done.
 //!
 //! What no process survives, and what a process plugin is for: a segmentation fault or an illegal instruction; `abort`,
 //! `exit` and `_exit`; a stack overflow; an allocation failure; an exception of a C++ plugin that leaves a slot; a Rust
 //! plugin that ends its thread (`pthread_exit` through Rust frames aborts); a second `free` of the plugin's own memory; any
-//! write to memory that is not the plugin's; a pointer that leads to nothing, or a text without its end. The `release` of
-//! an array that a plugin handed over runs where the last of its columns is dropped and is not watched: one that does not
-//! come back, or ends its thread, is not survived. A thread that does not come back keeps its memory, and its processor if it
-//! computes, until the process ends.
+//! write to memory that is not the plugin's; a pointer that leads to nothing, or a text without its end. The command line
+//! has a process that waits for the one that loads libraries ([`guard`]), so that not even `_exit(0)` looks like success. A
+//! thread that does not come back keeps its memory, and its processor if it computes, until the process ends.
 #![allow(unsafe_code, reason = "the C boundary")]
 
 pub mod file;
+pub mod guard;
 mod limits;
 mod loader;
 pub mod lock;

@@ -1,6 +1,11 @@
 //! What a plugin may use, and the host's table that it is told by.
 
-use clinmill_abi::tables::{Host, Str};
+use crate::native::{
+    reaper::{MOST_WAITING, Reaper, Watched},
+    worker::Lost,
+};
+use clinmill_abi::tables::{ArrowArray, Host, Str};
+use clinmill_sdk::{PluginError, export::array::Moved};
 use std::{
     ffi::c_void,
     sync::{
@@ -16,18 +21,25 @@ pub struct Limits {
     /// Time for one call into the plugin; one *read* of a source counts from its last sign of life. `None`: calls run on
     /// the caller's thread and are waited for without end.
     pub call: Option<Duration>,
+    /// Time in which a *read* that gives signs of life must get on: hand over a record, a rejection or a link, or read of
+    /// its input what it had not read. What it has filtered is a sign of life alone.
+    pub progress: Option<Duration>,
     /// Rows of one batch that it hands over.
     pub batch_rows: usize,
     /// Bytes that it may have reserved, and that its batches of one call may have.
     pub memory: u64,
+    /// Bytes that may follow one message of a process: the host holds them while it looks at them.
+    pub message: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             call: Some(Duration::from_secs(60)),
+            progress: Some(Duration::from_secs(600)),
             batch_rows: 1 << 20,
             memory: 2 << 30,
+            message: 256 << 20,
         }
     }
 }
@@ -41,6 +53,8 @@ pub struct Account {
     released: AtomicU64,
     released_twice: AtomicU64,
     poisoned: AtomicBool,
+    /// Releases what it hands over.
+    pub(crate) reaper: Arc<Reaper>,
 }
 
 impl Account {
@@ -53,6 +67,7 @@ impl Account {
             released: AtomicU64::new(0),
             released_twice: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
+            reaper: Arc::default(),
         })
     }
 
@@ -84,6 +99,27 @@ impl Account {
     pub fn releases(&self) -> (u64, u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Acquire);
         (of(&self.lent), of(&self.released), of(&self.released_twice))
+    }
+
+    /// An array that it handed over: where calls have a limit of time, so has its release.
+    ///
+    /// # Safety
+    /// As [`Moved::take`].
+    pub(crate) unsafe fn moved(&self, array: *mut ArrowArray) -> Result<Moved, PluginError> {
+        // SAFETY: by this function's contract.
+        let moved = unsafe { Moved::take(array) }?;
+        Ok(match self.limits.call {
+            Some(_) => moved.released_by(Arc::new(Watched(self.reaper.clone()))),
+            None => moved,
+        })
+    }
+
+    /// Waits while too many of its arrays wait for their release.
+    pub(crate) fn is_settled(&self) -> Result<(), Lost> {
+        match self.limits.call {
+            Some(limit) => self.reaper.settle(MOST_WAITING, limit),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn count_lent(&self) {

@@ -180,15 +180,35 @@ pub fn load_unlocked(path: &Path, limits: Limits) -> Result<(Loaded, Header, Dig
     Ok((open(&bytes, digest, &header, limits)?, header, digest))
 }
 
-/// The tables that are loaded, by digest: as addresses, for they are static data that stays.
-static LOADED: Mutex<BTreeMap<Digest, usize>> = Mutex::new(BTreeMap::new());
+/// A library that the system has loaded: it is loaded once, also where it cannot be used.
+struct Mapped {
+    /// Of its table: static data that stays.
+    address: usize,
+    /// What its *init* said.
+    refused: Option<PluginError>,
+}
+
+/// The libraries that are loaded, by digest.
+static LOADED: Mutex<BTreeMap<Digest, Mapped>> = Mutex::new(BTreeMap::new());
 
 /// Opens exactly the bytes that were looked at: they go to the system as a file in memory that nobody else can change.
 fn open(bytes: &[u8], digest: Digest, header: &Header, limits: Limits) -> Result<Loaded, LoadError> {
+    let account = Account::new(limits);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     let (table, first) = match loaded.get(&digest) {
-        Some(address) => (*address as *const Plugin, false),
-        None => (open_new(bytes, header)?, true),
+        Some(Mapped {
+            refused: Some(error), ..
+        }) => return Err(error.clone().into()),
+        Some(mapped) => (mapped.address as *const Plugin, false),
+        None => {
+            let table = open_new(bytes, header, &account)?;
+            let mapped = Mapped {
+                address: table as usize,
+                refused: None,
+            };
+            loaded.insert(digest, mapped);
+            (table, true)
+        }
     };
     let wrong = |what| LoadError::Table {
         name: header.name.clone(),
@@ -199,17 +219,19 @@ fn open(bytes: &[u8], digest: Digest, header: &Header, limits: Limits) -> Result
     if table.magic != MAGIC || table.abi_major != header.abi_major || table.struct_size != header.struct_size {
         return Err(wrong("it is not what the file says"));
     }
-    let account = Account::new(limits);
     if first {
         // SAFETY: a table as the header says, for the first time.
-        unsafe { init(table, &header.name, &account) }?;
-        loaded.insert(digest, std::ptr::from_ref(table) as usize);
+        let begun = unsafe { init(table, &header.name, &account) };
+        if let (Err(LoadError::Plugin(error)), Some(mapped)) = (&begun, loaded.get_mut(&digest)) {
+            mapped.refused = Some(error.clone());
+        }
+        begun?;
     }
     drop(loaded);
     Loaded::of(table, &header.name, &header.version, account, Some(digest))
 }
 
-fn open_new(bytes: &[u8], header: &Header) -> Result<*const Plugin, LoadError> {
+fn open_new(bytes: &[u8], header: &Header, account: &Arc<Account>) -> Result<*const Plugin, LoadError> {
     let not_open = || LoadError::Open(header.name.clone());
     // SAFETY: a plain call; the name is for people who look at the process's maps.
     let fd = unsafe { libc::memfd_create(c"clinmill-plugin".as_ptr(), libc::MFD_CLOEXEC) };
@@ -220,14 +242,12 @@ fn open_new(bytes: &[u8], header: &Header) -> Result<*const Plugin, LoadError> {
     let mut file = unsafe { fs::File::from_raw_fd(fd) };
     file.write_all(bytes).map_err(|_| not_open())?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: the constructors of a library that the lock allows run here.
-    let library = unsafe {
-        libloading::os::unix::Library::open(
-            Some(path),
-            libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_LOCAL,
-        )
-    };
-    let library = library.map_err(|_| not_open())?;
+    let handle = crate::native::open(&path, &header.name, account)?;
+    if handle.is_null() {
+        return Err(not_open());
+    }
+    // SAFETY: just opened.
+    let library = unsafe { libloading::os::unix::Library::from_raw(handle) };
     // SAFETY: a data symbol, of which the address is taken.
     let symbol = unsafe { library.get::<*const Plugin>(SYMBOL.as_bytes()) };
     let address = symbol.map_err(|_| LoadError::File(FileError::NoSymbol))?.into_raw();
@@ -312,6 +332,14 @@ impl Loaded {
             account,
             components,
         })
+    }
+
+    /// Waits until what it handed over, and was dropped, is released.
+    ///
+    /// # Errors
+    /// When it was lost over it.
+    pub fn settle(&self) -> Result<(), PluginError> {
+        self.components.iter().try_for_each(|native| native.settle())
     }
 
     /// How its components describe themselves.

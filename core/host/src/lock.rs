@@ -1,5 +1,8 @@
-//! `plugins.lock`: which libraries may be loaded. Beside the pipeline, written by `clinmill plugin lock`, reviewed like
-//! any other change.
+//! `plugins.lock`: which libraries may be loaded, and programs started. Beside the pipeline, written by `clinmill plugin
+//! lock`, reviewed like any other change.
+//!
+//! What it pins is one file for each plugin. What that needs from the machine (shared libraries, an interpreter and what is
+//! installed for it) is the machine's: a plugin that is to be the same everywhere brings it along.
 //!
 //! ```yaml
 //! version: 1
@@ -11,8 +14,11 @@
 //! ```
 
 use clinmill_model::Digest;
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
-use std::{collections::BTreeMap, fmt::Write as _};
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 /// The plugins that may be loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,30 +36,55 @@ pub struct Locked {
     pub files: BTreeMap<String, Digest>,
 }
 
-/// A `plugins.lock` that cannot be read.
+/// A `plugins.lock` that cannot be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("plugins.lock: {0}")]
-pub struct LockError(pub String);
-
-fn bad(what: impl Into<String>) -> LockError {
-    LockError(what.into())
+pub struct LockError {
+    /// What is wrong.
+    pub message: String,
+    /// 1-based line, and column in characters.
+    pub line: usize,
+    /// See `line`.
+    pub column: usize,
 }
 
-fn entries<'a, 'y>(node: &'a Yaml<'y>, what: &str) -> Result<BTreeMap<&'a str, &'a Yaml<'y>>, LockError> {
-    let Yaml::Mapping(entries) = node else {
-        return Err(bad(format!("{what} is not a mapping")));
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plugins.lock:{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+type Node<'y> = MarkedYaml<'y>;
+
+/// What is wrong with a node.
+fn bad(node: &Node<'_>, what: impl Into<String>) -> LockError {
+    LockError {
+        message: what.into(),
+        line: node.span.start.line(),
+        column: node.span.start.col() + 1,
+    }
+}
+
+fn entries<'a, 'y>(
+    node: &'a Node<'y>,
+    what: &str,
+) -> Result<BTreeMap<&'a str, (&'a Node<'y>, &'a Node<'y>)>, LockError> {
+    let YamlData::Mapping(entries) = &node.data else {
+        return Err(bad(node, format!("{what} is not a mapping")));
     };
-    let each = entries.iter().map(|(key, value)| match key {
-        Yaml::Value(Scalar::String(key)) => Ok((key.as_ref(), value)),
-        _ => Err(bad(format!("{what} has a key that is no text"))),
+    let each = entries.iter().map(|(key, value)| match &key.data {
+        YamlData::Value(Scalar::String(name)) => Ok((name.as_ref(), (key, value))),
+        _ => Err(bad(key, format!("{what} has a key that is no text"))),
     });
     each.collect()
 }
 
-fn text(node: Option<&&Yaml<'_>>, what: &str) -> Result<String, LockError> {
+fn text<'a>(of: &Node<'_>, node: Option<&'a Node<'_>>, what: &str) -> Result<(String, &'a Node<'a>), LockError> {
     match node {
-        Some(Yaml::Value(Scalar::String(text))) => Ok(text.to_string()),
-        _ => Err(bad(format!("{what} is missing or no text"))),
+        None => Err(bad(of, format!("{what} is missing"))),
+        Some(node) => match &node.data {
+            YamlData::Value(Scalar::String(text)) => Ok((text.to_string(), node)),
+            _ => Err(bad(node, format!("{what} is no text"))),
+        },
     }
 }
 
@@ -63,40 +94,50 @@ impl Lock {
     /// # Errors
     /// When it is not one, or of a later version.
     pub fn parse(source: &str) -> Result<Self, LockError> {
-        let documents = Yaml::load_from_str(source).map_err(|error| bad(format!("not YAML: {error}")))?;
+        let documents = Node::load_from_str(source).map_err(|error| LockError {
+            message: format!("not YAML: {}", error.info()),
+            line: error.marker().line(),
+            column: error.marker().col() + 1,
+        })?;
         let [document] = documents.as_slice() else {
-            return Err(bad("it does not hold one document"));
+            let (line, column) = documents
+                .get(1)
+                .map_or((1, 1), |d| (d.span.start.line(), d.span.start.col() + 1));
+            let message = "it does not hold one document".to_owned();
+            return Err(LockError { message, line, column });
         };
         let top = entries(document, "the file")?;
-        if let Some(key) = top.keys().find(|key| !["version", "plugins"].contains(key)) {
-            return Err(bad(format!("the key {key:?} is not known")));
+        if let Some((name, (key, _))) = top.iter().find(|(key, _)| !["version", "plugins"].contains(key)) {
+            return Err(bad(key, format!("the key {name:?} is not known")));
         }
-        match top.get("version") {
-            Some(Yaml::Value(Scalar::Integer(1))) => {}
-            _ => return Err(bad("version is not 1")),
+        let value = |key: &str| top.get(key).map(|(_, value)| *value);
+        match value("version").map(|node| (node, &node.data)) {
+            Some((_, YamlData::Value(Scalar::Integer(1)))) => {}
+            found => return Err(bad(found.map_or(document, |(node, _)| node), "version is not 1")),
         }
         let mut lock = Self::default();
-        let Some(Yaml::Sequence(plugins)) = top.get("plugins") else {
-            return Err(bad("plugins is not a list"));
+        let plugins = value("plugins").unwrap_or(document);
+        let YamlData::Sequence(listed) = &plugins.data else {
+            return Err(bad(plugins, "plugins is not a list"));
         };
-        for plugin in plugins {
-            let plugin = entries(plugin, "a plugin")?;
-            let name = text(plugin.get("name"), "the name of a plugin")?;
-            let version = text(plugin.get("version"), &format!("{name}: version"))?;
+        for node in listed {
+            let plugin = entries(node, "a plugin")?;
+            let value = |key: &str| plugin.get(key).map(|(_, value)| *value);
+            let (name, named) = text(node, value("name"), "the name of a plugin")?;
+            let (version, _) = text(node, value("version"), &format!("{name}: version"))?;
             let mut files = BTreeMap::new();
-            let named = plugin
-                .get("files")
-                .ok_or_else(|| bad(format!("{name}: files is missing")))?;
-            for (triple, digest) in entries(named, &format!("{name}: files"))? {
-                let digest = text(Some(&digest), &format!("{name}: the digest for {triple}"))?;
+            let listed = value("files").ok_or_else(|| bad(node, format!("{name}: files is missing")))?;
+            for (triple, (_, digest)) in entries(listed, &format!("{name}: files"))? {
+                let (digest, at) = text(listed, Some(digest), &format!("{name}: the digest for {triple}"))?;
                 let digest = digest
                     .parse()
-                    .map_err(|error| bad(format!("{name}: {triple}: {error}")))?;
+                    .map_err(|error| bad(at, format!("{name}: {triple}: {error}")))?;
                 files.insert(triple.to_owned(), digest);
             }
-            if lock.plugins.insert(name.clone(), Locked { version, files }).is_some() {
-                return Err(bad(format!("{name} is there twice")));
+            if lock.plugins.contains_key(&name) {
+                return Err(bad(named, format!("{name} is there twice")));
             }
+            lock.plugins.insert(name, Locked { version, files });
         }
         Ok(lock)
     }
@@ -168,12 +209,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let said = |text: &str| Lock::parse(text).unwrap_err().0;
+        let said = |text: &str| Lock::parse(text).unwrap_err().to_string();
         assert!(said("").contains("one document"));
         assert!(said("version: 2\nplugins: []").contains("version is not 1"));
         assert!(said("version: 1").contains("plugins is not a list"));
         assert!(said("version: 1\nplugin: []").contains("\"plugin\" is not known"));
         let one = "version: 1\nplugins:\n  - name: a\n    version: \"1\"\n    files: { x: \"12\" }";
         assert!(said(one).contains("sha256"), "{}", said(one));
+        assert!(said(one).starts_with("plugins.lock:5:17: a: x: "), "{}", said(one));
+        let cut = said("version: 1\nplugins: [");
+        assert!(cut.starts_with("plugins.lock:") && cut.contains(": not YAML: "), "{cut}");
+        let twice =
+            "version: 1\nplugins:\n  - { name: a, version: x, files: {} }\n  - { name: a, version: x, files: {} }";
+        assert_eq!(said(twice), "plugins.lock:4:13: a is there twice");
     }
 }

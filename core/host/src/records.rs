@@ -1,13 +1,13 @@
 //! The records of a source as columns: its own, and the nine that the host must know of each.
 
 use clinmill_sdk::{
-    PluginError, RecordKind, RecordMeta, Status,
+    IdentityLink, PluginError, RecordKind, RecordMeta, Rejection, Status, SubjectId,
     arrow::{
         array::{ArrayRef, AsArray},
         datatypes::{DataType, Field, FieldRef, UInt8Type, UInt32Type, UInt64Type},
     },
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How many kinds of records a source may have, and key columns a kind.
 pub const MOST_KINDS: usize = 4096;
@@ -15,6 +15,113 @@ pub const MOST_KINDS: usize = 4096;
 pub const LARGEST: usize = 4 << 20;
 /// How many splits an input may have.
 pub const MOST_SPLITS: usize = 1 << 20;
+
+/// How many rules may be filtered by, and names counted.
+pub const MOST_NAMES: usize = 256;
+/// Of how many rejections the texts are kept.
+const KEPT_REJECTIONS: u64 = 100_000;
+
+/// One *read* of a source: what the host keeps of it beside rows, and whether it gets on.
+pub struct Reading {
+    size: u64,
+    memory: u64,
+    kept: u64,
+    rejections: u64,
+    rules: BTreeSet<String>,
+    /// How far the input was read, and how much of it was said to be done.
+    furthest: u64,
+    told: u64,
+    got_on: bool,
+}
+
+fn too_large(what: &str) -> PluginError {
+    PluginError::new(Status::Internal, "ABI_TOO_LARGE", what)
+}
+
+impl Reading {
+    /// Of an input of so many bytes, by a plugin that may use so much memory.
+    pub fn new(size: u64, memory: u64) -> Self {
+        Self {
+            size,
+            memory,
+            kept: 0,
+            rejections: 0,
+            rules: BTreeSet::new(),
+            furthest: 0,
+            told: 0,
+            got_on: false,
+        }
+    }
+
+    /// Whether it has got on since it was asked last.
+    pub fn has_got_on(&mut self) -> bool {
+        std::mem::take(&mut self.got_on)
+    }
+
+    /// It hands over rows.
+    pub fn rows(&mut self, rows: usize) {
+        self.got_on |= rows > 0;
+    }
+
+    /// It reads so many bytes of the input from there.
+    pub fn read(&mut self, offset: u64, bytes: usize) {
+        let end = offset.saturating_add(bytes as u64).min(self.size);
+        self.got_on |= end > self.furthest;
+        self.furthest = self.furthest.max(end);
+    }
+
+    /// It says that so many bytes more are done: more than there are would only spoil the display.
+    pub fn progress(&mut self, bytes: u64) -> u64 {
+        let bytes = bytes.min(self.size.saturating_sub(self.told));
+        self.told += bytes;
+        bytes
+    }
+
+    /// It filters by a rule.
+    ///
+    /// # Errors
+    /// `ABI_TOO_LARGE` when there are too many.
+    pub fn filtered(&mut self, rule: &str) -> Result<(), PluginError> {
+        if !self.rules.contains(rule) {
+            if self.rules.len() >= MOST_NAMES {
+                return Err(too_large("it filters by more rules than the host counts"));
+            }
+            self.rules.insert(rule.to_owned());
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: usize) -> Result<(), PluginError> {
+        self.got_on = true;
+        self.kept = self.kept.saturating_add(bytes as u64);
+        match self.kept > self.memory {
+            true => Err(too_large("its rejections and links hold more bytes than it may use")),
+            false => Ok(()),
+        }
+    }
+
+    /// It rejects a record. Of those beyond the first the texts are not kept.
+    ///
+    /// # Errors
+    /// `ABI_TOO_LARGE` when it has too much to say.
+    pub fn reject(&mut self, rejection: &Rejection) -> Result<(), PluginError> {
+        self.rejections += 1;
+        self.keep(match self.rejections > KEPT_REJECTIONS {
+            true => 0,
+            false => size_of::<Rejection>() + rejection.code.len() + rejection.message.len(),
+        })
+    }
+
+    /// It links two subjects.
+    ///
+    /// # Errors
+    /// `ABI_TOO_LARGE` when it links too many.
+    pub fn link(&mut self, link: &IdentityLink) -> Result<(), PluginError> {
+        let text = |id: &SubjectId| id.issuer.len() + id.id.len();
+        let version = link.version.as_ref().map_or(0, String::len);
+        self.keep(size_of::<IdentityLink>() + text(&link.survivor) + text(&link.retired) + version)
+    }
+}
 
 /// The nine columns, in their order, of a kind that is about subjects or not.
 pub fn meta(of_subject: bool) -> [Field; 9] {
@@ -65,4 +172,46 @@ pub fn of_meta(meta: &[ArrayRef]) -> Result<RecordMeta, PluginError> {
         part: part.as_primitive::<UInt32Type>().clone(),
         cell: cell.as_primitive::<UInt32Type>().clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_gets_on_by_what_ends() {
+        let mut reading = Reading::new(100, 1 << 20);
+        reading.read(0, 60);
+        assert!(reading.has_got_on() && !reading.has_got_on());
+        reading.read(20, 40);
+        reading.rows(0);
+        assert_eq!((reading.progress(70), reading.progress(70)), (70, 30));
+        (0..MOST_NAMES).for_each(|n| reading.filtered(&n.to_string()).unwrap());
+        reading.filtered("0").unwrap();
+        assert_eq!(reading.filtered("one more").unwrap_err().code, "ABI_TOO_LARGE");
+        assert!(!reading.has_got_on(), "none of these is getting on");
+        reading.read(1 << 40, 1);
+        assert!(reading.has_got_on());
+        reading.read(1 << 50, 1);
+        assert!(!reading.has_got_on(), "beyond the end there is nothing to read");
+        reading.rows(1);
+        assert!(reading.has_got_on());
+    }
+
+    #[test]
+    fn links_are_kept_as_far_as_memory_goes() {
+        let subject = |id: &str| SubjectId {
+            issuer: "MRN".into(),
+            id: id.into(),
+        };
+        let link = IdentityLink {
+            survivor: subject("1"),
+            retired: subject(&"2".repeat(1000)),
+            version: None,
+            at: clinmill_sdk::Locator::default(),
+        };
+        let mut reading = Reading::new(100, 100_000);
+        let kept = (0..1000).take_while(|_| reading.link(&link).is_ok()).count();
+        assert!((50..100).contains(&kept), "{kept}");
+    }
 }

@@ -44,6 +44,13 @@ pub trait BoundSource: Send + Sync {
         task: &TaskContext<'_>,
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError>;
+    /// Waits for what is still to be done with records that were pushed and dropped: asked before anything is published.
+    ///
+    /// # Errors
+    /// When the plugin was lost over it.
+    fn settle(&self) -> Result<(), PluginError> {
+        Ok(())
+    }
 }
 
 /// A transform plugin as the engine sees it.
@@ -80,6 +87,13 @@ pub trait BoundTransform: Send + Sync {
     fn explain(&self, rows: &RecordBatch) -> Result<Option<Vec<Applied>>, PluginError> {
         let _ = rows;
         Ok(None)
+    }
+    /// See [`BoundSource::settle`].
+    ///
+    /// # Errors
+    /// When the plugin was lost over it.
+    fn settle(&self) -> Result<(), PluginError> {
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a failed test is a panic"
 )]
 
+mod cancelled;
 mod cases;
 mod check;
 mod conformance;

@@ -35,6 +35,7 @@ pub use tree::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 use clinmill_model::Diagnostic;
 use report::Report;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// "did you mean" for a word that is near a known one, else the list of what is known.
 pub fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
@@ -98,35 +99,60 @@ pub fn load(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>, plugin
     }
 }
 
-/// Reads which plugins a pipeline file names, before they are loaded and [`load`] can check their options. What is wrong
-/// with the file, [`load`] says.
-pub fn plugin_files(
-    file: &str,
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> (pipeline::PluginFiles, SourceFile) {
-    struct NoPlugins;
-    impl Plugins for NoPlugins {
-        fn source_schema(&self, _: &str) -> Option<Value> {
-            None
-        }
-        fn transform_schema(&self, _: &str) -> Option<Value> {
-            None
-        }
-        fn source_names(&self) -> Vec<String> {
-            Vec::new()
-        }
-        fn transform_names(&self) -> Vec<String> {
-            Vec::new()
-        }
+/// No plugin is known.
+struct NoPlugins;
+
+impl Plugins for NoPlugins {
+    fn source_schema(&self, _: &str) -> Option<Value> {
+        None
     }
+    fn transform_schema(&self, _: &str) -> Option<Value> {
+        None
+    }
+    fn source_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn transform_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Which plugins a pipeline file names.
+pub struct NamedPlugins {
+    /// The paths.
+    pub files: pipeline::PluginFiles,
+    /// What is wrong with how they are named. [`load`] says it too.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text, to turn a span into a place.
+    pub source: SourceFile,
+}
+
+/// Reads which plugins a pipeline file names, before they are loaded and [`load`] can check their options. What is wrong
+/// with the rest of the file, [`load`] says.
+pub fn plugin_files(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> NamedPlugins {
     let source = SourceFile::new(file, text);
     let mut report = Report::new(&source);
     let files = tree::parse(&mut report).map(|mut root| {
         substitute::apply(&mut root, env, &mut report);
         lower::plugins(&root, &NoPlugins, &mut report)
     });
-    (files.unwrap_or_default(), source)
+    let diagnostics = report.finish();
+    NamedPlugins {
+        files: files.unwrap_or_default(),
+        diagnostics,
+        source,
+    }
+}
+
+/// The keys that the tables of a pipeline file declare, by table: of a file that was good once, whatever has become of its
+/// plugins and mappings.
+pub fn table_keys(text: &str) -> BTreeMap<String, Option<Vec<String>>> {
+    let source = SourceFile::new("", text);
+    let mut report = Report::new(&source);
+    let tables = tree::parse(&mut report).map(|root| lower::tables(&root, &NoPlugins, &mut report));
+    let keys = |key: Vec<pipeline::Spanned<String>>| key.into_iter().map(|column| column.value).collect();
+    let each = tables.into_iter().flatten();
+    each.map(|table| (table.name.value, table.key.map(keys))).collect()
 }
 
 #[cfg(test)]

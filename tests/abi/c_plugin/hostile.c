@@ -53,6 +53,12 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
   struct clinmill_instance* self = calloc(1, sizeof *self);
   const char* from = memchr(given->config_json.ptr, ':', given->config_json.len);
   if (from) for (size_t i = 0; i < sizeof self->deed - 1 && from[i + 2] != '"'; i++) self->deed[i] = from[i + 2];
+  if (is(self, "release_input")) {
+    struct ArrowSchema* column = given->input->children[0];
+    struct ArrowSchema copy = *column;
+    column->release(column);
+    copy.release(&copy);
+  }
   if (is(self, "null_instance")) { free(self); *out = NULL; return CLINMILL_OK; }
   if (is(self, "unknown_status")) { free(self); return 99; }
   *out = self;
@@ -101,6 +107,8 @@ static clinmill_status open_run(const clinmill_instance* self, const clinmill_ta
 }
 
 static void release_nothing(struct ArrowArray* self) { self->release = NULL; }
+static void endless_array(struct ArrowArray* self) { (void)self; for (;;) usleep(1000); }
+static void exit_array(struct ArrowArray* self) { (void)self; pthread_exit(NULL); }
 
 static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, const clinmill_emit* emit, clinmill_error* error) {
   const struct clinmill_instance* of = self->of;
@@ -108,6 +116,7 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
   if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
+  if (is(of, "exit_zero")) _exit(0);
   if (is(of, "thread_exit")) pthread_exit(NULL);
   if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);
   if (is(of, "until_cancel")) {
@@ -118,6 +127,14 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "release_twice")) {
     struct ArrowArray copy = *moved;
     moved->release(moved);
+    copy.release(&copy);
+    return CLINMILL_OK;
+  }
+  if (is(of, "release_column_twice")) {
+    struct ArrowArray column = *moved->children[0], copy = column;
+    moved->children[0]->release = NULL;
+    moved->release(moved);
+    column.release(&column);
     copy.release(&copy);
     return CLINMILL_OK;
   }
@@ -141,7 +158,7 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   const void* none[] = { NULL };
   batch.length = is(of, "huge_batch") ? INT64_MAX : is(of, "fewer_rows") ? 2 : 3; batch.n_buffers = 1; batch.buffers = none;
   batch.n_children = is(of, "too_many_columns") ? 3 : 1; batch.children = is(of, "null_columns") ? NULL : children;
-  batch.release = is(of, "released_batch") ? NULL : release_nothing;
+  batch.release = is(of, "released_batch") ? NULL : is(of, "endless_array") ? endless_array : is(of, "exit_array") ? exit_array : release_nothing;
   return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
 }
 
@@ -166,10 +183,26 @@ static const clinmill_component component = { .struct_size = sizeof(clinmill_com
   .schema = schema, .lifecycle = &lifecycle, .vt = &transform };
 static const clinmill_component* const components[] = { &component };
 
+#ifdef LOADED_FILE
+#include <fcntl.h>
+__attribute__((constructor)) static void loaded(void) {
+  int file = open(LOADED_FILE, O_WRONLY | O_CREAT | O_APPEND, 0600);
+  if (write(file, "x", 1) < 0) abort();
+  close(file);
+}
+static clinmill_status init(const clinmill_host* host, clinmill_error* error) { (void)host; (void)error; return CLINMILL_UNSUPPORTED; }
+#define INIT init
+#else
+#define INIT NULL
+#endif
+#ifdef HANGS
+__attribute__((constructor)) static void hang(void) { for (;;) usleep(1000); }
+#endif
+
 #ifndef NO_SYMBOL
 const clinmill_plugin CLINMILL_PLUGIN_V1 = { .magic = MAGIC, .struct_size = sizeof(clinmill_plugin), .abi_major = MAJOR,
   .abi_minor = CLINMILL_ABI_MINOR, .target_triple = CLINMILL_TARGET_TRIPLE, .name = NAME, .version = "1.0.0",
-  .n_components = 1, .components = components };
+  .init = INIT, .n_components = 1, .components = components };
 #else
 const clinmill_component* const* const something_else = components;
 #endif

@@ -18,9 +18,12 @@ COMPRESSED = base64.b64decode(
 )
 COMPRESSED_LENGTH = 336
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+# The number of the message that was read last: every reply repeats it.
+asked = None
 
 
 def send(head, body=b""):
+    head["id"] = asked
     if body:
         head["bytes"] = len(body)
     stdout.write(json.dumps(head).encode() + b"\n" + body)
@@ -29,15 +32,34 @@ def send(head, body=b""):
 
 for line in stdin:
     message = json.loads(line)
+    asked = message["id"]
     body = stdin.read(message.get("bytes", 0))
     call = message["call"]
     if call == "describe":
         if deed == "silent":
             time.sleep(60)
         if deed == "crash":
-            sys.stderr.write("王小明\n" * 3)
+            sys.stderr.write("no module\x1b[2J\n" * 3)
             sys.stderr.flush()
             os.abort()
+        if deed == "sibling":
+            import upper.upper  # lies beside this file
+        if deed == "daemon":
+            # A child that is in no group or session of ours, and whose parent has gone.
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    with open(sys.argv[2], "w") as file:
+                        file.write(str(os.getpid()))
+                    for fd in range(3):
+                        os.close(fd)
+                    time.sleep(60)
+                os._exit(0)
+            os.wait()
+            while not os.path.exists(sys.argv[2]):
+                time.sleep(0.01)
+        if deed == "daemon" and len(sys.argv) > 3:
+            sys.exit(3)
         if deed == "environment":
             # Nothing of the host's: what the interpreter itself adds stays.
             assert not {"HOME", "PATH", "USER", "CARGO"} & set(os.environ)
@@ -62,6 +84,24 @@ for line in stdin:
     elif call == "bind":
         send({"reply": "done"}, body if deed != "bind" else b"no stream")
     elif call == "process":
+        if deed == "late":
+            send({"reply": "done"})
+        if deed == "crash_later":
+            sys.stderr.write("王小明\n" * 3)
+            sys.stderr.flush()
+            os.abort()
+        if deed == "names":
+            for n in range(1000):
+                send({"reply": "count", "name": str(n), "n": 1})
+        if deed == "large":
+            send({"reply": "rows", "bytes": 300 << 20})
+        if deed == "heavy":
+            # Each of them holds less than it may.
+            for _ in range(4):
+                if os.fork() == 0:
+                    kept = bytearray(os.urandom(1 << 20)) * 150
+                    time.sleep(60)
+            time.sleep(60)
         if deed == "chatter":
             while True:
                 send({"reply": "count", "name": "x", "n": 1})

@@ -5,6 +5,7 @@
 
 mod c_plugin;
 mod conformance;
+mod family;
 mod fuzz;
 mod hostile;
 mod process;

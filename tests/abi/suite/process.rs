@@ -24,19 +24,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
 }
 
-fn limits(call: Duration) -> Limits {
+pub fn limits(call: Duration) -> Limits {
     Limits {
         call: Some(call),
+        progress: Some(call),
         memory: 8 << 30,
         ..Limits::default()
     }
 }
 
-fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
+pub fn registered(name: &str, command: Vec<PathBuf>, limits: Limits) -> Result<Registry, PluginError> {
     let mut registry = Registry::default();
     // Behind an interpreter stands what it runs.
     let path = command.get(1).or(command.first()).unwrap().clone();
@@ -158,6 +159,12 @@ fn what_a_process_does_is_named() {
         ("bind", "bind", "PLUGIN_PROTOCOL"),
         ("hang", "process", "PLUGIN_TIMEOUT"),
         ("chatter", "process", "PLUGIN_TIMEOUT"),
+        ("sibling", "describe", "PLUGIN_PROCESS"),
+        ("heavy", "process", "PLUGIN_MEMORY"),
+        ("late", "finish", "PLUGIN_PROTOCOL"),
+        ("names", "process", "PLUGIN_PROTOCOL"),
+        ("large", "process", "PLUGIN_PROTOCOL"),
+        ("crash_later", "process", "PLUGIN_PROCESS"),
         ("exit", "process", "PLUGIN_PROCESS"),
         ("garbage", "process", "PLUGIN_PROTOCOL"),
         ("compressed", "process", "PLUGIN_PROTOCOL"),
@@ -166,8 +173,11 @@ fn what_a_process_does_is_named() {
         ("flip", "process", "PLUGIN_PROTOCOL"),
     ] {
         let mut limits = limits(Duration::from_secs(2));
-        if deed == "memory" {
+        if deed == "memory" || deed == "heavy" {
             limits.memory = 512 << 20;
+        }
+        if deed == "heavy" {
+            limits.call = Some(Duration::from_secs(20));
         }
         let began = Instant::now();
         let outcome = hostile(&python, deed, limits);
@@ -186,14 +196,26 @@ fn what_a_process_does_is_named() {
         if deed == "compressed" {
             assert!(error.message.contains("compressed batches are not taken"), "{error}");
         }
+        // Before it was given anything, what it says can be told; later it may hold values.
         if deed == "crash" {
-            assert!(error.message.contains("3 lines"), "{error}");
+            assert!(
+                error
+                    .message
+                    .ends_with("3 lines, 42 bytes, which end: no module[2J no module[2J no module[2J"),
+                "{error}"
+            );
+        }
+        if deed == "sibling" {
+            assert!(error.message.contains("No module named 'upper'"), "{error}");
+        }
+        if deed == "crash_later" {
+            assert!(error.message.ends_with("3 lines, 30 bytes"), "{error}");
         }
     }
     let plugin = hostile(&python, "environment", limits(Duration::from_secs(20))).unwrap();
     run(plugin.as_ref(), &batch(), "name").unwrap();
     let missing = registered("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));
-    assert_eq!(missing.err().unwrap().code, "PLUGIN_DIGEST");
+    assert_eq!(missing.err().unwrap().code, "PLUGIN_START");
 }
 
 /// The source with a deed at the begin of one of its functions.
@@ -206,8 +228,6 @@ fn spoiled(python: &Path, function: &str, deed: &str) -> Arc<dyn SourcePlugin> {
     fs::write(&program, text.replace(&begin, &format!("{begin}        {deed}\n"))).unwrap();
     let command = vec![python.to_path_buf(), program];
     let registry = registered("lines", command, limits(Duration::from_secs(3))).unwrap();
-    // What was described is started again for each call.
-    std::mem::forget(place);
     registry.get_source("lines").unwrap().clone()
 }
 
@@ -236,6 +256,24 @@ fn what_a_source_that_is_a_process_does_is_named() {
             "import time; time.sleep(60)".to_owned(),
             "read",
             "PLUGIN_TIMEOUT",
+        ),
+        (
+            "read(self, message)",
+            "while True: send({'reply': 'filtered', 'rule': 'x', 'n': 1})".to_owned(),
+            "read",
+            "PLUGIN_TIMEOUT",
+        ),
+        (
+            "read(self, message)",
+            "while True: send({'reply': 'bytes', 'offset': 0, 'length': 1}); receive()".to_owned(),
+            "read",
+            "PLUGIN_TIMEOUT",
+        ),
+        (
+            "read(self, message)",
+            "for n in range(1000): send({'reply': 'filtered', 'rule': str(n), 'n': 1})".to_owned(),
+            "read",
+            "ABI_TOO_LARGE",
         ),
         (
             "read(self, message)",
@@ -474,8 +512,23 @@ fn a_program_that_is_changed_after_it_was_loaded_is_not_started() {
     let plugin = registry.get_source("lines").unwrap();
     let options = json!({ "issuer": "MRN" });
     assert!(plugin.bind(&options, &BindContext::default()).is_ok());
-    fs::write(&program, fs::read_to_string(&program).unwrap() + "\n").unwrap();
-    let error = plugin.bind(&options, &BindContext::default()).err().unwrap();
+    let digest = Digest::of(&fs::read(&program).unwrap());
+    fs::write(&program, "raise SystemExit(7)\n").unwrap();
+    // What is started is what was looked at, and not what lies there now.
+    assert!(plugin.bind(&options, &BindContext::default()).is_ok());
+    let pinned = Pinned {
+        path: program.clone(),
+        digest,
+    };
+    let command = vec!["/bin/false".into(), program];
+    let again = process::register(
+        &mut Registry::default(),
+        "lines",
+        command,
+        pinned,
+        limits(Duration::from_secs(20)),
+    );
+    let error = again.unwrap_err();
     assert_eq!(error.code, "PLUGIN_DIGEST");
     names(&error, "lines", "start");
 }

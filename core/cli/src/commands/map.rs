@@ -64,10 +64,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    // Beside the file first, so that a table is never half written.
-    let beside = path.with_extension("csv.new");
-    let whole = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    whole.map_err(|error| Failure::io("write", path, &error))
+    crate::files::replace(path, text)
 }
 
 /// The table in a folder.

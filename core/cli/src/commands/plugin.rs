@@ -4,16 +4,18 @@ use crate::{
     args,
     context::Context,
     failure::{FAILED, Failure, INVALID, OK},
-    plugins::{ANY_TARGET, LOCK, Named},
+    files,
+    plugins::{ANY_TARGET, Named},
 };
-use clinmill_host::{Limits, file, load_unlocked, lock::Lock};
-use clinmill_model::Digest;
+use clinmill_host::{Limits, LoadError, file, load_unlocked, lock::Lock};
+use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{
     Descriptor, Kind, Registry, reference,
     testing::{self, Checked},
 };
+use clinmill_spec::pipeline::Spanned;
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
 
 const KINDS: [(Kind, &str); 3] = [
     (Kind::Source, "source"),
@@ -92,56 +94,146 @@ pub fn info(context: &Context, args: &args::PluginInfo) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-/// Writes `plugins.lock` for what a pipeline names.
+/// Writes `plugins.lock` for what a pipeline names. What other pipelines of the folder need stays.
 ///
 /// # Errors
-/// When a file is no plugin, or the lock cannot be written.
+/// When the pipeline names a plugin that could not be loaded: a path that leads outside, a file that is no plugin, a name
+/// that is taken; or the lock cannot be read or written.
 pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure> {
+    std::fs::metadata(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
     let named = Named::read(&args.file);
-    let path = named.dir.join(LOCK);
-    let before = std::fs::read_to_string(&path)
-        .ok()
-        .and_then(|text| Lock::parse(&text).ok())
-        .unwrap_or_default();
-    let mut lock = Lock::default();
-    let read = |path: &str| {
-        let place = named.place(path);
-        std::fs::read(&place).map_err(|error| Failure::io("read", &place, &error))
-    };
-    for library in &named.files.libraries {
-        let bytes = read(&library.value)?;
-        let header =
-            file::header(&bytes).map_err(|error| Failure::new(FAILED, format!("{}: {error}", library.value)))?;
-        // What other machines locked of the same version stays.
-        if let Some(known) = before
-            .plugins
-            .get(&header.name)
-            .filter(|known| known.version == header.version)
-        {
-            lock.plugins.insert(header.name.clone(), known.clone());
+    if named.wrong.iter().any(Diagnostic::is_error) {
+        return Err(named.failure(named.wrong.clone(), NOT_LOCKED));
+    }
+    let before = named.lock().map_err(|wrong| named.failure(wrong, NOT_LOCKED))?;
+    let (mut lock, mut found) = (Lock::default(), Vec::new());
+    for (at, locked) in entries(&named) {
+        let entry = match locked {
+            Ok(entry) => entry,
+            Err((code, message)) => {
+                found.push(named.refused(at, code, &message));
+                continue;
+            }
+        };
+        if lock.plugins.contains_key(&entry.name) || context.registry.holds(&entry.name) {
+            found.push(named.refused(at, "PLUGIN_NAME_TAKEN", "another plugin has this name"));
+            continue;
         }
-        lock.note(&header.name, &header.version, &header.target_triple, Digest::of(&bytes));
+        // What other machines locked of the same version stays.
+        let known = before.plugins.get(&entry.name);
+        if let Some(known) = known.filter(|known| known.version == entry.version) {
+            lock.plugins.insert(entry.name.clone(), known.clone());
+        }
+        lock.note(&entry.name, &entry.version, &entry.target, entry.digest);
     }
-    for (name, program) in &named.files.processes {
-        lock.note(&name.value, "process", ANY_TARGET, Digest::of(&read(&program.value)?));
+    if !found.is_empty() {
+        return Err(named.failure(found, NOT_LOCKED));
     }
+    let own = lock.plugins.len();
+    let others = others(&args.file, &named);
+    for (name, locked) in before.plugins {
+        if others.as_ref().is_none_or(|names| names.contains(&name)) {
+            lock.plugins.entry(name).or_insert(locked);
+        }
+    }
+    let path = named.lock_path();
     let text = lock.render();
     let changed = std::fs::read_to_string(&path).ok().as_deref() != Some(&text);
     if changed {
-        std::fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error))?;
+        files::replace(&path, &text)?;
     }
-    let count = lock.plugins.len();
-    context
-        .console
-        .result(&json!({ "lock": path, "plugins": count, "changed": changed }), || {
-            let what = if changed { "written" } else { "unchanged" };
-            format!(
-                "{}: {what}, {}\n",
-                path.display(),
-                crate::output::counted(count as u64, "plugin", "plugins")
-            )
-        })?;
+    let kept = lock.plugins.len() - own;
+    let value = json!({ "lock": path, "plugins": own, "of_other_pipelines": kept, "changed": changed });
+    context.console.result(&value, || {
+        let what = if changed { "written" } else { "unchanged" };
+        let others = match kept {
+            0 => String::new(),
+            n => format!(", {n} of other pipelines kept"),
+        };
+        let count = crate::output::counted(own as u64, "plugin", "plugins");
+        format!("{}: {what}, {count}{others}\n", path.display())
+    })?;
     Ok(OK)
+}
+
+const NOT_LOCKED: &str = "plugins.lock was not written";
+
+/// A plugin that a pipeline names, as the lock holds it.
+struct Entry {
+    name: String,
+    version: String,
+    target: String,
+    digest: Digest,
+}
+
+type Locked = Result<Entry, (&'static str, String)>;
+
+/// What a pipeline names, each with its place and what is wrong with it.
+fn entries(named: &Named) -> Vec<(&Spanned<String>, Locked)> {
+    let roots: Vec<_> = named
+        .roots()
+        .iter()
+        .filter_map(|root| root.canonicalize().ok())
+        .collect();
+    let read = |path: &str| {
+        let place = named.place(path);
+        let bytes =
+            std::fs::read(&place).map_err(|error| ("PLUGIN_READ", format!("the plugin cannot be read: {error}")))?;
+        let within = place
+            .canonicalize()
+            .is_ok_and(|place| roots.iter().any(|root| place.starts_with(root)));
+        match within {
+            true => Ok(bytes),
+            false => Err((
+                "PLUGIN_ROOT",
+                "the plugin is outside the folders that plugins may come from".to_owned(),
+            )),
+        }
+    };
+    let library = |path: &Spanned<String>| -> Locked {
+        let bytes = read(&path.value)?;
+        let header = file::header(&bytes).map_err(|error| {
+            let error = LoadError::File(error);
+            ("PLUGIN_FILE", format!("{error} ({})", error.code()))
+        })?;
+        Ok(Entry {
+            name: header.name,
+            version: header.version,
+            target: header.target_triple,
+            digest: Digest::of(&bytes),
+        })
+    };
+    let process = |name: &str, path: &str| -> Locked {
+        Ok(Entry {
+            name: name.to_owned(),
+            version: "process".to_owned(),
+            target: ANY_TARGET.to_owned(),
+            digest: Digest::of(&read(path)?),
+        })
+    };
+    let libraries = named.files.libraries.iter().map(|path| (path, library(path)));
+    let processes = named.files.processes.iter();
+    let processes = processes.map(|(name, path)| (path, process(&name.value, &path.value)));
+    libraries.chain(processes).collect()
+}
+
+/// The names that the other pipelines of the folder need; `None` where one of them names what cannot be read now.
+fn others(file: &Path, named: &Named) -> Option<BTreeSet<String>> {
+    let listed = std::fs::read_dir(&named.dir).into_iter().flatten().flatten();
+    let mut names = BTreeSet::new();
+    for entry in listed {
+        let path = entry.path();
+        let is_yaml = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if !is_yaml || path.file_name() == file.file_name() {
+            continue;
+        }
+        for (_, locked) in entries(&Named::read(&path)) {
+            names.insert(locked.ok()?.name);
+        }
+    }
+    Some(names)
 }
 
 /// Loads a library that stands in no lock and checks that it keeps to the rules.
@@ -176,16 +268,19 @@ pub fn check(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure>
         let found = found.into_iter().flatten();
         checks.extend(found.map(|check| (format!("{kind} {name}"), check)));
     }
-    let (lent, released, twice) = plugin.account.releases();
     let mut wrong = Vec::new();
+    if let Err(error) = plugin.settle() {
+        wrong.push(error.message);
+    }
+    let (lent, released, twice) = plugin.account.releases();
     if lent != released {
-        wrong.push(format!("{lent} batches were lent and {released} released"));
+        wrong.push(format!("{lent} arrays were lent and {released} released"));
     }
     if twice > 0 {
-        wrong.push(format!("{twice} batches were released a second time"));
+        wrong.push(format!("{twice} arrays were released a second time"));
     }
     let released = Checked {
-        name: "release: each batch that it is lent, exactly once",
+        name: "release: each array that it is lent, exactly once",
         wrong: (lent > 0).then_some(wrong),
     };
     checks.push((format!("plugin {}", header.name), released));

@@ -5,6 +5,7 @@ use crate::{
     commands::junit,
     context::{Context, environment},
     failure::{FAILED, Failure, INVALID, OK},
+    files,
     output::counted,
 };
 use clinmill_engine::{
@@ -218,7 +219,7 @@ fn update(path: &Path, file: &CaseFile, text: &str, values: &[Rewrite]) -> Resul
     if new == text {
         return Ok(false);
     }
-    fs::write(path, new).map_err(|e| Failure::io("write", path, &e))?;
+    files::replace(path, &new)?;
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use crate::{
 };
 use clinmill_engine::bound;
 use clinmill_model::Diagnostic;
+use clinmill_spec::codes;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -44,6 +45,10 @@ pub async fn run(context: &Context, args: &args::Validate) -> Result<u8, Failure
             }
             Err(refused) => (None, refused.text, refused.diagnostics),
         };
+        // A plugin that is not known is then one of those that were refused.
+        if !refused.is_empty() {
+            diagnostics.retain(|d| d.code != codes::UNKNOWN_PLUGIN);
+        }
         diagnostics.extend(refused);
         diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |p| p.start));
         let summary = summary.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));

@@ -107,6 +107,11 @@ impl Node {
 }
 
 impl Graph {
+    /// The plugin steps of all transforms.
+    pub fn steps(&self) -> impl Iterator<Item = &BoundStep> {
+        self.nodes.iter().flat_map(Node::steps)
+    }
+
     /// Binds all transforms. `sources` are the columns of `source` and `source.kind`, `references` those among them
     /// whose rows are about no subject.
     pub async fn bind(

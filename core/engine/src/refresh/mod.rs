@@ -177,7 +177,7 @@ impl Refresh<'_> {
             warnings.push(Warning::new("KEY_MADE", message.to_owned()));
         }
         if let Some(last) = self.session.last.as_ref().filter(|_| !self.options.allow_breaking) {
-            refuse_breaking(schema_changes(self.bound, &last.manifest)?)?;
+            refuse_breaking(schema_changes(self.bound, &self.session.vault, &last.manifest)?)?;
         }
         let staging = self.clean_staging()?;
         self.progress.stage("discover");
@@ -283,6 +283,7 @@ impl Refresh<'_> {
         let ranges = self.run_ranges(&stage, &events, bytes).await?;
         step("refresh.transformed");
         self.check_cancelled()?;
+        self.bound.settle()?;
         // De-identification (policy), then risk (hold-back, cumulative k), stand here before anything is published.
 
         self.progress.stage("publish");

@@ -2,7 +2,8 @@
 
 use super::{copied, told, worker::Bell};
 use crate::{
-    records::{LARGEST, MOST_SPLITS, of_meta},
+    limits::Account,
+    records::{LARGEST, MOST_SPLITS, Reading, of_meta},
     texts::{LONGEST_NAME, LONGEST_TEXT, is_code},
 };
 use clinmill_abi::tables::{
@@ -16,20 +17,20 @@ use clinmill_sdk::{
         datatypes::FieldRef,
     },
     export::{
-        array::{self, Moved, Trust},
+        array::{self, Trust},
         schema as schemas,
     },
 };
 use std::{
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 /// Where the plugin's thread asks, and the caller's answers.
 pub struct Desk {
     kinds: Vec<(Vec<FieldRef>, RecordKind)>,
-    batch_rows: usize,
+    account: Arc<Account>,
     /// Held for one question at a time.
     turn: Mutex<()>,
     state: Mutex<State>,
@@ -69,11 +70,11 @@ pub fn bad(code: &str, what: &str) -> PluginError {
 }
 
 impl Desk {
-    /// For batches of these kinds, which may have so many rows.
-    pub fn new(kinds: Vec<(Vec<FieldRef>, RecordKind)>, batch_rows: usize) -> Self {
+    /// For batches of these kinds.
+    pub fn new(kinds: Vec<(Vec<FieldRef>, RecordKind)>, account: Arc<Account>) -> Self {
         Self {
             kinds,
-            batch_rows,
+            account,
             turn: Mutex::new(()),
             state: Mutex::new(State::default()),
             answered: Condvar::new(),
@@ -127,6 +128,7 @@ impl Desk {
                 let mut bytes = vec![0; len];
                 let read = input.read_at(offset, &mut bytes).map_err(PluginError::from);
                 read.map(|n| {
+                    out.reading.read(offset, n);
                     bytes.truncate(n);
                     bytes
                 })
@@ -170,12 +172,12 @@ impl Desk {
     /// As the header says of `rows`.
     unsafe fn rows(&self, kind: u32, moved: *mut ArrowArray, schema: *const ArrowSchema) -> Result<(), PluginError> {
         // SAFETY: by this function's contract.
-        let moved = unsafe { Moved::take(moved) }?;
+        let moved = unsafe { self.account.moved(moved) }?;
         let Some((fields, of)) = self.kinds.get(kind as usize) else {
             return Err(bad("ABI_KIND", "a batch of a kind that it does not have"));
         };
         let rows = usize::try_from(moved.rows()).unwrap_or(usize::MAX);
-        if rows > self.batch_rows {
+        if rows > self.account.limits.batch_rows {
             return Err(bad("ABI_TOO_LARGE", "a batch has more rows than a batch may have"));
         }
         if !schema.is_null() {
@@ -197,6 +199,8 @@ impl Desk {
             .map_err(|_| bad("ABI_SCHEMA", "a batch does not fit its schema"))?,
             meta: of_meta(&meta)?,
         };
+        // Whoever called will say of what it was lost.
+        self.account.is_settled().map_err(|_| PluginError::cancelled())?;
         self.ask(Question::Rows(Box::new(batch))).map(drop)
     }
 
@@ -217,17 +221,17 @@ impl Desk {
 pub struct Out<'a> {
     sink: Option<&'a mut dyn RecordSink>,
     pub splits: Vec<Split>,
-    bytes: u64,
+    pub reading: Reading,
     size: u64,
 }
 
 impl<'a> Out<'a> {
     /// For an input of so many bytes; without a sink it takes splits alone.
-    pub fn new(sink: Option<&'a mut dyn RecordSink>, size: u64) -> Self {
+    pub fn new(sink: Option<&'a mut dyn RecordSink>, size: u64, memory: u64) -> Self {
         Self {
             sink,
             splits: Vec::new(),
-            bytes: 0,
+            reading: Reading::new(size, memory),
             size,
         }
     }
@@ -244,18 +248,25 @@ impl<'a> Out<'a> {
             return Err(bad("ABI_STATE", "it pushes records while it makes splits"));
         };
         match question {
-            Question::Rows(batch) => sink.rows(*batch),
-            Question::Reject(rejection) => sink.reject(rejection),
-            Question::Link(link) => sink.link(link),
+            Question::Rows(batch) => {
+                self.reading.rows(batch.rows.num_rows());
+                sink.rows(*batch)
+            }
+            Question::Reject(rejection) => {
+                self.reading.reject(&rejection)?;
+                sink.reject(rejection)
+            }
+            Question::Link(link) => {
+                self.reading.link(&link)?;
+                sink.link(link)
+            }
             Question::Filtered(rule, count) => {
+                self.reading.filtered(&rule)?;
                 sink.filtered(&rule, count);
                 Ok(())
             }
             Question::Progress(bytes) => {
-                // More than there is would only spoil the display.
-                let bytes = bytes.min(self.size.saturating_sub(self.bytes));
-                self.bytes += bytes;
-                sink.progress(bytes);
+                sink.progress(self.reading.progress(bytes));
                 Ok(())
             }
             Question::Read(..) | Question::Split(_) => Ok(()),

@@ -123,7 +123,7 @@ impl Taken {
             }
         }
         // SAFETY: by this function's contract.
-        let moved = Arc::new(unsafe { Moved::take(moved) }?);
+        let moved = Arc::new(unsafe { self.account.moved(moved) }?);
         state.kept.push(moved.clone());
         if state.closed {
             return Err(PluginError::cancelled());

@@ -1,8 +1,9 @@
-//! Batches lent to plugins. The plugin gets a number and not a pointer to release them by, so that a second release is
-//! counted and not a second free.
+//! Batches and schemas lent to plugins. A batch and each of its columns, at all depths, has a number and not a pointer to be
+//! released by, so that a second release is counted and not a second free; the release of a schema does nothing.
 
 use crate::limits::Account;
-use clinmill_abi::tables::ArrowArray;
+use clinmill_abi::tables::{ArrowArray, ArrowSchema};
+use clinmill_sdk::{PluginError, arrow::datatypes::Schema, export::schema as schemas};
 use std::{
     ffi::c_void,
     sync::{Arc, Mutex, PoisonError},
@@ -29,14 +30,25 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     free: Vec::new(),
 });
 
-/// The array as the plugin gets it.
+/// The array as the plugin gets it. It was made by the SDK and is not released.
 pub fn lend(array: ArrowArray, account: &Arc<Account>) -> ArrowArray {
+    let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    lend_by(&mut table, array, account)
+}
+
+fn lend_by(table: &mut Table, array: ArrowArray, account: &Arc<Account>) -> ArrowArray {
+    for index in 0..usize::try_from(array.n_children).unwrap_or(0) {
+        // SAFETY: the array has so many children, and each is its own; what is read is written back under a number.
+        unsafe {
+            let child = *array.children.add(index);
+            std::ptr::write(child, lend_by(table, std::ptr::read(child), account));
+        }
+    }
     let mut out = ArrowArray {
         release: Some(release),
         ..ArrowArray { ..copy(&array) }
     };
     account.count_lent();
-    let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = table.free.pop();
     let (index, turn) = match place.and_then(|index| Some((index, table.entries.get_mut(index as usize)?))) {
         Some((index, entry)) => {
@@ -110,11 +122,129 @@ unsafe extern "C-unwind" fn release(array: *mut ArrowArray) {
     }
 }
 
+/// The schema of *bind*: the plugin's to read, and not to release.
+pub struct LentSchema {
+    schema: Box<ArrowSchema>,
+    release: Option<unsafe extern "C-unwind" fn(*mut ArrowSchema)>,
+}
+
+/// The release of a lent schema.
+unsafe extern "C-unwind" fn keep(schema: *mut ArrowSchema) {
+    // SAFETY: the plugin passes what it was lent, or a copy of it.
+    if let Some(schema) = unsafe { schema.as_mut() } {
+        schema.release = None;
+    }
+}
+
+/// # Safety
+/// A schema of [`schemas::export`], whose parts all have one release and were not released by it.
+unsafe fn release_by(schema: &mut ArrowSchema, release: Option<unsafe extern "C-unwind" fn(*mut ArrowSchema)>) {
+    schema.release = release;
+    for index in 0..usize::try_from(schema.n_children).unwrap_or(0) {
+        // SAFETY: there are so many children, each its own.
+        unsafe { release_by(&mut **schema.children.add(index), release) };
+    }
+}
+
+impl LentSchema {
+    /// # Errors
+    /// `ABI_TYPE` for a type that does not cross the boundary.
+    pub fn new(schema: &Schema) -> Result<Self, PluginError> {
+        let mut schema = Box::new(schemas::export(schema)?);
+        let release = schema.release;
+        // SAFETY: just exported.
+        unsafe { release_by(&mut schema, Some(keep)) };
+        Ok(Self { schema, release })
+    }
+
+    /// Where it lies.
+    pub fn as_ptr(&self) -> *const ArrowSchema {
+        &raw const *self.schema
+    }
+}
+
+impl Drop for LentSchema {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            // SAFETY: exported by `new`, and released here alone.
+            unsafe {
+                release_by(&mut self.schema, self.release);
+                release(&raw mut *self.schema);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Limits;
-    use clinmill_sdk::export::array;
+    use clinmill_sdk::{
+        arrow::{
+            array::{Array, ArrayRef, ListArray, StringArray},
+            buffer::OffsetBuffer,
+            datatypes::{DataType, Field},
+        },
+        export::array,
+    };
+
+    #[test]
+    fn columns_are_released_once_each() {
+        let account = Account::new(Limits::default());
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let item = Arc::new(Field::new("item", DataType::Utf8, true));
+        let lists = ListArray::new(item, OffsetBuffer::new(vec![0, 1, 2].into()), texts.clone(), None);
+        let columns: [ArrayRef; 2] = [texts.clone(), Arc::new(lists)];
+        let mut lent = lend(array::export_columns(&columns, 2), &account);
+        let taken = |of: &mut ArrowArray| {
+            let out = ArrowArray {
+                release: of.release,
+                private_data: of.private_data,
+                ..copy(of)
+            };
+            (out, of.release.unwrap())
+        };
+        // SAFETY: what a plugin may do with columns that it was lent, and what it may not.
+        unsafe {
+            let (texts, lists) = (&mut **lent.children, &mut **lent.children.add(1));
+            let (mut again, release) = taken(texts);
+            release(texts);
+            release(&raw mut again);
+            // The column of a column is moved away: whoever has it releases it, now twice.
+            let inner = &mut **lists.children;
+            let (mut moved, release_inner) = taken(inner);
+            let (mut copied, _) = taken(inner);
+            inner.release = None;
+            lent.release.unwrap()(&raw mut lent);
+            release_inner(&raw mut moved);
+            release_inner(&raw mut copied);
+        }
+        assert_eq!(account.releases(), (4, 4, 2));
+        drop(columns);
+        assert_eq!(
+            Arc::strong_count(&texts),
+            1,
+            "nothing of it is kept, and nothing was freed twice"
+        );
+        assert_eq!(texts.len(), 2);
+    }
+
+    #[test]
+    fn a_lent_schema_is_not_the_plugins_to_release() {
+        let schema = Schema::new(vec![Field::new("a", DataType::Utf8, true)]);
+        let lent = LentSchema::new(&schema).unwrap();
+        // SAFETY: what a plugin may not do.
+        unsafe {
+            let given = lent.as_ptr().cast_mut();
+            let child = *(*given).children;
+            for schema in [child, given] {
+                let (release, mut again) = ((*schema).release.unwrap(), std::ptr::read(schema));
+                release(schema);
+                release(&raw mut again);
+            }
+        }
+        drop(lent);
+    }
 
     #[test]
     fn a_second_release_is_counted() {

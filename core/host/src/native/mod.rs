@@ -1,30 +1,35 @@
 //! C tables as the traits of the SDK. Every call into a plugin passes through [`Native::call`], which names the plugin and
 //! the phase in what it says.
 
+mod begin;
 mod desk;
 mod emitted;
 mod lent;
+pub(crate) mod reaper;
 mod released;
 mod sink;
 mod source;
 mod transform;
-mod worker;
+pub(crate) mod worker;
 
+pub(crate) use begin::{init, open};
 pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
 
 use crate::{
     limits::Account,
+    process::STUCK,
     texts::{LONGEST_TEXT, finding, is_code, said},
 };
-use clinmill_abi::tables::{ArrowSchema, Bind, Buf, Component, Error, Host, Instance, LifecycleVt, Resource, Str};
+use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::Digest;
 use clinmill_sdk::{
-    BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status,
-    arrow::datatypes::Schema,
-    export::{abi_status, schema as schemas},
+    BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status, arrow::datatypes::Schema,
+    export::abi_status,
 };
+use lent::LentSchema;
+use reaper::MOST_WAITING;
 use serde_json::Value;
 use std::{ffi::c_void, sync::Arc};
 use worker::{Lost, Sign, Trampoline, Worker};
@@ -88,31 +93,6 @@ pub(crate) unsafe fn copied(text: Str, longest: usize) -> Option<String> {
 pub(crate) unsafe fn told(text: Str, longest: usize) -> Option<String> {
     // SAFETY: by this function's contract.
     unsafe { copied(text, longest) }.map(|text| said(&text, longest))
-}
-
-/// Calls the slot `init` of a plugin.
-///
-/// # Safety
-/// The slot is as the header says.
-pub(crate) unsafe fn init(
-    slot: unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32,
-    plugin: &str,
-    account: &Arc<Account>,
-) -> Result<(), PluginError> {
-    type Slot = unsafe extern "C-unwind" fn(*const Host, *mut Error) -> i32;
-    unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
-        // SAFETY: called with the frame below.
-        unsafe {
-            let frame = frame.cast::<Frame<(Slot, *const Host)>>();
-            ((*frame).args.0)((*frame).args.1, &raw mut (*frame).error)
-        }
-    }
-    let caller = Caller {
-        plugin: plugin.to_owned(),
-        account: account.clone(),
-    };
-    // SAFETY: the frame is what `run` takes.
-    unsafe { caller.call("init", Frame::new((slot as Slot, account.table())), run) }.map(drop)
 }
 
 /// Who is called, and by which limits.
@@ -208,6 +188,14 @@ impl Native {
         }
         native.descriptor.schema = native.schema()?;
         Ok(native)
+    }
+
+    /// Waits until what it handed over, and was dropped, is released.
+    ///
+    /// # Errors
+    /// When it was lost over it.
+    pub fn settle(&self) -> Result<(), PluginError> {
+        self.caller.settle(0)
     }
 
     /// How it describes itself.
@@ -327,7 +315,7 @@ impl Native {
             options: String,
             context: BindContext,
             resources: Vec<Resource>,
-            input: Input,
+            input: Option<LentSchema>,
             bind: Bind,
             out: *mut Instance,
         }
@@ -352,7 +340,7 @@ impl Native {
             options: options.to_string(),
             context: context.clone(),
             resources: Vec::new(),
-            input: Input(input.map(schemas::export).transpose()?),
+            input: input.map(LentSchema::new).transpose()?,
             bind: Bind {
                 struct_size: size_of::<Bind>() as u32,
                 n_resources: 0,
@@ -380,11 +368,7 @@ impl Native {
         args.bind.config_json = Str::of(&args.options);
         args.bind.name = Str::of(&args.context.name);
         args.bind.timezone = args.context.timezone.as_deref().map_or(Str::NONE, Str::of);
-        args.bind.input = args
-            .input
-            .0
-            .as_ref()
-            .map_or(std::ptr::null(), |schema| &raw const *schema);
+        args.bind.input = args.input.as_ref().map_or(std::ptr::null(), LentSchema::as_ptr);
         // SAFETY: the frame is what `run` takes; what it points to lies in itself or on the heap behind it.
         let frame = unsafe { self.call("bind", frame, run) }?;
         if frame.args.out.is_null() {
@@ -406,6 +390,7 @@ impl Caller {
         self.account.poison();
         match how {
             Lost::Time => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not come back in time"),
+            Lost::Stuck => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", STUCK),
             Lost::Thread => self.blame(phase, Status::Panic, "PLUGIN_THREAD", "it ended its thread"),
             Lost::Cancelled => PluginError::cancelled(),
             Lost::Spawn => self.blame(
@@ -417,7 +402,17 @@ impl Caller {
         }
     }
 
+    /// Waits until no more than `most` of the arrays that it handed over wait for their release.
+    fn settle(&self, most: usize) -> Result<(), PluginError> {
+        let Some(limit) = self.account.limits.call else {
+            return Ok(());
+        };
+        let settled = self.account.reaper.settle(most, limit);
+        settled.map_err(|how| self.lost("release", how))
+    }
+
     fn refuse_poisoned(&self, phase: &str) -> Result<(), PluginError> {
+        self.settle(MOST_WAITING)?;
         match self.account.is_poisoned() {
             true => Err(self.blame(
                 phase,
@@ -514,6 +509,10 @@ impl Caller {
     /// # Safety
     /// The call that was given `error` is over.
     unsafe fn ended(&self, phase: &str, status: i32, error: &mut Error) -> Result<(), PluginError> {
+        if self.account.double_releases() > 0 {
+            self.account.poison();
+            return Err(self.blame(phase, Status::Internal, "ABI_RELEASED", "it released an array twice"));
+        }
         if status == 0 && error.release.is_none() {
             return Ok(());
         }
@@ -546,20 +545,6 @@ impl Caller {
             }
             _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
             _ => Err(said),
-        }
-    }
-}
-
-/// A schema that is released when it is no longer lent.
-struct Input(Option<ArrowSchema>);
-
-impl Drop for Input {
-    fn drop(&mut self) {
-        if let Some(schema) = &mut self.0
-            && let Some(release) = schema.release
-        {
-            // SAFETY: it was lent, not moved.
-            unsafe { release(schema) };
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::{
     Bound, Frame, Native, blame_for, copied,
     desk::{Desk, Out, add_split, filtered, link, progress, read_at, reject, rows},
+    reaper::MOST_WAITING,
     worker::{Sign, Worker},
 };
 use crate::records::{MOST_KINDS, with_meta};
@@ -24,6 +25,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 /// A source plugin that was loaded.
@@ -211,7 +213,6 @@ unsafe extern "C-unwind" fn call_splits(args: *mut c_void) -> i32 {
 
 impl Source {
     fn args(&self, input: &dyn Input, split: Split, batch_rows: usize) -> Box<Args> {
-        let limits = self.bound.native.account.limits;
         let kinds = self.fields.iter().cloned().zip(self.kinds.iter().cloned());
         let mut args = Box::new(Args {
             vt: self.vt,
@@ -253,7 +254,7 @@ impl Source {
                 add: Some(add_split),
             },
             error: Error::EMPTY,
-            desk: Desk::new(kinds.collect(), limits.batch_rows),
+            desk: Desk::new(kinds.collect(), self.bound.native.account.clone()),
         });
         let table = args.captures.iter().map(|(name, value)| Capture {
             name: Str::of(name),
@@ -294,6 +295,7 @@ impl Source {
         args.stop.store(is_cancelled(), Ordering::Relaxed);
         let argument: *mut c_void = (&raw mut *args).cast();
         let (desk, stop) = (&raw const args.desk, &raw const args.stop);
+        let (progress, mut got_on) = (native.account.limits.progress, Instant::now());
         let tick = || {
             let cancelled = is_cancelled();
             // SAFETY: the arguments live while the call lasts.
@@ -301,9 +303,14 @@ impl Source {
                 if cancelled {
                     (*stop).store(true, Ordering::Relaxed);
                 }
+                let alive = (*desk).serve(input, out, cancelled);
+                if out.reading.has_got_on() {
+                    got_on = Instant::now();
+                }
                 Sign {
-                    alive: (*desk).serve(input, out, cancelled),
+                    alive,
                     cancelled,
+                    stuck: progress.is_some_and(|limit| got_on.elapsed() > limit),
                 }
             }
         };
@@ -319,6 +326,7 @@ impl Source {
         // SAFETY: the call is over.
         let ended = unsafe { native.ended(phase, status, &mut args.error) }
             .map_err(|error| native.unless_asked(phase, is_cancelled(), error));
+        native.caller.settle(MOST_WAITING)?;
         // What the host refused is the reason, whatever the plugin made of it.
         let failure = args.desk.failure();
         match failure {
@@ -338,7 +346,7 @@ impl BoundSource for Source {
         if self.vt.splits.is_none() {
             return Ok(vec![Split::whole(input)]);
         }
-        let mut out = Out::new(None, input.size());
+        let mut out = Out::new(None, input.size(), self.bound.native.account.limits.memory);
         let args = self.args(input, Split::whole(input), 1);
         self.run("splits", call_splits, args, input, None, &mut out)?;
         Ok(out.splits)
@@ -351,8 +359,12 @@ impl BoundSource for Source {
         task: &TaskContext<'_>,
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError> {
-        let mut out = Out::new(Some(out), input.size());
+        let mut out = Out::new(Some(out), input.size(), self.bound.native.account.limits.memory);
         let args = self.args(input, *split, task.batch_rows);
         self.run("read", call_read, args, input, Some(task.cancelled), &mut out)
+    }
+
+    fn settle(&self) -> Result<(), PluginError> {
+        self.bound.native.settle()
     }
 }

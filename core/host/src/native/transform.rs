@@ -112,6 +112,10 @@ impl BoundTransform for Step {
         self.output.clone()
     }
 
+    fn settle(&self) -> Result<(), PluginError> {
+        self.bound.native.settle()
+    }
+
     fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         let native = &self.bound.native;
         native.refuse_poisoned("open")?;
@@ -304,8 +308,8 @@ impl Run<'_> {
                         }
                     }
                     Sign {
-                        alive: false,
                         cancelled,
+                        ..Sign::default()
                     }
                 };
                 // SAFETY: as above.
@@ -344,7 +348,7 @@ impl Run<'_> {
         }
     }
 
-    fn drain(&mut self, phase: &str, out: &mut dyn Emit) -> Result<(), PluginError> {
+    fn drain(&mut self, out: &mut dyn Emit) -> Result<(), PluginError> {
         let Some(args) = self.args.as_deref_mut() else {
             return Ok(());
         };
@@ -356,11 +360,6 @@ impl Run<'_> {
         );
         state.clear();
         drop(state);
-        let native = self.native();
-        if native.account.double_releases() > 0 {
-            native.account.poison();
-            return Err(native.blame(phase, Status::Internal, "ABI_RELEASED", "it released an array twice"));
-        }
         for row in rejected {
             out.reject(row)?;
         }
@@ -408,7 +407,7 @@ impl TransformRun for Run<'_> {
             args.array = ArrowArray::EMPTY;
         }
         outcome?;
-        self.drain("process", out)
+        self.drain(out)
     }
 
     fn finish(&mut self, out: &mut dyn Emit) -> Result<(), PluginError> {
@@ -416,7 +415,7 @@ impl TransformRun for Run<'_> {
             args.taken.lock().input_rows = None;
         }
         self.call("finish", call_finish)?;
-        self.drain("finish", out)
+        self.drain(out)
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Lost {
     Time,
     /// It ended its thread.
     Thread,
+    /// It gave signs of life and did not get on.
+    Stuck,
     /// It did not come back when it was told to stop.
     Cancelled,
     /// There is no thread to run it on.
@@ -38,6 +40,8 @@ pub struct Sign {
     pub alive: bool,
     /// It is to stop: from here on it has [`GRACE`].
     pub cancelled: bool,
+    /// Its signs of life lead nowhere.
+    pub stuck: bool,
 }
 
 /// How long a call that is to stop is waited for.
@@ -217,6 +221,11 @@ impl Worker {
         Bell(self.meeting.clone())
     }
 
+    /// Whether the thread has ended in the call that was begun.
+    pub fn has_died(&self) -> bool {
+        self.meeting.lock().dead
+    }
+
     /// Begins a call that [`wait`](Self::wait) waits for.
     ///
     /// # Safety
@@ -290,6 +299,10 @@ impl Worker {
             if sign.cancelled && told.get_or_insert_with(Instant::now).elapsed() > GRACE {
                 self.lost = true;
                 return Err(Lost::Cancelled);
+            }
+            if sign.stuck {
+                self.lost = true;
+                return Err(Lost::Stuck);
             }
             if limit.is_some_and(|limit| began.elapsed() > limit) {
                 self.lost = true;

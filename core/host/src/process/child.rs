@@ -1,17 +1,21 @@
-//! The child process: started with nothing of ours, limited, and ended as a group.
+//! The child process: started with nothing of ours, limited, and ended with all that it started.
 //!
 //! A message is one line of JSON; its key `bytes` says how many bytes follow the line. Both ways.
 
-use crate::limits::Limits;
+use super::{
+    executable::Executable,
+    family::{self, Family},
+};
+use crate::{limits::Limits, texts::said as told};
 use clinmill_sdk::{PluginError, Status};
 use serde_json::{Map, Value};
 use std::{
+    cell::Cell,
     io::{self, ErrorKind, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, RawFd},
         unix::process::CommandExt as _,
     },
-    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -25,6 +29,10 @@ use std::{
 const LONGEST_LINE: usize = 4 << 20;
 /// How often the flag to stop is looked at.
 const TICK: Duration = Duration::from_millis(20);
+/// How often the memory of all that it started is looked at while a call lasts.
+const WEIGHS: Duration = Duration::from_millis(500);
+/// How much of what it writes to its standard error is kept while it describes itself.
+const LAST_WORDS: usize = 2048;
 
 /// A message and the bytes that follow it.
 #[derive(Debug)]
@@ -39,9 +47,11 @@ impl Message {
     }
 }
 
-/// What the child wrote to its standard error: how much, never what.
+/// What the child wrote to its standard error: how much, and never what once it was given anything.
 #[derive(Default)]
 struct Said {
+    /// The end of it, while the process was given nothing.
+    last: Mutex<Option<Vec<u8>>>,
     bytes: AtomicU64,
     lines: AtomicU64,
     /// There is no more to come.
@@ -58,6 +68,11 @@ pub struct Running {
     ahead: Vec<u8>,
     limits: Limits,
     said: Arc<Said>,
+    family: Family,
+    /// The number of the call that is under way.
+    call: u64,
+    /// When its memory is looked at next.
+    weighed: Instant,
     /// It was ended, and its number may be another's.
     is_over: bool,
     /// How it ended by itself.
@@ -81,7 +96,7 @@ fn spawn(command: Command) -> io::Result<Child> {
                 .name("clinmill-spawn".into())
                 .spawn(move || {
                     for (mut command, give) in receiver {
-                        let _ = give.send(command.spawn());
+                        let _ = give.send(spawn_now(&mut command));
                     }
                 })?;
             orders.insert(sender)
@@ -93,20 +108,32 @@ fn spawn(command: Command) -> io::Result<Child> {
     take.recv().map_err(|_| gone())?
 }
 
+fn spawn_now(command: &mut Command) -> io::Result<Child> {
+    // Another child may hold the copy of the program as it was written, until it is its own program.
+    for _ in 0..20 {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {}
+            child => return child,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    command.spawn()
+}
+
 impl Running {
-    /// Starts the program. It gets no environment, the folder `/`, three pipes, and limits of memory.
-    pub fn start(name: &str, command: &[PathBuf], limits: Limits) -> Result<Self, PluginError> {
+    /// Starts the program. It gets no environment, the folder `/`, three pipes, and limits of memory. `describes`: it will
+    /// be given nothing, and what it writes to its standard error may be told.
+    pub fn start(name: &str, program: &Executable, limits: Limits, describes: bool) -> Result<Self, PluginError> {
         let failed = |what: &str| {
             let message = format!("the plugin {name:?} in start: {what}");
             PluginError::new(Status::NotFound, "PLUGIN_START", message)
         };
-        let (program, arguments) = command.split_first().ok_or_else(|| failed("no program is named"))?;
         let memory = limits.memory;
+        let mark = family::mark();
         // SAFETY: a plain call.
         let host = unsafe { libc::getpid() };
-        let mut command = Command::new(program);
+        let mut command = program.command();
         command
-            .args(arguments)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -128,6 +155,11 @@ impl Running {
                 };
                 limit(libc::RLIMIT_AS, memory)?;
                 limit(libc::RLIMIT_CORE, 0)?;
+                // Where files have a limit already, there is no mark.
+                let _ = limit(libc::RLIMIT_FSIZE, mark);
+                if libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
                 // It ends with the host, however that ends, also if that was before the call.
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                     return Err(io::Error::last_os_error());
@@ -148,7 +180,10 @@ impl Running {
             // SAFETY: plain calls on descriptors that are open.
             unsafe { libc::fcntl(fd, libc::F_SETFL, libc::fcntl(fd, libc::F_GETFL) | libc::O_NONBLOCK) };
         }
-        let said = Arc::new(Said::default());
+        let said = Arc::new(Said {
+            last: Mutex::new(describes.then(Vec::new)),
+            ..Said::default()
+        });
         let counted = said.clone();
         std::thread::spawn(move || {
             let mut buf = [0; 8192];
@@ -157,13 +192,25 @@ impl Running {
                     break;
                 }
                 let lines = buf[..n].iter().filter(|b| **b == b'\n').count();
+                if let Some(last) = counted.last.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    last.extend_from_slice(&buf[..n]);
+                    let old = last.len().saturating_sub(LAST_WORDS);
+                    last.drain(..old);
+                }
                 counted.bytes.fetch_add(n as u64, Ordering::Relaxed);
                 counted.lines.fetch_add(lines as u64, Ordering::Relaxed);
             }
             counted.is_closed.store(true, Ordering::Release);
         });
+        let family = Family {
+            main: i32::try_from(child.id()).map_err(|_| failed("it has no number"))?,
+            mark,
+        };
         Ok(Self {
             name: name.to_owned(),
+            family,
+            call: 0,
+            weighed: Instant::now(),
             child,
             stdin,
             stdout,
@@ -214,6 +261,12 @@ impl Running {
         if bytes > 0 {
             message.push_str(&format!("; its standard error holds {lines} lines, {bytes} bytes"));
         }
+        let last = self.said.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| !last.is_empty()) {
+            let text = told(&String::from_utf8_lossy(last), LAST_WORDS);
+            message.push_str(&format!(", which end: {}", text.trim()));
+        }
+        drop(last);
         PluginError::new(status, code, message)
     }
 
@@ -226,10 +279,7 @@ impl Running {
         if std::mem::replace(&mut self.is_over, true) {
             return None;
         }
-        if let Ok(group) = i32::try_from(self.child.id()) {
-            // SAFETY: a plain call: the group is the child's own, which was not waited for.
-            unsafe { libc::killpg(group, libc::SIGKILL) };
-        }
+        self.family.end();
         self.child.wait().ok()
     }
 
@@ -242,6 +292,21 @@ impl Running {
         if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
             self.kill();
             return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
+        }
+        if until.stuck.is_some_and(|stuck| Instant::now() > stuck) {
+            self.kill();
+            return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", STUCK));
+        }
+        if self.weighed.elapsed() > WEIGHS {
+            let began = Instant::now();
+            let memory = self.family.memory(self.limits.memory);
+            // Where there are many processes it takes its time, and is done less often.
+            self.weighed = began + began.elapsed().saturating_mul(50);
+            if memory > self.limits.memory {
+                self.kill();
+                let what = "it and what it started hold more memory than they may";
+                return Err(self.blame(phase, Status::ResourceExhausted, "PLUGIN_MEMORY", what));
+            }
         }
         Ok(())
     }
@@ -258,17 +323,29 @@ impl Running {
         }
     }
 
+    /// Begins a call: its messages have a number of their own, which the replies repeat.
+    pub fn begin(&mut self) {
+        self.call += 1;
+    }
+
+    /// Whether a reply belongs to the call that is under way.
+    pub fn is_of_call(&self, message: &Message) -> bool {
+        message.head.get("id").and_then(Value::as_u64) == Some(self.call)
+    }
+
     /// Sends a message.
     pub fn send(&mut self, phase: &str, mut head: Value, body: &[u8], until: &Until<'_>) -> Result<(), PluginError> {
-        if let Value::Object(head) = &mut head
-            && !body.is_empty()
-        {
-            head.insert("bytes".into(), body.len().into());
+        if let Value::Object(head) = &mut head {
+            head.insert("id".into(), self.call.into());
+            if !body.is_empty() {
+                head.insert("bytes".into(), body.len().into());
+            }
         }
-        let mut bytes = head.to_string().into_bytes();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(body);
-        let mut rest = bytes.as_slice();
+        self.write(phase, format!("{head}\n").as_bytes(), until)?;
+        self.write(phase, body, until)
+    }
+
+    fn write(&mut self, phase: &str, mut rest: &[u8], until: &Until<'_>) -> Result<(), PluginError> {
         while !rest.is_empty() {
             self.go_on(until, phase)?;
             match self.stdin.write(rest) {
@@ -296,8 +373,9 @@ impl Running {
         error
     }
 
-    fn fill(&mut self, phase: &str, until: &Until<'_>) -> Result<(), PluginError> {
-        let mut buf = vec![0; 64 << 10];
+    /// Reads what is there, as far as `most` bytes.
+    fn fill(&mut self, phase: &str, most: usize, until: &Until<'_>) -> Result<(), PluginError> {
+        let mut buf = vec![0; most.min(64 << 10)];
         loop {
             self.go_on(until, phase)?;
             match self.stdout.read(&mut buf) {
@@ -327,7 +405,7 @@ impl Running {
             if searched > LONGEST_LINE {
                 return Err(self.protocol(phase, "the line of a message is too long"));
             }
-            self.fill(phase, until)?;
+            self.fill(phase, LONGEST_LINE, until)?;
         };
         let line: Vec<u8> = self.ahead.drain(..=end).collect();
         let Ok(Value::Object(head)) = serde_json::from_slice(&line) else {
@@ -337,14 +415,16 @@ impl Running {
             None => 0,
             Some(n) => n.as_u64().unwrap_or(u64::MAX),
         };
-        if length > self.limits.memory {
-            return Err(self.protocol(phase, "a message is larger than the memory it may use"));
+        if length > self.limits.message.min(self.limits.memory) {
+            return Err(self.protocol(phase, "a message is larger than a message may be"));
         }
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         while self.ahead.len() < length {
-            self.fill(phase, until)?;
+            self.fill(phase, length - self.ahead.len(), until)?;
         }
-        let body = self.ahead.drain(..length).collect();
+        // Mostly nothing follows: what was read is the body, and not copied.
+        let after = self.ahead.split_off(length);
+        let body = std::mem::replace(&mut self.ahead, after);
         Ok(Message { head, body })
     }
 
@@ -365,24 +445,31 @@ impl Drop for Running {
 /// How long a call may take, and what stops it.
 pub struct Until<'a> {
     deadline: Option<Instant>,
+    /// Until when it must have got on, and whether it has: of calls that renew their time by signs of life.
+    stuck: Option<Instant>,
+    has_got_on: Option<&'a Cell<bool>>,
     cancelled: Option<&'a AtomicBool>,
-    renews: bool,
 }
+
+/// What is said of signs of life without end.
+pub const STUCK: &str = "it gives signs of life and does not get on";
 
 impl<'a> Until<'a> {
     /// A call that begins now.
     pub fn of(limits: &Limits, cancelled: Option<&'a AtomicBool>) -> Self {
         Self {
             deadline: limits.call.map(|limit| Instant::now() + limit),
+            stuck: None,
+            has_got_on: None,
             cancelled,
-            renews: false,
         }
     }
 
-    /// A call whose time counts from its last sign of life.
-    pub fn of_signs(limits: &Limits, cancelled: &'a AtomicBool) -> Self {
+    /// A call whose time counts from its last sign of life, as long as it gets on.
+    pub fn of_signs(limits: &Limits, cancelled: &'a AtomicBool, has_got_on: &'a Cell<bool>) -> Self {
         Self {
-            renews: true,
+            stuck: limits.progress.map(|limit| Instant::now() + limit),
+            has_got_on: Some(has_got_on),
             ..Self::of(limits, Some(cancelled))
         }
     }
@@ -394,11 +481,12 @@ impl<'a> Until<'a> {
 
     /// A sign of life came, and was handled.
     pub fn renew(&mut self, limits: &Limits) {
-        if self.renews {
-            *self = Self {
-                renews: true,
-                ..Self::of(limits, self.cancelled)
-            };
+        let Some(has_got_on) = self.has_got_on else {
+            return;
+        };
+        self.deadline = limits.call.map(|limit| Instant::now() + limit);
+        if has_got_on.take() {
+            self.stuck = limits.progress.map(|limit| Instant::now() + limit);
         }
     }
 }

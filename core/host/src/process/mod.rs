@@ -3,7 +3,9 @@
 //!
 //! A message is one line of JSON; its key `bytes` says how many bytes follow the line: an Arrow IPC stream, a mapping
 //! file, a part of an input, a token. The host calls, the plugin replies; each call is answered by `done` or `error`,
-//! before which other replies may come. The plugin reads until its input ends.
+//! before which other replies may come. Each message of the host has a number `id`, and each reply repeats that of the message
+//! that was read last: what comes after `done` is not taken for a part of the next answer. The plugin reads until its input
+//! ends.
 //!
 //! | call | with | replies |
 //! |---|---|---|
@@ -39,7 +41,10 @@
 //! - `link`: `survivor` and `retired`, each `{issuer, id}`, `version`, `offset`, `length`, `row`, `part`;
 //! - `filtered`: `rule`, `n`; `progress`: `n` bytes.
 //!
-//! A process may read several inputs, one after the other. The time of a `read` counts from its last reply.
+//! A process may read several inputs, one after the other. The time of a `read` counts from its last reply; but it must get
+//! on: hand over a record, a rejection or a link, or ask for bytes of the input that it had not asked for (ten minutes by
+//! default, ten times the time of a call). Names of rules and counts are 256 at most for each call, and links, codes and
+//! names together hold no more than the plugin may use. No message has more than 256 MiB: larger batches are cut.
 //!
 //! A sink:
 //!
@@ -60,17 +65,22 @@
 //!
 //! `error` holds `status` (as in `clinmill_plugin.h`, lower case without prefix), `code`, `message` and maybe `pointer`.
 //! What the phases mean, and what neither side may do, is as the header says. The process gets no environment and works in
-//! `/`; it is ended, with all that it started, when a call takes too long, on cancellation and at the end of the run; when
-//! the host is killed, it is too, but not what it started. What it writes to standard error is counted, never shown: it may
-//! hold values.
+//! `/`; it is started from a copy of the bytes that the lock allows, Python isolated (`-I`): what lies beside the program is
+//! not read. It is ended, with all that it started (see `family`), when a call takes too long, on cancellation and at the
+//! end of the run; when the host is killed, it is too, but not what it started. The limit of memory is that of each process
+//! alone, and while a call lasts that of all together. What it writes to standard error is counted and not shown, for it may
+//! hold values; only when `describe` fails, before which it is given nothing, the end of it is told.
 
 mod child;
+mod executable;
+mod family;
 mod program;
 mod sink;
 mod source;
 mod transform;
 
 use crate::limits::Limits;
+pub(crate) use child::STUCK;
 use clinmill_sdk::{Kind, PluginError, Registry};
 use program::Described;
 pub use program::Pinned;

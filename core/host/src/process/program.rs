@@ -1,6 +1,9 @@
 //! A program that is a plugin: what it says of itself, and how it is called. The kinds differ in which calls they have.
 
-use super::child::{Message, Running, Until};
+use super::{
+    child::{Message, Running, Until},
+    executable::Executable,
+};
 use crate::{
     limits::Limits,
     texts::{LONGEST_TEXT, finding, is_code, said as told},
@@ -47,12 +50,11 @@ const CAPABILITIES: [(&str, Caps); 7] = [
 /// How a program is started.
 pub struct Program {
     name: String,
-    command: Vec<PathBuf>,
-    pinned: Pinned,
+    executable: Executable,
     pub limits: Limits,
 }
 
-/// The file of a program, and what it must be whenever the program is started.
+/// The file of a program, and what it must be.
 #[derive(Clone, Debug)]
 pub struct Pinned {
     /// The file: a program, or what an interpreter runs.
@@ -98,13 +100,19 @@ impl Described {
     /// When it does not start, does not answer in time or is no plugin of this protocol.
     pub fn new(name: &str, command: Vec<PathBuf>, pinned: Pinned, limits: Limits) -> Result<Self, PluginError> {
         let build = pinned.digest;
+        let blame = |code: &str, what: &str| {
+            let message = format!("the plugin {name:?} in start: {what}");
+            PluginError::new(Status::NotFound, code, message)
+        };
+        let executable = Executable::new(&pinned.path, pinned.digest, &command)
+            .map_err(|_| blame("PLUGIN_START", "its program cannot be read"))?
+            .ok_or_else(|| blame("PLUGIN_DIGEST", "its program is not the one that was looked at"))?;
         let program = Arc::new(Program {
             name: name.to_owned(),
-            command,
-            pinned,
+            executable,
             limits,
         });
-        let mut running = program.start()?;
+        let mut running = Running::start(name, &program.executable, limits, true)?;
         let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
         let text = |key: &str| told(said.text(key), LONGEST_TEXT);
         if said.head.get("protocol").and_then(Value::as_u64) != Some(PROTOCOL) {
@@ -166,20 +174,9 @@ impl Described {
 }
 
 impl Program {
-    /// A new process, of the file that was looked at.
+    /// A new process, of the bytes that were looked at.
     pub fn start(&self) -> Result<Running, PluginError> {
-        let found = std::fs::read(&self.pinned.path).map(|bytes| Digest::of(&bytes));
-        if found.ok() != Some(self.pinned.digest) {
-            let error = self.blame(
-                "start",
-                "its program is gone, or not the one any more that was looked at",
-            );
-            return Err(PluginError {
-                code: "PLUGIN_DIGEST".into(),
-                ..error
-            });
-        }
-        Running::start(&self.name, &self.command, self.limits)
+        Running::start(&self.name, &self.executable, self.limits, false)
     }
 
     /// What is said of a reply that is understood and wrong.
@@ -214,9 +211,16 @@ impl Program {
         if let Value::Object(head) = &mut head {
             head.insert("call".into(), call.into());
         }
+        running.begin();
         running.send(call, head, body, until)?;
         loop {
             let message = running.receive(call, until)?;
+            if !running.is_of_call(&message) {
+                return Err(running.protocol(
+                    call,
+                    "a reply without the number of this call: it belongs to another one",
+                ));
+            }
             match message.text("reply") {
                 "done" => return Ok(message),
                 "error" => match error_of(&message) {

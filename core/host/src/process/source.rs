@@ -6,7 +6,7 @@ use super::{
     program::{Binding, Described, Idle, Program, Refusal, STRANGE, number, read_schema, read_stream},
 };
 use crate::{
-    records::{LARGEST, MOST_KINDS, MOST_SPLITS, meta, of_meta},
+    records::{LARGEST, MOST_KINDS, MOST_SPLITS, Reading, meta, of_meta},
     texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
 };
 use clinmill_sdk::{
@@ -18,9 +18,12 @@ use clinmill_sdk::{
     },
 };
 use serde_json::{Map, Value, json};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A source plugin that is a program.
@@ -139,7 +142,7 @@ impl Source {
         mut head: Value,
         input: &dyn Input,
         cancelled: &AtomicBool,
-        reply: &mut dyn FnMut(Message) -> Result<(), Refusal>,
+        reply: &mut dyn FnMut(Message, &mut Reading) -> Result<(), Refusal>,
     ) -> Result<Message, PluginError> {
         if self.is_lost.load(Ordering::Relaxed) {
             return Err(PluginError {
@@ -151,10 +154,14 @@ impl Source {
         head["captures"] = json!(input.captures());
         head["size"] = input.size().into();
         let mut running = self.running()?;
-        let mut until = Until::of_signs(&self.program.limits, cancelled);
+        let limits = &self.program.limits;
+        let (mut reading, has_got_on) = (Reading::new(input.size(), limits.memory), Cell::new(false));
+        let mut until = Until::of_signs(limits, cancelled, &has_got_on);
         let mut answer = |message: Message| -> Result<Option<Vec<u8>>, Refusal> {
             if message.text("reply") != "bytes" {
-                return reply(message).map(|()| None);
+                let taken = reply(message, &mut reading).map(|()| None);
+                has_got_on.set(reading.has_got_on());
+                return taken;
             }
             let asked = |key| number(&message.head, key).ok_or("it asks for bytes without saying which");
             let (offset, length) = (asked("offset")?, asked("length")?);
@@ -165,6 +172,8 @@ impl Source {
                 false => input.read_at(offset, &mut bytes).map_err(PluginError::from)?,
             };
             bytes.truncate(read);
+            reading.read(offset, read);
+            has_got_on.set(reading.has_got_on());
             Ok(Some(bytes))
         };
         let outcome = self
@@ -175,6 +184,14 @@ impl Source {
         }
         self.idle.keep(running);
         outcome
+    }
+
+    /// What the host has no room for is the plugin's fault.
+    fn kept(&self, outcome: Result<(), PluginError>) -> Result<(), PluginError> {
+        outcome.map_err(|error| PluginError {
+            code: error.code,
+            ..self.program.blame("read", &error.message)
+        })
     }
 
     fn batch(&self, message: &Message) -> Result<Vec<RecordBatchOf>, &'static str> {
@@ -235,7 +252,7 @@ impl BoundSource for Source {
             return Ok(vec![Split::whole(input)]);
         }
         let never = AtomicBool::new(false);
-        let said = self.ask("splits", json!({}), input, &never, &mut |_| Err(STRANGE.into()))?;
+        let said = self.ask("splits", json!({}), input, &never, &mut |_, _| Err(STRANGE.into()))?;
         let all = said.head.get("splits").and_then(Value::as_array);
         let split = |said: &Value| {
             let (start, end) = (said.get(0)?.as_u64()?, said.get(1)?.as_u64()?);
@@ -255,29 +272,32 @@ impl BoundSource for Source {
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError> {
         let head = json!({ "start": split.start, "end": split.end, "batch_rows": task.batch_rows });
-        let (size, mut told) = (input.size(), 0);
-        let mut reply = |message: Message| -> Result<(), Refusal> {
+        let mut reply = |message: Message, reading: &mut Reading| -> Result<(), Refusal> {
             match message.text("reply") {
                 "rows" => {
                     for batch in self.batch(&message)? {
+                        reading.rows(batch.rows.num_rows());
                         out.rows(batch)?;
                     }
                 }
                 "rejected" => {
                     for rejection in rejected(&message, self.kinds.len())? {
+                        self.kept(reading.reject(&rejection))?;
                         out.reject(rejection)?;
                     }
                 }
-                "link" => out.link(link(&message.head)?)?,
+                "link" => {
+                    let link = link(&message.head)?;
+                    self.kept(reading.link(&link))?;
+                    out.link(link)?;
+                }
                 "filtered" => {
                     let rule = said(message.text("rule"), LONGEST_NAME);
+                    self.kept(reading.filtered(&rule))?;
                     out.filtered(&rule, number(&message.head, "n").unwrap_or(0));
                 }
                 "progress" => {
-                    // More than there is would only spoil the display.
-                    let bytes = number(&message.head, "n").unwrap_or(0).min(size - told);
-                    told += bytes;
-                    out.progress(bytes);
+                    out.progress(reading.progress(number(&message.head, "n").unwrap_or(0)));
                 }
                 _ => return Err(STRANGE.into()),
             }

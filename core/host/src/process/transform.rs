@@ -4,7 +4,10 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Program, Refusal, STRANGE, number, read_schema, read_stream, stream},
 };
-use crate::texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said};
+use crate::{
+    records::MOST_NAMES,
+    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
+};
 use clinmill_sdk::{
     BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, TaskContext,
     TransformPlugin, TransformRun,
@@ -14,7 +17,10 @@ use clinmill_sdk::{
     },
 };
 use serde_json::{Value, json};
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// A transform plugin that is a program.
 pub struct ProcessTransform(pub Described);
@@ -100,7 +106,12 @@ impl TransformRun for Run<'_> {
 impl Run<'_> {
     fn call(&mut self, call: &str, body: &[u8], rows: usize, out: &mut dyn Emit) -> Result<(), PluginError> {
         let bound = self.bound;
+        let (mut held, mut refused, mut names) = (0_u64, HashSet::new(), BTreeSet::new());
         let mut reply = |message: Message| -> Result<Option<Vec<u8>>, Refusal> {
+            held = held.saturating_add(message.body.len() as u64);
+            if held > bound.program.limits.memory {
+                return Err("its batches hold more bytes than it may use".into());
+            }
             match message.text("reply") {
                 "rows" => {
                     for (batch, origin) in bound.rows(&message, call, rows)? {
@@ -109,12 +120,19 @@ impl Run<'_> {
                 }
                 "rejected" => {
                     for row in rejected(&message, rows)? {
+                        if !refused.insert(row.row) {
+                            return Err("it rejects a row twice".into());
+                        }
                         out.reject(row)?;
                     }
                 }
                 "count" => {
                     let name = said(message.text("name"), LONGEST_NAME);
+                    if names.len() >= MOST_NAMES && !names.contains(&name) {
+                        return Err("it counts by more names than the host keeps".into());
+                    }
                     out.count(&name, number(&message.head, "n").unwrap_or(0));
+                    names.insert(name);
                 }
                 _ => return Err(STRANGE.into()),
             }

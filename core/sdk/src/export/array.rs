@@ -5,7 +5,7 @@ mod export;
 mod import;
 
 pub use export::{export_batch, export_columns};
-pub use import::{Lent, Moved, Trust, import_columns};
+pub use import::{Lent, Moved, Releases, Trust, import_columns};
 
 /// How many rows a batch may have.
 pub const MOST_ROWS: usize = 1 << 24;

@@ -80,7 +80,7 @@ pub fn finish(failures: Vec<String>) {
 pub struct Step {
     /// The plugin's own options.
     pub options: Value,
-    captures: Map<String, Value>,
+    pub captures: Map<String, Value>,
     timezone: Option<String>,
 }
 

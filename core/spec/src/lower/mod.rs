@@ -213,6 +213,16 @@ pub(crate) fn plugins(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_
     plugin_files(&fields, &mut context)
 }
 
+/// The tables that a file names, with nothing known of what they are made of. What is wrong, [`pipeline`] says.
+pub(crate) fn tables(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_>) -> Vec<crate::pipeline::Table> {
+    let Some(fields) = Fields::open(root, "the pipeline", root.span, PIPELINE, report) else {
+        return Vec::new();
+    };
+    let roots = roots(&fields, report);
+    let mut context = Context { report, plugins, roots };
+    section(&fields, "tables", "table", &mut context, table::lower)
+}
+
 fn plugin_files(fields: &Fields<'_>, context: &mut Context<'_, '_>) -> PluginFiles {
     let mut files = PluginFiles {
         roots: context.roots.clone(),

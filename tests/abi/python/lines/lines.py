@@ -10,6 +10,8 @@ import sys
 import pyarrow as pa
 
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+# The number of the message that was read last: every reply repeats it.
+asked = None
 
 BLOCK = 1 << 20
 
@@ -77,6 +79,7 @@ def option(options, name, kind, default=None):
 
 
 def send(head, body=b""):
+    head["id"] = asked
     if body:
         head["bytes"] = len(body)
     stdout.write(json.dumps(head).encode() + b"\n" + body)
@@ -84,10 +87,12 @@ def send(head, body=b""):
 
 
 def receive():
+    global asked
     line = stdin.readline()
     if not line:
         return None, b""
     message = json.loads(line)
+    asked = message["id"]
     return message, stdin.read(message.get("bytes", 0))
 
 

@@ -12,6 +12,8 @@ import uuid
 import pyarrow as pa
 
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+# The number of the message that was read last: every reply repeats it.
+asked = None
 
 DESCRIPTION = {
     "protocol": 1,
@@ -46,6 +48,7 @@ def option(options, name, kind, default=None):
 
 
 def send(head, body=b""):
+    head["id"] = asked
     if body:
         head["bytes"] = len(body)
     stdout.write(json.dumps(head).encode() + b"\n" + body)
@@ -158,9 +161,11 @@ def answer(sink, message, body):
 
 
 def main():
+    global asked
     sink = Pile()
     while line := stdin.readline():
         message = json.loads(line)
+        asked = message["id"]
         body = stdin.read(message.get("bytes", 0))
         if message["call"] == "resource":
             continue

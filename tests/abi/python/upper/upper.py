@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+# The number of the message that was read last: every reply repeats it.
+asked = None
 
 DESCRIPTION = {
     "protocol": 1,
@@ -45,6 +47,7 @@ def option(options, name, kind, default=None):
 
 
 def send(head, body=b""):
+    head["id"] = asked
     if body:
         head["bytes"] = len(body)
     stdout.write(json.dumps(head).encode() + b"\n" + body)
@@ -100,9 +103,11 @@ def answer(plugin, message, body):
 
 
 def main():
+    global asked
     plugin = Upper()
     while line := stdin.readline():
         message = json.loads(line)
+        asked = message["id"]
         body = stdin.read(message.get("bytes", 0))
         if message["call"] == "resource":
             continue

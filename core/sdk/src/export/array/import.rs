@@ -11,8 +11,18 @@ use arrow::{
 };
 use std::{ffi::c_void, panic::RefUnwindSafe, ptr::NonNull, sync::Arc};
 
+/// Who calls the releases of arrays that were moved here, where they are not simply called: a release is the other side's
+/// code, and may not come back.
+pub trait Releases: Send + Sync {
+    /// Takes an array whose release is to be called, once, on any thread.
+    fn take(&self, array: ArrowArray);
+}
+
 /// An array that was moved here: released when its last buffer is dropped.
-pub struct Moved(ArrowArray);
+pub struct Moved {
+    array: ArrowArray,
+    by: Option<Arc<dyn Releases>>,
+}
 
 impl Moved {
     /// Takes an array over; the one that `array` points to counts as released from now on.
@@ -33,25 +43,35 @@ impl Moved {
         }
         // SAFETY: as above.
         unsafe { (*array).release = None };
-        Ok(Self(taken))
+        Ok(Self { array: taken, by: None })
+    }
+
+    /// Has it released by somebody else.
+    #[must_use]
+    pub fn released_by(mut self, by: Arc<dyn Releases>) -> Self {
+        self.by = Some(by);
+        self
     }
 
     /// Rows, as it says.
     pub fn rows(&self) -> i64 {
-        self.0.length
+        self.array.length
     }
 
     /// Columns, as it says.
     pub fn columns(&self) -> i64 {
-        self.0.n_children
+        self.array.n_children
     }
 }
 
 impl Drop for Moved {
     fn drop(&mut self) {
-        if let Some(release) = self.0.release {
-            // SAFETY: this value owns the array; the specification lets any thread release it.
-            unsafe { release(&raw mut self.0) };
+        let mut array = std::mem::replace(&mut self.array, ArrowArray::EMPTY);
+        match (array.release, &self.by) {
+            (None, _) => {}
+            (Some(_), Some(by)) => by.take(array),
+            // SAFETY: this value owned the array; the specification lets any thread release it.
+            (Some(release), None) => unsafe { release(&raw mut array) },
         }
     }
 }
@@ -161,7 +181,7 @@ pub fn import_columns(
     lent: Option<&Lent>,
 ) -> Result<Vec<ArrayRef>, PluginError> {
     let owner: Arc<Moved> = array.into();
-    let root = &owner.0;
+    let root = &owner.array;
     let rows = size(root.length)?;
     if rows > MOST_ROWS {
         return Err(bad("ABI_TOO_LARGE", "a batch has more rows than a batch may have"));
@@ -181,7 +201,7 @@ pub fn import_columns(
     let mut columns = Vec::with_capacity(fields.len());
     for (index, field) in fields.iter().enumerate() {
         // SAFETY: the array has as many children as fields, as checked.
-        let child = unsafe { *owner.0.children.add(index) };
+        let child = unsafe { *owner.array.children.add(index) };
         if child.is_null() {
             return Err(bad("ABI_NULL", "a column of a batch is NULL"));
         }

@@ -1,0 +1,201 @@
+//! Calls that are cancelled while they last: they end in time, and what they pushed before is where the whole begins.
+
+use super::{CollectedRecords, CollectedRows};
+use crate::{
+    BoundSource, BoundTransform, IdentityLink, Input, PluginError, RecordBatchOf, RecordSink, Rejection, Split, Status,
+    TaskContext,
+};
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How soon a cancelled call ends. The header asks plugins to look every 100 ms.
+pub const SOON: Duration = Duration::from_secs(1);
+/// How long a call lasts before it is cancelled.
+const MIDWAY: Duration = Duration::from_millis(100);
+/// Rows of a batch that a transform is not done with at once.
+const MANY: usize = 500_000;
+
+/// What a call did that was cancelled midway: `None` when it had ended before.
+pub type Midway = Option<Vec<String>>;
+
+/// Runs a call, and cancels it midway.
+fn midway(call: impl FnOnce(&AtomicBool) -> Result<(), PluginError>) -> Midway {
+    let cancelled = AtomicBool::new(false);
+    let ended = AtomicBool::new(false);
+    let began = Instant::now();
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            while began.elapsed() < MIDWAY && !ended.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            cancelled.store(true, Ordering::Relaxed);
+        });
+        let outcome = call(&cancelled);
+        ended.store(true, Ordering::Relaxed);
+        outcome
+    });
+    let took = began.elapsed();
+    if took < MIDWAY {
+        return None;
+    }
+    let mut wrong = Vec::new();
+    if took > MIDWAY + SOON {
+        let late = (took - MIDWAY).as_millis();
+        wrong.push(format!("a call went on for {late} ms after it was cancelled"));
+    }
+    if let Err(error) = outcome
+        && error.status != Status::Cancelled
+        && error.is_of_boundary()
+    {
+        wrong.push(error.message);
+    }
+    Some(wrong)
+}
+
+/// An input that has no end: the same bytes over and over.
+struct Endless<'a> {
+    of: &'a dyn Input,
+    bytes: Vec<u8>,
+}
+
+impl Input for Endless<'_> {
+    fn name(&self) -> &str {
+        self.of.name()
+    }
+    fn captures(&self) -> &BTreeMap<String, String> {
+        self.of.captures()
+    }
+    fn size(&self) -> u64 {
+        1 << 33
+    }
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(offset % self.bytes.len() as u64).unwrap_or(0);
+        let from = self.bytes[start..].iter().chain(self.bytes.iter().cycle());
+        buf.iter_mut().zip(from).for_each(|(to, byte)| *to = *byte);
+        Ok(buf.len())
+    }
+}
+
+/// Forgets what is pushed.
+struct Nothing;
+
+impl RecordSink for Nothing {
+    fn rows(&mut self, _: RecordBatchOf) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn filtered(&mut self, _: &str, _: u64) {}
+    fn link(&mut self, _: IdentityLink) -> Result<(), PluginError> {
+        Ok(())
+    }
+    fn progress(&mut self, _: u64) {}
+}
+
+/// Cancels a source in the midst of an input that has no end.
+pub fn source(source: &dyn BoundSource, input: &dyn Input) -> Midway {
+    let mut bytes = vec![0; usize::try_from(input.size()).ok()?];
+    let read = input.read_at(0, &mut bytes).ok()?;
+    bytes.truncate(read);
+    if bytes.is_empty() {
+        return None;
+    }
+    let endless = Endless { of: input, bytes };
+    midway(|cancelled| {
+        let task = TaskContext {
+            cancelled,
+            batch_rows: 1024,
+        };
+        source.read(&endless, &Split::whole(&endless), &task, &mut Nothing)
+    })
+}
+
+/// Cancels a transform in the midst of a large batch.
+pub fn transform(step: &dyn BoundTransform, batch: &RecordBatch) -> Midway {
+    let rows = u32::try_from(batch.num_rows()).ok().filter(|rows| *rows > 0)?;
+    let many: UInt32Array = (0..rows).cycle().take(MANY).collect::<Vec<u32>>().into();
+    let large = take_record_batch(batch, &many).ok()?;
+    midway(|cancelled| {
+        let task = TaskContext {
+            cancelled,
+            batch_rows: MANY,
+        };
+        step.open(&task)?.process(&large, &mut CollectedRows::default())
+    })
+}
+
+/// Keeps what is pushed, and cancels at the first batch.
+struct Stops<'a> {
+    kept: CollectedRecords,
+    cancelled: &'a AtomicBool,
+}
+
+impl RecordSink for Stops<'_> {
+    fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.kept.rows(batch)
+    }
+    fn reject(&mut self, rejection: Rejection) -> Result<(), PluginError> {
+        self.kept.reject(rejection)
+    }
+    fn filtered(&mut self, rule: &str, count: u64) {
+        self.kept.filtered(rule, count);
+    }
+    fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
+        self.kept.link(link)
+    }
+    fn progress(&mut self, bytes: u64) {
+        self.kept.progress(bytes);
+    }
+}
+
+/// Whether a source goes forward: what it has pushed when it is cancelled is where the whole begins, and it does not say
+/// that more of the input is done than there is. `None` when it pushes no rows.
+pub fn goes_forward(source: &dyn BoundSource, input: &dyn Input) -> Midway {
+    let read = |cancelled: &AtomicBool, sink: &mut dyn RecordSink| {
+        let task = TaskContext {
+            cancelled,
+            batch_rows: 1,
+        };
+        source.read(input, &Split::whole(input), &task, sink)
+    };
+    let mut whole = CollectedRecords::default();
+    read(&AtomicBool::new(false), &mut whole).ok()?;
+    let cancelled = AtomicBool::new(false);
+    let mut begin = Stops {
+        kept: CollectedRecords::default(),
+        cancelled: &cancelled,
+    };
+    let _ = read(&cancelled, &mut begin);
+    let begin = begin.kept;
+    if whole.batches.is_empty() {
+        return None;
+    }
+    let mut wrong = Vec::new();
+    if whole.bytes > input.size() || begin.bytes > whole.bytes {
+        wrong.push("it says that more of the input is done than there is".into());
+    }
+    for (kind, record) in source.records().iter().enumerate() {
+        let rows = |of: &CollectedRecords| {
+            let batches: Vec<&RecordBatch> = of.batches.iter().filter(|b| b.kind == kind).map(|b| &b.rows).collect();
+            concat_batches(&record.schema, batches).ok()
+        };
+        let (Some(all), Some(first)) = (rows(&whole), rows(&begin)) else {
+            continue;
+        };
+        if first.num_rows() > all.num_rows() || all.slice(0, first.num_rows()) != first {
+            wrong.push("what it pushes before it is cancelled is not where the whole begins".into());
+        }
+    }
+    Some(wrong)
+}
