@@ -218,7 +218,10 @@ mod tests {
         assert!(said(one).contains("sha256"), "{}", said(one));
         assert!(said(one).starts_with("plugins.lock:5:17: a: x: "), "{}", said(one));
         let cut = said("version: 1\nplugins: [");
-        assert!(cut.starts_with("plugins.lock:") && cut.contains(": not YAML: "), "{cut}");
+        assert!(
+            cut.starts_with("plugins.lock:") && cut.contains(": not YAML: "),
+            "{cut}"
+        );
         let twice =
             "version: 1\nplugins:\n  - { name: a, version: x, files: {} }\n  - { name: a, version: x, files: {} }";
         assert_eq!(said(twice), "plugins.lock:4:13: a is there twice");
