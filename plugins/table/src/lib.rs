@@ -19,6 +19,7 @@ mod text;
 mod value;
 mod walk;
 mod xlsx;
+mod xml;
 
 pub use config::{
     Column, ColumnOptions, Columns, Condition, Config, Format, NoSubject, Record, Records, Sheet, Subject,

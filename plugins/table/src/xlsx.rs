@@ -7,6 +7,7 @@ use crate::{
     header::Header,
     plan::{self, RecordPlan},
     rows::Rows,
+    xml,
 };
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
@@ -73,6 +74,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         ));
     }
     let (mut total, mut held, mut workbook) = (0u64, 0u64, false);
+    let mut texts = Vec::new();
     for i in 0..archive.len() {
         let entry = archive
             .by_index_raw(i)
@@ -84,6 +86,9 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
             held = held.saturating_add(entry.size());
         }
         workbook |= name.ends_with("xl/workbook.xml") || name.starts_with("xl/workbook");
+        if name.ends_with(".xml") && (name.contains("worksheets/") || name.contains("sharedstrings")) {
+            texts.push(i);
+        }
     }
     if !workbook {
         return Err(not_xlsx());
@@ -95,6 +100,14 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
             error::XLSX_TOO_LARGE,
             "the workbook unpacks to more than is allowed",
         ));
+    }
+    for i in texts {
+        let entry = archive
+            .by_index(i)
+            .map_err(|_| damaged(input, "an entry of the archive"))?;
+        if !xml::is_balanced(entry).map_err(|_| damaged(input, "an entry of the archive"))? {
+            return Err(damaged(input, "its XML"));
+        }
     }
     Ok(())
 }
