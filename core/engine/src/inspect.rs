@@ -234,8 +234,6 @@ fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Res
         session: &view.session,
         events: &view.session.state.events,
         identity: &view.identity,
-        former: &HashMap::new(),
-        moved: None,
         covered: &view.covered,
         dirty: &BTreeMap::new(),
         lineage: false,

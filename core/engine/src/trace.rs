@@ -181,8 +181,6 @@ impl<'a> Tracer<'a> {
             session: &self.view.session,
             events: &self.view.session.state.events,
             identity: &self.view.identity,
-            former: &HashMap::new(),
-            moved: None,
             covered: &self.view.covered,
             dirty: &BTreeMap::from([(table.name.clone(), dirty)]),
             lineage: true,

@@ -30,6 +30,7 @@ pub struct QuarantineRecord {
     /// The input.
     pub input: Digest,
     /// The number in the ledger under which the input was read.
+    #[serde(default)]
     pub number: u32,
     /// The input's path from the searched folder. May hold identifiers.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional")]
@@ -51,7 +52,12 @@ pub struct QuarantineRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// How many records it stands for: more than one where an input has too many to be listed one by one.
+    #[serde(default = "one")]
     pub records: u64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// The stage at which records are rejected before they are events.

@@ -242,8 +242,8 @@ impl<'a> Reader<'a> {
     async fn table(&self, table: &TableSpec) -> Result<StepResult, EngineError> {
         let (made, _, inputs) = self.relation(&self.bound.graph, &table.from).await?;
         let dirty = BTreeMap::new();
-        let (former, cancelled) = (HashMap::new(), AtomicBool::new(false));
-        let context = self.context(self.bound, &dirty, &former, &cancelled);
+        let cancelled = AtomicBool::new(false);
+        let context = self.context(self.bound, &dirty, &cancelled);
         let mut report = StepReport::default();
         let rows = context.rows(table, &made, &inputs, &mut report)?;
         let names = self.names(&inputs);
@@ -268,8 +268,8 @@ impl<'a> Reader<'a> {
         name: &str,
     ) -> Result<(Relation, StepReport, Vec<(String, Folded)>), EngineError> {
         let dirty: BTreeMap<String, Dirty> = BTreeMap::new();
-        let (former, cancelled) = (HashMap::new(), AtomicBool::new(false));
-        let context = self.context(self.bound, &dirty, &former, &cancelled);
+        let cancelled = AtomicBool::new(false);
+        let context = self.context(self.bound, &dirty, &cancelled);
         let wanted = [name.to_owned()];
         let inputs = context.records_behind((0, BUCKETS - 1), None, &wanted)?;
         let task: Vec<TaskInput<'_>> = inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
@@ -285,7 +285,6 @@ impl<'a> Reader<'a> {
         &'c self,
         bound: &'c Bound,
         dirty: &'c BTreeMap<String, Dirty>,
-        former: &'c HashMap<Id, Vec<Id>>,
         cancelled: &'c AtomicBool,
     ) -> RangeContext<'c> {
         RangeContext {
@@ -293,8 +292,6 @@ impl<'a> Reader<'a> {
             session: &self.view.session,
             events: &self.view.session.state.events,
             identity: &self.view.identity,
-            former,
-            moved: None,
             covered: &self.view.covered,
             dirty,
             lineage: false,

@@ -5,7 +5,6 @@ use super::{
     absent::{self, Covered, scope_label},
     as_entry,
     identity::{Identity, read_links},
-    moved::Moved,
     range::{Dirty, RangeContext},
     read::Ingested,
 };
@@ -43,13 +42,8 @@ impl Refresh<'_> {
         old.chain(&ingested.events).cloned().collect()
     }
 
-    /// All identity links, who is who now, for each canonical subject the subjects its rows stood under before, and who
-    /// lost identifiers and stays.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn identity(
-        &self,
-        ingested: &Ingested,
-    ) -> Result<(Vec<Link>, Identity, HashMap<Id, Vec<Id>>, Moved), EngineError> {
+    /// All identity links, and who is who now.
+    pub(super) fn identity(&self, ingested: &Ingested) -> Result<(Vec<Link>, Identity), EngineError> {
         let before = read_links(&self.session.vault, &self.session.state.identity)?;
         let mut links: Vec<Link> = before
             .iter()
@@ -67,21 +61,8 @@ impl Refresh<'_> {
         }
         links.sort();
         links.dedup();
-        let was = Identity::new(&before);
         let is = Identity::new(&links);
-        let mut former: HashMap<Id, Vec<Id>> = HashMap::new();
-        for (_, old, new) in was.difference(&is) {
-            // A subject that is still one of its own keeps its rows; only one that went away hands them over.
-            if is.canonical(&old) == new {
-                former.entry(new).or_default().push(old);
-            }
-        }
-        for list in former.values_mut() {
-            list.sort_unstable();
-            list.dedup();
-        }
-        let moved = Moved::between(&was, &is);
-        Ok((links, is, former, moved))
+        Ok((links, is))
     }
 
     /// Subjects before and after of every identifier that now names another one.

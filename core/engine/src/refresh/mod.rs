@@ -224,16 +224,12 @@ impl Refresh<'_> {
         }
 
         self.progress.stage("dirty");
-        let (links, identity, former, mut moved) = self.identity(&ingested)?;
+        let (links, identity) = self.identity(&ingested)?;
         let events = self.current_events(&ingested);
         let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
         let mut dirty: HashSet<Id> = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
         let covered = self.deletions(&events, &coverage, &scopes, &mut ingested, &mut dirty, &identity)?;
-        for (canonical, before) in &former {
-            dirty.insert(*canonical);
-            dirty.extend(before.iter().copied());
-        }
         dirty.extend(self.identity_changes(&identity)?);
         self.check_expectations(&plans, &ingested)?;
         let dirty = {
@@ -243,16 +239,11 @@ impl Refresh<'_> {
                 session: &self.session,
                 events: &events,
                 identity: &identity,
-                former: &former,
-                moved: None,
                 covered: &covered,
                 dirty: &no_dirty,
                 lineage: false,
                 cancelled: self.cancelled,
             };
-            if !moved.is_empty() {
-                moved.find(&ranges).await?;
-            }
             self.dirty_tables(dirty, &changed_tables, &engine_state, &ranges)?
         };
 
@@ -262,8 +253,6 @@ impl Refresh<'_> {
             session: &self.session,
             events: &events,
             identity: &identity,
-            former: &former,
-            moved: (!moved.is_empty()).then_some(&moved),
             covered: &covered,
             dirty: &dirty,
             lineage: false,

@@ -1,74 +1,126 @@
-//! Rows that leave a subject which stays one of its own: a merge that was taken back, or that was meant for another
-//! subject. Each is one change under the subject where it stands now, and no deletion where it stood.
+//! Rows that pass from one subject to another: two patients are merged, a merge is corrected, an export gives a row of its
+//! own key to somebody else. The range of the subject that lost the row stages a deletion, that of the other one a new
+//! row; here the two become one change, since a row id occurs once in a release.
 
-use super::{identity::Identity, range::RangeContext};
-use crate::{error::EngineError, fold::Id, graph::StepReport, tables::TableSpec};
-use clinmill_model::bucket_of;
-use clinmill_spec::pipeline::Scope;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use super::stage::StagedTable;
+use crate::{error::EngineError, fold::Id};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray},
+    compute::filter_record_batch,
+};
+use clinmill_catalog::{
+    dataset::{
+        MOVED_FROM, StagedFile, change_schema,
+        table::{FileTarget, TableWriter, WriterOptions, read_files},
+    },
+    vault::base32,
+};
+use clinmill_model::columns::{CAUSE, OP, ROW_ID};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
-/// Rows that stand under another subject now.
-#[derive(Debug, Default)]
-pub struct Moved {
-    /// The subjects they left, by the subject where they stand now.
-    from: BTreeMap<Id, BTreeSet<Id>>,
-    /// The subject where a row stands now, by table and row id.
-    rows: HashMap<String, HashMap<Id, Id>>,
+/// Makes one change of a deletion and a new row of the same id, in the files that were staged for a table of subjects.
+/// `cause` is why such a row counts as changed.
+///
+/// # Errors
+/// When a staged file cannot be read or written.
+pub fn settle_moves(
+    columns: &arrow::datatypes::Schema,
+    ranges: &mut [StagedTable],
+    (staging, run_id): (&Path, &str),
+    cause: &str,
+) -> Result<(), EngineError> {
+    let gone: HashMap<String, Id> = ranges
+        .iter()
+        .flat_map(|range| &range.gone)
+        .map(|entry| (base32(&entry.row_id), entry.subject))
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut from: BTreeMap<String, String> = BTreeMap::new();
+    for file in ranges.iter().flat_map(|range| &range.changes) {
+        for batch in read_files([file.path.clone()]) {
+            let batch = batch?;
+            let (ids, ops) = (text(&batch, ROW_ID)?, text(&batch, OP)?);
+            for (id, _) in ids.iter().zip(&ops).filter(|(_, op)| *op == Some("U")) {
+                if let Some((id, subject)) = id.and_then(|id| gone.get_key_value(id)) {
+                    from.insert(id.clone(), base32(subject));
+                }
+            }
+        }
+    }
+    if from.is_empty() {
+        return Ok(());
+    }
+    for (number, range) in ranges.iter_mut().enumerate() {
+        let mut changes = Vec::new();
+        for (part, file) in std::mem::take(&mut range.changes).into_iter().enumerate() {
+            let target = FileTarget {
+                dir: staging.join(format!("moved-{}-{number:04}-{part}", file.sha256.short())),
+                run_id: run_id.to_owned(),
+            };
+            let mut writer = TableWriter::new(target, change_schema(columns), WriterOptions::default())?;
+            let (mut dropped, mut moved) = (0, 0);
+            for batch in read_files([file.path.clone()]) {
+                let (kept, drops, moves) = settled(&batch?, &from, cause)?;
+                writer.write(&kept)?;
+                dropped += drops;
+                moved += moves;
+            }
+            let written: Vec<StagedFile> = writer.finish()?;
+            match dropped + moved {
+                0 => changes.push(file),
+                _ => changes.extend(written),
+            }
+            range.deletes -= dropped;
+        }
+        range.changes = changes;
+    }
+    Ok(())
 }
 
-impl Moved {
-    /// The subjects that lost identifiers to others and stay, with who has the identifiers now.
-    pub fn between(was: &Identity, is: &Identity) -> Self {
-        let mut moved = Self::default();
-        for (_, old, new) in was.difference(is) {
-            if is.canonical(&old) != new {
-                moved.from.entry(new).or_default().insert(old);
-            }
-        }
-        moved
-    }
+/// Rows of a change file without the deletions of rows that moved, and where the others came from; how many of both.
+fn settled(
+    batch: &RecordBatch,
+    from: &BTreeMap<String, String>,
+    cause: &str,
+) -> Result<(RecordBatch, u64, u64), EngineError> {
+    let (ids, ops) = (text(batch, ROW_ID)?, text(batch, OP)?);
+    let moved = |row: usize| from.get(ids.value(row));
+    let is_dropped = |row: usize| moved(row).is_some() && ops.value(row) == "D";
+    let rows = batch.num_rows();
+    let dropped = (0..rows).filter(|row| is_dropped(*row)).count() as u64;
+    let moves = (0..rows).filter(|row| moved(*row).is_some()).count() as u64 - dropped;
+    let (origins, causes) = (text(batch, MOVED_FROM)?, text(batch, CAUSE)?);
+    let of = |column: &StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| -> ArrayRef {
+        let filled: StringArray = match field.name().as_str() {
+            MOVED_FROM => (0..rows)
+                .map(|row| moved(row).cloned().or_else(|| of(&origins, row)))
+                .collect(),
+            CAUSE => (0..rows)
+                .map(|row| moved(row).map(|_| cause.to_owned()).or_else(|| of(&causes, row)))
+                .collect(),
+            _ => return column.clone(),
+        };
+        Arc::new(filled)
+    });
+    let all = RecordBatch::try_new(batch.schema(), columns.collect())?;
+    let kept: BooleanArray = (0..rows).map(|row| Some(!is_dropped(row))).collect();
+    Ok((filter_record_batch(&all, &kept)?, dropped, moves))
+}
 
-    /// Finds the rows of those who have the identifiers now; rows that are new count too, and were nowhere before.
-    ///
-    /// # Errors
-    /// When an event file cannot be read or a step fails.
-    pub async fn find(&mut self, context: &RangeContext<'_>) -> Result<(), EngineError> {
-        let mut by_bucket: BTreeMap<u16, HashSet<Id>> = BTreeMap::new();
-        for id in self.from.keys() {
-            by_bucket.entry(bucket_of(id)).or_default().insert(*id);
-        }
-        let is_here = |t: &&TableSpec| t.scope == Scope::Subject && t.subject;
-        let tables: Vec<&TableSpec> = context.bound.tables.iter().filter(is_here).collect();
-        let relations: Vec<String> = tables.iter().map(|t| t.from.clone()).collect();
-        for (bucket, subjects) in by_bucket {
-            let inputs = context.records_behind((bucket, bucket), Some(subjects), &relations)?;
-            let mut report = StepReport::default();
-            let made = context.relations(&inputs, &tables, &mut report).await?;
-            for table in &tables {
-                let Some(relation) = made.get(&table.from) else {
-                    continue;
-                };
-                let rows = context.rows(table, relation, &inputs, &mut report)?;
-                let known = self.rows.entry(table.name.clone()).or_default();
-                known.extend(rows.entries.iter().map(|e| (e.row_id, e.subject)));
-            }
-        }
-        Ok(())
-    }
-
-    /// The subjects that lost rows to subjects of this range.
-    pub fn losers(&self, (lo, hi): (u16, u16)) -> HashSet<Id> {
-        let here = self.from.iter().filter(|(id, _)| (lo..=hi).contains(&bucket_of(id)));
-        here.flat_map(|(_, old)| old.iter().copied()).collect()
-    }
-
-    /// The subject where a row stands now, if it is none of a subject that nothing came to.
-    pub fn stands_under(&self, table: &str, row_id: &Id) -> Option<Id> {
-        self.rows.get(table)?.get(row_id).copied()
-    }
-
-    /// True when nothing moved so.
-    pub fn is_empty(&self) -> bool {
-        self.from.is_empty()
-    }
+/// A column of plain text that every change file has.
+fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, EngineError> {
+    let column = batch
+        .column_by_name(name)
+        .and_then(|column| column.as_string_opt::<i32>());
+    column
+        .cloned()
+        .ok_or_else(|| EngineError::internal(format!("a change file without {name}")))
 }

@@ -112,6 +112,13 @@ pub async fn put_tables(
                     writer.write(&batch?)?;
                 }
                 let files: Vec<StagedFile> = writer.finish()?;
+                let rows: u64 = files.iter().map(|f| f.rows).sum();
+                if rows != fingerprint.count {
+                    return Err(EngineError::internal(format!(
+                        "the new base of table {} has {rows} rows, and its index {}; nothing was published",
+                        table.name, fingerprint.count
+                    )));
+                }
                 base = Vec::new();
                 overlay = Vec::new();
                 for file in &files {

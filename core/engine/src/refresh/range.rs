@@ -1,7 +1,7 @@
 //! One bucket range of a refresh: the records of its dirty subjects go through the graph, and every table's rows are
 //! compared with the index.
 
-use super::{absent::Covered, identity::Identity, moved::Moved, session::Session};
+use super::{absent::Covered, identity::Identity, session::Session};
 use crate::{
     bound::Bound,
     error::EngineError,
@@ -78,10 +78,6 @@ pub struct RangeContext<'a> {
     pub events: &'a [EventFile],
     /// Who is who now.
     pub identity: &'a Identity,
-    /// Canonical subjects, and the subjects under which rows of theirs stood before.
-    pub former: &'a HashMap<Id, Vec<Id>>,
-    /// Rows that left a subject which stays.
-    pub moved: Option<&'a Moved>,
     /// Complete exports by source.
     pub covered: &'a BTreeMap<String, Covered>,
     /// The subjects to recompute, by table.
@@ -119,10 +115,8 @@ pub struct TableResult {
 pub struct Upsert {
     /// Its place among the rows.
     pub row: u32,
-    /// True when the row was there before.
+    /// True when the row was there before, under this subject.
     pub known: bool,
-    /// The subject under which it stood before, if that was another one.
-    pub moved_from: Option<Id>,
 }
 
 impl RangeContext<'_> {
@@ -344,48 +338,9 @@ impl RangeContext<'_> {
         let near = of_table().filter(|f| f.shard.lo <= hi && f.shard.hi >= lo);
         let before = index::read(root, near, &everything)?;
 
-        // Rows of subjects that were merged into one of this range stood elsewhere; a subject that was merged away
-        // leaves its rows to the range of its survivor.
-        let mut elsewhere: HashMap<Id, IndexEntry> = HashMap::new();
-        let former: HashSet<Id> = self
-            .former
-            .iter()
-            .filter(|(canonical, _)| (lo..=hi).contains(&bucket_of(canonical)))
-            .flat_map(|(_, former)| former.iter().copied())
-            .collect();
-        if !former.is_empty() {
-            let filter = ShardFilter {
-                lo: 0,
-                hi: clinmill_model::BUCKETS - 1,
-                subjects: Some(Arc::new(former.clone())),
-            };
-            elsewhere.extend(
-                index::read(root, of_table(), &filter)?
-                    .into_iter()
-                    .map(|e| (e.row_id, e)),
-            );
-        }
-        let now_under = |e: &IndexEntry| self.moved.and_then(|m| m.stands_under(&table.name, &e.row_id));
-        let losers = self.moved.map(|moved| moved.losers((lo, hi))).unwrap_or_default();
-        if !losers.is_empty() {
-            let filter = ShardFilter {
-                lo: 0,
-                hi: clinmill_model::BUCKETS - 1,
-                subjects: Some(Arc::new(losers)),
-            };
-            let is_here = |e: &IndexEntry| now_under(e).is_some_and(|id| (lo..=hi).contains(&bucket_of(&id)));
-            let theirs = index::read(root, of_table(), &filter)?;
-            elsewhere.extend(theirs.into_iter().filter(is_here).map(|e| (e.row_id, e)));
-        }
-        let taken_over: HashSet<Id> = self.former.values().flatten().copied().collect();
-
         let mut known: HashMap<Id, IndexEntry> = HashMap::new();
         let mut index: Vec<IndexEntry> = Vec::with_capacity(before.len());
         for entry in before {
-            let left = now_under(&entry).is_some_and(|id| id != entry.subject);
-            if left || taken_over.contains(&entry.subject) {
-                continue;
-            }
             if dirty.has(&entry.subject) || !table.subject {
                 known.insert(entry.row_id, entry);
             } else {
@@ -394,17 +349,18 @@ impl RangeContext<'_> {
         }
         let mut upserts = Vec::new();
         for (i, entry) in rows.entries.iter().enumerate() {
-            let old = known.remove(&entry.row_id).or_else(|| elsewhere.remove(&entry.row_id));
-            let moved_from = old.filter(|o| o.subject != entry.subject).map(|o| o.subject);
-            if old.is_none_or(|o| o.hash != entry.hash) || moved_from.is_some() {
+            let old = match known.get(&entry.row_id) {
+                Some(old) if old.subject == entry.subject => known.remove(&entry.row_id),
+                _ => None,
+            };
+            if old.is_none_or(|old| old.hash != entry.hash) {
                 upserts.push(Upsert {
                     row: i as u32,
                     known: old.is_some(),
-                    moved_from,
                 });
             }
         }
-        let mut deletes: Vec<IndexEntry> = known.into_values().chain(elsewhere.into_values()).collect();
+        let mut deletes: Vec<IndexEntry> = known.into_values().collect();
         deletes.sort_unstable();
         index.extend(rows.entries.iter().copied());
         index.sort_unstable();

@@ -3,7 +3,9 @@
 use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
     concerned::contents,
-    identity, publish,
+    identity,
+    moved::settle_moves,
+    publish,
     range::{Dirty, UNORDERED},
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
@@ -100,6 +102,16 @@ impl Refresh<'_> {
             for (name, table) in range.tables {
                 staged.entry(name).or_default().push(table);
             }
+        }
+        for table in self.bound.tables.iter().filter(|t| t.subject) {
+            let Some(ranges) = staged.get_mut(&table.name) else {
+                continue;
+            };
+            let cause = match engine_state.tables.get(&table.name) {
+                Some(digest) if *digest == table.digest => "corrected",
+                _ => "restandardized",
+            };
+            settle_moves(&table.schema, ranges, (staging, &self.run_id), cause)?;
         }
         let index = self.next_index(&staged);
         self.check_unique(&index)?;

@@ -18,11 +18,11 @@ use arrow::{
 };
 use clinmill_catalog::{
     dataset::{
-        MOVED_FROM, StagedFile, change_schema, prov_type,
+        StagedFile, change_schema, prov_type,
         table::{FileTarget, TableWriter, WriterOptions},
     },
     events,
-    index::{self, IndexFile},
+    index::{self, IndexEntry, IndexFile},
     rowhash::Fingerprint,
     vault::base32,
 };
@@ -73,6 +73,8 @@ pub struct StagedTable {
     pub upserts: u64,
     /// Deleted rows.
     pub deletes: u64,
+    /// Which they are.
+    pub gone: Vec<IndexEntry>,
 }
 
 /// What staging needs to know.
@@ -170,6 +172,7 @@ impl StageContext<'_> {
             fingerprint,
             upserts: result.upserts.len() as u64,
             deletes: result.deletes.len() as u64,
+            gone: result.deletes,
         })
     }
 
@@ -202,14 +205,6 @@ impl StageContext<'_> {
         columns.push((RELEASE, Arc::new(Int64Array::from(vec![self.release as i64; n]))));
         columns.push((PROV, self.prov(table, result, inputs)?));
         columns.push((CAUSE, self.causes(table, result, inputs)));
-        if table.subject {
-            let moved: StringArray = result
-                .upserts
-                .iter()
-                .map(|u| u.moved_from.map(|id| base32(&id)))
-                .collect();
-            columns.push((MOVED_FROM, Arc::new(moved)));
-        }
         let upserts = batch(columns)?;
 
         let d = result.deletes.len();

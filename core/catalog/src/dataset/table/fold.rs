@@ -96,12 +96,21 @@ impl Level {
     }
 
     fn load(&mut self) -> Result<()> {
+        let before = self.now.take();
         self.now = match self.reader.next() {
             None => None,
             Some(batch) => {
                 let batch = batch?;
+                let keys = Keys::of(&batch)?;
+                let last = before.as_ref().map(|b| b.keys.get(b.keys.len() - 1));
+                if last.is_some_and(|last| last >= keys.get(0)) {
+                    return Err(CatalogError::invalid(
+                        "a table's file",
+                        "is not sorted by subject_id and _row_id",
+                    ));
+                }
                 Some(Current {
-                    keys: Keys::of(&batch)?,
+                    keys,
                     deletes: text(&batch, OP)?,
                     row_bytes: batch.get_array_memory_size() / batch.num_rows().max(1),
                     batch,
