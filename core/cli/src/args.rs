@@ -209,7 +209,7 @@ pub struct Run {
     /// Publish tables although a column of theirs is gone or has another type
     #[arg(long)]
     pub allow_breaking: bool,
-    /// Where the work is done: `local`, or `ballista://HOST:PORT`
+    /// Where the work is done: `local`; `ballista://HOST:PORT` is to come
     #[arg(long, default_value = "local", value_name = "ENGINE")]
     pub engine: String,
 }

@@ -11,6 +11,7 @@ use crate::{
 use clinmill_catalog::vault::{QuarantineFilter, QuarantineRecord, Vault};
 use clinmill_engine::{
     EngineError,
+    bound::SourceSpec,
     refresh::{Access, RefreshOptions, Session},
 };
 use clinmill_model::Digest;
@@ -25,7 +26,17 @@ use std::{
 /// # Errors
 /// When the vault cannot be read.
 pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, Failure> {
-    let session = open(context, &args.file).await?;
+    let bound = context.bind(&args.file).await?;
+    if let Some(source) = &args.source
+        && !bound.sources.iter().any(|s| s.name() == source)
+    {
+        let names: Vec<&str> = bound.sources.iter().map(SourceSpec::name).collect();
+        return Err(Failure::usage(format!(
+            "the pipeline has no source {source:?}; it has {}",
+            names.join(", ")
+        )));
+    }
+    let session = Session::open(&bound, &context.env, &context.secrets(), Access::Read).await?;
     let filter = QuarantineFilter {
         source: args.source.clone(),
         stage: args.stage.clone(),

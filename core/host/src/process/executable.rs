@@ -72,7 +72,14 @@ impl Executable {
         let at = command.iter().position(|word| word == path);
         let (before, after) = command.split_at(at.unwrap_or(0));
         let words = match before.is_empty() {
-            true => interpreter(&bytes).unwrap_or_default(),
+            true => match interpreter(&bytes) {
+                // The system would hand a text to a shell, which says strange things of it.
+                None if std::str::from_utf8(&bytes).is_ok() => {
+                    let message = "its first line does not name its interpreter, such as #!/usr/bin/env python3";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                words => words.unwrap_or_default(),
+            },
             false => before.to_vec(),
         };
         let mut command = isolated(words);

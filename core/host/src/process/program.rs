@@ -21,6 +21,7 @@ use clinmill_sdk::{
 };
 use serde_json::{Map, Value, json};
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -105,7 +106,10 @@ impl Described {
             PluginError::new(Status::NotFound, code, message)
         };
         let executable = Executable::new(&pinned.path, pinned.digest, &command)
-            .map_err(|_| blame("PLUGIN_START", "its program cannot be read"))?
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => blame("PLUGIN_START", &error.to_string()),
+                _ => blame("PLUGIN_START", "its program cannot be read"),
+            })?
             .ok_or_else(|| blame("PLUGIN_DIGEST", "its program is not the one that was looked at"))?;
         let program = Arc::new(Program {
             name: name.to_owned(),

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A source in Python, as a process: lines of an identifier, a tab and a text.
 
 Protocol 1 of clinmill's process plugins: a message is one line of JSON, whose key "bytes" says how many bytes follow.

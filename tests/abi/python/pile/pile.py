@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A sink in Python, as a process: rows as lines of JSON, one file for each release.
 
 Protocol 1 of clinmill's process plugins: a message is one line of JSON, whose key "bytes" says how many bytes follow.

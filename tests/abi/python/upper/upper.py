@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A transform in Python, as a process: texts of a column in upper case; empty texts are rejected.
 
 Protocol 1 of clinmill's process plugins: a message is one line of JSON, whose key "bytes" says how many bytes follow.
