@@ -366,6 +366,10 @@ pub struct Preview {
     pub rows: RecordBatch,
     /// Inputs that could not be read, in the order of the inbox.
     pub left_out: Vec<LeftOut>,
+    /// Rejected records and rows, by where and code: `lis TABLE_TYPE`.
+    pub rejected: BTreeMap<String, u64>,
+    /// True when there is more: no more than some 20,000 records of a source are looked at.
+    pub is_cut: bool,
 }
 
 /// An input that a preview could not read.
@@ -408,6 +412,7 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
     // Decides the order of subjects alone: their ids are replaced by numbers.
     let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;
     let mut left_out = Vec::new();
+    let (mut rejected, mut is_cut) = (BTreeMap::new(), false);
     let wanted = [name.clone()];
     let needed = bound.graph.needed(&wanted);
     let cancelled = AtomicBool::new(false);
@@ -454,6 +459,10 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
                 }
             }
         }
+        is_cut |= sink.is_full();
+        for (code, n) in sink.rejected() {
+            rejected.insert(format!("{} {code}", source.name()), *n);
+        }
         for (k, kind) in kinds.iter().enumerate() {
             let rule = FoldRule {
                 fold: kind.fold,
@@ -469,10 +478,16 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
         }
     }
     let inputs: Vec<TaskInput<'_>> = folded.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
+    let mut report = StepReport::default();
     let relations = bound
         .graph
-        .run(&inputs, &wanted, false, &cancelled, &mut StepReport::default())
+        .run(&inputs, &wanted, false, &cancelled, &mut report)
         .await?;
+    for rejection in &report.rejections {
+        *rejected
+            .entry(format!("{} {}", rejection.step, rejection.code))
+            .or_default() += 1;
+    }
     let relation = relations
         .get(&name)
         .ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
@@ -481,7 +496,12 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
         table = sql::filter(table, filter).await?;
     }
     let rows = table.slice(0, limit.min(table.num_rows()));
-    Ok(Preview { rows, left_out })
+    Ok(Preview {
+        rows,
+        left_out,
+        rejected,
+        is_cut,
+    })
 }
 
 /// Rows with numbers in the place of their subjects' ids: the key of a preview is no secret, and ids under it would be

@@ -259,7 +259,7 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
                 continue;
             };
             let rows = inspect::preview(&bound, &transform.name.value, usize::MAX, None).await?;
-            super::preview::tell_left_out(context, &rows.left_out);
+            super::preview::tell_left_out(context, &rows);
             let rows = rows.rows;
             let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
                 let Some(column) = rows.column_by_name(name) else {

@@ -12,7 +12,7 @@ use arrow::{
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use clinmill_engine::inspect::{self, LeftOut};
+use clinmill_engine::inspect;
 use serde_json::{Map, Value, json};
 
 /// Shows the first rows.
@@ -32,9 +32,10 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
         .collect();
     let value = json!({
         "name": args.name, "columns": columns, "rows": objects(&rows, &cells), "left_out": preview.left_out,
+        "rejected": preview.rejected, "is_cut": preview.is_cut,
     });
     context.console.result(&value, || table(&rows, cells))?;
-    tell_left_out(context, &preview.left_out);
+    tell_left_out(context, &preview);
     if !context.console.is_json() {
         context.console.note(&format!(
             "{} of {}, read from the inbox; subjects are numbered, their ids are made by a refresh",
@@ -45,13 +46,24 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
     Ok(OK)
 }
 
-/// Warns of inputs that could not be read, by name: their rows are lacking.
-pub fn tell_left_out(context: &Context, left_out: &[LeftOut]) {
-    for one in left_out {
+/// Warns of what is lacking in the rows: inputs that could not be read, by name, records that were rejected, and records
+/// beyond those that a preview looks at.
+pub fn tell_left_out(context: &Context, preview: &inspect::Preview) {
+    for one in &preview.left_out {
         context.console.warn(
             Some(&one.code),
             &format!("source {}: left out {}: {}", one.source, one.input, one.message),
         );
+    }
+    for (what, n) in &preview.rejected {
+        let told = counted(*n, "record was", "records were");
+        context
+            .console
+            .warn(Some("REJECTED"), &format!("{told} rejected: {what}"));
+    }
+    if preview.is_cut {
+        let message = "the inbox holds more: only its first 20,000 records of a source were looked at";
+        context.console.warn(Some("CUT"), message);
     }
 }
 

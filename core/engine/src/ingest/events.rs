@@ -12,7 +12,10 @@ use arrow::{
 };
 use clinmill_catalog::{events, rowhash::row_hashes, vault::VaultKey};
 use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 /// The keyed id of a subject identifier: event bucket and subject are derived from it.
@@ -293,6 +296,8 @@ pub struct EventSink<'a> {
     full: bool,
     /// Batches of each kind when the input began.
     before: Vec<usize>,
+    /// Rejected records by code.
+    rejected: BTreeMap<String, u64>,
 }
 
 impl<'a> EventSink<'a> {
@@ -304,6 +309,7 @@ impl<'a> EventSink<'a> {
             limit,
             full: false,
             before: vec![0; kinds],
+            rejected: BTreeMap::new(),
         }
     }
 
@@ -323,6 +329,11 @@ impl<'a> EventSink<'a> {
     /// True when one kind has all records it may have.
     pub fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// Rejected records by code.
+    pub fn rejected(&self) -> &BTreeMap<String, u64> {
+        &self.rejected
     }
 
     /// The events of a kind.
@@ -347,7 +358,8 @@ impl RecordSink for EventSink<'_> {
             Ok(())
         }
     }
-    fn reject(&mut self, _: Rejection) -> Result<(), PluginError> {
+    fn reject(&mut self, rejection: Rejection) -> Result<(), PluginError> {
+        *self.rejected.entry(rejection.code).or_default() += 1;
         Ok(())
     }
     fn filtered(&mut self, _: &str, _: u64) {}

@@ -389,7 +389,12 @@ impl Caller {
     fn lost(&self, phase: &str, how: Lost) -> PluginError {
         self.account.poison();
         match how {
-            Lost::Time => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not come back in time"),
+            Lost::Time => self.blame(
+                phase,
+                Status::Timeout,
+                "PLUGIN_TIMEOUT",
+                "it did not come back in time (CLINMILL_PLUGIN_SECONDS says how long it has)",
+            ),
             Lost::Stuck => self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", STUCK),
             Lost::Thread => self.blame(phase, Status::Panic, "PLUGIN_THREAD", "it ended its thread"),
             Lost::Cancelled => PluginError::cancelled(),

@@ -291,7 +291,12 @@ impl Running {
         }
         if until.deadline.is_some_and(|deadline| Instant::now() > deadline) {
             self.kill();
-            return Err(self.blame(phase, Status::Timeout, "PLUGIN_TIMEOUT", "it did not answer in time"));
+            return Err(self.blame(
+                phase,
+                Status::Timeout,
+                "PLUGIN_TIMEOUT",
+                "it did not answer in time (CLINMILL_PLUGIN_SECONDS says how long it has)",
+            ));
         }
         if until.stuck.is_some_and(|stuck| Instant::now() > stuck) {
             self.kill();
