@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
     let preview = inspect::preview(&bound, &args.name, args.limit, args.filter.as_deref()).await?;
-    let rows = preview.rows;
+    let rows = preview.rows.clone();
     let cells = cells(&rows).map_err(|_| Failure::new(FAILED, "a column cannot be shown"))?;
     let schema = rows.schema();
     let columns: Vec<Value> = schema
