@@ -101,11 +101,13 @@ pub async fn plan(
     count: bool,
 ) -> Result<PlanReport, EngineError> {
     let root = folder(&bound.pipeline.vault.url.value, &bound.dir);
-    if let Err(VaultError::NoVault) = Vault::open(&root) {
-        return plan_of_new(bound, env, count);
-    }
+    let is_new = matches!(Vault::open(&root), Err(VaultError::NoVault));
+    let view = match View::open(bound, env, secrets).await {
+        // A dataset that has releases is refused without its vault, as a refresh refuses it.
+        Err(EngineError::NotFound(_)) if is_new => return plan_of_new(bound, env, count),
+        view => view?,
+    };
     let mut warnings = Vec::new();
-    let view = View::open(bound, env, secrets).await?;
     let session = &view.session;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let plans = discover(bound, session, false, threads, &mut warnings)?;

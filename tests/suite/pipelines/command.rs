@@ -86,6 +86,8 @@ fn an_empty_vault_is_refused_with_advice() {
         "{}",
         refused.stderr
     );
+    let plan = project.run(["plan", FILE]).expect_code(1);
+    assert!(plan.stderr.contains("there is no vault"), "{}", plan.stderr);
     assert!(tree(&project.at("pipelines/carotid-stenting/out")) == before);
     assert!(!project.at("pipelines/carotid-stenting/vault").exists());
 }
