@@ -365,5 +365,19 @@ mod tests {
         assert!(message(",k,s,1,,same,accepted,,,,,,,\n").contains("map.csv:2: equivalence \"same\" is none of"));
         assert!(message(",k,s,1,,equivalent,accepted,,,,2023-02-30,,,\n").contains("map.csv:2: valid_from"));
         assert!(message(",k,s,1,,equivalent,accepted,,,,2023-02-03,2022-01-01,,\n").contains("valid_to is before"));
+        assert_eq!(
+            message(",k,s,1,,equivalent,accepted,,,,,,,\n,,s,2,,equivalent,accepted,,,,,,,\n"),
+            "maps:x/map.csv:3: the row has neither source_code nor source_name"
+        );
+        assert_eq!(
+            message(",k,http://loinc.org,2345-6,,equivalent,accepted,,,,,,,\n"),
+            "maps:x/map.csv:2: target_code \"2345-6\" is no code of LOINC: the check digit is 7, not 6"
+        );
+        assert!(
+            message(",k,s,1,,equivalent,accepted,mgg/L,,,,,,\n")
+                .starts_with("maps:x/map.csv:2: unit \"mgg/L\" is no UCUM code: ")
+        );
+        // A candidate that was turned down may have been turned down for that.
+        assert!(lookup(",k,http://loinc.org,2345-6,,equivalent,rejected,mgg/L,,,,,,\n").is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! Rows of a mapping table, checked.
 
 use crate::{By, error, fold::condition};
+use clinmill_plugin_units::ucum;
 use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
@@ -93,12 +94,15 @@ pub const REQUIRED: [&str; 7] = [
 /// Days from which a last day means that there is none: 2099-01-01. OMOP writes 2099-12-31.
 pub const ENDLESS: i32 = 47_117;
 
+/// The system of LOINC's codes.
+const LOINC: &str = "http://loinc.org";
+
 /// Checks every row that has a key.
 ///
 /// # Errors
-/// With file and line: a missing column, an unknown status or equivalence, a date that is none, an accepted row without a
-/// target, an unmapped one with a target, and a key that an accepted or unmapped row has already for the same conditions
-/// and days.
+/// With file and line: a missing column, a row with neither code nor name, an unknown status or equivalence, a date that is
+/// none, an accepted row without a target, an unmapped one with a target, a code of LOINC whose check digit is wrong, a
+/// unit that is no UCUM code, and a key that an accepted or unmapped row has already for the same conditions and days.
 pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> {
     let key = table.require(match by {
         By::Name => "source_name",
@@ -107,12 +111,17 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
     for needed in REQUIRED {
         table.require(needed)?;
     }
+    let keys = ["source_code", "source_name"].map(|name| table.column(name));
     let mut entries = Vec::new();
     #[allow(clippy::type_complexity)]
     let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32), String)>> = HashMap::new();
     for row in &table.rows {
         if row.cell(key).is_empty() {
             // A table may hold rows that have only the other kind of key.
+            if !keys.iter().flatten().any(|key| !row.cell(*key).is_empty()) {
+                let what = "the row has neither source_code nor source_name";
+                return Err(wrong(table, row, what.into()));
+            }
             continue;
         }
         let entry = entry(table, row, row.cell(key))?;
@@ -165,6 +174,20 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         }
         _ => {}
     }
+    if matches!(state, RowState::Accepted | RowState::Proposed) {
+        if target.system == LOINC
+            && let Err(why) = loinc(&target.code)
+        {
+            let code = &target.code;
+            return Err(wrong(format!("target_code {code:?} is no code of LOINC: {why}")));
+        }
+        if !target.unit.is_empty()
+            && let Err(why) = ucum::validate(&target.unit)
+        {
+            let unit = &target.unit;
+            return Err(wrong(format!("unit {unit:?} is no UCUM code: {why}")));
+        }
+    }
     let equivalence = cell("equivalence");
     if !equivalence.is_empty() && !EQUIVALENCES.contains(&equivalence) {
         return Err(wrong(format!(
@@ -189,6 +212,29 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         specimen: When::parse(cell("when_specimen")),
         days,
     })
+}
+
+/// A code of LOINC by its form and check digit (LOINC Users' Guide, appendix C: Mod 10). Parts, answers and their lists
+/// (`LP`, `LA`, `LL`, `LG`) are taken as they are; so is no code.
+fn loinc(code: &str) -> Result<(), String> {
+    if code.is_empty() || ["LP", "LA", "LL", "LG"].iter().any(|kind| code.starts_with(kind)) {
+        return Ok(());
+    }
+    let form = || "it is written as digits, a hyphen and a check digit".to_owned();
+    let (digits, check) = code.split_once('-').ok_or_else(form)?;
+    let number = |text: &str| text.chars().map(|c| c.to_digit(10)).collect::<Option<Vec<u32>>>();
+    let (digits, check) = (number(digits).filter(|d| !d.is_empty()), number(check));
+    let (Some(digits), Some([check])) = (digits, check.as_deref()) else {
+        return Err(form());
+    };
+    let weighed = digits.iter().rev().enumerate().map(|(place, digit)| match place % 2 {
+        0 => digit * 2 / 10 + digit * 2 % 10,
+        _ => *digit,
+    });
+    match (10 - weighed.sum::<u32>() % 10) % 10 {
+        right if right == *check => Ok(()),
+        right => Err(format!("the check digit is {right}, not {check}")),
+    }
 }
 
 /// `2024-01-31` or `20240131` as days since 1970-01-01 (Gregorian; Hinnant's algorithm).
@@ -233,6 +279,35 @@ mod tests {
             assert_eq!(days(none), None, "{none}");
         }
         assert_eq!(days("2024-02-29"), Some(19_782));
+    }
+
+    #[test]
+    fn codes_of_loinc_have_their_check_digit() {
+        for code in [
+            "2345-7",
+            "14749-6",
+            "718-7",
+            "1-8",
+            "100679-0",
+            "LP14635-4",
+            "LA6576-8",
+            "",
+        ] {
+            assert_eq!(loinc(code), Ok(()), "{code}");
+        }
+        assert_eq!(loinc("2345-6"), Err("the check digit is 7, not 6".into()));
+        for code in [
+            "2345",
+            "2345-",
+            "-7",
+            "2345-77",
+            "23x5-7",
+            "x",
+            "2345-7-7",
+            "２３４５-7",
+        ] {
+            assert!(loinc(code).is_err(), "{code}");
+        }
     }
 
     #[test]

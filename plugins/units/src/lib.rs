@@ -15,6 +15,7 @@ mod config;
 mod core;
 mod error;
 mod local;
+mod rule;
 pub mod suite;
 mod transform;
 pub mod ucum;

@@ -6,6 +6,7 @@ use crate::{
     core::{Conversion, told_apart},
     error,
     local::Local,
+    rule::names,
     ucum::{self, Unit},
 };
 use clinmill_sdk::{
@@ -37,6 +38,8 @@ pub struct Units {
     bridges: Bridges,
     /// The tables behind the two, by reference.
     tables: (String, String),
+    /// What their rows are called in a rule, by line.
+    names: (HashMap<u32, String>, HashMap<u32, String>),
     scale: u8,
     on_error: OnError,
     output: SchemaRef,
@@ -129,13 +132,21 @@ impl Transform for Units {
                 ..error
             }
         };
-        let local = match &config.map {
-            Some(reference) => Local::new(&table("/map", reference)?).map_err(at("/map"))?,
-            None => Local::default(),
+        let (local, spellings) = match &config.map {
+            Some(reference) => {
+                let table = table("/map", reference)?;
+                let local = Local::new(&table).map_err(at("/map"))?;
+                (local, names(&table, &["source_name"]))
+            }
+            None => Default::default(),
         };
-        let bridges = match &config.analytes {
-            Some(reference) => Bridges::new(&table("/analytes", reference)?).map_err(at("/analytes"))?,
-            None => Bridges::default(),
+        let (bridges, factors) = match &config.analytes {
+            Some(reference) => {
+                let table = table("/analytes", reference)?;
+                let bridges = Bridges::new(&table).map_err(at("/analytes"))?;
+                (bridges, names(&table, &["source_code", "source_name"]))
+            }
+            None => Default::default(),
         };
         let target = match (&config.to, &config.to_column) {
             (Some(code), _) => Target::Fixed(code.clone()),
@@ -169,6 +180,7 @@ impl Transform for Units {
             local,
             bridges,
             tables: (config.map.unwrap_or_default(), config.analytes.unwrap_or_default()),
+            names: (spellings, factors),
             scale: config.scale,
             on_error: config.on_error,
             output: Arc::new(Schema::new(fields)),
@@ -335,14 +347,17 @@ impl Units {
             (false, true) => "same",
             (false, false) => "converted",
         };
-        let spelling = known.line.map(|line| (self.tables.0.clone(), line));
-        let bridges = conversion.bridges.iter().map(|line| (self.tables.1.clone(), *line));
+        let spelling = known.line.map(|line| (&self.tables.0, &self.names.0, line));
+        let bridges = conversion
+            .bridges
+            .iter()
+            .map(|line| (&self.tables.1, &self.names.1, *line));
         let (lines, said): (Vec<_>, Vec<_>) = spelling
             .into_iter()
             .chain(bridges)
-            .map(|line| {
-                let said = format!("{}/map.csv:{}", line.0, line.1);
-                (line, said)
+            .map(|(table, names, line)| {
+                let said = names.get(&line).unwrap_or(table).clone();
+                ((table.clone(), line), said)
             })
             .unzip();
         let ucum = known.line.is_none().then(|| "ucum".to_owned());

@@ -23,7 +23,7 @@ fn one_row_of_a_mapping_changes_its_own_rows_only() {
     site.refresh();
     let before = site.rows(1, "measurement");
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
-        line.replace(",14682-9,", ",99999-1,")
+        line.replace(",14682-9,", ",99999-5,")
     });
     let report = site.refresh();
     assert_eq!((report.release, report.subjects), (2, Some(2)));
@@ -37,13 +37,13 @@ fn one_row_of_a_mapping_changes_its_own_rows_only() {
     for (id, row) in &after {
         let concerned = ["1", "3"].contains(&text(row, "order_no"));
         assert_eq!(*row != before[id], concerned, "{row:?}");
-        assert_eq!(text(row, "loinc_code") == "99999-1", concerned);
+        assert_eq!(text(row, "loinc_code") == "99999-5", concerned);
         assert_eq!(text(row, "_release"), if concerned { "2" } else { "1" });
     }
     // Nothing else came of it than what the table gives from the beginning.
     let fresh = super::site(LABS, ROWS);
     edit_line(&fresh, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
-        line.replace(",14682-9,", ",99999-1,")
+        line.replace(",14682-9,", ",99999-5,")
     });
     fresh.refresh();
     assert_eq!(site.fingerprints(2), fresh.fingerprints(1));
@@ -82,7 +82,7 @@ fn new_rows_are_new_beside_a_changed_mapping() {
     let site = site(LABS, ROWS);
     site.refresh();
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
-        line.replace(",14682-9,", ",99999-1,")
+        line.replace(",14682-9,", ",99999-5,")
     });
     site.put(
         "inbox/lab2.csv",
@@ -99,7 +99,7 @@ fn the_plan_says_what_is_computed_again_and_why() {
     let site = site(LABS, ROWS);
     site.refresh();
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
-        line.replace(",14682-9,", ",99999-1,")
+        line.replace(",14682-9,", ",99999-5,")
     });
     let project = site.project();
     let shown = project.run(["plan", "pipeline.yaml"]).expect_code(0).stdout;

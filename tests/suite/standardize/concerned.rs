@@ -103,11 +103,11 @@ fn the_rows_of_a_mapping_recompute_the_subjects_that_meet_them() {
     site.refresh();
     // A target: who has the test.
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
-        line.replace(",14682-9,", ",99999-1,")
+        line.replace(",14682-9,", ",99999-5,")
     });
     assert_eq!(planned_and_done(&site, "measurement"), ("mapping", Some(2)));
-    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",99999-1,"], |line| {
-        line.replace(",99999-1,", ",14682-9,")
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",99999-5,"], |line| {
+        line.replace(",99999-5,", ",14682-9,")
     });
     assert_eq!(planned_and_done(&site, "measurement"), ("mapping", Some(2)));
     // A factor: who has the test in a unit that needs it.
@@ -115,11 +115,14 @@ fn the_rows_of_a_mapping_recompute_the_subjects_that_meet_them() {
         line.replace(",113.12,", ",113.21,")
     });
     assert_eq!(planned_and_done(&site, "measurement"), ("mapping", Some(1)));
-    // The same factor in another line is another rule of the rows that it made.
+    // The same factor, and the same spelling, in another line are the same rule of the rows that they made.
     edit_line(&site, "molar-mass__ucum", &["14749-6,"], |line| {
         format!("some,thing,mol,g,1.5,accepted,reckoned,x,\n{line}")
     });
-    assert_eq!(planned_and_done(&site, "measurement"), ("mapping", Some(1)));
+    edit_line(&site, "units-local__ucum", &[",次/分,"], |line| {
+        format!(",没有的单位,http://unitsofmeasure.org,g,,equivalent,accepted,manual,x,\n{line}")
+    });
+    assert_eq!(planned_and_done(&site, "measurement"), ("mapping", Some(0)));
     // A row that was not there: who has a name that it gives a meaning.
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
         format!("{line}\n,没有的项目,http://loinc.org,718-7,x,equivalent,accepted,g/L,,,manual,x,,,")

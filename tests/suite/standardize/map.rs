@@ -189,7 +189,7 @@ fn suggestions_are_reviewed_and_accepted() {
 #[test]
 fn values_tell_targets_of_one_name_apart() {
     let project = Project::new();
-    let row = |name: &str, code: &str| format!(",{name},http://loinc.org,{code},x,equivalent,accepted,,,manual,\n");
+    let row = |name: &str, code: &str| format!(",{name},urn:tests,{code},x,equivalent,accepted,,,manual,\n");
     let rows = row("calcium blood", "total") + &row("calcium urine", "urine");
     project.write("maps/labs/map.csv", format!("{HEAD}\n{rows}"));
     project.write("maps/labs/mapping.yaml", DECLARED);

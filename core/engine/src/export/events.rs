@@ -1,12 +1,17 @@
 //! From rows of standard tables to events: which columns hold a code, a time and a value.
 
-use crate::{error::EngineError, tables::TableSpec};
+use crate::{
+    error::EngineError,
+    graph::{Graph, Node},
+    tables::TableSpec,
+};
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
     compute::cast,
     datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType},
 };
 use clinmill_spec::pipeline::Model;
+use std::collections::BTreeSet;
 
 /// One event of a subject.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +43,7 @@ struct Kind {
     time: &'static [&'static str],
     number: &'static str,
     text: &'static [&'static str],
-    /// Columns with the unit of the number, the first that has a value counts: a converted number has the one it was
-    /// converted to.
+    /// Columns that may hold the unit of the number, see [`unit_columns`].
     unit: &'static [&'static str],
 }
 
@@ -49,6 +53,46 @@ const DEATH: &str = "MEDS_DEATH";
 
 /// The unit of `value_as_number`: what a further column says of it (CONTRACTS.md), else what was sent.
 const VALUE_UNIT: &[&str] = &["value_as_number_unit", "unit", "unit_source_value"];
+
+/// What units were sent in.
+const SENT: &str = "_source_value";
+
+/// The columns with the unit of a number, the first that has a value counts. `written` are those that conversions of
+/// the table's rows write. Where there are such, a number may be converted, and only a table that says to what can say
+/// where it was not: elsewhere the unit that was sent is none of the number's, and the unit is not known. Two converted
+/// units do not say which of them is the number's.
+fn unit_columns<'a>(of: &'a [&'a str], written: &'a [String], has: impl Fn(&str) -> bool) -> Vec<&'a str> {
+    let own = of
+        .iter()
+        .copied()
+        .filter(|n| !n.ends_with(SENT) && n.ends_with("_unit") && has(n));
+    let converted = written.iter().map(String::as_str).filter(|n| has(n));
+    let other = of.iter().copied().filter(|n| *n == "unit" && has(n));
+    let mut said: Vec<&str> = own.collect();
+    if said.is_empty() && converted.clone().count() < 2 {
+        said.extend(converted);
+    }
+    said.extend(other.filter(|_| said.is_empty()).collect::<Vec<_>>());
+    if written.is_empty() || !said.is_empty() {
+        said.extend(of.iter().copied().filter(|n| n.ends_with(SENT) && has(n)));
+    }
+    said
+}
+
+/// The columns with units that the steps `units` behind a table write: `<as>_unit`.
+pub fn written(graph: &Graph, table: &TableSpec) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for name in graph.needed(std::slice::from_ref(&table.from)) {
+        let steps = graph.node(&name).map(Node::steps).unwrap_or_default();
+        for step in steps.iter().filter(|s| s.plugin == "units") {
+            let columns = step.bound.output();
+            let prefixes = columns.fields().iter().filter_map(|f| f.name().strip_suffix("_factor"));
+            let units = prefixes.map(|prefix| format!("{prefix}_unit"));
+            found.extend(units.filter(|unit| columns.column_with_name(unit).is_some()));
+        }
+    }
+    found.into_iter().collect()
+}
 
 fn kinds(table: &TableSpec) -> Vec<Kind> {
     let none = Kind::default();
@@ -188,11 +232,11 @@ struct Columns {
 }
 
 impl Rows {
-    /// Finds them.
+    /// Finds them; `written` are the columns of [`written`].
     ///
     /// # Errors
     /// When a column has a type that no model gives it.
-    pub fn of(table: &TableSpec, batch: &RecordBatch) -> Result<Self, EngineError> {
+    pub fn of(table: &TableSpec, written: &[String], batch: &RecordBatch) -> Result<Self, EngineError> {
         let typed = |name: &str, data_type: &DataType| -> Result<Option<ArrayRef>, EngineError> {
             let column = batch.column_by_name(name).filter(|_| !name.is_empty());
             Ok(column.map(|c| cast(c, data_type)).transpose()?)
@@ -223,7 +267,9 @@ impl Rows {
                 time,
                 number: typed(kind.number, &DataType::Float64)?.map(|c| c.as_primitive::<Float64Type>().clone()),
                 text: texts(kind.text)?,
-                unit: texts(kind.unit)?,
+                unit: texts(&unit_columns(kind.unit, written, |name| {
+                    batch.column_by_name(name).is_some()
+                }))?,
             });
         }
         Ok(Self { kinds: found })
@@ -263,5 +309,38 @@ impl Columns {
             text: text(&self.text),
             unit: text(&self.unit),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_the_unit_it_was_converted_to() {
+        let columns = |written: &[&str], table: &[&str]| {
+            let written: Vec<String> = written.iter().map(|&w| w.to_owned()).collect();
+            unit_columns(VALUE_UNIT, &written, |name| table.contains(&name)).join(" ")
+        };
+        let sent = "unit_source_value";
+        assert_eq!(columns(&[], &[sent]), sent);
+        assert_eq!(columns(&[], &[sent, "unit"]), "unit unit_source_value");
+        // Converted, and the table does not say to what.
+        assert_eq!(columns(&["standard_unit"], &[sent]), "");
+        assert_eq!(
+            columns(&["standard_unit"], &[sent, "standard_unit"]),
+            "standard_unit unit_source_value"
+        );
+        assert_eq!(
+            columns(&["si_unit"], &[sent, "unit", "si_unit"]),
+            "si_unit unit_source_value"
+        );
+        assert_eq!(columns(&["si_unit"], &[sent, "unit"]), "unit unit_source_value");
+        let two = ["si_unit", "us_unit"];
+        assert_eq!(columns(&two, &[sent, "si_unit", "us_unit"]), "");
+        assert_eq!(
+            columns(&two, &[sent, "value_as_number_unit", "si_unit", "us_unit"]),
+            "value_as_number_unit unit_source_value"
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! what has no time first; every code in `codes.parquet`; splits by a hash of the subject alone, so that a new subject
 //! moves no other. The tables are sorted by subject, so that one subject's events are held at a time.
 
-use super::events::{Event, Rows, has_events};
+use super::events::{Event, Rows, has_events, written};
 use crate::{bound::Bound, error::EngineError, model::number, tables::TableSpec};
 use arrow::{
     array::{
@@ -114,7 +114,8 @@ async fn write(
             levels.push(vec![dataset.fetch(file, &scratch).await?]);
         }
         let base = dataset.fetch_all(&entry.base, &scratch).await?;
-        cursors.push(Cursor::new(table, fold(base, levels, from_specs(&entry.schema)?)?)?);
+        let rows = fold(base, levels, from_specs(&entry.schema)?)?;
+        cursors.push(Cursor::new(table, written(&bound.graph, table), rows)?);
     }
     let mut out = Output::new(dir)?;
     let mut held: Vec<(usize, String, Event)> = Vec::new();
@@ -155,6 +156,8 @@ async fn write(
 /// The rows of one table, one after the other.
 struct Cursor<'t> {
     table: &'t TableSpec,
+    /// The columns with units that conversions write.
+    units: Vec<String>,
     rows: clinmill_catalog::dataset::table::Fold,
     now: Option<Batch>,
 }
@@ -167,8 +170,17 @@ struct Batch {
 }
 
 impl<'t> Cursor<'t> {
-    fn new(table: &'t TableSpec, rows: clinmill_catalog::dataset::table::Fold) -> Result<Self, EngineError> {
-        let mut cursor = Self { table, rows, now: None };
+    fn new(
+        table: &'t TableSpec,
+        units: Vec<String>,
+        rows: clinmill_catalog::dataset::table::Fold,
+    ) -> Result<Self, EngineError> {
+        let mut cursor = Self {
+            table,
+            units,
+            rows,
+            now: None,
+        };
         cursor.load()?;
         Ok(cursor)
     }
@@ -188,7 +200,7 @@ impl<'t> Cursor<'t> {
                 Some(Batch {
                     subjects: text(SUBJECT_ID)?,
                     ids: text(ROW_ID)?,
-                    rows: Rows::of(self.table, &batch)?,
+                    rows: Rows::of(self.table, &self.units, &batch)?,
                     at: 0,
                 })
             }
