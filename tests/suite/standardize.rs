@@ -28,7 +28,7 @@ transforms:
   labs:
     from: lis
     steps:
-      - labvalue: { column: result, as: value }
+      - labvalue: { column: result, as: value, unit: unit }
       - terminology: { column: test, map: "maps:lab-zh__loinc", as: loinc }
       - units:
           value: value_number

@@ -52,6 +52,8 @@ pub struct Parsed<'t> {
     pub qualitative: Option<&'static str>,
     /// How many plus signs.
     pub grade: Option<i8>,
+    /// The number that `+3` is where it is no grade.
+    pub signed: Option<Number>,
     /// The unit that stands in the text, folded; empty without one.
     pub unit: &'t str,
     /// `H`, `L`, `HH`, `LL` or `A` (marked by an asterisk).
@@ -67,8 +69,20 @@ impl Parsed<'_> {
             range: None,
             qualitative: None,
             grade: None,
+            signed: None,
             unit: "",
             flag: None,
+        }
+    }
+
+    /// The power of ten that is written behind the numbers, where the text has no unit of its own; 0 without one, nothing
+    /// where the ends of a range have different ones.
+    pub fn power(&self) -> Option<i32> {
+        let of = |number: Option<Number>| number.map_or(0, Number::power);
+        match (self.unit, self.range) {
+            ("", Some((low, high))) => (low.power() == high.power()).then_some(high.power()),
+            ("", None) => Some(of(self.number)),
+            _ => Some(0),
         }
     }
 }
@@ -78,6 +92,14 @@ impl Parsed<'_> {
 pub struct Scratch {
     folded: String,
     lower: String,
+}
+
+impl Scratch {
+    /// A text in one spelling.
+    pub fn fold(&mut self, text: &str) -> &str {
+        fold(text, &mut self.folded);
+        &self.folded
+    }
 }
 
 /// Longer texts are no values.
@@ -136,9 +158,14 @@ fn signs(text: &str) -> Option<Parsed<'static>> {
         }
         _ => return None,
     };
+    let signed = match text.as_bytes() {
+        [b'+', digit @ b'1'..=b'5'] => Some(Number::integer(i128::from(digit - b'0'))),
+        _ => None,
+    };
     Some(Parsed {
         qualitative: Some(qualitative),
         grade: grade.and_then(|grade| i8::try_from(grade).ok()),
+        signed,
         ..Parsed::of(Kind::Qualitative)
     })
 }
@@ -365,6 +392,7 @@ fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'
                     more.qualitative
                 },
                 grade: said.grade.or(more.grade),
+                signed: None,
                 ..said
             })
         }

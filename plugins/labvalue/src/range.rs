@@ -4,7 +4,7 @@ use crate::{
     Comma,
     core::{Kind, folded_value},
     fold::fold,
-    number::{Number, power_of_ten},
+    number::Number,
 };
 
 /// Sex, as reference ranges know it.
@@ -28,6 +28,13 @@ impl Sex {
         } else {
             None
         }
+    }
+}
+
+impl Part {
+    /// True where it is a concept and no number.
+    pub fn is_qualitative(&self) -> bool {
+        self.range.qualitative.is_some() && self.range.low.is_none() && self.range.high.is_none()
     }
 }
 
@@ -358,10 +365,6 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
     {
         rest = range.trim_end();
     }
-    // Of 4-10x10^9/L nobody can tell here whether the power is the unit's or the number's; the value may have neither.
-    if power_of_ten(rest).is_some() {
-        return None;
-    }
     let plain = signed(rest);
     // ±3 is from -3 to 3.
     let plain = match plain.strip_prefix("+-") {
@@ -369,6 +372,13 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
         _ => plain,
     };
     let said = folded_value(&plain, comma, lower)?;
+    // Of 4-10x10^9/L nobody can tell here whether the power is the unit's or the number's; the value may have neither.
+    let ends = said
+        .range
+        .map_or([said.number; 2], |(low, high)| [Some(low), Some(high)]);
+    if ends.into_iter().flatten().any(|number| number.power() != 0) {
+        return None;
+    }
     let mut range = Range {
         qualitative: said.qualitative,
         ..Range::default()
