@@ -322,8 +322,7 @@ impl Units {
             return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
         };
         let bridges = self.bridges.of(self.bridges.analyte(analyte));
-        if told_apart(&known.code, code) {
-            let reason = "fibrinogen equivalent units are no D-dimer units";
+        if let Some(reason) = told_apart(&known.code, code) {
             return Plan::without("mismatch", error::DIMENSION, reason);
         }
         let Some(conversion) = Conversion::between(&from, &to, bridges) else {
