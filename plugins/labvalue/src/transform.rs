@@ -100,6 +100,7 @@ impl Transform for Labvalue {
             added.push(("range_low", decimal.clone()));
             added.push(("range_high", decimal));
             added.push(("range_qualitative", DataType::Utf8));
+            added.push(("range_unit", DataType::Utf8));
         }
         let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
         for (suffix, data_type) in added {
@@ -381,7 +382,7 @@ impl Run<'_> {
             .map(|index| cast(batch.column(index), &DataType::Float64))
             .transpose()?;
         let (mut low, mut high) = (Decimals::new(rows), Decimals::new(rows));
-        let mut qualitative = Texts::new(rows);
+        let (mut qualitative, mut units) = (Texts::new(rows), Texts::new(rows));
         let (mut unparsed, mut unchosen) = (0, 0);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
@@ -419,6 +420,9 @@ impl Run<'_> {
             if let Some(concept) = range.qualitative {
                 qualitative.set(row, concept);
             }
+            if !range.unit.is_empty() {
+                units.set(row, &range.unit);
+            }
         }
         for (name, count) in [("range unparsed", unparsed), ("range for other people", unchosen)] {
             if count > 0 {
@@ -430,6 +434,7 @@ impl Run<'_> {
             low.finish(rows, scale)?,
             high.finish(rows, scale)?,
             qualitative.finish(rows)?,
+            units.finish(rows)?,
         ])
     }
 }
