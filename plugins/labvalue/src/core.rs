@@ -56,7 +56,7 @@ pub struct Parsed<'t> {
     pub signed: Option<Number>,
     /// The unit that stands in the text, folded; empty without one.
     pub unit: &'t str,
-    /// `H`, `L`, `HH`, `LL` or `A` (marked by an asterisk).
+    /// `H`, `L`, `HH`, `LL`, `N`, `A` (an asterisk too) or `AA`.
     pub flag: Option<&'static str>,
 }
 
@@ -526,6 +526,18 @@ mod tests {
             ("5.6 mmol/L ↑", "number 5.6 unit mmol/L flag H"),
             ("5.6偏高", "number 5.6 flag H"),
             ("5.6 低", "number 5.6 flag L"),
+            ("5.6 N", "number 5.6 flag N"),
+            ("5.6 A", "number 5.6 flag A"),
+            ("5.6 mmol/L N", "number 5.6 unit mmol/L flag N"),
+            ("5.6(A)", "number 5.6 flag A"),
+            ("5.2 critical", "number 5.2 flag AA"),
+            ("5.2 mmol/l", "number 5.2 unit mmol/l"),
+            ("未檢出", "qualitative not-detected"),
+            ("淡黃色", "qualitative pale-yellow"),
+            ("陰性", "qualitative negative"),
+            ("無", "qualitative not-detected"),
+            ("72次/分鐘", "number 72 unit 次/分钟"),
+            ("None seen", "qualitative not-detected"),
             ("5.6 mg/dl (Low)", "number 5.6 unit mg/dl flag L"),
             ("5.6 10^9/L", "number 5.6 unit 10^9/L"),
             ("0.5 mg/L FEU", "number 0.5 unit mg/L FEU"),
@@ -604,6 +616,10 @@ mod tests {
             "inf",
             "NaN",
             "1/0",
+            "None",
+            "none",
+            "NONE",
+            "5.2 verified",
         ] {
             let parsed = said(text);
             wrong.extend((parsed != "unparsed").then(|| format!("{text}: {parsed}")));

@@ -3,6 +3,22 @@
 /// Han characters that units are written with.
 const HAN: &str = "次分钟个毫微纳皮飞克升摩尔秒小时天日年岁单位国际米厘千卡焦帕汞柱水度万亿百视野高低倍每人拷贝";
 
+/// Words behind a number that say something else.
+const NO_UNITS: [&str; 12] = [
+    "critical",
+    "panic",
+    "alert",
+    "verified",
+    "checked",
+    "repeat",
+    "repeated",
+    "corrected",
+    "final",
+    "see",
+    "note",
+    "est",
+];
+
 /// Whether a text could be a unit. It is not looked up: that is for the step `units`.
 pub fn is_unit(text: &str) -> bool {
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || "%/μ°℃℉‰#㎡".contains(c) || HAN.contains(c))
@@ -22,7 +38,7 @@ pub fn is_unit(text: &str) -> bool {
         || spaced
         || !text.contains(|c: char| c.is_ascii_digit())
         || ["m2", "m3", "cmH2O"].iter().any(|end| text.ends_with(end));
-    if !powers || text.starts_with(['x', 'X']) {
+    if !powers || text.starts_with(['x', 'X']) || NO_UNITS.iter().any(|word| word.eq_ignore_ascii_case(text)) {
         return false;
     }
     let short = text.contains(['/', '(', '[']) || text.chars().count() <= 10;
