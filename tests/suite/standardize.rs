@@ -5,6 +5,7 @@ mod bad;
 mod change;
 mod concerned;
 mod map;
+mod once;
 mod trace;
 
 use clinmill_tests::{copy_dir, root, site::Site};
