@@ -5,7 +5,8 @@ use crate::{
     flag::unflagged,
     fold::fold,
     number::{Number, plain, power_of_ten, scan},
-    unit::is_unit,
+    operator::operator,
+    unit::{is_unit, tens},
     words::{self, Word},
 };
 
@@ -182,56 +183,6 @@ fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
     })
 }
 
-/// Operators in signs and words.
-const OPERATORS: [(&str, &str); 31] = [
-    ("<=", "<="),
-    ("=<", "<="),
-    (">=", ">="),
-    ("=>", ">="),
-    ("<", "<"),
-    (">", ">"),
-    ("≈", "~"),
-    ("~", "~"),
-    ("大约", "~"),
-    ("约为", "~"),
-    ("约", "~"),
-    ("approx. ", "~"),
-    ("approx ", "~"),
-    ("about ", "~"),
-    ("ca. ", "~"),
-    ("小于等于", "<="),
-    ("小于或等于", "<="),
-    ("不超过", "<="),
-    ("不大于", "<="),
-    ("大于等于", ">="),
-    ("大于或等于", ">="),
-    ("不低于", ">="),
-    ("不小于", ">="),
-    ("小于", "<"),
-    ("低于", "<"),
-    ("少于", "<"),
-    ("大于", ">"),
-    ("高于", ">"),
-    ("超过", ">"),
-    ("less than ", "<"),
-    ("greater than ", ">"),
-];
-
-fn operator(text: &str) -> (Option<&'static str>, &str) {
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return (None, text);
-    }
-    for (sign, meaning) in OPERATORS {
-        let begins = text
-            .get(..sign.len())
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(sign));
-        if begins {
-            return (Some(meaning), text.get(sign.len()..).unwrap_or_default().trim_start());
-        }
-    }
-    (None, text.strip_prefix('=').unwrap_or(text).trim_start())
-}
-
 /// What begins with a number.
 fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
     let (operator, text) = operator(text);
@@ -345,6 +296,10 @@ fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<P
     };
     let said = signs(note).or_else(|| word(note, lower));
     if said.is_some_and(|said| said.kind == Kind::NoResult) || !(unit.is_empty() || is_unit(unit)) {
+        return None;
+    }
+    // 5.6x10^9 10^9/L: nobody can tell whether the power counts once or twice.
+    if number.number.is_some_and(|number| number.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
         return None;
     }
     Some(Parsed {
@@ -616,6 +571,8 @@ mod tests {
             "inf",
             "NaN",
             "1/0",
+            "5.6×10^9 10^9/L",
+            "5.6E9 K/uL",
             "None",
             "none",
             "NONE",

@@ -1,9 +1,10 @@
 //! The transform: a unit per row in, a value in the target unit out, with what was done beside it.
 
+mod plan;
+
 use crate::{
     OnError, UnitsConfig,
     bridge::Bridges,
-    core::{Conversion, told_apart},
     error,
     local::Local,
     ucum::{self, Unit},
@@ -19,6 +20,7 @@ use clinmill_sdk::{
     near::same,
     sparse::{Decimals, Texts},
 };
+use plan::Plan;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -313,87 +315,6 @@ impl<'a> Told<'a> {
 fn checked(code: &str) -> Result<Unit, ucum::Invalid> {
     ucum::validate(code)?;
     ucum::unit(code)
-}
-
-/// What is done with all rows of one unit, target and analyte.
-#[derive(Debug)]
-struct Plan {
-    status: &'static str,
-    conversion: Option<Conversion>,
-    unit: String,
-    /// The rows of tables that decided; UCUM alone without one.
-    lines: Vec<(String, u32)>,
-    /// The same as the column `_rule` says it.
-    rule: String,
-    /// The code and reason of a rejection; empty where there is none.
-    rejected: (&'static str, &'static str),
-}
-
-impl Plan {
-    fn without(status: &'static str, code: &'static str, reason: &'static str) -> Self {
-        Self {
-            status,
-            conversion: None,
-            unit: String::new(),
-            lines: Vec::new(),
-            rule: String::new(),
-            rejected: (code, reason),
-        }
-    }
-}
-
-impl Units {
-    fn plan(&self, unit: &str, target: &str, analyte: &str) -> Plan {
-        if unit.trim().is_empty() {
-            return Plan::without("no-unit", "", "");
-        }
-        let known = self.local.find(unit);
-        let Some((known, from)) = known.and_then(|known| ucum::unit(&known.code).ok().map(|unit| (known, unit))) else {
-            let reason = "the unit is neither in the table of spellings nor a UCUM code";
-            return Plan::without("unknown-unit", error::UNKNOWN, reason);
-        };
-        let target = target.trim();
-        let (to, code) = match target.is_empty() {
-            true => (Ok(from.clone()), known.code.as_str()),
-            false => (checked(target), target),
-        };
-        let Ok(to) = to else {
-            return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
-        };
-        let bridges = self.bridges.of(self.bridges.analyte(analyte));
-        if let Some(reason) = told_apart(&known.code, code) {
-            return Plan::without("mismatch", error::DIMENSION, reason);
-        }
-        let Some(conversion) = Conversion::between(&from, &to, bridges) else {
-            let reason = "the unit measures something else than the unit to convert to";
-            return Plan::without("mismatch", error::DIMENSION, reason);
-        };
-        let status = match (target.is_empty(), conversion.is_same()) {
-            (true, _) => "no-target",
-            (false, true) => "same",
-            (false, false) => "converted",
-        };
-        let spelling = known.line.map(|line| (self.tables.0.clone(), line));
-        let bridges = conversion.bridges.iter().map(|line| (self.tables.1.clone(), *line));
-        let (lines, said): (Vec<_>, Vec<_>) = spelling
-            .into_iter()
-            .chain(bridges)
-            .map(|line| {
-                let said = format!("{}/map.csv:{}", line.0, line.1);
-                (line, said)
-            })
-            .unzip();
-        let ucum = known.line.is_none().then(|| "ucum".to_owned());
-        let rule = ucum.into_iter().chain(said).collect::<Vec<_>>().join(" + ");
-        Plan {
-            status,
-            unit: code.to_owned(),
-            lines,
-            rule,
-            rejected: ("", ""),
-            conversion: Some(conversion),
-        }
-    }
 }
 
 /// Plans that are kept, at most.
