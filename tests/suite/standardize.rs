@@ -5,6 +5,7 @@ mod bad;
 mod change;
 mod concerned;
 mod map;
+mod once;
 mod trace;
 
 use clinmill_tests::{copy_dir, root, site::Site};
@@ -28,7 +29,7 @@ transforms:
   labs:
     from: lis
     steps:
-      - labvalue: { column: result, as: value }
+      - labvalue: { column: result, as: value, unit: unit }
       - terminology: { column: test, map: "maps:lab-zh__loinc", as: loinc }
       - units:
           value: value_number

@@ -12,7 +12,12 @@ pub struct LabvalueConfig {
     /// Prefix of the new columns. Without it: the name of the column.
     #[serde(default, rename = "as")]
     pub prefix: Option<String>,
-    /// A column of reference ranges, text. With it, `_range_low`, `_range_high` and `_range_qualitative` are added.
+    /// The column of units beside the results, text. With it, a power of ten that stands in the text and in the unit
+    /// (`5.6×10^9` beside `10^9/L`) is read once, and `+3` beside a unit is a number.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// A column of reference ranges, text. With it, `_range_low`, `_range_high`, `_range_qualitative` and
+    /// `_range_unit` are added.
     #[serde(default)]
     pub range: Option<String>,
     /// A column with the sex (`M`, `F`, `男`, `女`, `1`, `2`), for reference ranges that depend on it.

@@ -5,7 +5,8 @@ use crate::{
     flag::unflagged,
     fold::fold,
     number::{Number, plain, power_of_ten, scan},
-    unit::is_unit,
+    operator::operator,
+    unit::{is_unit, tens},
     words::{self, Word},
 };
 
@@ -52,9 +53,11 @@ pub struct Parsed<'t> {
     pub qualitative: Option<&'static str>,
     /// How many plus signs.
     pub grade: Option<i8>,
+    /// The number that `+3` is where it is no grade.
+    pub signed: Option<Number>,
     /// The unit that stands in the text, folded; empty without one.
     pub unit: &'t str,
-    /// `H`, `L`, `HH`, `LL` or `A` (marked by an asterisk).
+    /// `H`, `L`, `HH`, `LL`, `N`, `A` (an asterisk too) or `AA`.
     pub flag: Option<&'static str>,
 }
 
@@ -67,8 +70,20 @@ impl Parsed<'_> {
             range: None,
             qualitative: None,
             grade: None,
+            signed: None,
             unit: "",
             flag: None,
+        }
+    }
+
+    /// The power of ten that is written behind the numbers, where the text has no unit of its own; 0 without one, nothing
+    /// where the ends of a range have different ones.
+    pub fn power(&self) -> Option<i32> {
+        let of = |number: Option<Number>| number.map_or(0, Number::power);
+        match (self.unit, self.range) {
+            ("", Some((low, high))) => (low.power() == high.power()).then_some(high.power()),
+            ("", None) => Some(of(self.number)),
+            _ => Some(0),
         }
     }
 }
@@ -78,6 +93,14 @@ impl Parsed<'_> {
 pub struct Scratch {
     folded: String,
     lower: String,
+}
+
+impl Scratch {
+    /// A text in one spelling.
+    pub fn fold(&mut self, text: &str) -> &str {
+        fold(text, &mut self.folded);
+        &self.folded
+    }
 }
 
 /// Longer texts are no values.
@@ -136,9 +159,14 @@ fn signs(text: &str) -> Option<Parsed<'static>> {
         }
         _ => return None,
     };
+    let signed = match text.as_bytes() {
+        [b'+', digit @ b'1'..=b'5'] => Some(Number::integer(i128::from(digit - b'0'))),
+        _ => None,
+    };
     Some(Parsed {
         qualitative: Some(qualitative),
         grade: grade.and_then(|grade| i8::try_from(grade).ok()),
+        signed,
         ..Parsed::of(Kind::Qualitative)
     })
 }
@@ -153,56 +181,6 @@ fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
         qualitative: Some(concept),
         ..Parsed::of(kind)
     })
-}
-
-/// Operators in signs and words.
-const OPERATORS: [(&str, &str); 31] = [
-    ("<=", "<="),
-    ("=<", "<="),
-    (">=", ">="),
-    ("=>", ">="),
-    ("<", "<"),
-    (">", ">"),
-    ("≈", "~"),
-    ("~", "~"),
-    ("大约", "~"),
-    ("约为", "~"),
-    ("约", "~"),
-    ("approx. ", "~"),
-    ("approx ", "~"),
-    ("about ", "~"),
-    ("ca. ", "~"),
-    ("小于等于", "<="),
-    ("小于或等于", "<="),
-    ("不超过", "<="),
-    ("不大于", "<="),
-    ("大于等于", ">="),
-    ("大于或等于", ">="),
-    ("不低于", ">="),
-    ("不小于", ">="),
-    ("小于", "<"),
-    ("低于", "<"),
-    ("少于", "<"),
-    ("大于", ">"),
-    ("高于", ">"),
-    ("超过", ">"),
-    ("less than ", "<"),
-    ("greater than ", ">"),
-];
-
-fn operator(text: &str) -> (Option<&'static str>, &str) {
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return (None, text);
-    }
-    for (sign, meaning) in OPERATORS {
-        let begins = text
-            .get(..sign.len())
-            .is_some_and(|begin| begin.eq_ignore_ascii_case(sign));
-        if begins {
-            return (Some(meaning), text.get(sign.len()..).unwrap_or_default().trim_start());
-        }
-    }
-    (None, text.strip_prefix('=').unwrap_or(text).trim_start())
 }
 
 /// What begins with a number.
@@ -320,6 +298,10 @@ fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<P
     if said.is_some_and(|said| said.kind == Kind::NoResult) || !(unit.is_empty() || is_unit(unit)) {
         return None;
     }
+    // 5.6x10^9 10^9/L: nobody can tell whether the power counts once or twice.
+    if number.number.is_some_and(|number| number.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
+        return None;
+    }
     Some(Parsed {
         qualitative: said.and_then(|said| said.qualitative),
         grade: said.and_then(|said| said.grade),
@@ -365,6 +347,7 @@ fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'
                     more.qualitative
                 },
                 grade: said.grade.or(more.grade),
+                signed: None,
                 ..said
             })
         }
@@ -498,6 +481,18 @@ mod tests {
             ("5.6 mmol/L ↑", "number 5.6 unit mmol/L flag H"),
             ("5.6偏高", "number 5.6 flag H"),
             ("5.6 低", "number 5.6 flag L"),
+            ("5.6 N", "number 5.6 flag N"),
+            ("5.6 A", "number 5.6 flag A"),
+            ("5.6 mmol/L N", "number 5.6 unit mmol/L flag N"),
+            ("5.6(A)", "number 5.6 flag A"),
+            ("5.2 critical", "number 5.2 flag AA"),
+            ("5.2 mmol/l", "number 5.2 unit mmol/l"),
+            ("未檢出", "qualitative not-detected"),
+            ("淡黃色", "qualitative pale-yellow"),
+            ("陰性", "qualitative negative"),
+            ("無", "qualitative not-detected"),
+            ("72次/分鐘", "number 72 unit 次/分钟"),
+            ("None seen", "qualitative not-detected"),
             ("5.6 mg/dl (Low)", "number 5.6 unit mg/dl flag L"),
             ("5.6 10^9/L", "number 5.6 unit 10^9/L"),
             ("0.5 mg/L FEU", "number 0.5 unit mg/L FEU"),
@@ -576,6 +571,12 @@ mod tests {
             "inf",
             "NaN",
             "1/0",
+            "5.6×10^9 10^9/L",
+            "5.6E9 K/uL",
+            "None",
+            "none",
+            "NONE",
+            "5.2 verified",
         ] {
             let parsed = said(text);
             wrong.extend((parsed != "unparsed").then(|| format!("{text}: {parsed}")));

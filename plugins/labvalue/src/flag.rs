@@ -1,7 +1,7 @@
 //! Flags of laboratories at the ends of a value.
 
 /// Flags in words, behind a value.
-const FLAG_WORDS: [(&str, &str); 10] = [
+const FLAG_WORDS: [(&str, &str); 14] = [
     ("(偏高)", "H"),
     ("(偏低)", "L"),
     ("偏高", "H"),
@@ -12,6 +12,10 @@ const FLAG_WORDS: [(&str, &str); 10] = [
     ("(LOW)", "L"),
     (" HIGH", "H"),
     (" LOW", "L"),
+    ("(CRITICAL)", "AA"),
+    (" CRITICAL", "AA"),
+    ("(PANIC)", "AA"),
+    (" PANIC", "AA"),
 ];
 
 /// `text` without `end`, whatever the case of Latin letters.
@@ -20,12 +24,28 @@ fn without_end<'t>(text: &'t str, end: &str) -> Option<&'t str> {
     tail.eq_ignore_ascii_case(end).then_some(less)
 }
 
-/// Takes flags off both ends: arrows, asterisks, words, and H and L behind a digit, behind a unit or in parentheses.
+/// Takes flags off both ends: arrows, asterisks, words, and H, L, N (normal), A and AA (abnormal, HL7 table 0078) behind a digit, behind a unit or in parentheses.
 pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
     // What could be a flag begins or ends so; the arrows are E2 86 91 and E2 86 93, 高 ends in 98 and 低 in 8E.
     let ends = matches!(
         text.as_bytes().last(),
-        Some(b'*' | b'H' | b'L' | b'h' | b'w' | b'W' | b')' | 0x91 | 0x93 | 0x98 | 0x8e)
+        Some(
+            b'*' | b'H'
+                | b'L'
+                | b'N'
+                | b'A'
+                | b'C'
+                | b'l'
+                | b'c'
+                | b'h'
+                | b'w'
+                | b'W'
+                | b')'
+                | 0x91
+                | 0x93
+                | 0x98
+                | 0x8e
+        )
     );
     if !ends && !matches!(text.as_bytes().first(), Some(b'*' | b'H' | b'L' | b'(' | 0xe2)) {
         return (text, None);
@@ -44,6 +64,8 @@ pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
             ("(LL)", "LL"),
             ("(H)", "H"),
             ("(L)", "L"),
+            ("(N)", "N"),
+            ("(A)", "A"),
             ("(↑)", "H"),
             ("(↓)", "L"),
         ] {
@@ -60,7 +82,15 @@ pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
             flag = flag.or(Some(meaning));
             rest = less;
         }
-        for (letters, meaning) in [("HH", "HH"), ("LL", "LL"), ("H", "H"), ("L", "L")] {
+        for (letters, meaning) in [
+            ("HH", "HH"),
+            ("LL", "LL"),
+            ("AA", "AA"),
+            ("H", "H"),
+            ("L", "L"),
+            ("N", "N"),
+            ("A", "A"),
+        ] {
             let behind = rest.strip_suffix(letters).and_then(|less| {
                 let value = less.trim_end();
                 // Behind a unit, a space tells the flag from the unit: 5.6 mg/L H, but not 5 U L.

@@ -3,17 +3,20 @@
 //!
 //! - [`LabvalueConfig`]: the options
 //! - [`Labvalue`]: the transform itself
-//! - `core`: the grammar of values; `number`, `fold`, `flag`, `unit`, `words`: its parts
+//! - `core`: the grammar of values; `number`, `operator`, `fold`, `flag`, `unit`, `words`: its parts
+//! - `beside`: what the unit and the range beside a result tell about it
 //! - `range`: the grammar of reference ranges, by sex and age
 //! - `pattern`: the shape of what does not parse
 //! - `error`: the codes
 
+mod beside;
 mod config;
 mod core;
 mod error;
 mod flag;
 mod fold;
 mod number;
+mod operator;
 mod pattern;
 mod range;
 mod transform;

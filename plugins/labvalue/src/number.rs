@@ -7,6 +7,8 @@ use crate::Comma;
 pub struct Number {
     mantissa: i128,
     exponent: i32,
+    /// How much of the exponent was written as a power of ten: 9 of `5.6x10^9` and of `5.6E9`.
+    power: i32,
 }
 
 /// 10^0 to 10^38.
@@ -30,6 +32,7 @@ impl Number {
         Self {
             mantissa: value,
             exponent: 0,
+            power: 0,
         }
     }
 
@@ -74,12 +77,33 @@ impl Number {
         }
     }
 
-    /// The number times 10^`exponent`.
-    pub fn times_ten(self, exponent: i32) -> Self {
+    /// The number times 10^`power`, which was written behind it.
+    pub fn times_ten(self, power: i32) -> Self {
         Self {
-            exponent: self.exponent + exponent,
+            exponent: self.exponent + power,
+            power: self.power + power,
             ..self
         }
+    }
+
+    /// The power of ten that was written behind the number; 0 where none was.
+    pub fn power(self) -> i32 {
+        self.power
+    }
+
+    /// The number without the power of ten behind it: 5.6 of `5.6x10^9`.
+    pub fn without_power(self) -> Self {
+        Self {
+            exponent: self.exponent - self.power,
+            power: 0,
+            ..self
+        }
+    }
+
+    /// As [`Number::scaled`]; nothing too where a number that is not 0 would become 0.
+    #[inline]
+    pub fn kept(self, scale: u8) -> Option<(i128, bool)> {
+        self.scaled(scale).filter(|kept| *kept != (0, false))
     }
 }
 
@@ -109,6 +133,7 @@ pub fn plain(bytes: &[u8]) -> Option<Number> {
     Some(Number {
         mantissa: i128::from(mantissa),
         exponent: -(behind.saturating_sub(1) as i32),
+        power: 0,
     })
 }
 
@@ -190,7 +215,15 @@ fn unsigned(bytes: &[u8], comma: Comma) -> Option<(Number, usize)> {
         }
     }
     let exponent = -i32::try_from(fraction).ok()?;
-    Some((Number { mantissa, exponent }, end))
+    let power = 0;
+    Some((
+        Number {
+            mantissa,
+            exponent,
+            power,
+        },
+        end,
+    ))
 }
 
 /// A power of ten behind a number, where one is: the number with it and the bytes it takes. Nothing for a `x10` whose

@@ -4,7 +4,7 @@ use crate::{
     Comma,
     core::{Kind, folded_value},
     fold::fold,
-    number::{Number, power_of_ten},
+    number::Number,
 };
 
 /// Sex, as reference ranges know it.
@@ -31,6 +31,13 @@ impl Sex {
     }
 }
 
+impl Part {
+    /// True where it is a concept and no number.
+    pub fn is_qualitative(&self) -> bool {
+        self.range.qualitative.is_some() && self.range.low.is_none() && self.range.high.is_none()
+    }
+}
+
 /// A range with the people it is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
@@ -42,7 +49,7 @@ pub struct Part {
 }
 
 /// What a reference range says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     /// The least.
     pub low: Option<Number>,
@@ -50,6 +57,8 @@ pub struct Range {
     pub high: Option<Number>,
     /// The expected concept.
     pub qualitative: Option<&'static str>,
+    /// The unit that stands in the text, folded; empty without one.
+    pub unit: Box<str>,
 }
 
 /// Longer texts are no reference ranges.
@@ -71,12 +80,12 @@ pub fn parse(text: &str, comma: Comma) -> Vec<Part> {
 }
 
 /// The range for somebody: the only part that fits. Nothing where several fit, or none.
-pub fn choose(parts: &[Part], sex: Option<Sex>, age: Option<f64>) -> Option<Range> {
+pub fn choose(parts: &[Part], sex: Option<Sex>, age: Option<f64>) -> Option<&Range> {
     if let [only] = parts
         && only.sex.is_none()
         && only.age.is_none()
     {
-        return Some(only.range);
+        return Some(&only.range);
     }
     let fits = |part: &&Part| {
         let sexes = part.sex.is_none_or(|of| Some(of) == sex);
@@ -87,7 +96,7 @@ pub fn choose(parts: &[Part], sex: Option<Sex>, age: Option<f64>) -> Option<Rang
     };
     let mut fitting = parts.iter().filter(fits);
     match (fitting.next(), fitting.next()) {
-        (Some(part), None) => Some(part.range),
+        (Some(part), None) => Some(&part.range),
         _ => None,
     }
 }
@@ -351,16 +360,13 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
             (sex, age, rest) = (sex.or(of), age.or(years), range.trim());
         }
     }
-    // 3.5-5.5(mmol/L): the unit is not kept.
+    // 3.5-5.5(mmol/L)
+    let mut unit_behind = "";
     if let Some((range, unit)) = rest.strip_suffix(')').and_then(|inner| inner.rsplit_once('('))
         && range.ends_with(|c: char| c.is_ascii_digit() || c == ' ')
         && unit.contains(['/', '%'])
     {
-        rest = range.trim_end();
-    }
-    // Of 4-10x10^9/L nobody can tell here whether the power is the unit's or the number's; the value may have neither.
-    if power_of_ten(rest).is_some() {
-        return None;
+        (rest, unit_behind) = (range.trim_end(), unit.trim());
     }
     let plain = signed(rest);
     // ±3 is from -3 to 3.
@@ -369,8 +375,19 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
         _ => plain,
     };
     let said = folded_value(&plain, comma, lower)?;
+    // Of 4-10x10^9/L nobody can tell here whether the power is the unit's or the number's; the value may have neither.
+    let ends = said
+        .range
+        .map_or([said.number; 2], |(low, high)| [Some(low), Some(high)]);
+    if ends.into_iter().flatten().any(|number| number.power() != 0) {
+        return None;
+    }
     let mut range = Range {
         qualitative: said.qualitative,
+        unit: match said.unit {
+            "" => unit_behind.into(),
+            unit => unit.into(),
+        },
         ..Range::default()
     };
     match (said.kind, said.operator, said.number) {
@@ -392,7 +409,8 @@ mod tests {
     use super::*;
 
     fn chosen(text: &str, sex: &str, age: Option<f64>) -> Option<(Option<i128>, Option<i128>, Option<&'static str>)> {
-        let range = choose(&parse(text, Comma::Auto), Sex::read(sex), age)?;
+        let parts = parse(text, Comma::Auto);
+        let range = choose(&parts, Sex::read(sex), age)?;
         let tenths = |n: Option<Number>| n.and_then(|n| n.scaled(1)).map(|(n, _)| n);
         Some((tenths(range.low), tenths(range.high), range.qualitative))
     }
@@ -433,6 +451,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(chosen(text, "", None), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_unit_of_a_range_is_kept() {
+        for (text, want) in [
+            ("3.5-5.5", ""),
+            ("3.5-5.5 mmol/L", "mmol/L"),
+            ("3.5-5.5(mmol/L)", "mmol/L"),
+            ("(3.5-5.5)mmol/L", "mmol/L"),
+            ("[3.5-5.5] mg/dL", "mg/dL"),
+            ("<10 mg/L", "mg/L"),
+            ("男57-111umol/L女41-81umol/L", "umol/L"),
+            ("阴性", ""),
+        ] {
+            let parts = parse(text, Comma::Auto);
+            assert_eq!(&*choose(&parts, Some(Sex::Male), None).unwrap().unit, want, "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     LabvalueConfig, Unparsed,
+    beside::{Beside, Meant, Neighbours},
     core::{Kind, MAX_BYTES, Parsed, Scratch, parse},
     error,
     number::{Number, plain},
@@ -25,6 +26,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Labvalue {
     config: LabvalueConfig,
     column: usize,
+    unit: Option<usize>,
     range: Option<usize>,
     sex: Option<usize>,
     age: Option<usize>,
@@ -71,6 +73,7 @@ impl Transform for Labvalue {
             Err(PluginError::config(pointer, error::COLUMN, message))
         };
         let column = text("/column", &config.column)?;
+        let unit = config.unit.as_deref().map(|name| text("/unit", name)).transpose()?;
         let range = config.range.as_deref().map(|name| text("/range", name)).transpose()?;
         let sex = config.sex.as_deref().map(|name| find("/sex", name)).transpose()?;
         let age = config.age.as_deref().map(|name| find("/age", name)).transpose()?;
@@ -97,6 +100,7 @@ impl Transform for Labvalue {
             added.push(("range_low", decimal.clone()));
             added.push(("range_high", decimal));
             added.push(("range_qualitative", DataType::Utf8));
+            added.push(("range_unit", DataType::Utf8));
         }
         let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
         for (suffix, data_type) in added {
@@ -109,6 +113,7 @@ impl Transform for Labvalue {
         }
         Ok(Self {
             column,
+            unit,
             range,
             sex: sex.map(|(index, _)| index),
             age: age.map(|(index, _)| index),
@@ -128,6 +133,7 @@ impl Transform for Labvalue {
             texts: (0..REMEMBERED).map(|_| None).collect(),
             ranges: vec![None; REMEMBERED],
             patterns: BTreeMap::new(),
+            meant: BTreeMap::new(),
         }))
     }
 }
@@ -145,6 +151,8 @@ struct Run<'a> {
     /// By a hash of the text: the one last read there.
     ranges: Vec<Option<(String, Arc<[Part]>)>>,
     patterns: BTreeMap<String, u64>,
+    /// Texts that the columns beside them say more about, by what was made of them; of one batch.
+    meant: BTreeMap<&'static str, u64>,
 }
 
 /// The new columns of one batch.
@@ -163,7 +171,7 @@ struct Columns {
 }
 
 /// A number as its column holds it, and whether that is exact.
-type Scaled = Option<(i128, bool)>;
+pub type Scaled = Option<(i128, bool)>;
 
 /// Writes a number; 1 when it was rounded.
 #[inline]
@@ -183,17 +191,21 @@ struct Said {
     unit: Box<str>,
     number: Scaled,
     range: (Scaled, Scaled),
+    /// Where more than the text decides.
+    beside: Option<Box<Beside>>,
 }
 
 impl Said {
     /// Nothing where the text says nothing that the columns can hold.
     fn of(text: &str, step: &Labvalue, scratch: &mut Scratch) -> Option<Self> {
         let parsed = parse(text, step.config.comma, scratch)?;
+        let scale = step.config.scale;
         let scaled = |number: Option<Number>| match number {
-            Some(number) => number.scaled(step.config.scale).map(Some),
+            Some(number) => number.kept(scale).map(Some),
             None => Some(None),
         };
         Some(Self {
+            beside: Beside::of(&parsed, scale).map(Box::new),
             number: scaled(parsed.number)?,
             range: (scaled(parsed.range.map(|r| r.0))?, scaled(parsed.range.map(|r| r.1))?),
             unit: parsed.unit.into(),
@@ -221,12 +233,13 @@ impl Columns {
 
     #[inline]
     fn add(&mut self, row: usize, said: &Said) {
-        let Said {
-            parsed,
-            unit,
-            number,
-            range,
-        } = said;
+        self.add_numbers(row, said, &said.number, &said.range);
+    }
+
+    /// What a text says, with other numbers.
+    #[inline]
+    fn add_numbers(&mut self, row: usize, said: &Said, number: &Scaled, range: &(Scaled, Scaled)) {
+        let Said { parsed, unit, .. } = said;
         self.rounded += put(&mut self.number, row, *number);
         self.rounded += put(&mut self.low, row, range.0) + put(&mut self.high, row, range.1);
         for (column, text) in [
@@ -245,6 +258,15 @@ impl Columns {
             self.grade.set(row, i64::from(grade));
         }
         self.kind.set(row, parsed.kind.name());
+    }
+
+    /// A number with nothing but a flag.
+    fn add_number(&mut self, row: usize, number: Scaled, flag: Option<&str>) {
+        put(&mut self.number, row, number);
+        if let Some(flag) = flag {
+            self.flag.set(row, flag);
+        }
+        self.kind.set(row, Kind::Number.name());
     }
 
     fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, PluginError> {
@@ -271,9 +293,9 @@ impl Run<'_> {
         *self.patterns.entry(name).or_default() += 1;
     }
 
-    /// Writes what a text says; false where it says nothing that the columns can hold.
+    /// Writes what a text says; false where it says nothing that the columns can hold. `near` is what stands beside it.
     #[inline]
-    fn read(&mut self, columns: &mut Columns, row: usize, text: &str) -> bool {
+    fn read(&mut self, columns: &mut Columns, row: usize, text: &str, near: &Neighbours<'_>) -> bool {
         // Most values are digits and nothing else.
         if let Some((value, true)) = plain(text.as_bytes()).and_then(|number| number.scaled(columns.scale)) {
             columns.number.set(row, value);
@@ -292,8 +314,40 @@ impl Run<'_> {
             }
             *entry = Some((text.into(), said));
         }
-        let said = entry.as_ref().and_then(|(_, said)| said.as_ref());
-        said.inspect(|said| columns.add(row, said)).is_some()
+        match entry.as_ref().and_then(|(_, said)| said.as_ref()) {
+            None => false,
+            Some(Said { beside: Some(_), .. }) => self.read_beside(columns, row, place, near),
+            Some(said) => {
+                columns.add(row, said);
+                true
+            }
+        }
+    }
+
+    /// Writes what a remembered text says together with what stands beside it.
+    fn read_beside(&mut self, columns: &mut Columns, row: usize, place: usize, near: &Neighbours<'_>) -> bool {
+        // A concept is expected: the signs are its grade.
+        let qualitative = near.range().is_some_and(|text| {
+            let parts = self.parts(text);
+            !parts.is_empty() && parts.iter().all(Part::is_qualitative)
+        });
+        let Some(Some((_, Some(said)))) = self.texts.get(place) else {
+            return false;
+        };
+        let Some(beside) = &said.beside else {
+            return false;
+        };
+        let meant = beside.meant(near, qualitative, &mut self.scratch);
+        if let Some(count) = meant.count() {
+            *self.meant.entry(count).or_default() += 1;
+        }
+        match meant {
+            Meant::Written | Meant::Unseen | Meant::Grade => columns.add(row, said),
+            Meant::Once(number, range) => columns.add_numbers(row, said, &number, &range),
+            Meant::Signed(number) => columns.add_number(row, number, said.parsed.flag),
+            Meant::Neither => return false,
+        }
+        true
     }
 
     fn parts(&mut self, text: &str) -> Arc<[Part]> {
@@ -328,7 +382,7 @@ impl Run<'_> {
             .map(|index| cast(batch.column(index), &DataType::Float64))
             .transpose()?;
         let (mut low, mut high) = (Decimals::new(rows), Decimals::new(rows));
-        let mut qualitative = Texts::new(rows);
+        let (mut qualitative, mut units) = (Texts::new(rows), Texts::new(rows));
         let (mut unparsed, mut unchosen) = (0, 0);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
@@ -361,10 +415,13 @@ impl Run<'_> {
                 unchosen += 1;
                 continue;
             };
-            put(&mut low, row, range.low.and_then(|number| number.scaled(scale)));
-            put(&mut high, row, range.high.and_then(|number| number.scaled(scale)));
+            put(&mut low, row, range.low.and_then(|number| number.kept(scale)));
+            put(&mut high, row, range.high.and_then(|number| number.kept(scale)));
             if let Some(concept) = range.qualitative {
                 qualitative.set(row, concept);
+            }
+            if !range.unit.is_empty() {
+                units.set(row, &range.unit);
             }
         }
         for (name, count) in [("range unparsed", unparsed), ("range for other people", unchosen)] {
@@ -377,6 +434,7 @@ impl Run<'_> {
             low.finish(rows, scale)?,
             high.finish(rows, scale)?,
             qualitative.finish(rows)?,
+            units.finish(rows)?,
         ])
     }
 }
@@ -386,12 +444,14 @@ impl TransformRun for Run<'_> {
         let step = self.step;
         let rows = batch.num_rows();
         let texts = batch.column(step.column).as_string::<i32>();
+        let mut near = Neighbours::of(batch, step.unit, step.range);
         let mut columns = Columns::new(rows, step.config.scale);
         let mut rejected: Vec<u32> = Vec::new();
         let (mut unparsed, mut kept) = (0, 0);
         for (row, text) in (0u32..).zip(texts.iter()) {
+            near.go(row as usize);
             if let Some(text) = text
-                && !self.read(&mut columns, kept, text)
+                && !self.read(&mut columns, kept, text, &near)
                 && !text.trim().is_empty()
             {
                 self.count_pattern(text);
@@ -412,6 +472,9 @@ impl TransformRun for Run<'_> {
             if count > 0 {
                 out.count(name, count);
             }
+        }
+        for (name, count) in std::mem::take(&mut self.meant) {
+            out.count(name, count);
         }
         let (old, origin) = match rejected.is_empty() {
             true => (batch.clone(), Origin::Same),

@@ -11,17 +11,18 @@ pub enum Word {
     NoResult(&'static str),
 }
 
-/// Concept, then the words for it: lower case, half width, without spaces.
+/// Concept, then the words for it: lower case, half width, simplified, without spaces. `none` alone is how programs write a
+/// missing value.
 const RESULTS: &[(&str, &str)] = &[
-    ("positive", "阳性 阳 陽性 pos positive 阳性反应"),
-    ("negative", "阴性 阴 陰性 neg negative 阴性反应"),
+    ("positive", "阳性 阳 pos positive 阳性反应"),
+    ("negative", "阴性 阴 neg negative 阴性反应"),
     (
         "weakly-positive",
-        "弱阳性 弱阳 弱陽性 weakpositive weaklypositive weakpos wkpos 弱阳性反应",
+        "弱阳性 弱阳 weakpositive weaklypositive weakpos wkpos 弱阳性反应",
     ),
     (
         "strongly-positive",
-        "强阳性 强阳 強陽性 strongpositive stronglypositive strongpos",
+        "强阳性 强阳 strongpositive stronglypositive strongpos",
     ),
     (
         "indeterminate",
@@ -33,7 +34,7 @@ const RESULTS: &[(&str, &str)] = &[
     ),
     (
         "not-detected",
-        "未检出 未检测到 未检到 未测出 未查见 未见 未发现 未找到 未查到 检不出 無 无 没有 nd n.d. notdetected undetected undetectable none noneseen notseen notfound absent 低于检测下限 低于检出限 低于检测限 <lod <loq belowdetectionlimit",
+        "未检出 未检测到 未检到 未测出 未查见 未见 未发现 未找到 未查到 检不出 无 没有 nd n.d. notdetected undetected undetectable noneseen notseen notfound absent 低于检测下限 低于检出限 低于检测限 <lod <loq belowdetectionlimit",
     ),
     ("reactive", "反应性 有反应性 有反应 reactive"),
     ("non-reactive", "非反应性 无反应性 无反应 nonreactive non-reactive nr"),

@@ -134,3 +134,34 @@ fn no_name_is_ambiguous_where_unit_and_specimen_are_told() {
         }
     }
 }
+
+/// By IFCC it is moles per mole, by NGSP a percentage, and an equation lies between the two.
+#[test]
+fn the_unit_of_haemoglobin_a1c_tells_its_code() {
+    for (table, names) in [
+        ("lab-zh__loinc", ["糖化血红蛋白", "糖化血红蛋白A1c", "HbA1c"]),
+        ("lab-en__loinc", ["Hemoglobin A1c", "A1c", "HbA1c"]),
+    ] {
+        let (_, rows) = tables().into_iter().find(|(name, _)| name == table).unwrap();
+        let lookup = Lookup::new(&rows, By::Name).unwrap();
+        for name in names {
+            for (unit, code) in [
+                (Some("%"), Some("4548-4")),
+                (None, Some("4548-4")),
+                (Some("mmol/mol"), Some("59261-8")),
+                (Some("mmol/mol Hb"), Some("59261-8")),
+                (Some("g/L"), None),
+            ] {
+                let told = Told {
+                    unit,
+                    ..Told::default()
+                };
+                let got = match lookup.find(name, &told) {
+                    Found::Mapped(target) => Some(lookup.target(target).unwrap().code.clone()),
+                    _ => None,
+                };
+                assert_eq!(got.as_deref(), code, "{table}: {name} in {unit:?}");
+            }
+        }
+    }
+}

@@ -59,8 +59,8 @@ impl Tables {
             return Err(format!("{analyte:?} is no analyte of the table"));
         }
         let conversion = match told_apart(&from, &to) {
-            true => None,
-            false => Conversion::between(&unit(&from)?, &unit(&to)?, self.bridges.of(index)),
+            Some(_) => None,
+            None => Conversion::between(&unit(&from)?, &unit(&to)?, self.bridges.of(index)),
         };
         let conversion = conversion.ok_or("the units measure different things")?;
         let value = value.unscaled(u32::from(SCALE));

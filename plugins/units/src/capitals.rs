@@ -82,6 +82,11 @@ pub fn unlikely(code: &str) -> bool {
     })
 }
 
+/// Whether a text in stray capitals may be moles per litre as well as a length: `MM`, `UM`, `NM`, `PM`.
+pub fn molar_or_metre(text: &str) -> bool {
+    matches!(text.as_bytes(), [prefix, b'M' | b'm'] if b"MUNPmunp".contains(prefix))
+}
+
 /// Reads a unit by UCUM's case-insensitive codes, where all of it is of a laboratory: `MG/DL` is mg/dL.
 pub fn read(text: &str) -> Option<String> {
     let upper = text.to_ascii_uppercase();

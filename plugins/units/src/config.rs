@@ -21,9 +21,19 @@ pub struct UnitsConfig {
     /// A column with the unit to convert to, UCUM codes (`_unit` of `terminology`). A row without one keeps its value.
     #[serde(default)]
     pub to_column: Option<String>,
-    /// Further columns to convert with the same factor, such as the ends of ranges: the result of `x` is `<as>_x`.
+    /// Further columns to convert with the same factor, such as the ends of a value that is a range: the result of `x` is
+    /// `<as>_x`. Reference ranges belong in `ranges`.
     #[serde(default)]
     pub also: Vec<String>,
+    /// Columns of reference ranges (`_range_low` and `_range_high` of `labvalue`), which are written in a unit of their
+    /// own (`unit_in_range`) or else in that of `unit`, whatever the value's text has. The result of `x` is `<as>_x`, in
+    /// the unit of the result, or null and counted.
+    #[serde(default)]
+    pub ranges: Vec<String>,
+    /// A column with units that stood in the texts of the reference ranges (`_range_unit` of `labvalue`); where it has
+    /// one, it goes before `unit`.
+    #[serde(default)]
+    pub unit_in_range: Option<String>,
     /// A table of spellings, as `maps:FOLDER`.
     #[serde(default)]
     #[schemars(schema_with = "clinmill_sdk::mapping_ref")]

@@ -146,11 +146,21 @@ fn small(value: i128, over: i128, under: i128, scale: u8, to_scale: u8) -> Optio
     Some(down + i128::from(rest > left || (rest == left && down & 1 == 1)))
 }
 
-/// Whether one unit counts D-dimer as fibrinogen and the other as itself: about twice as much, by assays that differ. UCUM
-/// has annotations for it, which stand for nothing.
-pub fn told_apart(from: &str, to: &str) -> bool {
+/// Why two units that UCUM takes for the same measure are none; nothing where they may be.
+///
+/// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
+/// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
+/// NGSP, by an equation of its own.
+pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let differ = |one, other| from.contains(one) && to.contains(other);
-    differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}")
+    if differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}") {
+        return Some("fibrinogen equivalent units are no D-dimer units");
+    }
+    let moles = |code: &str| {
+        code.split_once('/')
+            .is_some_and(|(over, under)| over.ends_with("mol") && under.ends_with("mol"))
+    };
+    (moles(from) != moles(to)).then_some("moles per mole are no percentage")
 }
 
 /// Whether two units measure the same, with moles, equivalents and fields of view told apart. A value of pH is one of
@@ -223,6 +233,21 @@ mod tests {
         }
         let (from, to) = (ucum::unit("mmol/L").unwrap(), ucum::unit("mg").unwrap());
         assert!(Conversion::between(&from, &to, &calcium).is_none());
+    }
+
+    #[test]
+    fn what_ucum_takes_for_the_same_and_is_not() {
+        for (from, to) in [
+            ("mmol/mol", "%"),
+            ("%", "mmol/mol"),
+            ("mol/mol", "1"),
+            ("mg{FEU}/L", "mg{DDU}/L"),
+        ] {
+            assert!(told_apart(from, to).is_some(), "{from} to {to}");
+        }
+        for (from, to) in [("mmol/mol", "umol/mmol"), ("%", "g/g"), ("mmol/L", "mol/m3")] {
+            assert!(told_apart(from, to).is_none(), "{from} to {to}");
+        }
     }
 
     proptest! {

@@ -80,6 +80,9 @@ impl Local {
         if valid && !unlikely {
             return Some(of_ucum(spelling));
         }
+        if capitals::molar_or_metre(&spelling) {
+            return None;
+        }
         if let Some(known) = self.loose.get(&spelling.to_lowercase()) {
             return known.clone();
         }
@@ -146,7 +149,7 @@ fn unspaced(text: &str) -> String {
 }
 
 /// Exponents of counts whose superscript was lost in `109/L`.
-const LOST: [&str; 7] = ["3", "4", "5", "6", "8", "9", "12"];
+const LOST: [&str; 9] = ["3", "4", "5", "6", "8", "9", "10", "11", "12"];
 
 /// `x10^9/L`, `*10^9/L`, `10E9/L`, `10^9/L`, and `109/L` as `10*9/L`: nothing is counted per 109 litres.
 fn powers(text: &str) -> String {
@@ -217,6 +220,8 @@ mod tests {
             ("mg/24 h", "mg/24h"),
             ("mL/min/1.73 m²", "mL/min/1.73m2"),
             ("100/L", "100/L"),
+            ("1010/L", "10*10/L"),
+            ("×1011/L", "10*11/L"),
         ] {
             assert_eq!(fold(text), want, "{text}");
         }
@@ -320,6 +325,22 @@ mod tests {
             ("ng/ML", "ng/mL"),
             ("U/Ml", "U/mL"),
             ("MU", "MU"),
+            ("mM", "mmol/L"),
+            ("uM", "umol/L"),
+            ("mm", "mm"),
+            ("1010/L", "10*10/L"),
+            ("1011/L", "10*11/L"),
+            ("K/mm3", "10*3/uL"),
+            ("K/mm³", "10*3/uL"),
+            ("k/mm^3", "10*3/uL"),
+            ("M/mm3", "10*6/uL"),
+            ("m/ul", "10*6/uL"),
+            ("M/ul", "10*6/uL"),
+            ("C", "Cel"),
+            ("F", "[degF]"),
+            ("°C", "Cel"),
+            ("deg F", "[degF]"),
+            ("mmol/mol Hb", "mmol/mol"),
             ("MBq", "MBq"),
         ] {
             assert_eq!(
@@ -328,7 +349,9 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "no unit", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL"] {
+        for text in [
+            "", "no unit", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM", "NM", "PM", "Mm",
+        ] {
             assert_eq!(local.find(text), None, "{text}");
         }
         assert_eq!(Local::default().find("mmol/L").unwrap().line, None);

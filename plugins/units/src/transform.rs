@@ -1,9 +1,10 @@
 //! The transform: a unit per row in, a value in the target unit out, with what was done beside it.
 
+mod plan;
+
 use crate::{
     OnError, UnitsConfig,
     bridge::Bridges,
-    core::{Conversion, told_apart},
     error,
     local::Local,
     rule::names,
@@ -20,6 +21,7 @@ use clinmill_sdk::{
     near::same,
     sparse::{Decimals, Texts},
 };
+use plan::Plan;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -30,8 +32,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub struct Units {
     /// The columns to convert, the value's first, with their digits after the point.
     values: Vec<(usize, u8)>,
+    /// How many of the last ones are of reference ranges.
+    ranges: usize,
     unit: usize,
     unit_in_value: Option<usize>,
+    unit_in_range: Option<usize>,
     target: Target,
     analyte: Option<usize>,
     local: Local,
@@ -79,6 +84,13 @@ impl Transform for Units {
         {
             findings.add("/to", error::OPTIONS, format!("{to:?} is no UCUM code: {invalid}"));
         }
+        if config.unit_in_range.is_some() && config.ranges.is_empty() {
+            findings.add(
+                "/unit_in_range",
+                error::OPTIONS,
+                "it is for reference ranges: name their columns with ranges",
+            );
+        }
         if config.analytes.is_some() != config.analyte.is_some() {
             findings.add(
                 "/analytes",
@@ -118,6 +130,9 @@ impl Transform for Units {
         let mut values = vec![number("/value", &config.value)?];
         for (index, name) in config.also.iter().enumerate() {
             values.push(number(&format!("/also/{index}"), name)?);
+        }
+        for (index, name) in config.ranges.iter().enumerate() {
+            values.push(number(&format!("/ranges/{index}"), name)?);
         }
         let table = |pointer: &str, reference: &str| {
             let at = |error: PluginError| PluginError {
@@ -161,7 +176,13 @@ impl Transform for Units {
         };
         let decimal = DataType::Decimal128(38, config.scale.cast_signed());
         let mut added = vec![("value".to_owned(), decimal.clone())];
-        added.extend(config.also.iter().map(|name| (name.clone(), decimal.clone())));
+        added.extend(
+            config
+                .also
+                .iter()
+                .chain(&config.ranges)
+                .map(|name| (name.clone(), decimal.clone())),
+        );
         added.extend(["unit", "factor", "rule", "status"].map(|name| (name.to_owned(), DataType::Utf8)));
         let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
         for (suffix, data_type) in added {
@@ -173,8 +194,10 @@ impl Transform for Units {
         }
         Ok(Self {
             values,
+            ranges: config.ranges.len(),
             unit: text("/unit", &config.unit)?,
             unit_in_value: optional("/unit_in_value", &config.unit_in_value)?,
+            unit_in_range: optional("/unit_in_range", &config.unit_in_range)?,
             target,
             analyte: optional("/analyte", &config.analyte)?,
             local,
@@ -229,6 +252,7 @@ struct Told<'a> {
     numbers: Vec<Decimal128Array>,
     units: &'a StringArray,
     written: Option<&'a StringArray>,
+    in_range: Option<&'a StringArray>,
     targets: Option<&'a StringArray>,
     analytes: Option<&'a StringArray>,
 }
@@ -247,6 +271,7 @@ impl<'a> Told<'a> {
             numbers: numbers.collect::<Result<_, PluginError>>()?,
             units: text(step.unit),
             written: step.unit_in_value.map(text),
+            in_range: step.unit_in_range.map(text),
             targets: match &step.target {
                 Target::Fixed(_) => None,
                 Target::Column(index) => Some(text(*index)),
@@ -259,6 +284,22 @@ impl<'a> Told<'a> {
     #[inline]
     fn is_empty(&self, row: usize) -> bool {
         self.numbers.iter().all(|column| column.is_null(row))
+    }
+
+    /// The columns of the value, and those of reference ranges.
+    #[inline]
+    fn split(&self) -> (&[Decimal128Array], &[Decimal128Array]) {
+        let (values, ranges) = self.numbers.split_at(self.numbers.len() - self.step.ranges);
+        (values, ranges)
+    }
+
+    /// The unit that the reference range of a row is written in; empty without one.
+    #[inline]
+    fn range_unit(&self, row: usize) -> &str {
+        match at(self.in_range, row) {
+            "" => at(Some(self.units), row),
+            unit => unit,
+        }
     }
 
     /// The column that the unit stands in.
@@ -288,91 +329,6 @@ fn checked(code: &str) -> Result<Unit, ucum::Invalid> {
     ucum::unit(code)
 }
 
-/// What is done with all rows of one unit, target and analyte.
-#[derive(Debug)]
-struct Plan {
-    status: &'static str,
-    conversion: Option<Conversion>,
-    unit: String,
-    /// The rows of tables that decided; UCUM alone without one.
-    lines: Vec<(String, u32)>,
-    /// The same as the column `_rule` says it.
-    rule: String,
-    /// The code and reason of a rejection; empty where there is none.
-    rejected: (&'static str, &'static str),
-}
-
-impl Plan {
-    fn without(status: &'static str, code: &'static str, reason: &'static str) -> Self {
-        Self {
-            status,
-            conversion: None,
-            unit: String::new(),
-            lines: Vec::new(),
-            rule: String::new(),
-            rejected: (code, reason),
-        }
-    }
-}
-
-impl Units {
-    fn plan(&self, unit: &str, target: &str, analyte: &str) -> Plan {
-        if unit.trim().is_empty() {
-            return Plan::without("no-unit", "", "");
-        }
-        let known = self.local.find(unit);
-        let Some((known, from)) = known.and_then(|known| ucum::unit(&known.code).ok().map(|unit| (known, unit))) else {
-            let reason = "the unit is neither in the table of spellings nor a UCUM code";
-            return Plan::without("unknown-unit", error::UNKNOWN, reason);
-        };
-        let target = target.trim();
-        let (to, code) = match target.is_empty() {
-            true => (Ok(from.clone()), known.code.as_str()),
-            false => (checked(target), target),
-        };
-        let Ok(to) = to else {
-            return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
-        };
-        let bridges = self.bridges.of(self.bridges.analyte(analyte));
-        if told_apart(&known.code, code) {
-            let reason = "fibrinogen equivalent units are no D-dimer units";
-            return Plan::without("mismatch", error::DIMENSION, reason);
-        }
-        let Some(conversion) = Conversion::between(&from, &to, bridges) else {
-            let reason = "the unit measures something else than the unit to convert to";
-            return Plan::without("mismatch", error::DIMENSION, reason);
-        };
-        let status = match (target.is_empty(), conversion.is_same()) {
-            (true, _) => "no-target",
-            (false, true) => "same",
-            (false, false) => "converted",
-        };
-        let spelling = known.line.map(|line| (&self.tables.0, &self.names.0, line));
-        let bridges = conversion
-            .bridges
-            .iter()
-            .map(|line| (&self.tables.1, &self.names.1, *line));
-        let (lines, said): (Vec<_>, Vec<_>) = spelling
-            .into_iter()
-            .chain(bridges)
-            .map(|(table, names, line)| {
-                let said = names.get(&line).unwrap_or(table).clone();
-                ((table.clone(), line), said)
-            })
-            .unzip();
-        let ucum = known.line.is_none().then(|| "ucum".to_owned());
-        let rule = ucum.into_iter().chain(said).collect::<Vec<_>>().join(" + ");
-        Plan {
-            status,
-            unit: code.to_owned(),
-            lines,
-            rule,
-            rejected: ("", ""),
-            conversion: Some(conversion),
-        }
-    }
-}
-
 /// Plans that are kept, at most.
 const REMEMBERED: usize = 1 << 15;
 /// Places of the small table before the large one; a power of two.
@@ -390,6 +346,60 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Makes room for the plans of one more row: all before are forgotten where there is none.
+    #[inline]
+    fn make_room(&mut self) {
+        if self.plans.len() + 2 > REMEMBERED {
+            self.plans.clear();
+            self.known.clear();
+            self.near.fill(None);
+        }
+    }
+
+    /// Converts the reference range of a row to the unit of its result; what it is counted as where that is not done.
+    fn range(
+        &mut self,
+        told: &Told<'_>,
+        (row, index): (usize, usize),
+        plan: usize,
+        to: &mut [Decimals],
+    ) -> Option<&'static str> {
+        let (_, numbers) = told.split();
+        let (value_unit, target, analyte) = told.at(row);
+        let unit = told.range_unit(row);
+        let plan = match same(unit, value_unit) {
+            true => plan,
+            false => {
+                let code = self.plans.get(plan).map(|plan| plan.unit.clone());
+                match target.trim().is_empty() {
+                    true => self.plan(unit, &code?, analyte),
+                    false => self.plan(unit, target, analyte),
+                }
+            }
+        };
+        let plan = self.plans.get(plan)?;
+        let Some(conversion) = &plan.conversion else {
+            return Some(match plan.status {
+                "no-unit" => "range no-unit",
+                "unknown-unit" => "range unknown-unit",
+                _ => "range mismatch",
+            });
+        };
+        let scales = self.step.values.iter().skip(told.numbers.len() - numbers.len());
+        for ((column, result), (_, scale)) in numbers.iter().zip(to.iter_mut()).zip(scales) {
+            if column.is_valid(row) {
+                match conversion.apply(column.value(row), *scale, self.step.scale) {
+                    Some(value) => result.set(index, value),
+                    None => {
+                        to.iter_mut().for_each(|column| column.clear(index));
+                        return Some("range no-result");
+                    }
+                }
+            }
+        }
+        None
+    }
+
     #[inline]
     fn plan(&mut self, unit: &str, target: &str, analyte: &str) -> usize {
         let (unit, target, analyte) = (bounded(unit), bounded(target), bounded(analyte));
@@ -410,11 +420,6 @@ impl Run<'_> {
 
     #[cold]
     fn far(&mut self, place: usize, key: Key) -> usize {
-        if self.plans.len() >= REMEMBERED {
-            self.plans.clear();
-            self.known.clear();
-            self.near.fill(None);
-        }
         let index = match self.known.get(&key) {
             Some(index) => *index,
             None => {
@@ -508,6 +513,7 @@ impl TransformRun for Run<'_> {
         let step = self.step;
         let rows = batch.num_rows();
         let told = Told::of(step, batch)?;
+        let (values, ranges) = told.split();
         let mut columns = Columns::new(rows, told.numbers.len());
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut kept: Vec<u32> = Vec::with_capacity(rows);
@@ -518,11 +524,13 @@ impl TransformRun for Run<'_> {
                 continue;
             }
             let (unit, target, analyte) = told.at(index);
-            let plan = self.plan(unit, target, analyte);
-            let Some(plan) = self.plans.get(plan) else {
+            self.make_room();
+            let place = self.plan(unit, target, analyte);
+            let Some(plan) = self.plans.get(place) else {
                 continue;
             };
-            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, &told.numbers, step);
+            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, values, step);
+            let ranged = done && plan.conversion.is_some() && ranges.iter().any(|column| column.is_valid(index));
             let (name, code, reason) = match (done, plan.rejected.0) {
                 (true, _) => (plan.status, "", ""),
                 (false, "") => (
@@ -548,6 +556,12 @@ impl TransformRun for Run<'_> {
                     continue;
                 }
                 columns.status.set(kept.len(), name);
+            }
+            if ranged
+                && let Some(to) = columns.values.get_mut(values.len()..)
+                && let Some(name) = self.range(&told, (index, kept.len()), place, to)
+            {
+                *counts.entry(name).or_default() += 1;
             }
             kept.push(row);
         }

@@ -70,7 +70,7 @@ transforms:
   standard:
     from: results
     steps:
-      - labvalue: { column: value_source_value, as: value }
+      - labvalue: { column: value_source_value, as: value, unit: unit_source_value }
       - terminology: { column: measurement_source_value, map: "maps:eicu-labs__loinc", as: loinc }
       - units:
           value: value_number

@@ -1,0 +1,127 @@
+//! What the columns beside a result tell about it: the unit, whether a power of ten is the number's or the unit's, and
+//! whether `+3` is a number.
+
+use crate::{
+    core::{Kind, Parsed, Scratch},
+    transform::Scaled,
+    unit::tens,
+};
+use clinmill_sdk::arrow::array::{Array, AsArray, RecordBatch, StringArray};
+
+/// The columns beside the results, at one row.
+pub struct Neighbours<'a> {
+    units: Option<&'a StringArray>,
+    ranges: Option<&'a StringArray>,
+    row: usize,
+}
+
+impl<'a> Neighbours<'a> {
+    /// Of a batch, by the indexes of its columns of text.
+    pub fn of(batch: &'a RecordBatch, unit: Option<usize>, range: Option<usize>) -> Self {
+        let text = |index: usize| batch.column(index).as_string::<i32>();
+        Self {
+            units: unit.map(text),
+            ranges: range.map(text),
+            row: 0,
+        }
+    }
+
+    /// Goes to a row.
+    #[inline]
+    pub fn go(&mut self, row: usize) {
+        self.row = row;
+    }
+
+    fn at(&self, column: Option<&'a StringArray>) -> Option<&'a str> {
+        column
+            .filter(|column| column.is_valid(self.row))
+            .map(|column| column.value(self.row))
+    }
+
+    /// The reference range of the row.
+    pub fn range(&self) -> Option<&'a str> {
+        self.at(self.ranges)
+    }
+}
+
+/// A text that does not say by itself what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// A power of ten behind the numbers and no unit; nothing where the ends of a range have different ones.
+    Power {
+        /// The power.
+        power: Option<i32>,
+        /// The number without it.
+        number: Scaled,
+        /// The ends of the range without it.
+        range: (Scaled, Scaled),
+    },
+    /// `+3`: three plus signs, or the number.
+    Plus(Scaled),
+}
+
+/// What it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// What is written.
+    Written,
+    /// The power is that of the unit: these are the numbers.
+    Once(Scaled, (Scaled, Scaled)),
+    /// What is written, with a power of ten; no unit was looked at.
+    Unseen,
+    /// A number with its sign.
+    Signed(Scaled),
+    /// A row of plus signs.
+    Grade,
+    /// Number and unit have different powers, and nobody can tell which holds.
+    Neither,
+}
+
+impl Meant {
+    /// What it is counted as.
+    pub fn count(self) -> Option<&'static str> {
+        match self {
+            Self::Written => None,
+            Self::Once(..) => Some("power of the unit"),
+            Self::Unseen => Some("power without a column of units"),
+            Self::Signed(_) => Some("plus sign as number"),
+            Self::Grade => Some("plus sign as grade"),
+            Self::Neither => Some("power unlike the unit"),
+        }
+    }
+}
+
+impl Beside {
+    /// Of a text; nothing where it says all by itself. `scale` is how many digits after the point are kept.
+    pub fn of(parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+        if let Some(number) = parsed.signed {
+            return Some(Self::Plus(number.kept(scale)));
+        }
+        let power = parsed.power();
+        if power == Some(0) || parsed.kind == Kind::Titre {
+            return None;
+        }
+        let range = parsed.range;
+        Some(Self::Power {
+            power,
+            number: parsed.number.and_then(|number| number.without_power().kept(scale)),
+            range: (
+                range.and_then(|(low, _)| low.without_power().kept(scale)),
+                range.and_then(|(_, high)| high.without_power().kept(scale)),
+            ),
+        })
+    }
+
+    /// What it means at a row; `qualitative` where the reference range is a concept.
+    pub fn meant(&self, near: &Neighbours<'_>, qualitative: bool, scratch: &mut Scratch) -> Meant {
+        let unit = near.at(near.units).and_then(|unit| tens(scratch.fold(unit)));
+        match (*self, unit) {
+            (Self::Power { .. }, _) if near.units.is_none() => Meant::Unseen,
+            (Self::Power { .. }, None | Some(0)) => Meant::Written,
+            (Self::Power { power, number, range }, Some(of)) if power == Some(of) => Meant::Once(number, range),
+            (Self::Power { .. }, Some(_)) => Meant::Neither,
+            (Self::Plus(number), Some(_)) if !qualitative => Meant::Signed(number),
+            (Self::Plus(_), _) => Meant::Grade,
+        }
+    }
+}
