@@ -1,7 +1,6 @@
 //! Rows of a mapping table, checked.
 
 use crate::{By, error, fold::condition};
-use clinmill_plugin_units::ucum;
 use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
@@ -101,8 +100,8 @@ const LOINC: &str = "http://loinc.org";
 ///
 /// # Errors
 /// With file and line: a missing column, a row with neither code nor name, an unknown status or equivalence, a date that is
-/// none, an accepted row without a target, an unmapped one with a target, a code of LOINC whose check digit is wrong, a
-/// unit that is no UCUM code, and a key that an accepted or unmapped row has already for the same conditions and days.
+/// none, an accepted row without a target, an unmapped one with a target, a code of LOINC whose check digit is wrong, and a
+/// key that an accepted or unmapped row has already for the same conditions and days.
 pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> {
     let key = table.require(match by {
         By::Name => "source_name",
@@ -180,12 +179,6 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         {
             let code = &target.code;
             return Err(wrong(format!("target_code {code:?} is no code of LOINC: {why}")));
-        }
-        if !target.unit.is_empty()
-            && let Err(why) = ucum::validate(&target.unit)
-        {
-            let unit = &target.unit;
-            return Err(wrong(format!("unit {unit:?} is no UCUM code: {why}")));
         }
     }
     let equivalence = cell("equivalence");
