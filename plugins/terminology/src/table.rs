@@ -173,13 +173,12 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         }
         _ => {}
     }
-    if matches!(state, RowState::Accepted | RowState::Proposed) {
-        if target.system == LOINC
-            && let Err(why) = loinc(&target.code)
-        {
-            let code = &target.code;
-            return Err(wrong(format!("target_code {code:?} is no code of LOINC: {why}")));
-        }
+    if matches!(state, RowState::Accepted | RowState::Proposed)
+        && target.system == LOINC
+        && let Err(why) = loinc(&target.code)
+    {
+        let code = &target.code;
+        return Err(wrong(format!("target_code {code:?} is no code of LOINC: {why}")));
     }
     let equivalence = cell("equivalence");
     if !equivalence.is_empty() && !EQUIVALENCES.contains(&equivalence) {
