@@ -342,6 +342,13 @@ fn a_pipeline_brings_a_process() {
     };
     program("        import os; os.abort()\n");
     fails(&project, "PLUGIN_PROCESS");
+    let said = project.run(["run", "pipeline.yaml"]).expect_code(1).stderr;
+    let step = pipeline
+        .lines()
+        .position(|line| line.contains("own: { column: name }"))
+        .unwrap()
+        + 1;
+    assert!(said.contains(&format!("--> pipeline.yaml:{step}:")), "{said}");
     program("        import time; time.sleep(3600)\n");
     // The time that a call may take is a minute; the test does not wait for it.
     let project = project.env("CLINMILL_PLUGIN_SECONDS", "3");

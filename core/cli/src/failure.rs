@@ -1,8 +1,12 @@
 //! How a command fails: what is said, and the exit code that scripts rely on.
 
 use clinmill_catalog::CatalogError;
-use clinmill_engine::{EngineError, bound::Refused};
+use clinmill_engine::{
+    EngineError,
+    bound::{Bound, Refused},
+};
 use clinmill_model::Diagnostic;
+use clinmill_spec::SourceFile;
 use std::path::Path;
 
 /// Done, or nothing to do.
@@ -55,6 +59,40 @@ impl Failure {
             code: Some("IO"),
             ..Self::new(FAILED, format!("cannot {action} {}: {error}", path.display()))
         }
+    }
+}
+
+impl Failure {
+    /// What ended a refresh or a preview, with the place in the pipeline file where the plugin or query stands.
+    pub fn located(bound: &Bound, error: EngineError) -> Self {
+        let transform = |name: &str| bound.pipeline.transforms.iter().find(|t| t.name.value == name);
+        let span = match &error {
+            EngineError::Step { step, .. } => step.split_once('/').and_then(|(name, plugin)| {
+                let transform = transform(name)?;
+                let mut steps = transform.steps.iter().filter(|s| s.plugin.value == plugin);
+                match (steps.next(), steps.next()) {
+                    (Some(step), None) => Some(step.plugin.span),
+                    _ => Some(transform.name.span),
+                }
+            }),
+            EngineError::Source { source_name, .. } => {
+                let sources = &bound.pipeline.sources;
+                let source = sources.iter().find(|s| s.name.value == *source_name);
+                source.map(|s| s.plugin.span)
+            }
+            EngineError::Sql {
+                transform: Some(name), ..
+            } => transform(name).map(|t| t.name.span),
+            _ => None,
+        };
+        let mut failure = Self::from(error);
+        if let Some(span) = span {
+            let source = SourceFile::new(bound.file.display().to_string(), bound.text.as_str());
+            let place = source.place(span);
+            let (line, column) = (place.line, place.column);
+            failure.message = format!("{}\n  --> {}:{line}:{column}", failure.message, source.name());
+        }
+        failure
     }
 }
 

@@ -21,7 +21,8 @@ use serde_json::{Map, Value, json};
 /// When the name is unknown or a step fails.
 pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let preview = inspect::preview(&bound, &args.name, args.limit, args.filter.as_deref()).await?;
+    let preview = inspect::preview(&bound, &args.name, args.limit, args.filter.as_deref()).await;
+    let preview = preview.map_err(|error| Failure::located(&bound, error))?;
     let rows = preview.rows.clone();
     let cells = cells(&rows).map_err(|_| Failure::new(FAILED, "a column cannot be shown"))?;
     let schema = rows.schema();

@@ -43,7 +43,7 @@ pub async fn refresh_and_print(context: &Context, bound: &Bound, options: &Refre
     let follow = Follow::new(&context.console);
     let result = refresh::refresh(bound, &context.env, &context.secrets(), options, &cancelled, &follow).await;
     follow.finish();
-    let report = result?;
+    let report = result.map_err(|error| Failure::located(bound, error))?;
     warn(context, &report);
     context.console.result(&report, || text(&report))?;
     Ok(OK)
