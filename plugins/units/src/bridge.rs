@@ -127,8 +127,8 @@ mod tests {
         Bridges::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
     }
 
-    /// Factors as tables of conversion to SI print them (AMA Manual of Style, 11th edition, section 17.5), which rest on
-    /// nothing of ours: one part in a hundred is their rounding.
+    /// Factors as tables of conversion to SI print them (such as that of the AMA Manual of Style, 11th edition, chapter 17),
+    /// which rest on nothing of ours: one part in a hundred is their rounding.
     #[test]
     fn factors_are_those_of_published_tables() {
         let bridges = shipped();
