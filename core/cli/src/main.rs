@@ -26,9 +26,7 @@ fn main() -> ExitCode {
     if let Some(exit) = guarded::stand(&context, &cli.command) {
         return ExitCode::from(exit);
     }
-    let exit = guarded::said(run(&context, &cli));
-    guard::leave(exit);
-    ExitCode::from(exit)
+    ExitCode::from(run(&context, &cli))
 }
 
 #[tokio::main]
@@ -40,10 +38,13 @@ async fn run(context: &Context, cli: &Cli) -> u8 {
             failure.exit
         }
     };
-    match exit {
+    let exit = guarded::said(match exit {
         failure::OK if context.console.failed() => failure::FAILED,
         exit => exit,
-    }
+    });
+    // Here, while the other threads of the runtime still are: one that began too late waits for the loader, too.
+    guard::leave(exit);
+    exit
 }
 
 async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
