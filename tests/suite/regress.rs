@@ -563,3 +563,74 @@ fn a_changed_option_that_rejects_the_past_publishes_nothing() {
     };
     assert_eq!(site.refresh_with(&approved).tables["measurement"].deletes, 2);
 }
+
+#[test]
+fn another_identity_of_records_is_asked_for() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,part,mrn,val\n1,1,a,10\n1,2,a,11\n2,1,b,12\n");
+    site.edit(|p| {
+        p.replace("key: [order]", "key: [order, part]")
+            .replace("val: val", "val: val, part: part")
+    });
+    site.refresh();
+    let approved = RefreshOptions {
+        approve_deletes: true,
+        ..RefreshOptions::default()
+    };
+    for (was, now, deletes) in [
+        ("key: [order, part]", "key: [part, order]", 2),
+        ("issuer: MRN", "issuer: HIS", 3),
+        ("lis", "lab", 3),
+        // Two records become one.
+        ("key: [part, order]", "key: [order]", 3),
+    ] {
+        let releases = site.releases();
+        site.edit(|p| p.replace(was, now));
+        match site.try_refresh(&RefreshOptions::default()) {
+            Err(EngineError::QualityGate(why)) => {
+                let told = format!("of its 3 rows {deletes} would be deleted");
+                assert!(why.contains("measurement: its sources changed"), "{now}: {why}");
+                assert!(why.contains(&told), "{now}: {why}");
+            }
+            other => panic!("{now}: {:?}", other.map(|r| r.release)),
+        }
+        assert_eq!(site.releases(), releases);
+        assert_eq!(site.refresh_with(&approved).tables["measurement"].deletes, deletes);
+    }
+    // Records that are known by their content take a field more without a word.
+    let site = lis("order: order", MEASUREMENT);
+    site.edit(|p| p.replace("    key: [order]\n", ""));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,11\n");
+    site.refresh();
+    site.edit(|p| p.replace("order: order", "order: order, val: val"));
+    site.refresh();
+    assert_eq!(site.releases(), [1, 2]);
+}
+
+#[test]
+fn what_a_stopped_refresh_rejected_can_be_looked_at() {
+    let site = lis("order: order, val: { name: val, type: integer }", MEASUREMENT);
+    site.edit(|p| p.replace("    key: [order]", "    key: [order]\n    expect: { rejected: ..10% }"));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,many\n");
+    let project = site.project();
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(3);
+    assert!(run.stderr.contains("see `clinmill quarantine list`"), "{}", run.stderr);
+    let list = project
+        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &1.into()), "{list}");
+    let id = list["records"][0]["id"].as_str().unwrap();
+    let shown = project.run(["quarantine", "show", "pipeline.yaml", id]).expect_code(0);
+    assert!(shown.stdout.contains("2,b,many"), "{}", shown.stdout);
+    // Once it is published, it is there once.
+    let file = project.at("pipeline.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("..10%", "..50%")).unwrap();
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let list = project
+        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &0.into()), "{list}");
+}

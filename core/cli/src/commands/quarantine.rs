@@ -47,13 +47,17 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
     let mut records = Vec::new();
     // A row that a step rejects in every refresh has the same id.
     let mut seen = HashSet::new();
+    let mut unpublished = 0;
     session
         .vault
         .quarantine()
-        .read(&session.state.quarantine, &filter, |record| {
+        .read(&session.quarantine()?, &filter, |record| {
             if record.holds(&session.ledger) && seen.insert(record.id.clone()) {
                 let key = (record.source.clone(), record.stage.clone(), record.code.clone());
                 *counts.entry(key).or_default() += record.records;
+                if record.release > session.release() {
+                    unpublished += record.records;
+                }
                 if records.len() < args.limit {
                     records.push(record);
                 }
@@ -76,7 +80,7 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
             value
         })
         .collect();
-    let value = json!({ "total": total, "by_code": by_code, "records": listed });
+    let value = json!({ "total": total, "unpublished": unpublished, "by_code": by_code, "records": listed });
     context.console.result(&value, || {
         if total == 0 {
             return "nothing in quarantine\n".to_owned();
@@ -93,6 +97,10 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
         let left = total - records.iter().map(|r| r.records).sum::<u64>();
         if left > 0 {
             let _ = writeln!(text, "  … and {} more (--limit)", thousands(left));
+        }
+        if unpublished > 0 {
+            let those = counted(unpublished, "record", "records");
+            let _ = writeln!(text, "  {those} of a refresh that published nothing");
         }
         text
     })?;
@@ -120,7 +128,7 @@ pub async fn show(context: &Context, args: &args::QuarantineShow) -> Result<u8, 
     };
     let mut found: BTreeMap<String, QuarantineRecord> = BTreeMap::new();
     let quarantine = session.vault.quarantine();
-    let read = quarantine.read(&session.state.quarantine, &filter, |record| {
+    let read = quarantine.read(&session.quarantine()?, &filter, |record| {
         // Two are enough to tell that the id is not unique.
         if found.len() < 2 || found.contains_key(&record.id) {
             found.insert(record.id.clone(), record);

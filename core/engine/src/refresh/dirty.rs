@@ -314,7 +314,8 @@ impl Refresh<'_> {
                 let share = report.rejected as f64 / report.read.max(1) as f64;
                 if share > most {
                     broken.push(format!(
-                        "source {name}: {:.2} % of the records were rejected, `expect.rejected` allows {:.2} %",
+                        "source {name}: {:.2} % of the records were rejected, `expect.rejected` allows {:.2} %: see `clinmill \
+                         quarantine list`",
                         share * 100.0,
                         most * 100.0
                     ));

@@ -9,6 +9,7 @@ mod concerned;
 mod dirty;
 mod discover;
 mod identity;
+mod loss;
 mod moved;
 mod parallel;
 mod publish;
@@ -18,6 +19,7 @@ mod release;
 mod report;
 mod session;
 mod stage;
+mod stopped;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
@@ -214,7 +216,6 @@ impl Refresh<'_> {
         warnings.extend(ingested.given_up());
         step("refresh.ingested");
         self.check_cancelled()?;
-        self.check_reread(&ingested)?;
         let only_again = plans.iter().flat_map(|p| &p.pending).all(|p| p.again);
         let is_replay = self.options.replay && only_again && changed_tables.is_empty();
         if is_replay && !removed && !self.options.full && self.gave_the_same(&ingested) {
@@ -222,6 +223,8 @@ impl Refresh<'_> {
             warnings.push(Warning::new("NOTHING_SOLVED", message));
             return Ok(Some(self.no_op(&plans, warnings)));
         }
+        let rejected = self.keep_rejected(&ingested, &staging)?;
+        self.check_reread(&ingested)?;
 
         self.progress.stage("dirty");
         let (links, identity) = self.identity(&ingested)?;
@@ -287,6 +290,7 @@ impl Refresh<'_> {
             dirty,
             ranges,
             ingested,
+            rejected,
             engine_state,
             warnings,
             subjects,

@@ -72,59 +72,7 @@ impl Ingested {
     }
 }
 
-/// The share of what was read that a changed source may reject or leave out.
-const MOST_LOST: f64 = 0.05;
-
 impl Refresh<'_> {
-    /// A changed source reads its past again. What it read then and does not take now would be deleted from the dataset: more
-    /// than a little of it is a mistake in the options, until somebody says that it is none.
-    pub(super) fn check_reread(&self, ingested: &Ingested) -> Result<(), EngineError> {
-        let mut sources: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for (now, _) in ingested.inputs() {
-            let Some(before) = self.session.ledger.last_reading_of(now) else {
-                continue;
-            };
-            let accepted = before.counts.written + before.counts.duplicates;
-            // Of a row with many records one rejection is told.
-            let fewer = accepted.saturating_sub(now.counts.written + now.counts.duplicates);
-            let rejected = now.counts.rejected.saturating_sub(before.counts.rejected).min(accepted);
-            let lost = match now.error {
-                Some(_) => accepted,
-                None => fewer.max(rejected),
-            };
-            let sum = sources.entry(&now.source).or_default();
-            *sum = (sum.0 + accepted, sum.1 + lost);
-        }
-        let told = |(source, (accepted, lost)): (&str, (u64, u64))| {
-            let reasons = ingested
-                .sources
-                .get(source)
-                .into_iter()
-                .flat_map(|s| s.rejected_by.keys());
-            let reasons: Vec<&str> = reasons.map(String::as_str).collect();
-            let reasons = match reasons.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", reasons.join(", ")),
-            };
-            let is_too_much = lost as f64 > accepted as f64 * MOST_LOST;
-            is_too_much.then(|| {
-                format!(
-                    "source {source}: its options changed, and of {accepted} records that it read before {lost} are rejected \
-                     or left out now{}",
-                    reasons
-                )
-            })
-        };
-        let told: Vec<String> = sources.into_iter().filter_map(told).collect();
-        match told.is_empty() || self.options.approve_deletes {
-            true => Ok(()),
-            false => Err(EngineError::QualityGate(format!(
-                "{}. Nothing was published. If their rows are to be deleted, run again with --approve-deletes",
-                told.join("; ")
-            ))),
-        }
-    }
-
     /// Reads the pending inputs and settles every bucket range.
     pub(super) fn ingest(&self, plans: &[SourcePlan], staging: &Path) -> Result<Ingested, EngineError> {
         let sources: Vec<IngestSource> = self

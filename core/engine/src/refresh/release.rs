@@ -9,6 +9,7 @@ use super::{
     range::{Dirty, UNORDERED},
     read::Ingested,
     stage::{Rejected, StagedRange, StagedTable},
+    stopped,
 };
 use crate::{
     bound::Bound, error::EngineError, gates::warnings as gates_that_warn, graph::Node, ingest::InputReport,
@@ -37,6 +38,8 @@ pub(super) struct Publishing {
     pub dirty: BTreeMap<String, Dirty>,
     pub ranges: Vec<StagedRange>,
     pub ingested: Ingested,
+    /// The segments of what was rejected so far.
+    pub rejected: Vec<Digest>,
     pub engine_state: EngineState,
     pub warnings: Vec<Warning>,
     pub subjects: Option<u64>,
@@ -51,6 +54,7 @@ impl Refresh<'_> {
             dirty,
             ranges,
             ingested,
+            mut rejected,
             engine_state,
             mut warnings,
             subjects,
@@ -65,11 +69,6 @@ impl Refresh<'_> {
         let mut steps: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         let mut quarantine = vault.quarantine().create()?;
         let inputs = self.input_digests(&ingested);
-        for (entry, report) in ingested.inputs() {
-            for record in self.quarantined(entry, report) {
-                quarantine.push(&record)?;
-            }
-        }
         // A row that two tables are made of is rejected once.
         let mut rejected_ids = HashSet::new();
         // A step behind tables of both scopes runs twice, and is counted where it runs subject by subject. The last range
@@ -113,6 +112,9 @@ impl Refresh<'_> {
             };
             settle_moves(&table.schema, ranges, (staging, &self.run_id), cause)?;
         }
+        rejected.extend(quarantine.finish()?);
+        stopped::tell(staging, &rejected)?;
+        self.check_lost(&staged, &engine_state)?;
         let index = self.next_index(&staged);
         self.check_unique(&index)?;
         for (relation, counts) in &steps {
@@ -144,7 +146,7 @@ impl Refresh<'_> {
         state.release = self.release;
         state.parent = self.session.state_digest;
         state.ledger.extend(ledger.finish()?);
-        state.quarantine.extend(quarantine.finish()?);
+        state.quarantine.extend(rejected);
         state.events = events;
         state.index = index;
         state.coverage = coverage;
@@ -321,6 +323,20 @@ impl Refresh<'_> {
         old.chain(ingested.lines.iter().filter_map(as_entry))
             .map(|e| (e.number, e.clone()))
             .collect()
+    }
+
+    /// Makes what ingest rejected durable, and says so in the staging folder: it is to be looked at also where nothing is
+    /// published in the end.
+    pub(super) fn keep_rejected(&self, ingested: &Ingested, staging: &Path) -> Result<Vec<Digest>, EngineError> {
+        let mut quarantine = self.session.vault.quarantine().create()?;
+        for (entry, report) in ingested.inputs() {
+            for record in self.quarantined(entry, report) {
+                quarantine.push(&record)?;
+            }
+        }
+        let segments: Vec<Digest> = quarantine.finish()?.into_iter().collect();
+        stopped::tell(staging, &segments)?;
+        Ok(segments)
     }
 
     fn quarantined<'r>(
