@@ -175,6 +175,17 @@ fn a_library_that_ends_the_process_does_not_look_like_success() {
     assert!(no_release(&project.at("out")));
     let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(1);
     assert_eq!(run.json()["error"]["code"], "PLUGIN_PROCESS");
+    // As it is loaded, whatever for.
+    hostile_c(&project, &["-DLEAVES"]).unwrap();
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+    for command in ["validate", "gates", "graph", "schema", "releases"] {
+        let run = project.run([command, "pipeline.yaml"]).expect_code(1);
+        assert!(
+            run.stderr.contains("ended in the midst of it"),
+            "{command}: {}",
+            run.stderr
+        );
+    }
 }
 
 #[test]
@@ -443,6 +454,31 @@ fn a_pipeline_brings_a_source_that_is_a_process() {
     project.write("inbox/4.txt", "9\tlate\n");
     let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
     assert_eq!(run.json()["counts"]["read"], 1, "{}", run.stdout);
+}
+
+#[test]
+fn a_program_is_checked_as_a_library_is() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    let folder = root().join("tests/abi/python/lines");
+    let source = fs::read_to_string(folder.join("lines.py")).unwrap();
+    let begin = "    def read(self, message):\n";
+    assert!(source.contains(begin));
+    let check = ["plugin", "check", "plugins/lines", "--folder", folder.to_str().unwrap()];
+    for (deed, code, said) in [
+        ("pass", 0, "it keeps to the rules"),
+        ("print('hello', flush=True)", 1, "PLUGIN_PROTOCOL"),
+    ] {
+        let source = source.replace(begin, &format!("{begin}        {deed}\n"));
+        let path = project.write("plugins/lines", format!("#!{}\n{source}", python.display()));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let checked = project.run(check).expect_code(code);
+        assert!(checked.stdout.contains(said), "{}", checked.stdout);
+    }
+    let checked = project
+        .run(["plugin", "check", "plugins/lines", "--name", "other"])
+        .expect_code(1);
+    assert!(checked.stderr.contains("plugins/lines: "), "{}", checked.stderr);
 }
 
 /// Whether a process of this number runs. One that nobody has waited for does not.

@@ -2,13 +2,13 @@
 //! with whatever exit code, must not look like a command that was done.
 
 use crate::{
-    args::{Command, Plugin, Quarantine},
+    args::{Command, Plugin},
     context::Context,
     failure::{FAILED, Failure, OK},
     plugins::Named,
 };
 use clinmill_host::guard;
-use std::{os::unix::process::ExitStatusExt as _, path::Path};
+use std::{os::unix::process::ExitStatusExt as _, path::PathBuf};
 
 /// Tells the process that is guarded that it is.
 const GUARDED: &str = "CLINMILL_GUARDED";
@@ -17,18 +17,17 @@ fn is_guarded() -> bool {
     std::env::var_os(GUARDED).is_some()
 }
 
-/// Whether a command may load a library.
+/// Whether a command may load a library: one to be checked, or those of a pipeline file among its arguments.
 fn loads(command: &Command) -> bool {
-    let named = |file: &Path| !Named::read(file).files.libraries.is_empty();
+    let is_small = |file: &PathBuf| {
+        file.metadata()
+            .is_ok_and(|m| m.is_file() && m.len() <= clinmill_spec::MAX_BYTES as u64)
+    };
+    let names_some = |file: PathBuf| is_small(&file) && !Named::read(&file).files.libraries.is_empty();
     match command {
-        Command::Run(args) => named(&args.file),
-        Command::Plan(args) => named(&args.file),
-        Command::Test(args) => named(&args.file),
-        Command::Preview(args) => named(&args.file),
-        Command::Validate(args) => args.files.iter().any(|file| named(file)),
-        Command::Quarantine(Quarantine::Replay(args)) => named(&args.file),
         Command::Plugin(Plugin::Check(_)) => true,
-        _ => false,
+        Command::Demo(_) | Command::Init(_) | Command::Units(_) => false,
+        _ => std::env::args_os().skip(2).map(PathBuf::from).any(names_some),
     }
 }
 

@@ -77,7 +77,7 @@ async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
         Command::Plugin(Plugin::List(args)) => commands::plugin::list(context, args),
         Command::Plugin(Plugin::Info(args)) => commands::plugin::info(context, args),
         Command::Plugin(Plugin::New(args)) => commands::scaffold::run(context, args),
-        Command::Plugin(Plugin::Check(args)) => commands::plugin::check(context, args),
+        Command::Plugin(Plugin::Check(args)) => commands::check::run(context, args),
         Command::Plugin(Plugin::Lock(args)) => commands::plugin::lock(context, args),
         Command::Map(command) => commands::map::run(context, command).await,
         Command::Schema(args) => commands::schema::run(context, args),

@@ -198,6 +198,9 @@ static clinmill_status init(const clinmill_host* host, clinmill_error* error) { 
 #ifdef HANGS
 __attribute__((constructor)) static void hang(void) { for (;;) usleep(1000); }
 #endif
+#ifdef LEAVES
+__attribute__((constructor)) static void leave(void) { _exit(0); }
+#endif
 
 #ifndef NO_SYMBOL
 const clinmill_plugin CLINMILL_PLUGIN_V1 = { .magic = MAGIC, .struct_size = sizeof(clinmill_plugin), .abi_major = MAJOR,

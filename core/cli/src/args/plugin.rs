@@ -13,7 +13,7 @@ pub enum Plugin {
     Info(PluginInfo),
     /// Make a new plugin whose tests pass at once
     New(PluginNew),
-    /// Load a library and check that it keeps to the rules
+    /// Load a library, or start a program, and check that it keeps to the rules
     Check(PluginCheck),
     /// Write plugins.lock for the plugins that a pipeline names
     Lock(PipelineFile),
@@ -64,11 +64,14 @@ pub struct PluginNew {
     pub sdk: Option<PathBuf>,
 }
 
-/// Which library is checked.
+/// Which plugin is checked.
 #[derive(Debug, Args)]
 pub struct PluginCheck {
-    /// The library; its code is run
+    /// The library (`.so`, `.dylib`, `.dll`) or the program; its code is run
     pub file: PathBuf,
+    /// The name of a plugin that is a program, where it is not that of its file
+    #[arg(long)]
+    pub name: Option<String>,
     /// The plugin's folder, for its cases
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! One module per command. Each takes its arguments, prints its result and returns the exit code.
 
 pub mod apply;
+pub mod check;
 pub mod demo;
 pub mod diff;
 pub mod export;

@@ -1,21 +1,18 @@
-//! `clinmill plugin`: which plugins there are, what they take, whether one keeps to the rules, what a pipeline may load.
+//! `clinmill plugin`: which plugins there are, what they take, what a pipeline may load.
 
 use crate::{
     args,
     context::Context,
-    failure::{FAILED, Failure, INVALID, OK},
+    failure::{Failure, INVALID, OK},
     files,
     plugins::{ANY_TARGET, Named},
 };
-use clinmill_host::{Limits, LoadError, file, load_unlocked, lock::Lock};
+use clinmill_host::{LoadError, file, lock::Lock};
 use clinmill_model::{Diagnostic, Digest};
-use clinmill_sdk::{
-    Descriptor, Kind, Registry, reference,
-    testing::{self, Checked},
-};
+use clinmill_sdk::{Descriptor, Kind, Registry, reference};
 use clinmill_spec::pipeline::Spanned;
-use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
+use serde_json::json;
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 const KINDS: [(Kind, &str); 3] = [
     (Kind::Source, "source"),
@@ -23,7 +20,8 @@ const KINDS: [(Kind, &str); 3] = [
     (Kind::Sink, "sink"),
 ];
 
-fn all(registry: &Registry) -> Vec<(&'static str, Descriptor)> {
+/// All plugins of a registry, each with its kind in words.
+pub fn all(registry: &Registry) -> Vec<(&'static str, Descriptor)> {
     let of = |(kind, name): (Kind, &'static str)| registry.descriptors(kind).into_iter().map(move |d| (name, d));
     KINDS.into_iter().flat_map(of).collect()
 }
@@ -234,90 +232,4 @@ fn others(file: &Path, named: &Named) -> Option<BTreeSet<String>> {
         }
     }
     Some(names)
-}
-
-/// Loads a library that stands in no lock and checks that it keeps to the rules.
-///
-/// # Errors
-/// When it is no plugin of this host.
-pub fn check(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
-    let limits = Limits {
-        call: Some(Duration::from_secs(10)),
-        ..Limits::default()
-    };
-    let (plugin, header, digest) = load_unlocked(&args.file, limits)
-        .map_err(|error| Failure::new(FAILED, format!("{}: {error} [{}]", args.file.display(), error.code())))?;
-    let mut registry = Registry::default();
-    plugin
-        .register(&mut registry)
-        .map_err(|error| Failure::new(FAILED, error.to_string()))?;
-    let mut checks: Vec<(String, Checked)> = Vec::new();
-    for (kind, descriptor) in all(&registry) {
-        let name = &descriptor.name;
-        let found = match kind {
-            "source" => registry
-                .get_source(name)
-                .map(|p| testing::check_source(p.as_ref(), args.folder.as_deref())),
-            "transform" => registry
-                .get_transform(name)
-                .map(|p| testing::check_transform(p.as_ref(), args.folder.as_deref())),
-            _ => registry
-                .get_sink(name)
-                .map(|p| testing::check_sink(p.as_ref(), args.folder.as_deref())),
-        };
-        let found = found.into_iter().flatten();
-        checks.extend(found.map(|check| (format!("{kind} {name}"), check)));
-    }
-    let mut wrong = Vec::new();
-    if let Err(error) = plugin.settle() {
-        wrong.push(error.message);
-    }
-    let (lent, released, twice) = plugin.account.releases();
-    if lent != released {
-        wrong.push(format!("{lent} arrays were lent and {released} released"));
-    }
-    if twice > 0 {
-        wrong.push(format!("{twice} arrays were released a second time"));
-    }
-    let released = Checked {
-        name: "release: each array that it is lent, exactly once",
-        wrong: (lent > 0).then_some(wrong),
-    };
-    checks.push((format!("plugin {}", header.name), released));
-    let wrong: Vec<String> = checks
-        .iter()
-        .flat_map(|(of, check)| {
-            check
-                .wrong
-                .iter()
-                .flatten()
-                .map(move |what| format!("{of}: {}: {what}", check.name))
-        })
-        .collect();
-    let each = checks.iter().map(|(of, check)| {
-        json!({ "of": of, "check": check.name, "ok": check.wrong.as_ref().map(Vec::is_empty), "wrong": check.wrong })
-    });
-    let value: Value = json!({ "plugin": header.name, "version": header.version, "sha256": digest.to_string(),
-        "components": all(&registry).len(), "checks": each.collect::<Vec<_>>(), "wrong": wrong });
-    context.console.result(&value, || {
-        let mut out = format!("{header}\nsha256 {digest}\n");
-        for (of, check) in &checks {
-            let how = match &check.wrong {
-                None => "not run",
-                Some(wrong) if wrong.is_empty() => "ok",
-                Some(_) => "wrong",
-            };
-            let _ = writeln!(out, "{how:8} {of}: {}", check.name);
-            for what in check.wrong.iter().flatten() {
-                let _ = writeln!(out, "         {what}");
-            }
-        }
-        out.push_str(if wrong.is_empty() {
-            "it keeps to the rules\n"
-        } else {
-            "it does not keep to the rules\n"
-        });
-        out
-    })?;
-    Ok(if wrong.is_empty() { OK } else { FAILED })
 }
