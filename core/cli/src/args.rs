@@ -200,7 +200,7 @@ pub struct Validate {
 pub struct Run {
     /// The pipeline file
     pub file: PathBuf,
-    /// Recompute every table for all subjects
+    /// Recompute every table for all subjects, and write every base anew
     #[arg(long)]
     pub full: bool,
     /// Let complete exports delete more than their guard allows

@@ -110,3 +110,23 @@ fn a_foreign_file_is_named_and_an_orphan_is_no_damage() {
     let found = project.run(["verify", "file:out"]).expect_code(0);
     assert!(found.stdout.contains(&orphan), "{}", found.stdout);
 }
+
+#[test]
+fn a_damaged_base_is_not_published_again_and_made_anew() {
+    let project = dataset();
+    let base = manifest(&project, 2)["tables"]["result"]["base"][0]["path"].clone();
+    let path = project.at("out").join(base.as_str().unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    project.write("inbox/2.csv", "mrn,no,value\nD4,4,4.6\n");
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(run.stderr.contains("does not fit its digest"), "{}", run.stderr);
+    assert!(run.stderr.contains("run --full"), "{}", run.stderr);
+    project.run(["run", "pipeline.yaml", "--full"]).expect_code(0);
+    let release = manifest(&project, 3);
+    assert_eq!(release["tables"]["result"]["row_count"], 4, "{release}");
+    let found = project.run(["verify", "file:out"]);
+    println!("{}", found.stdout);
+    assert!(!found.stdout.contains("00000003.json"), "{}", found.stdout);
+}

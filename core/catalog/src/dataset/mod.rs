@@ -194,6 +194,19 @@ impl Dataset {
         }
     }
 
+    /// As [`fetch`](Self::fetch), with the digest checked: what is read to be written again must not be damaged.
+    pub async fn fetch_whole(&self, file: &DataFile, scratch: &Path) -> Result<PathBuf> {
+        let path = self.fetch(file, scratch).await?;
+        // A download is checked as it comes.
+        if self.store.local_path(&file.path).is_some() {
+            let (_, digest) = self.retry.run(&self.env, || self.store.digest(&file.path)).await?;
+            if digest != file.sha256 {
+                return Err(CatalogError::damaged(&file.path, "its content does not fit its digest"));
+            }
+        }
+        Ok(path)
+    }
+
     /// Local files with the content of several data files, in order.
     pub async fn fetch_all(&self, files: &[DataFile], scratch: &Path) -> Result<Vec<PathBuf>> {
         let mut paths = Vec::with_capacity(files.len());

@@ -35,6 +35,12 @@ pub fn text(found: &Verification) -> String {
         };
         let _ = writeln!(text, "  {kind}  {finding}");
     }
+    if found.is_damaged() {
+        let _ = writeln!(
+            text,
+            "  `clinmill run --full` with its pipeline makes damaged bases anew; older releases keep theirs"
+        );
+    }
     let verdict = match found.findings.iter().filter(|f| f.kind != FindingKind::Orphan).count() {
         0 => "whole".to_owned(),
         n => counted(n as u64, "finding", "findings"),

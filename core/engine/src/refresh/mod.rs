@@ -59,7 +59,7 @@ use std::{
 
 /// What a refresh is asked to do.
 pub struct RefreshOptions {
-    /// Recompute every table for all subjects, from the events.
+    /// Recompute every table for all subjects, from the events, and write every base anew, from the changes.
     pub full: bool,
     /// Let complete exports delete more than their guard allows.
     pub approve_deletes: bool,

@@ -3,6 +3,7 @@
 use super::{session::Session, stage::StagedTable};
 use crate::{bound::Bound, error::EngineError};
 use clinmill_catalog::{
+    CatalogError,
     dataset::{
         DataFile, FileKind, StagedFile, TableEntry, base_schema, schema_digest,
         table::{FileTarget, StoragePlan, TableWriter, WriterOptions, fold, plan_storage},
@@ -11,7 +12,10 @@ use clinmill_catalog::{
     rowhash::Fingerprint,
 };
 use clinmill_model::columns::ROW_ID;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// A table's next state, its files already under the dataset's root but named by no manifest yet.
 pub struct PublishedTable {
@@ -25,7 +29,66 @@ pub struct PublishedTable {
     pub written: u64,
 }
 
-/// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order.
+/// What a table was before: files of its rows, and of changes to fold into them, oldest first.
+struct Former {
+    base: Vec<PathBuf>,
+    levels: Vec<Vec<PathBuf>>,
+}
+
+impl Former {
+    /// The base and what lies over it.
+    async fn of_base(session: &Session, old: Option<&TableEntry>, scratch: &Path) -> Result<Self, EngineError> {
+        let mut former = Self {
+            base: Vec::new(),
+            levels: Vec::new(),
+        };
+        for file in old.iter().flat_map(|o| &o.base) {
+            former.base.push(whole(session, file, scratch).await?);
+        }
+        for file in old.iter().flat_map(|o| &o.overlay) {
+            former.levels.push(vec![whole(session, file, scratch).await?]);
+        }
+        Ok(former)
+    }
+
+    /// The changes of every release since the table is there: a damaged base is not needed.
+    async fn of_changes(session: &Session, table: &str, scratch: &Path) -> Result<Self, EngineError> {
+        let mut levels = Vec::new();
+        for release in (1..=session.release()).rev() {
+            let manifest = session.dataset.manifest(release).await?;
+            let Some(entry) = manifest.tables.get(table) else {
+                break;
+            };
+            let mut level = Vec::new();
+            for file in &entry.changes {
+                level.push(session.dataset.fetch_whole(file, scratch).await?);
+            }
+            levels.push(level);
+        }
+        levels.reverse();
+        Ok(Self {
+            base: Vec::new(),
+            levels,
+        })
+    }
+}
+
+async fn whole(session: &Session, file: &DataFile, scratch: &Path) -> Result<PathBuf, EngineError> {
+    let found = session.dataset.fetch_whole(file, scratch).await;
+    found.map_err(|error| match error {
+        CatalogError::Damaged { .. } => EngineError::Refused {
+            reason: error.to_string(),
+            advice:
+                "what is damaged would be published again; `run --full` makes the bases anew from the changes of all \
+                     releases"
+                    .to_owned(),
+        },
+        error => error.into(),
+    })
+}
+
+/// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order; `anew`: write every base of
+/// them, from the changes of all releases.
 ///
 /// # Errors
 /// When a file cannot be written or does not read back.
@@ -34,8 +97,8 @@ pub async fn put_tables(
     session: &Session,
     staged: BTreeMap<String, Vec<StagedTable>>,
     staging: &Path,
-    run_id: &str,
-    release: u64,
+    (run_id, release): (&str, u64),
+    anew: bool,
 ) -> Result<BTreeMap<String, PublishedTable>, EngineError> {
     let mut published = BTreeMap::new();
     for table in &bound.tables {
@@ -85,7 +148,7 @@ pub async fn put_tables(
         let delta: u64 = changes.iter().map(|f| f.size).sum();
         let same_schema = old.is_none_or(|o| o.schema == specs);
         let plan = match plan_storage(old, delta, upserts + deletes) {
-            StoragePlan::Keep | StoragePlan::Overlay if !same_schema => StoragePlan::Rewrite,
+            StoragePlan::Keep | StoragePlan::Overlay if anew || !same_schema => StoragePlan::Rewrite,
             plan => plan,
         };
         let old_files = |files: fn(&TableEntry) -> &Vec<DataFile>| old.map_or_else(Vec::new, |o| files(o).clone());
@@ -97,18 +160,17 @@ pub async fn put_tables(
             StoragePlan::Rewrite => {
                 let scratch = staging.join("fetched");
                 std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
-                let base_paths = session.dataset.fetch_all(&base, &scratch).await?;
-                let mut levels = Vec::new();
-                for file in &overlay {
-                    levels.push(vec![session.dataset.fetch(file, &scratch).await?]);
-                }
-                levels.push(change_paths);
+                let mut former = match anew {
+                    true => Former::of_changes(session, &table.name, &scratch).await?,
+                    false => Former::of_base(session, old, &scratch).await?,
+                };
+                former.levels.push(change_paths);
                 let target = FileTarget {
                     dir: staging.join(format!("base-{}", table.name)),
                     run_id: run_id.to_owned(),
                 };
                 let mut writer = TableWriter::new(target, schema.clone(), WriterOptions::default())?;
-                for batch in fold(base_paths, levels, schema.clone())? {
+                for batch in fold(former.base, former.levels, schema.clone())? {
                     writer.write(&batch?)?;
                 }
                 let files: Vec<StagedFile> = writer.finish()?;

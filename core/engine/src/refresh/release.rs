@@ -134,8 +134,8 @@ impl Refresh<'_> {
         for (name, detail) in gates_that_warn(&audit) {
             warnings.push(Warning::new("GATE", format!("gate {name}: {detail}")));
         }
-        let tables =
-            publish::put_tables(self.bound, &self.session, staged, staging, &self.run_id, self.release).await?;
+        let run = (self.run_id.as_str(), self.release);
+        let tables = publish::put_tables(self.bound, &self.session, staged, staging, run, self.options.full).await?;
         step("refresh.staged");
 
         let mut ledger = vault.ledger().create()?;
