@@ -1,5 +1,8 @@
 //! Defects that were found once: each stays as a test.
 
+mod guards;
+mod merges;
+
 use clinmill_engine::{
     EngineError,
     refresh::{Outcome, RefreshOptions},
@@ -51,6 +54,14 @@ tables:
 fn breaking() -> RefreshOptions {
     RefreshOptions {
         allow_breaking: true,
+        ..RefreshOptions::default()
+    }
+}
+
+/// A refresh that may delete more than its guards let.
+fn approved() -> RefreshOptions {
+    RefreshOptions {
+        approve_deletes: true,
         ..RefreshOptions::default()
     }
 }
@@ -151,28 +162,6 @@ fn a_record_holds_while_one_scope_asserts_it() {
 }
 
 #[test]
-fn the_deletion_guard_is_per_scope() {
-    let site = facilities("20%");
-    for facility in 0..10 {
-        site.put(
-            &format!("inbox/F{facility}_20260101.csv"),
-            format!("order,mrn,val\n{facility},p{facility},1\n"),
-        );
-    }
-    site.refresh();
-    site.put("inbox/F7_20260108.csv", "order,mrn,val\n");
-    assert!(matches!(
-        site.try_refresh(&RefreshOptions::default()),
-        Err(EngineError::QualityGate(_))
-    ));
-    let approved = RefreshOptions {
-        approve_deletes: true,
-        ..RefreshOptions::default()
-    };
-    assert_eq!(site.refresh_with(&approved).tables["measurement"].rows, 9);
-}
-
-#[test]
 fn a_key_without_its_first_part_makes_no_record_of_many() {
     let site = Site::new(&format!(
         r#"{HEAD}sources:
@@ -245,34 +234,6 @@ fn rows_over_the_whole_dataset_come_once_from_all_subjects() {
 }
 
 #[test]
-fn a_changed_option_does_not_open_the_deletion_guard() {
-    let site = Site::new(&format!(
-        r#"{HEAD}sources:
-  registry:
-    plugin: table
-    inputs: {{ glob: "inbox/r_{{date}}.csv" }}
-    mode: {{ complete: {{ as_of: "r_{{date}}.csv" }} }}
-    subject: {{ id: mrn, issuer: MRN }}
-    key: [order]
-    columns: {{ order: order, val: val }}
-tables:
-  measurement: {{ from: registry }}
-"#
-    ));
-    let rows: String = (0..50).map(|i| format!("{i},p{i},1,g\n")).collect();
-    site.put("inbox/r_20260101.csv", format!("order,mrn,val,unit\n{rows}"));
-    site.refresh();
-    site.put("inbox/r_20260108.csv", "order,mrn,val,unit\n1,p1,1,g\n");
-    site.edit(|p| p.replace("val: val }", "val: val, unit: unit }"));
-    assert!(matches!(
-        site.try_refresh(&RefreshOptions::default()),
-        Err(EngineError::QualityGate(_))
-    ));
-    site.remove("inbox/r_20260108.csv");
-    assert_eq!(site.refresh().tables["measurement"].rows, 50);
-}
-
-#[test]
 fn a_step_behind_tables_of_both_scopes_is_counted_once() {
     let site = lis(
         "order: order, val: val",
@@ -335,34 +296,6 @@ fn more_events_than_are_held_in_memory() {
 }
 
 #[test]
-fn a_complete_export_that_deletes_nothing_says_so() {
-    let site = facilities("100%");
-    let rows = |values: &[&str]| {
-        let rows: String = values.iter().map(|v| format!("{v},a,{v}\n")).collect();
-        format!("order,mrn,val\n{rows}")
-    };
-    site.put("inbox/A_20260101.csv", rows(&["1", "2", "3"]));
-    assert!(site.refresh().warnings.is_empty());
-    site.put("inbox/A_20260108.csv", format!("{}4,,4\n", rows(&["1"])));
-    let report = site.refresh();
-    assert_eq!(report.tables["measurement"].rows, 3);
-    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
-    assert_eq!(codes, ["NO_ABSENCE"]);
-}
-
-#[test]
-fn two_complete_exports_of_one_time_are_told() {
-    let site = facilities("100%");
-    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n2,b,20\n");
-    assert!(site.refresh().warnings.is_empty());
-    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n");
-    let report = site.refresh();
-    assert_eq!(values(&site, 2), ["1=10", "2=20"], "neither is the newer");
-    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
-    assert_eq!(codes, ["SAME_AS_OF"]);
-}
-
-#[test]
 fn a_copy_is_made_in_a_folder_of_its_own_only() {
     let site = lis("order: order, val: val", MEASUREMENT);
     site.put("inbox/w1.csv", "order,mrn,val\n1,a,K\n");
@@ -393,16 +326,6 @@ fn a_manifest_of_a_far_number_is_named() {
         "{}",
         run.stdout
     );
-}
-
-#[test]
-fn an_input_that_gave_nothing_is_told() {
-    let site = lis("order: order, val: val", MEASUREMENT);
-    site.put("inbox/w1.csv", "order,mrn,value\n1,a,K\n");
-    let report = site.refresh();
-    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
-    assert_eq!(codes, ["INPUT_GIVEN_UP"]);
-    assert!(report.warnings[0].message.contains("TABLE_MISSING_COLUMN"));
 }
 
 #[test]
@@ -437,200 +360,4 @@ fn quarantine_lists_what_still_holds() {
     std::fs::write(&file, text.replace("id: mrn", "id: alt")).unwrap();
     assert_eq!(run(&["run"])["counts"]["rejected"], 0);
     assert_eq!(run(&["quarantine", "list"])["total"], 0, "solved by the new option");
-}
-
-/// Merges, merges that are corrected, and merges that cross, over one bucket range and over several: each row is one
-/// change, under the patient where it stands now.
-#[test]
-fn rows_move_between_patients_once() {
-    for padding in [0, 90_000] {
-        merges(padding);
-    }
-}
-
-/// `padding` rows of others make the history long enough for several ranges.
-fn merges(padding: usize) {
-    const TRIPLES: usize = 12;
-    let site = || {
-        Site::new(&format!(
-            r#"{HEAD}timezone: Asia/Shanghai
-sources:
-  hl7:
-    plugin: hl7v2
-    inputs: {{ glob: "inbox/*.hl7" }}
-    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
-    records:
-      result: {{ per: OBX, key: [no], fields: {{ no: OBR-3, code: OBX-3.1, value: OBX-5 }} }}
-  lis:
-    plugin: table
-    inputs: {{ glob: "inbox/*.csv" }}
-    subject: {{ id: mrn, issuer: OTHER }}
-    key: [order]
-    columns: {{ order: order, val: val }}
-tables:
-  measurement: {{ from: hl7.result }}
-  keyed: {{ from: hl7.result, key: [no] }}
-  other: {{ from: lis }}
-"#
-        ))
-    };
-    let header = |day: usize, kind: &str| format!("MSH|^~\\&|a|b|c|d|202601{day:02}080000||{kind}|{day}|P|2.5\r");
-    let results: String = (0..TRIPLES * 12)
-        .map(|i| {
-            let (letter, number) = (["A", "B", "C", "D"][i % 4], i / 4 % TRIPLES);
-            let head = header(1, "ORU^R01");
-            format!("{head}PID|1||{letter}{number}^^^MRN\rOBR|1||N{i}\rOBX|1|NM|K||4.{i}||||||F\r")
-        })
-        .collect();
-    let merge = |day: usize, pairs: &[(&str, &str)]| -> String {
-        let all = (0..TRIPLES).flat_map(|n| pairs.iter().map(move |pair| (n, pair)));
-        all.map(|(n, (from, into))| {
-            let head = header(day, "ADT^A40^ADT_A39");
-            format!("{head}PID|1||{into}{n}^^^MRN\rMRG|{from}{n}^^^MRN\r")
-        })
-        .collect()
-    };
-    let others = |week: usize, rows: usize| -> String {
-        let rows: String = (0..rows.max(80))
-            .map(|i| format!("{week}-{i},m{},{i}\n", i % 80))
-            .collect();
-        format!("order,mrn,val\n{rows}")
-    };
-    let weeks = [
-        results,
-        merge(2, &[("B", "A")]),
-        // Corrected, and the survivor is merged too.
-        merge(3, &[("B", "C"), ("A", "D")]),
-        // Crossed, and taken back.
-        merge(4, &[("C", "A"), ("D", "B")]),
-        merge(5, &[("C", "B"), ("D", "A")]),
-    ];
-    let (weekly, at_once) = (site(), site());
-    let tables = ["measurement", "keyed"];
-    let mut state = tables.map(|_| Default::default());
-    for (week, messages) in weeks.iter().enumerate() {
-        for site in [&weekly, &at_once] {
-            site.put(&format!("inbox/{week}.hl7"), messages);
-            site.put(
-                &format!("inbox/{week}.csv"),
-                others(week, if week == 0 { padding } else { 0 }),
-            );
-        }
-        let release = weekly.refresh().release;
-        for (table, rows) in tables.iter().zip(&mut state) {
-            let changes = weekly.changes(release, table);
-            let ids: std::collections::BTreeSet<_> = changes.iter().map(|c| c.row_id.clone()).collect();
-            assert_eq!(
-                ids.len(),
-                changes.len(),
-                "{table}: a row id occurs once in release {release}"
-            );
-            changes.into_iter().for_each(|change| apply(rows, change));
-            assert_eq!(
-                rows,
-                &weekly.rows(release, table),
-                "what a buyer has of {table} after release {release}"
-            );
-            assert_eq!(rows.len(), TRIPLES * 12);
-        }
-    }
-    at_once.refresh();
-    assert_eq!(at_once.content(1), weekly.content(5), "padding {padding}");
-    let project = weekly.project();
-    project.run(["verify", "file:out/regress"]).expect_code(0);
-}
-
-#[test]
-fn a_changed_option_that_rejects_the_past_publishes_nothing() {
-    let site = lis("order: order, val: val", MEASUREMENT);
-    site.put("inbox/w1.csv", "order,mrn,other,val\n1,a,,10\n2,b,,11\n");
-    site.refresh();
-    for (good, bad) in [("order: order", "orders: order"), ("id: mrn", "id: other")] {
-        site.edit(|p| p.replace(good, bad));
-        match site.try_refresh(&RefreshOptions::default()) {
-            Err(EngineError::QualityGate(why)) => {
-                assert!(why.contains("of 2 records that it read before 2 are rejected"), "{why}")
-            }
-            other => panic!("{:?}", other.map(|r| r.release)),
-        }
-        assert_eq!(site.releases(), [1]);
-        site.edit(|p| p.replace(bad, good));
-    }
-    site.edit(|p| p.replace("id: mrn", "id: other"));
-    let approved = RefreshOptions {
-        approve_deletes: true,
-        ..RefreshOptions::default()
-    };
-    assert_eq!(site.refresh_with(&approved).tables["measurement"].deletes, 2);
-}
-
-#[test]
-fn another_identity_of_records_is_asked_for() {
-    let site = lis("order: order, val: val", MEASUREMENT);
-    site.put("inbox/w1.csv", "order,part,mrn,val\n1,1,a,10\n1,2,a,11\n2,1,b,12\n");
-    site.edit(|p| {
-        p.replace("key: [order]", "key: [order, part]")
-            .replace("val: val", "val: val, part: part")
-    });
-    site.refresh();
-    let approved = RefreshOptions {
-        approve_deletes: true,
-        ..RefreshOptions::default()
-    };
-    for (was, now, deletes) in [
-        ("key: [order, part]", "key: [part, order]", 2),
-        ("issuer: MRN", "issuer: HIS", 3),
-        ("lis", "lab", 3),
-        // Two records become one.
-        ("key: [part, order]", "key: [order]", 3),
-    ] {
-        let releases = site.releases();
-        site.edit(|p| p.replace(was, now));
-        match site.try_refresh(&RefreshOptions::default()) {
-            Err(EngineError::QualityGate(why)) => {
-                let told = format!("of its 3 rows {deletes} would be deleted");
-                assert!(why.contains("measurement: its sources changed"), "{now}: {why}");
-                assert!(why.contains(&told), "{now}: {why}");
-            }
-            other => panic!("{now}: {:?}", other.map(|r| r.release)),
-        }
-        assert_eq!(site.releases(), releases);
-        assert_eq!(site.refresh_with(&approved).tables["measurement"].deletes, deletes);
-    }
-    // Records that are known by their content take a field more without a word.
-    let site = lis("order: order", MEASUREMENT);
-    site.edit(|p| p.replace("    key: [order]\n", ""));
-    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,11\n");
-    site.refresh();
-    site.edit(|p| p.replace("order: order", "order: order, val: val"));
-    site.refresh();
-    assert_eq!(site.releases(), [1, 2]);
-}
-
-#[test]
-fn what_a_stopped_refresh_rejected_can_be_looked_at() {
-    let site = lis("order: order, val: { name: val, type: integer }", MEASUREMENT);
-    site.edit(|p| p.replace("    key: [order]", "    key: [order]\n    expect: { rejected: ..10% }"));
-    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,many\n");
-    let project = site.project();
-    let run = project.run(["run", "pipeline.yaml"]).expect_code(3);
-    assert!(run.stderr.contains("see `clinmill quarantine list`"), "{}", run.stderr);
-    let list = project
-        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
-        .expect_code(0)
-        .json();
-    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &1.into()), "{list}");
-    let id = list["records"][0]["id"].as_str().unwrap();
-    let shown = project.run(["quarantine", "show", "pipeline.yaml", id]).expect_code(0);
-    assert!(shown.stdout.contains("2,b,many"), "{}", shown.stdout);
-    // Once it is published, it is there once.
-    let file = project.at("pipeline.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("..10%", "..50%")).unwrap();
-    project.run(["run", "pipeline.yaml"]).expect_code(0);
-    let list = project
-        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
-        .expect_code(0)
-        .json();
-    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &0.into()), "{list}");
 }

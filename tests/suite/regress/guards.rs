@@ -1,0 +1,174 @@
+//! What a refresh asks about before it deletes, and what it says where it does not publish.
+
+use super::*;
+
+#[test]
+fn the_deletion_guard_is_per_scope() {
+    let site = facilities("20%");
+    for facility in 0..10 {
+        site.put(
+            &format!("inbox/F{facility}_20260101.csv"),
+            format!("order,mrn,val\n{facility},p{facility},1\n"),
+        );
+    }
+    site.refresh();
+    site.put("inbox/F7_20260108.csv", "order,mrn,val\n");
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::QualityGate(_))
+    ));
+    assert_eq!(site.refresh_with(&approved()).tables["measurement"].rows, 9);
+}
+
+#[test]
+fn a_changed_option_does_not_open_the_deletion_guard() {
+    let site = Site::new(&format!(
+        r#"{HEAD}sources:
+  registry:
+    plugin: table
+    inputs: {{ glob: "inbox/r_{{date}}.csv" }}
+    mode: {{ complete: {{ as_of: "r_{{date}}.csv" }} }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: registry }}
+"#
+    ));
+    let rows: String = (0..50).map(|i| format!("{i},p{i},1,g\n")).collect();
+    site.put("inbox/r_20260101.csv", format!("order,mrn,val,unit\n{rows}"));
+    site.refresh();
+    site.put("inbox/r_20260108.csv", "order,mrn,val,unit\n1,p1,1,g\n");
+    site.edit(|p| p.replace("val: val }", "val: val, unit: unit }"));
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::QualityGate(_))
+    ));
+    site.remove("inbox/r_20260108.csv");
+    assert_eq!(site.refresh().tables["measurement"].rows, 50);
+}
+
+#[test]
+fn a_complete_export_that_deletes_nothing_says_so() {
+    let site = facilities("100%");
+    let rows = |values: &[&str]| {
+        let rows: String = values.iter().map(|v| format!("{v},a,{v}\n")).collect();
+        format!("order,mrn,val\n{rows}")
+    };
+    site.put("inbox/A_20260101.csv", rows(&["1", "2", "3"]));
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/A_20260108.csv", format!("{}4,,4\n", rows(&["1"])));
+    let report = site.refresh();
+    assert_eq!(report.tables["measurement"].rows, 3);
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["NO_ABSENCE"]);
+}
+
+#[test]
+fn two_complete_exports_of_one_time_are_told() {
+    let site = facilities("100%");
+    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n2,b,20\n");
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/A_20260101.csv", "order,mrn,val\n1,a,10\n");
+    let report = site.refresh();
+    assert_eq!(values(&site, 2), ["1=10", "2=20"], "neither is the newer");
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["SAME_AS_OF"]);
+}
+
+#[test]
+fn an_input_that_gave_nothing_is_told() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,value\n1,a,K\n");
+    let report = site.refresh();
+    let codes: Vec<_> = report.warnings.iter().map(|w| w.code.as_str()).collect();
+    assert_eq!(codes, ["INPUT_GIVEN_UP"]);
+    assert!(report.warnings[0].message.contains("TABLE_MISSING_COLUMN"));
+}
+
+#[test]
+fn a_changed_option_that_rejects_the_past_publishes_nothing() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,other,val\n1,a,,10\n2,b,,11\n");
+    site.refresh();
+    for (good, bad) in [("order: order", "orders: order"), ("id: mrn", "id: other")] {
+        site.edit(|p| p.replace(good, bad));
+        match site.try_refresh(&RefreshOptions::default()) {
+            Err(EngineError::QualityGate(why)) => {
+                assert!(why.contains("of 2 records that it read before 2 are rejected"), "{why}")
+            }
+            other => panic!("{:?}", other.map(|r| r.release)),
+        }
+        assert_eq!(site.releases(), [1]);
+        site.edit(|p| p.replace(bad, good));
+    }
+    site.edit(|p| p.replace("id: mrn", "id: other"));
+    assert_eq!(site.refresh_with(&approved()).tables["measurement"].deletes, 2);
+}
+
+#[test]
+fn another_identity_of_records_is_asked_for() {
+    let site = lis("order: order, val: val", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,part,mrn,val\n1,1,a,10\n1,2,a,11\n2,1,b,12\n");
+    site.edit(|p| {
+        p.replace("key: [order]", "key: [order, part]")
+            .replace("val: val", "val: val, part: part")
+    });
+    site.refresh();
+    for (was, now, deletes) in [
+        ("key: [order, part]", "key: [part, order]", 2),
+        ("issuer: MRN", "issuer: HIS", 3),
+        ("lis", "lab", 3),
+        // Two records become one.
+        ("key: [part, order]", "key: [order]", 3),
+    ] {
+        let releases = site.releases();
+        site.edit(|p| p.replace(was, now));
+        match site.try_refresh(&RefreshOptions::default()) {
+            Err(EngineError::QualityGate(why)) => {
+                let told = format!("of its 3 rows {deletes} would be deleted");
+                assert!(why.contains("measurement: its sources changed"), "{now}: {why}");
+                assert!(why.contains(&told), "{now}: {why}");
+            }
+            other => panic!("{now}: {:?}", other.map(|r| r.release)),
+        }
+        assert_eq!(site.releases(), releases);
+        assert_eq!(site.refresh_with(&approved()).tables["measurement"].deletes, deletes);
+    }
+    // Records that are known by their content take a field more without a word.
+    let site = lis("order: order", MEASUREMENT);
+    site.edit(|p| p.replace("    key: [order]\n", ""));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,11\n");
+    site.refresh();
+    site.edit(|p| p.replace("order: order", "order: order, val: val"));
+    site.refresh();
+    assert_eq!(site.releases(), [1, 2]);
+}
+
+#[test]
+fn what_a_stopped_refresh_rejected_can_be_looked_at() {
+    let site = lis("order: order, val: { name: val, type: integer }", MEASUREMENT);
+    site.edit(|p| p.replace("    key: [order]", "    key: [order]\n    expect: { rejected: ..10% }"));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,many\n");
+    let project = site.project();
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(3);
+    assert!(run.stderr.contains("see `clinmill quarantine list`"), "{}", run.stderr);
+    let list = project
+        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &1.into()), "{list}");
+    let id = list["records"][0]["id"].as_str().unwrap();
+    let shown = project.run(["quarantine", "show", "pipeline.yaml", id]).expect_code(0);
+    assert!(shown.stdout.contains("2,b,many"), "{}", shown.stdout);
+    // Once it is published, it is there once.
+    let file = project.at("pipeline.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("..10%", "..50%")).unwrap();
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let list = project
+        .run(["quarantine", "list", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &0.into()), "{list}");
+}

@@ -1,0 +1,104 @@
+//! Rows that pass from one patient to another.
+
+use super::*;
+
+/// Merges, merges that are corrected, and merges that cross, over one bucket range and over several: each row is one
+/// change, under the patient where it stands now.
+#[test]
+fn rows_move_between_patients_once() {
+    for padding in [0, 90_000] {
+        merges(padding);
+    }
+}
+
+/// `padding` rows of others make the history long enough for several ranges.
+fn merges(padding: usize) {
+    const TRIPLES: usize = 12;
+    let site = || {
+        Site::new(&format!(
+            r#"{HEAD}timezone: Asia/Shanghai
+sources:
+  hl7:
+    plugin: hl7v2
+    inputs: {{ glob: "inbox/*.hl7" }}
+    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
+    records:
+      result: {{ per: OBX, key: [no], fields: {{ no: OBR-3, code: OBX-3.1, value: OBX-5 }} }}
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: OTHER }}
+    key: [order]
+    columns: {{ order: order, val: val }}
+tables:
+  measurement: {{ from: hl7.result }}
+  keyed: {{ from: hl7.result, key: [no] }}
+  other: {{ from: lis }}
+"#
+        ))
+    };
+    let header = |day: usize, kind: &str| format!("MSH|^~\\&|a|b|c|d|202601{day:02}080000||{kind}|{day}|P|2.5\r");
+    let results: String = (0..TRIPLES * 12)
+        .map(|i| {
+            let (letter, number) = (["A", "B", "C", "D"][i % 4], i / 4 % TRIPLES);
+            let head = header(1, "ORU^R01");
+            format!("{head}PID|1||{letter}{number}^^^MRN\rOBR|1||N{i}\rOBX|1|NM|K||4.{i}||||||F\r")
+        })
+        .collect();
+    let merge = |day: usize, pairs: &[(&str, &str)]| -> String {
+        let all = (0..TRIPLES).flat_map(|n| pairs.iter().map(move |pair| (n, pair)));
+        all.map(|(n, (from, into))| {
+            let head = header(day, "ADT^A40^ADT_A39");
+            format!("{head}PID|1||{into}{n}^^^MRN\rMRG|{from}{n}^^^MRN\r")
+        })
+        .collect()
+    };
+    let others = |week: usize, rows: usize| -> String {
+        let rows: String = (0..rows.max(80))
+            .map(|i| format!("{week}-{i},m{},{i}\n", i % 80))
+            .collect();
+        format!("order,mrn,val\n{rows}")
+    };
+    let weeks = [
+        results,
+        merge(2, &[("B", "A")]),
+        // Corrected, and the survivor is merged too.
+        merge(3, &[("B", "C"), ("A", "D")]),
+        // Crossed, and taken back.
+        merge(4, &[("C", "A"), ("D", "B")]),
+        merge(5, &[("C", "B"), ("D", "A")]),
+    ];
+    let (weekly, at_once) = (site(), site());
+    let tables = ["measurement", "keyed"];
+    let mut state = tables.map(|_| Default::default());
+    for (week, messages) in weeks.iter().enumerate() {
+        for site in [&weekly, &at_once] {
+            site.put(&format!("inbox/{week}.hl7"), messages);
+            site.put(
+                &format!("inbox/{week}.csv"),
+                others(week, if week == 0 { padding } else { 0 }),
+            );
+        }
+        let release = weekly.refresh().release;
+        for (table, rows) in tables.iter().zip(&mut state) {
+            let changes = weekly.changes(release, table);
+            let ids: std::collections::BTreeSet<_> = changes.iter().map(|c| c.row_id.clone()).collect();
+            assert_eq!(
+                ids.len(),
+                changes.len(),
+                "{table}: a row id occurs once in release {release}"
+            );
+            changes.into_iter().for_each(|change| apply(rows, change));
+            assert_eq!(
+                rows,
+                &weekly.rows(release, table),
+                "what a buyer has of {table} after release {release}"
+            );
+            assert_eq!(rows.len(), TRIPLES * 12);
+        }
+    }
+    at_once.refresh();
+    assert_eq!(at_once.content(1), weekly.content(5), "padding {padding}");
+    let project = weekly.project();
+    project.run(["verify", "file:out/regress"]).expect_code(0);
+}
