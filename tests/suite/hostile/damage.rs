@@ -130,3 +130,36 @@ fn a_damaged_base_is_not_published_again_and_made_anew() {
     println!("{}", found.stdout);
     assert!(!found.stdout.contains("00000003.json"), "{}", found.stdout);
 }
+
+#[test]
+fn a_damaged_shard_of_the_vault_ends_the_refresh() {
+    let project = dataset();
+    let vault = project.at("vault");
+    let shards: Vec<PathBuf> = objects(&vault)
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "parquet"))
+        .collect();
+    for kind in ["events", "index"] {
+        // Of the indexes, the one before the last is kept, too.
+        let of_kind: Vec<PathBuf> = shards
+            .iter()
+            .filter(|p| p.starts_with(kind))
+            .map(|p| vault.join(p))
+            .collect();
+        let whole: Vec<Vec<u8>> = of_kind.iter().map(|path| fs::read(path).unwrap()).collect();
+        for (path, whole) in of_kind.iter().zip(&whole) {
+            let mut bytes = whole.clone();
+            bytes[whole.len() / 3] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }
+        project.write("inbox/2.csv", "mrn,no,value\nD4,4,4.6\n");
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+        let is_named = |path: &PathBuf| run.stderr.contains(path.file_name().unwrap().to_str().unwrap());
+        assert!(of_kind.iter().any(is_named), "{kind}: {}", run.stderr);
+        assert!(run.stderr.contains("from a backup"), "{}", run.stderr);
+        for (path, whole) in of_kind.iter().zip(whole) {
+            fs::write(path, whole).unwrap();
+        }
+    }
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+}

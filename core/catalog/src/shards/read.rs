@@ -1,6 +1,6 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::{SUBJECT, constant, ids};
+use super::{SUBJECT, Shard, constant, ids, write::Hashed};
 use crate::CatalogError;
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
@@ -56,6 +56,24 @@ impl ShardFilter {
 pub fn read(path: &Path, filter: &ShardFilter) -> Result<Vec<RecordBatch>, CatalogError> {
     let (file, metadata) = open(path)?;
     rows(path, file, &metadata, None, filter)
+}
+
+impl Shard {
+    /// Reads the file below `vault` once and compares its size and digest.
+    ///
+    /// # Errors
+    /// When it is missing, unreadable or another one.
+    pub fn check(&self, vault: &Path) -> Result<(), CatalogError> {
+        let path = vault.join(&self.path);
+        let mut file = File::open(&path).map_err(CatalogError::io("read", &path))?;
+        let mut read = Hashed::new(std::io::sink());
+        std::io::copy(&mut file, &mut read).map_err(CatalogError::io("read", &path))?;
+        let (bytes, sha256, _) = read.finish();
+        if (bytes, sha256) != (self.bytes, self.sha256) {
+            return Err(CatalogError::damaged(&self.path, "its content does not fit its digest"));
+        }
+        Ok(())
+    }
 }
 
 /// The rows of one file that the filter wants, in file order, with the columns of a schema: those that the file keeps

@@ -181,14 +181,14 @@ fn sync_folders(vault: &Path, folder: &Path) -> Result<(), CatalogError> {
 }
 
 /// Counts and hashes what passes through.
-struct Hashed<W> {
+pub(super) struct Hashed<W> {
     inner: W,
     hasher: Sha256,
     bytes: u64,
 }
 
 impl<W: Write> Hashed<W> {
-    fn new(inner: W) -> Self {
+    pub(super) fn new(inner: W) -> Self {
         Self {
             inner,
             hasher: Sha256::new(),
@@ -196,7 +196,7 @@ impl<W: Write> Hashed<W> {
         }
     }
 
-    fn finish(self) -> (u64, Digest, W) {
+    pub(super) fn finish(self) -> (u64, Digest, W) {
         (
             self.bytes,
             Digest::from_bytes(self.hasher.finalize().into()),

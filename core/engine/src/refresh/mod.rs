@@ -42,6 +42,7 @@ use crate::{
 use clinmill_catalog::{
     env::Env,
     events::EventFile,
+    shards::Shard,
     steps::step,
     vault::{LedgerEntry, LedgerLine, Pending, VaultState},
 };
@@ -211,6 +212,7 @@ impl Refresh<'_> {
             return Ok(Some(self.no_op(&plans, warnings)));
         }
 
+        self.check_shards()?;
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
         warnings.extend(ingested.given_up());
@@ -296,6 +298,22 @@ impl Refresh<'_> {
             subjects,
         };
         self.publish(parts, &staging).await
+    }
+
+    /// What the vault made earlier is what it was: a damaged shard would be published as new rows.
+    fn check_shards(&self) -> Result<(), EngineError> {
+        let (vault, state) = (self.session.vault.root(), &self.session.state);
+        let index = state.index.iter().map(|file| &file.shard);
+        let shards: Vec<&Shard> = state.events.iter().map(|file| &file.shard).chain(index).collect();
+        in_parallel(shards.len(), self.options.threads, |i| {
+            self.check_cancelled()?;
+            shards[i].check(vault).map_err(|error| EngineError::Refused {
+                reason: format!("in the vault, {error}"),
+                advice: "restore the vault from a backup that is not older than the last release, then run again"
+                    .to_owned(),
+            })
+        })
+        .map(drop)
     }
 
     /// Inputs of the present generation with records in quarantine, once each.
