@@ -406,10 +406,8 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
             .flat_map(|s| (0..s.bound.records().len()).map(|k| s.relation(k)))
             .collect();
         known.extend(bound.pipeline.transforms.iter().map(|t| t.name.value.clone()));
-        return Err(EngineError::NotFound(format!(
-            "there is no {name:?}; there are: {}",
-            known.join(", ")
-        )));
+        let known = known.iter().map(String::as_str);
+        return Err(EngineError::unknown("source or transform", &name, known));
     }
     // Decides the order of subjects alone: their ids are replaced by numbers.
     let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;
