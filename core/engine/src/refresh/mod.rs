@@ -18,6 +18,7 @@ mod release;
 mod report;
 mod session;
 mod stage;
+mod versions;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
@@ -212,6 +213,7 @@ impl Refresh<'_> {
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
         warnings.extend(ingested.given_up());
+        warnings.extend(ingested.uncomparable(self.bound));
         step("refresh.ingested");
         self.check_cancelled()?;
         self.check_reread(&ingested)?;
