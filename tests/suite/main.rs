@@ -21,3 +21,4 @@ mod reference;
 mod regress;
 mod schema;
 mod standardize;
+mod usage;

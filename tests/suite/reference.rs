@@ -1,9 +1,10 @@
 //! Generated parts of documents are fresh. `CLINMILL_WRITE=1 cargo test -p clinmill-tests reference` writes them anew.
 
+use clinmill_engine::notices::Place;
 use clinmill_sdk::{Kind, reference};
-use clinmill_tests::root;
+use clinmill_tests::{root, site::tree};
 use clinmill_tests_abi::registry;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 #[test]
 fn option_tables_of_plugins_are_fresh() {
@@ -93,6 +94,7 @@ fn the_page_of_the_pipeline_file_is_fresh() {
         fresh = with_part(&fresh, part, &text);
     }
     fresh = with_part(&fresh, "commands", &commands());
+    fresh = with_part(&fresh, "notices", &clinmill_engine::notices::reference());
     if fresh != page && std::env::var_os("CLINMILL_WRITE").is_some() {
         fs::write(&path, &fresh).unwrap();
     }
@@ -253,4 +255,33 @@ fn a_release_is_read_as_the_page_for_buyers_says() {
             assert_eq!(said.trim(), expected, "{table}");
         }
     }
+}
+
+/// Each word that a command or the engine can warn with is in the table, and the table has no other.
+#[test]
+fn every_warning_is_documented() {
+    let mut used = BTreeSet::new();
+    for folder in ["core/engine/src", "core/cli/src"] {
+        for (_, bytes) in tree(&root().join(folder)) {
+            let text = String::from_utf8(bytes).unwrap();
+            for begin in ["Warning::new(", ".warn(Some("] {
+                for rest in text.split(begin).skip(1) {
+                    let word = rest
+                        .trim_start()
+                        .strip_prefix('"')
+                        .and_then(|rest| rest.split('"').next());
+                    used.extend(word.map(str::to_owned));
+                }
+            }
+        }
+    }
+    let known = clinmill_engine::notices::ALL.iter();
+    let known = known.filter(|n| n.place == Place::Warning).map(|n| n.code.to_owned());
+    let known: BTreeSet<String> = known.collect();
+    // By its constant, and written over two lines.
+    for word in ["UNCOMPARABLE_VERSIONS", "REJECTED"] {
+        assert!(known.contains(word));
+        used.insert(word.to_owned());
+    }
+    assert_eq!(used, known);
 }

@@ -68,6 +68,32 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ),
         // No YAML.
         ("12-variable-without-quotes", Value::Null),
+        (
+            "13-lists-and-mappings",
+            json!([
+                "/gates",
+                "/sources/adt",
+                "/sources/lis",
+                "/sources/lis/columns",
+                "/sources/lis/delimiter",
+                "/sources/lis/expect/rejected",
+                "/sources/lis/fill_down",
+                "/sources/lis/inputs",
+                "/sources/lis/key",
+                "/sources/lis/subject",
+                "/tables/measurement",
+                "/tables/times",
+                "/transforms/both",
+                "/transforms/number",
+                "/transforms/time",
+                "/vault"
+            ]),
+        ),
+        ("14-a-query-as-a-step", json!(["/transforms/some"])),
+        ("15-a-colon-in-a-title", Value::Null),
+        ("16-a-star-without-quotes", Value::Null),
+        ("17-full-width-punctuation", Value::Null),
+        ("18-a-tab-behind-a-colon", Value::Null),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();

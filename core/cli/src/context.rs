@@ -2,7 +2,7 @@
 
 use crate::{
     args::Global,
-    failure::{FAILED, Failure},
+    failure::{FAILED, Failure, INVALID},
     output::Console,
     registry, secrets,
 };
@@ -13,6 +13,7 @@ use clinmill_engine::{
 };
 use clinmill_sdk::Registry;
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -74,13 +75,41 @@ impl Context {
             return Err(Failure::usage(message));
         }
         let dir = folder(target, Path::new(""));
-        if !dir.is_dir() {
+        let is_empty = || fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_none());
+        // A dataset that lost one of the two is damaged, which is for `verify` to say.
+        let parts = ["_releases", "tables"].map(|part| dir.join(part));
+        if !dir.is_dir() || !(parts.iter().any(|part| part.is_dir()) || is_empty()) {
+            let message = format!(
+                "there is no dataset at {}: name the folder that holds `_releases`, or the pipeline file that makes it",
+                dir.display()
+            );
             return Err(Failure {
                 code: Some("NOT_FOUND"),
-                ..Failure::new(FAILED, format!("there is no dataset at {}", dir.display()))
+                ..Failure::new(INVALID, message)
             });
         }
         self.open(&dir)
+    }
+
+    /// Refuses a release that an argument names and the dataset does not have.
+    ///
+    /// # Errors
+    /// When there is none of this number, or the dataset cannot be listed.
+    pub async fn known_release(&self, dataset: &Dataset, wanted: u64) -> Result<(), Failure> {
+        let known = dataset.releases().await?;
+        if known.contains(&wanted) {
+            return Ok(());
+        }
+        let there = match known.as_slice() {
+            // Another state is needed, not another argument.
+            [] => return Err(no_release()),
+            [only] => format!("the only one is {only}"),
+            [first, .., last] => format!("there are {first} to {last}"),
+        };
+        Err(Failure {
+            code: Some("NOT_FOUND"),
+            ..Failure::new(INVALID, format!("{} has no release {wanted}; {there}", dataset.url()))
+        })
     }
 
     /// The dataset a pipeline makes.
@@ -122,6 +151,14 @@ impl Context {
             }
         }
         cancelled
+    }
+}
+
+/// There is nothing to look at before the first refresh.
+pub fn no_release() -> Failure {
+    Failure {
+        code: Some("NOT_FOUND"),
+        ..Failure::new(FAILED, "there is no release yet: run the pipeline first")
     }
 }
 

@@ -53,6 +53,25 @@ impl Failure {
         }
     }
 
+    /// A name in an argument that nothing has, with the one that was probably meant or all that there are.
+    pub fn unknown<'k>(what: &str, name: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        EngineError::unknown(what, name, known).into()
+    }
+
+    /// A file or folder that an argument names: one that is not there is a wrong argument.
+    pub fn argument(path: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let failure = Self::io("read", path, error);
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Self {
+                exit: INVALID,
+                code: Some("NOT_FOUND"),
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+
     /// A file or folder.
     pub fn io(action: &str, path: &Path, error: &std::io::Error) -> Self {
         Self {
@@ -112,7 +131,7 @@ impl From<EngineError> for Failure {
             EngineError::Catalog(error) => of_catalog(error),
             EngineError::Vault(_) => "VAULT",
             EngineError::Cancelled => "CANCELLED",
-            EngineError::NotFound(_) => "NOT_FOUND",
+            EngineError::NotFound(_) | EngineError::Argument(_) => "NOT_FOUND",
             EngineError::Internal(_) => "INTERNAL",
         };
         let mut failure = Self::new(error.exit_code(), error.to_string());

@@ -7,6 +7,7 @@ use crate::{
 use clinmill_catalog::CatalogError;
 use clinmill_model::Diagnostic;
 use clinmill_sdk::PluginError;
+use clinmill_spec::did_you_mean;
 use std::path::{Path, PathBuf};
 
 /// Why the engine gave up. No message holds a row's values.
@@ -83,9 +84,12 @@ pub enum EngineError {
     /// Stopped from outside; nothing was published.
     #[error("cancelled; nothing was published")]
     Cancelled,
-    /// Nothing under this name.
+    /// Nothing is there yet, or no longer.
     #[error("{0}")]
     NotFound(String),
+    /// An argument names what there is not, or cannot be used: another argument is needed, not another state.
+    #[error("{0}")]
+    Argument(String),
     /// A defect of the engine.
     #[error("internal error: {0}")]
     Internal(String),
@@ -95,7 +99,7 @@ impl EngineError {
     /// The process's exit code, as the command line promises it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Invalid(_) | Self::Breaking(_) => 2,
+            Self::Invalid(_) | Self::Breaking(_) | Self::Argument(_) => 2,
             Self::QualityGate(_) => 3,
             Self::LeaseHeld(_) => 5,
             Self::Cancelled => 130,
@@ -107,6 +111,12 @@ impl EngineError {
     pub fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         let path = path.to_path_buf();
         Self::Io { action, path, source }
+    }
+
+    /// A name in an argument that nothing has, with the one that was probably meant or all that there are.
+    pub fn unknown<'k>(what: &str, name: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
+        Self::Argument(format!("there is no {what} {name:?}{hint}"))
     }
 
     /// A defect of the engine.

@@ -23,6 +23,7 @@ use clinmill_model::{Digest, columns::SUBJECT_ID};
 use clinmill_sdk::{
     IdentityLink, Input, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, Status, TaskContext,
 };
+use clinmill_spec::pipeline::Mode;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -66,6 +67,18 @@ pub struct PlannedSource {
     pub again: u64,
     /// Bytes to read.
     pub bytes: u64,
+    /// Of a source of complete exports: the share of a scope's records that its guard lets a refresh delete. How many
+    /// there are to delete is known when the exports were read, and is not planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_deletes: Option<f64>,
+}
+
+/// The guard of a source of complete exports.
+fn max_deletes(source: &SourceSpec) -> Option<f64> {
+    match source.spec.mode {
+        Mode::Complete { max_deletes, .. } => Some(max_deletes),
+        Mode::Partial => None,
+    }
 }
 
 /// What would become of one table.
@@ -118,6 +131,7 @@ pub async fn plan(
             pending: plan.pending.len() as u64,
             again: plan.pending.iter().filter(|p| p.again).count() as u64,
             bytes: plan.pending.iter().map(|p| p.size).sum(),
+            max_deletes: max_deletes(source),
         };
         sources.insert(source.name().to_owned(), planned);
     }
@@ -257,6 +271,7 @@ fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, Engi
             pending: n,
             again: 0,
             bytes: found.files.iter().map(|f| f.stamp.size).sum(),
+            max_deletes: max_deletes(source),
         };
         sources.insert(source.name().to_owned(), planned);
         files.insert(source.name().to_owned(), found.files);
@@ -406,10 +421,8 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
             .flat_map(|s| (0..s.bound.records().len()).map(|k| s.relation(k)))
             .collect();
         known.extend(bound.pipeline.transforms.iter().map(|t| t.name.value.clone()));
-        return Err(EngineError::NotFound(format!(
-            "there is no {name:?}; there are: {}",
-            known.join(", ")
-        )));
+        let known = known.iter().map(String::as_str);
+        return Err(EngineError::unknown("source or transform", &name, known));
     }
     // Decides the order of subjects alone: their ids are replaced by numbers.
     let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;

@@ -10,6 +10,7 @@ pub mod export;
 pub mod gates;
 pub mod ingest;
 pub mod inspect;
+pub mod notices;
 pub mod refresh;
 pub mod trace;
 

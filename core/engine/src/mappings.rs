@@ -3,7 +3,10 @@
 use crate::graph::Located;
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Resource;
-use clinmill_spec::pipeline::{Options, Pipeline};
+use clinmill_spec::{
+    did_you_mean,
+    pipeline::{Options, Pipeline},
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -58,7 +61,7 @@ fn read_of(
             }
             Err(message) => {
                 let mut found = Diagnostic::error("E0510", format!("the mapping {reference:?} {message}"));
-                found.hint = neighbours(&path);
+                found.hint = Some(neighbours(&path));
                 findings.push((found, options.locate(pointer)));
             }
         }
@@ -112,18 +115,20 @@ fn read(path: &Path) -> Result<Mapping, String> {
     Ok(Mapping { resource, sha256 })
 }
 
-/// What stands beside a missing mapping.
-fn neighbours(path: &Path) -> Option<String> {
-    let parent = path.parent()?;
-    let mut names: Vec<String> = fs::read_dir(parent)
-        .ok()?
-        .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
-        .filter(|n| !n.starts_with('.') && !n.ends_with(".md"))
+/// Which mapping may be meant by the path of a missing one: those that lie beside it.
+fn neighbours(path: &Path) -> String {
+    let beside = path.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let mut names: Vec<String> = beside
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|e| e.path().join("mapping.yaml").is_file())
+        .map(|e| e.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    names.truncate(12);
-    if names.is_empty() {
-        return None;
-    }
-    Some(format!("there are: {}", names.join(", ")))
+    let wanted = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    did_you_mean(&wanted.unwrap_or_default(), names.iter().map(String::as_str)).unwrap_or_else(|| {
+        "name a mapping's folder by its path from the pipeline file, or by `root:name` with its root under `roots:`"
+            .into()
+    })
 }

@@ -93,7 +93,7 @@ pub async fn trace(
 ) -> Result<TraceReport, EngineError> {
     let tracer = Tracer::open(bound, env, secrets).await?;
     let id = base32_decode(row_id).ok_or_else(|| {
-        EngineError::NotFound(format!("{row_id:?} is not a row id: 26 letters and digits are needed"))
+        EngineError::Argument(format!("{row_id:?} is not a row id: 26 letters and digits are needed"))
     })?;
     let spec = tracer.table(table)?;
     let files = tracer.view.session.state.index.iter().filter(|f| f.table == table);
@@ -144,10 +144,10 @@ impl<'a> Tracer<'a> {
     }
 
     fn table(&self, name: &str) -> Result<&'a TableSpec, EngineError> {
-        let spec = self.bound.tables.iter().find(|t| t.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.bound.tables.iter().map(|t| t.name.as_str()).collect();
-            EngineError::NotFound(format!("there is no table {name:?}; there are: {}", known.join(", ")))
-        })?;
+        let spec =
+            self.bound.tables.iter().find(|t| t.name == name).ok_or_else(|| {
+                EngineError::unknown("table", name, self.bound.tables.iter().map(|t| t.name.as_str()))
+            })?;
         let made_by = EngineState::of(&self.view.session.state).tables.get(name).copied();
         if made_by != Some(spec.digest) {
             return Err(EngineError::Refused {

@@ -17,6 +17,7 @@ mod reference;
 mod render;
 mod report;
 mod resolve;
+mod rewrite;
 mod scalar;
 mod schema;
 mod substitute;

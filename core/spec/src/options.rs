@@ -92,7 +92,8 @@ fn schema_of(kind: PluginKind, name: &str, context: &Context<'_, '_>) -> Option<
     }
 }
 
-fn unknown(kind: PluginKind, plugin: &Spanned<String>, context: &mut Context<'_, '_>) {
+/// Reports a plugin that there is not.
+pub(crate) fn unknown(kind: PluginKind, plugin: &Spanned<String>, context: &mut Context<'_, '_>) {
     let (what, known, others) = match kind {
         PluginKind::Source => (
             "source",
@@ -106,7 +107,9 @@ fn unknown(kind: PluginKind, plugin: &Spanned<String>, context: &mut Context<'_,
         ),
     };
     let message = format!("there is no {what} plugin {}", quoted(&plugin.value));
-    let hint = if others.contains(&plugin.value) {
+    let hint = if kind == PluginKind::Transform && plugin.value == "sql" {
+        Some("a query is a transform of its own, not a step: `NAME: { sql: select … }` under `transforms`".to_owned())
+    } else if others.contains(&plugin.value) {
         Some(format!("{} is a plugin of another kind", quoted(&plugin.value)))
     } else {
         hint(&plugin.value, known.iter().map(String::as_str))

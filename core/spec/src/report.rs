@@ -60,11 +60,6 @@ impl<'a> Report<'a> {
         (!of.is_empty()).then_some(place)
     }
 
-    /// An error at a place.
-    pub(crate) fn error(&mut self, code: &str, span: Span, message: impl Into<String>) {
-        self.hinted(code, span, message, None);
-    }
-
     /// An error at a place, with what to do about it.
     pub(crate) fn hinted(&mut self, code: &str, span: Span, message: impl Into<String>, hint: Option<String>) {
         if self.found.len() >= SHOWN {
@@ -120,6 +115,15 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         return None;
     }
     let lower = word.to_lowercase();
+    // `header` for `header_row`, where there is only one such word.
+    let mut longer = known
+        .iter()
+        .filter(|k| k.strip_prefix(word).is_some_and(|rest| rest.starts_with('_')));
+    if let (Some(only), None) = (longer.next(), longer.next())
+        && !known.contains(&word)
+    {
+        return Some(only);
+    }
     known
         .iter()
         .take(1000)
@@ -161,6 +165,10 @@ mod tests {
         assert_eq!(
             hint("zzz", ["encoding", "columns"]).unwrap(),
             "known: `encoding`, `columns`"
+        );
+        assert_eq!(
+            hint("header", ["header_row", "sheet"]).unwrap(),
+            "did you mean `header_row`?"
         );
         assert_eq!(hint("a", ["b"]).unwrap(), "known: `b`");
         assert_eq!(hint(&"x".repeat(1_000_000), []), None);

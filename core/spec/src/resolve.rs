@@ -91,7 +91,12 @@ pub(crate) fn names(pipeline: &mut Pipeline, report: &mut Report<'_>) {
     for (name, span) in &names.transforms {
         if names.sources.contains_key(name) {
             let message = format!("{} is the name of a source and of a transform", quoted(name));
-            report.error(codes::NAME_TAKEN, *span, message);
+            report.hinted(
+                codes::NAME_TAKEN,
+                *span,
+                message,
+                Some("rename one of the two".to_owned()),
+            );
         }
     }
     let reads: Vec<Vec<Read>> = pipeline.transforms.iter().map(|t| written_reads(&t.input)).collect();
@@ -296,7 +301,8 @@ fn sort(transforms: &mut Vec<Transform>, reads: &[Vec<Read>], sql_only: bool, re
                 _ => format!("these transforms read each other in a circle: {}", path.join(" reads ")),
             };
             if let Some((_, read)) = circle.first() {
-                report.error(codes::CYCLE, read.span, message);
+                let hint = Some("let one of them read a source".to_owned());
+                report.hinted(codes::CYCLE, read.span, message, hint);
             }
         }
         // Taken as if they were ready, so that the rest is still put in order.

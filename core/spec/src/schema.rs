@@ -8,10 +8,11 @@ mod alternatives;
 
 use crate::{
     codes,
-    lower::quote_hint,
+    lower::lower_first,
     options::escape,
     pipeline::{Span, Spanned},
     report::{hint, quoted},
+    rewrite::rewrite,
     tree::{Entry, Kind, Node},
 };
 use serde_json::{Map, Value};
@@ -113,8 +114,10 @@ impl<'s> Checker<'s> {
         }
         let Value::Object(schema) = schema else {
             if schema == &Value::Bool(false) {
-                out.violations
-                    .push(at.violation(codes::OPTION_SHAPE, format!("{} is not allowed", self.subject(at))));
+                out.violations.push(Violation {
+                    hint: Some("remove it".to_owned()),
+                    ..at.violation(codes::OPTION_SHAPE, format!("{} is not allowed", self.subject(at)))
+                });
             }
             return;
         };
@@ -152,8 +155,12 @@ impl<'s> Checker<'s> {
         }
         let expected: Vec<String> = types.iter().filter(|t| **t != "null").map(|t| in_words(t)).collect();
         let mut violation = self.wrong_type(node, at, expected);
-        if violation.hint.is_none() && types.contains(&"object") {
-            violation.hint = self.shape(schema).map(|shape| format!("write {shape}"));
+        if types.contains(&"object") {
+            violation.hint = match (self.shape(schema), self.doc(at)) {
+                (Some(shape), _) => Some(format!("write {shape}")),
+                (None, Some(doc)) => violation.hint.map(|hint| format!("{hint} ({})", lower_first(&doc))),
+                (None, None) => violation.hint,
+            };
         }
         out.violations.push(violation);
         false
@@ -167,17 +174,9 @@ impl<'s> Checker<'s> {
             node.described()
         );
         let secret = matches!(&node.kind, Kind::Mapping(entries) if entries.iter().any(|e| e.key == "$secret"));
-        let text = expected.iter().any(|e| e == "text");
-        let hint = match &node.kind {
-            _ if secret => Some("this option takes no secret".to_owned()),
-            Kind::Scalar(s) if expected.iter().any(|e| e.contains("`true`")) => match s.text.to_lowercase().as_str() {
-                "yes" | "on" | "y" => Some("write `true`".to_owned()),
-                "no" | "off" | "n" => Some("write `false`".to_owned()),
-                _ => None,
-            },
-            Kind::Scalar(_) if text => quote_hint(node),
-            Kind::Scalar(s) if !s.plain && !s.value().is_null() => Some("write it without quotes".to_owned()),
-            _ => None,
+        let hint = match secret {
+            true => Some("this option takes no secret".to_owned()),
+            false => rewrite(node, &expected.join(" or ")),
         };
         Violation {
             hint,
@@ -241,7 +240,7 @@ impl<'s> Checker<'s> {
                 "minLength",
                 "maxLength",
                 text.chars().count(),
-                "characters",
+                ("characters", text),
                 at,
                 out,
             );
@@ -264,13 +263,16 @@ impl<'s> Checker<'s> {
                 && limit.as_f64().is_some_and(|l| !holds(number, l))
             {
                 let message = format!("{} must be {words} {limit}", self.subject(at));
-                out.violations.push(at.violation(codes::OPTION_BOUNDS, message));
+                out.violations.push(Violation {
+                    hint: Some(format!("write a number of {words} {limit}{}", self.doc_behind(at))),
+                    ..at.violation(codes::OPTION_BOUNDS, message)
+                });
             }
         }
     }
 
     fn check_items(&self, schema: &'s Map<String, Value>, items: &[Node], at: &At, depth: usize, out: &mut Outcome) {
-        self.bounds(schema, "minItems", "maxItems", items.len(), "entries", at, out);
+        self.bounds(schema, "minItems", "maxItems", items.len(), ("entries", ""), at, out);
         let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
         let mut seen = std::collections::HashSet::new();
         let prefix = list(schema, "prefixItems");
@@ -282,7 +284,10 @@ impl<'s> Checker<'s> {
             };
             if unique && !seen.insert(item.json().to_string()) {
                 let message = format!("{} is in the list twice", self.subject(&below));
-                out.violations.push(below.violation(codes::OPTION_SHAPE, message));
+                out.violations.push(Violation {
+                    hint: Some("remove one of the two".to_owned()),
+                    ..below.violation(codes::OPTION_SHAPE, message)
+                });
             }
             if let Some(schema) = prefix.get(index).or_else(|| schema.get("items")) {
                 self.check(schema, item, &below, depth + 1, out);
@@ -298,7 +303,15 @@ impl<'s> Checker<'s> {
         depth: usize,
         out: &mut Outcome,
     ) {
-        self.bounds(schema, "minProperties", "maxProperties", entries.len(), "keys", at, out);
+        self.bounds(
+            schema,
+            "minProperties",
+            "maxProperties",
+            entries.len(),
+            ("keys", ""),
+            at,
+            out,
+        );
         let properties = schema.get("properties").and_then(Value::as_object);
         for name in list(schema, "required").iter().filter_map(Value::as_str) {
             if !entries.iter().any(|e| e.key == name) {
@@ -307,7 +320,11 @@ impl<'s> Checker<'s> {
                     false => format!("`{}`", at.path),
                 };
                 let message = format!("{subject} needs the option `{name}`");
-                let hint = properties.and_then(|p| p.get(name)).and_then(|p| self.description(p));
+                let doc = properties.and_then(|p| p.get(name)).and_then(|p| self.description(p));
+                let hint = match doc {
+                    Some(doc) => Some(format!("add `{name}`: {}", lower_first(&doc))),
+                    None => Some(format!("add `{name}: …`")),
+                };
                 out.violations.push(Violation {
                     hint,
                     ..at.violation(codes::MISSING_OPTION, message)
@@ -387,7 +404,7 @@ impl<'s> Checker<'s> {
         least: &str,
         most: &str,
         n: usize,
-        of: &str,
+        (of, word): (&str, &str),
         at: &At,
         out: &mut Outcome,
     ) {
@@ -397,12 +414,26 @@ impl<'s> Checker<'s> {
                 .and_then(Value::as_u64)
                 .and_then(|l| usize::try_from(l).ok())
         };
-        let message = match (limit(least), limit(most)) {
-            (Some(least), _) if n < least => format!("{} needs at least {least} {of}", self.subject(at)),
-            (_, Some(most)) if n > most => format!("{} may have at most {most} {of}", self.subject(at)),
+        let (bound, limit) = match (limit(least), limit(most)) {
+            (Some(least), _) if n < least => ("at least", least),
+            (_, Some(most)) if n > most => ("at most", most),
             _ => return,
         };
-        out.violations.push(at.violation(codes::OPTION_BOUNDS, message));
+        let of = match (limit, of) {
+            (1, "entries") => "entry",
+            (1, of) => of.trim_end_matches('s'),
+            (_, of) => of,
+        };
+        let message = format!("{} must have {bound} {limit} {of}, not {n}", self.subject(at));
+        let hint = match of {
+            // As somebody writes it who has not met the escape.
+            "character" if word == "tab" || word == "\\t" => "write `\"\\t\"`".to_owned(),
+            _ => format!("write {bound} {limit} {of}{}", self.doc_behind(at)),
+        };
+        out.violations.push(Violation {
+            hint: Some(hint),
+            ..at.violation(codes::OPTION_BOUNDS, message)
+        });
     }
 
     /// The schema behind `$ref`.
@@ -436,6 +467,25 @@ impl<'s> Checker<'s> {
         let text = own?.as_str()?.trim();
         let first = text.split("\n\n").next().unwrap_or(text);
         Some(first.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// What the option is for, in its plugin's words, without what follows the first sentence.
+    fn doc(&self, at: &At) -> Option<String> {
+        let option = self.root.pointer(&at.pointer.replace('/', "/properties/"))?;
+        let text = self.description(option)?;
+        Some(
+            text.split(". ")
+                .next()
+                .unwrap_or(&text)
+                .trim_end_matches('.')
+                .to_owned(),
+        )
+    }
+
+    /// As [`doc`](Self::doc), behind what to write.
+    fn doc_behind(&self, at: &At) -> String {
+        self.doc(at)
+            .map_or_else(String::new, |doc| format!(": {}", lower_first(&doc)))
     }
 
     fn subject(&self, at: &At) -> String {

@@ -9,6 +9,8 @@ use crate::{
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 use std::collections::HashSet;
 
+mod syntax;
+
 /// Largest accepted text, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 /// Deepest accepted nesting.
@@ -58,7 +60,8 @@ pub(crate) fn parse(report: &mut Report<'_>) -> Option<Node> {
     let text = source.text();
     if text.len() > MAX_BYTES {
         let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len());
-        report.error(codes::TOO_LARGE, Span::default(), message);
+        let hint = "name the pipeline's YAML file; long lists of values belong into a mapping table".to_owned();
+        report.hinted(codes::TOO_LARGE, Span::default(), message, Some(hint));
         return None;
     }
     let body = text.strip_prefix(BOM).unwrap_or(text);
@@ -68,11 +71,9 @@ pub(crate) fn parse(report: &mut Report<'_>) -> Option<Node> {
             start: shift + at,
             end: shift + at + c.len_utf8(),
         };
-        report.error(
-            codes::CHARACTER,
-            span,
-            format!("the character U+{:04X} is not allowed in YAML", u32::from(c)),
-        );
+        let message = format!("the character U+{:04X} is not allowed in YAML", u32::from(c));
+        let hint = Some("remove it; save the file as UTF-8 text".to_owned());
+        report.hinted(codes::CHARACTER, span, message, hint);
         return None;
     }
     Builder {
@@ -171,7 +172,8 @@ impl Builder<'_, '_, '_> {
                     documents += 1;
                     if documents > 1 {
                         let message = "a second YAML document begins here; a pipeline file has one";
-                        self.report.error(codes::DOCUMENT, at, message);
+                        let hint = Some("remove the line `---`, or put what follows into a file of its own".to_owned());
+                        self.report.hinted(codes::DOCUMENT, at, message, hint);
                         return None;
                     }
                 }
@@ -223,18 +225,16 @@ impl Builder<'_, '_, '_> {
             }
         }
         if self.root.is_none() {
-            self.report.error(codes::DOCUMENT, Span::default(), "the file is empty");
+            let hint = Some("`clinmill init DIR` makes a pipeline to begin with".to_owned());
+            self.report
+                .hinted(codes::DOCUMENT, Span::default(), "the file is empty", hint);
         }
         self.root
     }
 
     fn open(&mut self, start: Span, mapping: bool) -> Option<()> {
         if self.stack.len() >= MAX_DEPTH {
-            self.report.error(
-                codes::TOO_COMPLEX,
-                start,
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            );
+            self.too_deep(start);
             return None;
         }
         self.stack.push(Frame {
@@ -254,7 +254,8 @@ impl Builder<'_, '_, '_> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             let message = format!("more than {MAX_NODES} values and keys");
-            self.report.error(codes::TOO_COMPLEX, node.span, message);
+            let hint = Some("long lists of values belong into a mapping table".to_owned());
+            self.report.hinted(codes::TOO_COMPLEX, node.span, message, hint);
             return None;
         }
         let Some(frame) = self.stack.last_mut() else {
@@ -284,7 +285,8 @@ impl Builder<'_, '_, '_> {
                 if !frame.seen.insert(scalar.text.clone()) {
                     frame.discard = true;
                     let message = format!("the key {} is there twice", quoted(&scalar.text));
-                    self.report.error(codes::DUPLICATE_KEY, node.span, message);
+                    let hint = Some("keep one of the two: YAML would take the last in silence".to_owned());
+                    self.report.hinted(codes::DUPLICATE_KEY, node.span, message, hint);
                 }
                 frame.key = Some((scalar.text, node.span));
             }
@@ -311,58 +313,23 @@ impl Builder<'_, '_, '_> {
         }
     }
 
+    fn too_deep(&mut self, at: Span) {
+        let message = format!("nested deeper than {MAX_DEPTH} levels");
+        let hint = Some("check that each `{` and `[` is closed".to_owned());
+        self.report.hinted(codes::TOO_COMPLEX, at, message, hint);
+    }
+
     fn syntax(&mut self, body: &str, info: &str, start: usize) {
         // The library looks ahead: its own limit for `[` and `{` may be met before ours.
         if info.contains("recursion limit") {
-            let message = format!("nested deeper than {MAX_DEPTH} levels");
-            self.report
-                .error(codes::TOO_COMPLEX, Span { start, end: start }, message);
-            return;
+            return self.too_deep(Span { start, end: start });
         }
-        let line = body
-            .get(..start.saturating_sub(self.offsets.shift))
-            .and_then(|b| b.rfind('\n'))
-            .map_or(0, |n| n + 1);
-        let rest = body.get(line..).unwrap_or_default();
-        let indent = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = rest.get(..indent).and_then(|i| i.find('\t')) {
-            let at = self.offsets.shift + line + tab;
-            let hint = Some("indent with spaces".to_owned());
-            let message = "a tab stands where YAML allows only spaces";
-            self.report
-                .hinted(codes::TAB, Span { start: at, end: at + 1 }, message, hint);
-            return;
-        }
-        let end = self
-            .report
-            .source
-            .text()
-            .get(start..)
-            .and_then(|t| t.chars().next())
-            .map_or(start, |c| start + c.len_utf8());
-        let message = format!("not valid YAML: {}", info.trim_end_matches('.'));
-        self.report.hinted(
-            codes::SYNTAX,
-            Span { start, end },
-            message,
-            syntax_hint(info, rest.lines().next().unwrap_or_default()).map(str::to_owned),
-        );
-    }
-}
-
-fn syntax_hint(info: &str, line: &str) -> Option<&'static str> {
-    let info = info.to_lowercase();
-    if line.contains("${") {
-        // Within `{ }` the braces of the reference end the mapping.
-        Some("put the value with `${NAME}` in quotes: { url: \"file:${NAME}/x\" }")
-    } else if info.contains("indent") || info.contains("block collection") {
-        Some("check the indentation of this line and the one before")
-    } else if info.contains("flow") {
-        Some("a `{`, `[`, `}` or `]` is missing or too many")
-    } else if info.contains("mapping values") || info.contains("simple key") {
-        Some("a text that holds `: ` must be quoted; a key is followed by `: `")
-    } else {
-        None
+        let found = syntax::explain(body, info, start.saturating_sub(self.offsets.shift));
+        let span = Span {
+            start: found.span.start + self.offsets.shift,
+            end: found.span.end + self.offsets.shift,
+        };
+        self.report.hinted(found.code, span, found.message, Some(found.hint));
     }
 }
 

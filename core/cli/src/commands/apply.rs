@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    context::Context,
+    context::{Context, no_release},
     failure::{Failure, OK},
     output::{Grid, thousands},
 };
@@ -14,6 +14,11 @@ use clinmill_catalog::dataset::{self, Apply};
 /// When the copy cannot be caught up; it stays as it was.
 pub async fn run(context: &Context, args: &args::Apply) -> Result<u8, Failure> {
     let dataset = context.dataset(&args.target).await?;
+    match args.release {
+        Some(release) => context.known_release(&dataset, release).await?,
+        None if dataset.releases().await?.is_empty() => return Err(no_release()),
+        None => {}
+    }
     let done = dataset::apply(&dataset, &args.to, args.release).await?;
     context.console.result(&done, || {
         let mut text = format!("{} ({})\n", summary(&done), args.to.join("current").display());

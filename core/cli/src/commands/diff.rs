@@ -15,6 +15,16 @@ use std::collections::BTreeMap;
 /// When a release is missing or a rebase lies between.
 pub async fn run(context: &Context, args: &args::Diff) -> Result<u8, Failure> {
     let dataset = context.dataset(&args.target).await?;
+    if args.from >= args.to {
+        return Err(Failure::usage(format!(
+            "release {} is not before {}: name the older one first",
+            args.from, args.to
+        )));
+    }
+    // What is asked for is looked at first, not what lies between.
+    for release in [args.to, args.from].into_iter().filter(|release| *release > 0) {
+        context.known_release(&dataset, release).await?;
+    }
     let limit = args.rows.unwrap_or(0);
     let diff = dataset::diff(&dataset, args.from, args.to, limit, &scratch()).await?;
     context.console.result(&diff, || {

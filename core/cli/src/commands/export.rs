@@ -2,8 +2,8 @@
 
 use crate::{
     args::{self, ExportModel},
-    context::Context,
-    failure::{FAILED, Failure, OK},
+    context::{Context, no_release},
+    failure::{Failure, OK},
     output::{Grid, counted, thousands},
 };
 use clinmill_engine::export::{self, Exported};
@@ -16,14 +16,14 @@ pub async fn run(context: &Context, args: &args::Export) -> Result<u8, Failure> 
     let bound = context.bind(&args.file).await?;
     let dataset = context.dataset_of(&bound)?;
     let release = match args.release {
-        Some(number) => Some(dataset.release(number).await?),
+        Some(number) => {
+            context.known_release(&dataset, number).await?;
+            Some(dataset.release(number).await?)
+        }
         None => dataset.latest().await?,
     };
     let Some(release) = release else {
-        return Err(Failure {
-            code: Some("NOT_FOUND"),
-            ..Failure::new(FAILED, "there is no release yet: run the pipeline first")
-        });
+        return Err(no_release());
     };
     let exported = match args.model {
         ExportModel::Meds => export::meds(&bound, &dataset, &release, &args.dir).await?,

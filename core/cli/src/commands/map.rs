@@ -59,7 +59,7 @@ pub(super) fn broken(error: &PluginError) -> Failure {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+    let bytes = fs::read(path).map_err(|error| Failure::argument(path, &error))?;
     String::from_utf8(bytes).map_err(|_| Failure::new(FAILED, format!("{} is not UTF-8", path.display())))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn table(dir: &Path) -> Result<MappingTable, Failure> {
     let mut resource = Resource::default();
     for file in ["map.csv", "mapping.yaml"] {
         let path = dir.join(file);
-        let bytes = fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+        let bytes = fs::read(&path).map_err(|error| Failure::argument(&path, &error))?;
         resource.files.insert(file.into(), bytes);
     }
     MappingTable::read(&dir.display().to_string(), &resource).map_err(|error| broken(&error))
@@ -217,7 +217,13 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
             .cells()
             .iter()
             .position(|cell| cell.trim() == wanted)
-            .ok_or_else(|| Failure::new(FAILED, format!("{} has no column {wanted:?}", args.file.display())))
+            .ok_or_else(|| {
+                let failure = Failure::unknown("column", wanted, header.cells().iter().map(|cell| cell.trim()));
+                Failure {
+                    message: format!("{}: {}", args.file.display(), failure.message),
+                    ..failure
+                }
+            })
     };
     let (value, optional) = (find(column)?, |name: &Option<String>| {
         name.as_deref().map(find).transpose()
@@ -324,10 +330,10 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
         }
     }
     match all.is_empty() {
-        true => Err(Failure::new(
-            FAILED,
-            format!("{} has no terminology step to count", file.display()),
-        )),
+        true => Err(Failure::usage(format!(
+            "{} has no terminology step to count: name a CSV or TSV file with --map and --column",
+            file.display()
+        ))),
         false => Ok(all),
     }
 }

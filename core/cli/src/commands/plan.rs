@@ -68,6 +68,16 @@ fn text(plan: &PlanReport) -> String {
         tables.row([name.clone(), thousands(t.rows), scope, subjects]);
     }
     let mut text = format!("{}: {now}; {next}\n\n{sources}\n{tables}", plan.pipeline);
+    // Before the first release there is nothing to delete.
+    let exports = plan.sources.iter().filter(|(_, s)| plan.release > 0 && s.pending > 0);
+    for (name, most) in exports.filter_map(|(name, s)| Some((name, s.max_deletes?))) {
+        let _ = write!(
+            text,
+            "\n  {name}: complete exports delete the records that they lack: how many is known on `run` only, which \
+             refuses more than {:.1} % of a scope without --approve-deletes\n",
+            most * 100.0
+        );
+    }
     if plan.news.is_none() {
         text.push_str("\nthe new inputs are large and were not read: --count reads them to count subjects\n");
     }
@@ -109,6 +119,7 @@ mod tests {
             pending: 2,
             again: 0,
             bytes: 4096,
+            max_deletes: Some(0.05),
         };
         let table = PlannedTable {
             why: None,
@@ -133,6 +144,15 @@ mod tests {
             news: None,
             warnings: Vec::new(),
         };
+        let first = text(&plan);
+        assert!(!first.contains("complete exports"), "nothing to delete yet: {first}");
+        let plan = PlanReport { release: 1, ..plan };
+        let later = text(&plan);
+        assert!(
+            later.contains("\n  lis: complete exports delete") && later.contains("more than 5.0 % of a scope"),
+            "{later}"
+        );
+        let plan = PlanReport { release: 0, ..plan };
         let text = text(&plan);
         assert!(
             text.starts_with("labs: no release yet; a refresh would make release 1\n"),

@@ -8,7 +8,7 @@ use crate::{
     failure::{FAILED, Failure, OK},
     output::{Grid, counted, thousands},
 };
-use clinmill_catalog::vault::{QuarantineFilter, QuarantineRecord, Vault};
+use clinmill_catalog::vault::{INGEST, QuarantineFilter, QuarantineRecord, Vault};
 use clinmill_engine::{
     EngineError,
     bound::SourceSpec,
@@ -17,7 +17,7 @@ use clinmill_engine::{
 use clinmill_model::Digest;
 use serde_json::json;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Write,
 };
 
@@ -30,19 +30,20 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
     if let Some(source) = &args.source
         && !bound.sources.iter().any(|s| s.name() == source)
     {
-        let names: Vec<&str> = bound.sources.iter().map(SourceSpec::name).collect();
-        return Err(Failure::usage(format!(
-            "the pipeline has no source {source:?}; it has {}",
-            names.join(", ")
-        )));
+        return Err(Failure::unknown(
+            "source",
+            source,
+            bound.sources.iter().map(SourceSpec::name),
+        ));
     }
     let session = Session::open(&bound, &context.env, &context.secrets(), Access::Read).await?;
     let filter = QuarantineFilter {
         source: args.source.clone(),
-        stage: args.stage.clone(),
         code: args.code.clone(),
         ..QuarantineFilter::default()
     };
+    let mut stages: BTreeSet<String> = bound.graph.steps().map(|step| step.name.clone()).collect();
+    stages.insert(INGEST.to_owned());
     let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     let mut records = Vec::new();
     // A row that a step rejects in every refresh has the same id.
@@ -52,7 +53,10 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
         .vault
         .quarantine()
         .read(&session.quarantine()?, &filter, |record| {
-            if record.holds(&session.ledger) && seen.insert(record.id.clone()) {
+            let is_asked = args.stage.as_ref().is_none_or(|stage| *stage == record.stage);
+            if !is_asked {
+                stages.insert(record.stage);
+            } else if record.holds(&session.ledger) && seen.insert(record.id.clone()) {
                 let key = (record.source.clone(), record.stage.clone(), record.code.clone());
                 *counts.entry(key).or_default() += record.records;
                 if record.release > session.release() {
@@ -64,6 +68,13 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
             }
         })
         .map_err(EngineError::from)?;
+    if let Some(stage) = args
+        .stage
+        .as_ref()
+        .filter(|s| counts.is_empty() && !stages.contains(*s))
+    {
+        return Err(Failure::unknown("stage", stage, stages.iter().map(String::as_str)));
+    }
     let total: u64 = counts.values().sum();
     let by_code: Vec<_> = counts
         .iter()

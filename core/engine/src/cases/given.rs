@@ -119,15 +119,31 @@ fn check_rows(name: &str, kind: &RecordKind, rows: &[Row], found: &mut Vec<Locat
                 continue;
             };
             if as_column(&[value.text.as_deref()], field.data_type()).is_none() {
-                let message = format!(
-                    "{:?} does not hold this value: it is {}",
-                    column.value,
-                    field.data_type()
-                );
-                found.push((Diagnostic::error(codes::CASE_VALUE, message), value.span));
+                let (kind, example) = in_words(field.data_type());
+                let message = format!("{:?} does not hold this value: it is {kind}", column.value);
+                let hint = format!("write {example}, or `null` for none");
+                found.push((Diagnostic::error(codes::CASE_VALUE, message).hint(hint), value.span));
             }
         }
     }
+}
+
+/// What a column holds, and how that is written.
+fn in_words(data_type: &DataType) -> (String, String) {
+    let (kind, example) = match data_type {
+        DataType::Utf8 => ("text", "a text"),
+        DataType::Boolean => ("`true` or `false`", "`true` or `false`"),
+        DataType::Date32 => ("a date", "it like `2026-04-20`"),
+        DataType::Timestamp(..) => ("a time", "it like `2026-04-20T08:30:00`"),
+        DataType::Decimal128(_, scale) => {
+            let kind = format!("a number with {scale} decimal places at most");
+            return (kind, "a number".to_owned());
+        }
+        kind if kind.is_integer() => ("a whole number", "a number such as `12`"),
+        kind if kind.is_numeric() => ("a number", "a number such as `7.5`"),
+        _ => ("of another type", "a value of its type"),
+    };
+    (kind.to_owned(), example.to_owned())
 }
 
 /// The source behind `source` or `source.kind`, and the record kind where there is one of this name.

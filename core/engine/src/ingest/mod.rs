@@ -8,12 +8,14 @@ mod runs;
 mod settle;
 mod shuffle;
 mod staged;
+mod versions;
 
 pub use events::{EventBuilder, EventSink, subject_id};
 pub use settle::{SettleTask, Settled, settle};
 use shuffle::Collector;
 pub use shuffle::{Ranges, Shuffle};
 pub use staged::Times;
+pub use versions::{Disorder, Versions};
 
 use crate::error::EngineError;
 use clinmill_catalog::vault::VaultKey;
@@ -109,6 +111,8 @@ pub struct InputReport {
     pub filtered: BTreeMap<String, u64>,
     /// Identity links.
     pub links: Vec<IdentityLink>,
+    /// What the versions of its records look like.
+    pub versions: Versions,
     /// Why the input was given up.
     pub failed: Option<PluginError>,
 }
@@ -276,6 +280,7 @@ impl InputReport {
             self.count_filtered(rule, n);
         }
         self.links.extend(other.links);
+        self.versions.merge(&other.versions);
         self.failed = self.failed.take().or(other.failed);
     }
 
@@ -323,6 +328,7 @@ impl RecordSink for SplitSink<'_, '_> {
         self.report.counts.read = self.report.counts.read.saturating_add(n);
         self.progress.records(n);
         let kind = batch.kind;
+        self.report.versions.add(&batch.meta.version);
         let built = self.builder.build(batch)?;
         for at in built.without_subject {
             self.report.counts.rejected += 1;

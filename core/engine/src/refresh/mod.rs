@@ -20,6 +20,7 @@ mod report;
 mod session;
 mod stage;
 mod stopped;
+mod versions;
 
 pub use absent::Covered;
 pub use audit::{Found, look_at};
@@ -216,6 +217,7 @@ impl Refresh<'_> {
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
         warnings.extend(ingested.given_up());
+        warnings.extend(ingested.uncomparable(self.bound));
         step("refresh.ingested");
         self.check_cancelled()?;
         let only_again = plans.iter().flat_map(|p| &p.pending).all(|p| p.again);

@@ -64,9 +64,9 @@ pub fn tables(text: &str) -> Result<Vec<String>, (usize, String)> {
 /// # Errors
 /// When the text is no expression over these columns, or it fails on these rows.
 pub async fn filter(rows: RecordBatch, expression: &str) -> Result<RecordBatch, EngineError> {
-    let refused = |message: String| EngineError::Refused {
-        reason: format!("the expression cannot be used: {message}"),
-        advice: "write a SQL expression over the columns, such as: value is null and unit = 'U/L'".to_owned(),
+    let refused = |message: String| {
+        let advice = "write a SQL expression over the columns, such as: value is null and unit = 'U/L'";
+        EngineError::Argument(format!("the expression cannot be used: {message}\n  {advice}"))
     };
     // Nothing but the text and the columns can be quoted before the rows are looked at.
     let unplanned = |error: DataFusionError| refused(plain(&error));

@@ -113,7 +113,8 @@ fn file_of(entry: &Entry, report: &mut Report<'_>) -> Option<GivenFile> {
                 (None, Some(text)) => FileContent::Text(text.value, encoding),
                 _ => {
                     let message = format!("{what} needs exactly one of `text`, `from`");
-                    report.error(codes::EXACTLY_ONE, path.span, message);
+                    let hint = "write the file's `text`, or `from` and a path that it is copied from".to_owned();
+                    report.hinted(codes::EXACTLY_ONE, path.span, message, Some(hint));
                     return None;
                 }
             }

@@ -5,6 +5,7 @@ use crate::{
     keys::{Key, Shape},
     pipeline::{Span, Spanned},
     report::{Report, hint, quoted},
+    rewrite::rewrite,
     tree::{Entry, Kind, Node, Scalar},
 };
 
@@ -37,7 +38,7 @@ impl<'n> Fields<'n> {
         report: &mut Report<'_>,
     ) -> Option<Self> {
         let fields = Self {
-            entries: entries(node, what, report)?,
+            entries: section(node, what, keys, report)?,
         };
         for key in keys {
             match fields.entry(key.name) {
@@ -97,10 +98,12 @@ impl<'n> Fields<'n> {
                 continue;
             };
             if !seen.insert(item.value.clone()) {
-                report.error(
+                let message = format!("{} is there twice", quoted(&item.value));
+                report.hinted(
                     codes::REPEATED,
                     item.span,
-                    format!("{} is there twice", quoted(&item.value)),
+                    message,
+                    Some("remove one of the two".to_owned()),
                 );
             } else {
                 found.push(item);
@@ -148,6 +151,28 @@ pub(crate) fn entries<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -
     }
 }
 
+/// As [`entries`], of a section with these keys: what it must hold is said.
+fn section<'n>(node: &'n Node, what: &str, keys: &[Key], report: &mut Report<'_>) -> Option<&'n [Entry]> {
+    let needed: Vec<&Key> = keys.iter().filter(|key| key.required).collect();
+    let hint = match (&node.kind, needed.as_slice()) {
+        (Kind::Mapping(_) | Kind::Invalid, _) | (_, []) => return entries(node, what, report),
+        // The one thing that is needed may be what stands there.
+        (Kind::Scalar(scalar), [only]) if !node.is_null() && scalar.shown().len() <= 60 => {
+            let shown = scalar.shown();
+            let is_word = shown.chars().all(|c| c.is_alphanumeric() || c == '_');
+            let quote = if is_word || shown.contains('"') { "" } else { "\"" };
+            format!("write `{{ {}: {quote}{shown}{quote} }}`", only.name)
+        }
+        (_, needed) => {
+            let needed: Vec<String> = needed.iter().map(|key| format!("{}: …", key.name)).collect();
+            format!("write `{{ {} }}`", needed.join(", "))
+        }
+    };
+    let message = format!("{what} must be a mapping, not {}", node.described());
+    report.hinted(codes::WRONG_TYPE, node.span, message, Some(hint));
+    None
+}
+
 /// A node as text; a wrong type is reported.
 pub(crate) fn text(node: &Node, what: &str, report: &mut Report<'_>) -> Option<Spanned<String>> {
     let scalar = scalar(node, what, "text", report)?;
@@ -187,27 +212,10 @@ fn scalar<'n>(node: &'n Node, what: &str, expected: &str, report: &mut Report<'_
 
 pub(crate) fn wrong_type(node: &Node, what: &str, expected: &str, report: &mut Report<'_>) {
     let message = format!("{what} must be {expected}, not {}", node.described());
-    let hint = quote_hint(node).filter(|_| expected == "text");
-    report.hinted(codes::WRONG_TYPE, node.span, message, hint);
+    report.hinted(codes::WRONG_TYPE, node.span, message, rewrite(node, expected));
 }
 
-/// How to write a number or boolean that is meant as text.
-pub(crate) fn quote_hint(node: &Node) -> Option<String> {
-    match &node.kind {
-        Kind::Scalar(s) if !node.is_null() => {
-            let shown = s.shown();
-            let short = shown.len() <= 40 && !shown.contains(['"', '\n']);
-            Some(if short {
-                format!("put it in quotes: \"{shown}\"")
-            } else {
-                "put it in quotes".to_owned()
-            })
-        }
-        _ => None,
-    }
-}
-
-fn lower_first(text: &str) -> String {
+pub(crate) fn lower_first(text: &str) -> String {
     let text = text.trim_end_matches('.');
     let mut chars = text.chars();
     chars

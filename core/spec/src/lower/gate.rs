@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    fields::{Fields, loose_text, wrong_type},
+    fields::{Fields, loose_text, lower_first, wrong_type},
 };
 use crate::{
     codes,
@@ -102,7 +102,8 @@ fn plausible(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Repo
     let given: Vec<&str> = KINDS.into_iter().filter(|k| fields.entry(k).is_some()).collect();
     let [kind] = given.as_slice() else {
         let message = "the check `plausible` needs exactly one of `after`, `before`, `age` and `sex`";
-        report.error(codes::EXACTLY_ONE, word.span, message);
+        let hint = "add what it is compared with, such as `after: person.born`".to_owned();
+        report.hinted(codes::EXACTLY_ONE, word.span, message, Some(hint));
         return None;
     };
     // What goes with one of them does not go with the others.
@@ -115,12 +116,15 @@ fn plausible(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Repo
         match fields.entry(other) {
             Some(entry) if partner != Some(other) => {
                 let message = format!("`{kind}` takes no `{other}`");
-                report.error(codes::NOT_FOR_CHECK, entry.key_span, message);
+                let hint = Some(format!("remove `{other}`"));
+                report.hinted(codes::NOT_FOR_CHECK, entry.key_span, message, hint);
                 return None;
             }
             None if partner == Some(other) => {
                 let message = format!("`{kind}` needs `{other}`");
-                report.error(codes::MISSING_KEY, word.span, message);
+                let doc = GATE.iter().find(|k| k.name == other).map(|k| lower_first(k.doc));
+                let hint = doc.map(|doc| format!("add `{other}`: {doc}"));
+                report.hinted(codes::MISSING_KEY, word.span, message, hint);
                 return None;
             }
             _ => {}
@@ -142,7 +146,8 @@ fn row_count(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Repo
     let table = fields.text("table", report)?;
     if fields.entry("rows").is_none() && fields.entry("change").is_none() {
         let message = "the check `row_count` needs `rows` or `change`";
-        report.error(codes::EXACTLY_ONE, word.span, message);
+        let hint = "add `rows: 500..` or `change: -10%..50%`".to_owned();
+        report.hinted(codes::EXACTLY_ONE, word.span, message, Some(hint));
         return None;
     }
     let mut rows = (None, None);
@@ -181,7 +186,8 @@ fn columns(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Report
         }
         _ => {
             let message = "the check `unique` needs exactly one of `column` and `columns`";
-            report.error(codes::EXACTLY_ONE, word.span, message);
+            let hint = "write `column: person.id`, or `columns: [visit.person, visit.start]`".to_owned();
+            report.hinted(codes::EXACTLY_ONE, word.span, message, Some(hint));
             return None;
         }
     };
@@ -193,7 +199,8 @@ fn same_table(columns: &[ColumnRef], report: &mut Report<'_>) -> Option<()> {
     let first = columns.first()?;
     if let Some(other) = columns.iter().find(|c| c.table != first.table) {
         let message = format!("this column is not of the table {}", quoted(&first.table));
-        report.error(codes::TWO_TABLES, other.span, message);
+        let hint = format!("name columns of {} only", quoted(&first.table));
+        report.hinted(codes::TWO_TABLES, other.span, message, Some(hint));
         return None;
     }
     Some(())
@@ -274,7 +281,6 @@ pub(super) fn scalars(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -
 /// `[low, high]`; null for no bound.
 pub(super) fn bounds(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Spanned<Bounds>> {
     let entry = fields.entry(key)?;
-    let expected = "two numbers, the least and the largest, such as `[0, 100]`";
     if matches!(entry.value.kind, Kind::Invalid) {
         return None;
     }
@@ -299,8 +305,9 @@ pub(super) fn bounds(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) ->
             span: entry.value.span,
         }),
         None => {
-            let message = format!("`{key}` must be {expected}");
-            report.error(codes::BAD_RANGE, entry.value.span, message);
+            let message = format!("`{key}` must be two numbers, the least and the largest");
+            let hint = "write it like `[0, 100]`; `[0, null]` has no upper bound".to_owned();
+            report.hinted(codes::BAD_RANGE, entry.value.span, message, Some(hint));
             None
         }
     }

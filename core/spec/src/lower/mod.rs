@@ -6,7 +6,7 @@ mod source;
 mod table;
 mod transform;
 
-pub(crate) use fields::{Fields, entries, loose_text, quote_hint, text, wrong_type};
+pub(crate) use fields::{Fields, entries, loose_text, lower_first, text, wrong_type};
 
 use crate::{
     Plugins, codes,
@@ -68,11 +68,9 @@ impl Context<'_, '_> {
 /// that is no mapping.
 pub(crate) fn pipeline(root: &Node, plugins: &dyn Plugins, report: &mut Report<'_>) -> Option<Pipeline> {
     let Kind::Mapping(_) = root.kind else {
-        report.error(
-            codes::DOCUMENT,
-            root.span,
-            "a pipeline file is a mapping of keys such as `version`, `name`, `sources`",
-        );
+        let message = "a pipeline file is a mapping of keys such as `version`, `name`, `sources`";
+        let hint = "begin with `version: 1`; `clinmill init DIR` makes a pipeline to begin with".to_owned();
+        report.hinted(codes::DOCUMENT, root.span, message, Some(hint));
         return None;
     };
     let fields = Fields::open(root, "the pipeline", root.span, PIPELINE, report)?;
@@ -184,11 +182,9 @@ fn roots(fields: &Fields<'_>, report: &mut Report<'_>) -> BTreeMap<String, Spann
         };
         let name = label(Some(name), "the name of a root", report);
         if name.is_some() && matches!(entry.key.as_str(), "file" | "http" | "https" | "s3") {
-            report.error(
-                codes::RESERVED_NAME,
-                entry.key_span,
-                format!("`{}:` begins a URL; give the root another name", entry.key),
-            );
+            let message = format!("`{}:` begins a URL", entry.key);
+            let hint = Some("give the root another name".to_owned());
+            report.hinted(codes::RESERVED_NAME, entry.key_span, message, hint);
         }
         let Some(path) = text(&entry.value, &format!("the root {}", quoted(&entry.key)), report) else {
             continue;
@@ -326,7 +322,12 @@ fn key(node: &Node, report: &mut Report<'_>) -> Option<KeyRef> {
             }
         },
         Kind::Sequence(_) => {
-            wrong_type(node, "`key`", "`auto` or a reference to a secret", report);
+            report.hinted(
+                codes::WRONG_TYPE,
+                node.span,
+                "`key` must be `auto` or a reference to a secret, not a list",
+                hint(),
+            );
             None
         }
     }

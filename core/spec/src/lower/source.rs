@@ -2,7 +2,7 @@
 
 use super::{
     Context,
-    fields::{Fields, entries, loose_text, text, wrong_type},
+    fields::{Fields, entries, loose_text, wrong_type},
 };
 use crate::{
     codes,
@@ -58,6 +58,8 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
     })
 }
 
+const CAPTURES: &str = "a part of the path that is kept is written like `{site}`: lower-case letters, digits and `_`";
+
 fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
     let fields = Fields::open(&entry.value, "`inputs`", entry.key_span, INPUTS, context.report)?;
     let glob = fields.text("glob", context.report);
@@ -66,7 +68,9 @@ fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
         && let Err((at, message)) = values::captures(&glob.value)
     {
         let span = context.report.source.within(glob.span, &glob.value, at, 1);
-        context.report.error(codes::BAD_PATTERN, span, message);
+        context
+            .report
+            .hinted(codes::BAD_PATTERN, span, message, Some(CAPTURES.to_owned()));
     }
     let settle = duration(&fields, "settle", context.report).unwrap_or(Duration::ZERO);
     let as_of = fields
@@ -205,7 +209,7 @@ fn scope_captures(value: &Spanned<String>, glob: &str, report: &mut Report<'_>) 
         .map(|(_, name)| name)
         .collect();
     match values::captures(&value.value) {
-        Err((_, message)) => report.error(codes::BAD_PATTERN, value.span, message),
+        Err((_, message)) => report.hinted(codes::BAD_PATTERN, value.span, message, Some(CAPTURES.to_owned())),
         Ok(found) => {
             for (_, name) in found.into_iter().filter(|(_, name)| !known.contains(name)) {
                 let message = format!("the glob has no capture `{{{name}}}`");
@@ -250,7 +254,7 @@ fn expect(entry: &Entry, report: &mut Report<'_>) -> Option<Expect> {
     let mut rejected = None;
     if let Some(written) = fields
         .entry("rejected")
-        .and_then(|e| text(&e.value, "`rejected`", report))
+        .and_then(|e| loose_text(&e.value, "`rejected`", report))
     {
         rejected = written.value.strip_prefix("..").and_then(values::share);
         if rejected.is_none() {

@@ -75,9 +75,10 @@ fn column(entry: &Entry, context: &mut Context<'_, '_>) -> Column {
     if is_reserved(&name.value) {
         reserved(&name, context);
     } else if name.value.is_empty() {
+        let hint = Some("write the column's name before the `:`".to_owned());
         context
             .report
-            .error(codes::BAD_NAME, name.span, "a column needs a name");
+            .hinted(codes::BAD_NAME, name.span, "a column needs a name", hint);
     }
     let what = format!("the column {}", quoted(&name.value));
     let fields = match entry.value.is_null() {
@@ -94,7 +95,8 @@ fn column(entry: &Entry, context: &mut Context<'_, '_>) -> Column {
         && !matches!(kind.value, "integer" | "decimal" | "number")
     {
         let message = format!("a column of the type `{}` has no range of numbers", kind.value);
-        context.report.error(codes::BAD_RANGE, range.span, message);
+        let hint = Some("remove `range`, or give the type `integer`, `decimal` or `number`".to_owned());
+        context.report.hinted(codes::BAD_RANGE, range.span, message, hint);
     }
     Column {
         name,

@@ -16,18 +16,39 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
     let given: Vec<&Entry> = TRANSFORM_INPUTS.iter().filter_map(|key| fields.entry(key)).collect();
     let message = format!("{what} needs exactly one of {}", list(TRANSFORM_INPUTS));
     match given.as_slice() {
-        [] => context.report.error(codes::EXACTLY_ONE, name.span, message),
+        [] => {
+            let hint = "add `from: SOURCE`, `union: [A, B]` or `sql: select … from SOURCE`".to_owned();
+            context
+                .report
+                .hinted(codes::EXACTLY_ONE, name.span, message, Some(hint));
+        }
         [_] => {}
-        [_, other, ..] => context.report.error(codes::EXACTLY_ONE, other.key_span, message),
+        [_, other, ..] => {
+            let hint = "keep one of them: a query names what it reads itself".to_owned();
+            context
+                .report
+                .hinted(codes::EXACTLY_ONE, other.key_span, message, Some(hint));
+        }
     }
-    let from = fields.text("from", context.report).map(TransformInput::From);
+    let from = match fields.entry("from") {
+        Some(Entry { value, .. }) if matches!(&value.kind, Kind::Sequence(items) if items.len() > 1) => {
+            let hint = "several are put together by `union` in the place of `from`".to_owned();
+            let message = "`from` must be text, not a list";
+            context
+                .report
+                .hinted(codes::WRONG_TYPE, value.span, message, Some(hint));
+            None
+        }
+        _ => fields.text("from", context.report).map(TransformInput::From),
+    };
     let union = fields.texts("union", context.report);
     if union.as_ref().is_some_and(Vec::is_empty)
         && let Some(entry) = fields.entry("union")
     {
+        let hint = Some("name what is put together: `union: [a, b]`".to_owned());
         context
             .report
-            .error(codes::MISSING_KEY, entry.key_span, "`union` lists nothing");
+            .hinted(codes::MISSING_KEY, entry.key_span, "`union` lists nothing", hint);
     }
     let union = union.filter(|u| !u.is_empty()).map(TransformInput::Union);
     let sql = fields.text("sql", context.report).map(TransformInput::Sql);
@@ -110,12 +131,45 @@ fn step(item: &Node, context: &mut Context<'_, '_>) -> Option<Step> {
     let own: &[Entry] = match options {
         None => &[],
         Some(node) if node.is_null() => &[],
-        Some(node) => super::entries(
-            node,
-            &format!("the options of {}", quoted(&plugin.value)),
-            context.report,
-        )?,
+        Some(Node {
+            kind: Kind::Mapping(entries),
+            ..
+        }) => entries,
+        Some(node) => {
+            no_options(node, &plugin, context);
+            return None;
+        }
     };
     let options = options::lower(PluginKind::Transform, &plugin, own, context);
     Some(Step { plugin, options })
+}
+
+/// Something else than options stands behind a plugin's name; where there is no such plugin, that is the mistake.
+fn no_options(node: &Node, plugin: &Spanned<String>, context: &mut Context<'_, '_>) {
+    let Some(schema) = context.plugins.transform_schema(&plugin.value) else {
+        return options::unknown(PluginKind::Transform, plugin, context);
+    };
+    if matches!(node.kind, Kind::Invalid) {
+        return;
+    }
+    let name = &plugin.value;
+    let message = format!(
+        "the options of {} must be a mapping, not {}",
+        quoted(name),
+        node.described()
+    );
+    let needed: Vec<&str> = match schema.get("required").and_then(|r| r.as_array()) {
+        Some(required) => required.iter().filter_map(|key| key.as_str()).collect(),
+        None => Vec::new(),
+    };
+    let shape = match needed.as_slice() {
+        [] => "option: …".to_owned(),
+        needed => needed
+            .iter()
+            .map(|key| format!("{key}: …"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let hint = format!("write `- {name}: {{ {shape} }}`; `clinmill plugin info {name}` lists the options");
+    context.report.hinted(codes::WRONG_TYPE, node.span, message, Some(hint));
 }

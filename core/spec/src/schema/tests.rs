@@ -143,7 +143,23 @@ fn messages_say_what_would_fit() {
             .count(),
         2
     );
-    assert_eq!(texts("skip:"), "`skip` must be an integer, not nothing ()");
+    assert_eq!(
+        texts("skip:"),
+        "`skip` must be an integer, not nothing (write a value: nothing stands behind the `:`)"
+    );
+    assert_eq!(
+        texts("skip: \"3\""),
+        "`skip` must be an integer, not text (write it without quotes)"
+    );
+    // Without quotes it would be text all the same.
+    assert_eq!(
+        texts("skip: \"three\""),
+        "`skip` must be an integer, not text (write a whole number, such as `3`)"
+    );
+    assert_eq!(
+        texts("columns: [a, b]"),
+        "`columns` must be a mapping, not a list (write names with their values, not a list: `{ a: …, b: … }`)"
+    );
     assert_eq!(
         texts("map: { $secret: x }"),
         "`map` must be text, not a mapping (this option takes no secret)"
@@ -151,7 +167,10 @@ fn messages_say_what_would_fit() {
     let missing = found(&table(), "skip: 1\n");
     assert_eq!(
         (missing[0].2.as_str(), missing[0].3.as_str()),
-        ("the plugin `table` needs the option `subject`", "Who a row is about.")
+        (
+            "the plugin `table` needs the option `subject`",
+            "add `subject`: who a row is about"
+        )
     );
 }
 

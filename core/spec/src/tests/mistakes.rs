@@ -324,3 +324,77 @@ fn versions_and_missing_keys() {
     assert_eq!(found("- a\n"), [codes::DOCUMENT]);
     assert_eq!(found("just text\n"), [codes::DOCUMENT]);
 }
+
+/// Something of another type than the one that is wanted, with the advice.
+#[test]
+fn values_of_another_type_are_written_as_they_are_meant() {
+    let advice = |sources: &str, transforms: &str, tables: &str| -> Vec<String> {
+        let text = small(sources, transforms, tables);
+        let found = read(&text).diagnostics.into_iter();
+        found
+            .map(|d| d.hint.unwrap_or_else(|| panic!("{}: no advice", d.message)))
+            .collect()
+    };
+    let source = |rest: &str| {
+        advice(
+            &format!("  x: {{ {rest} }}\n"),
+            "  t: { from: lis }\n",
+            "  r: { from: t }\n",
+        )
+    };
+    let with = |rest: &str| source(&format!("plugin: table, inputs: {{ glob: a }}, {rest}"));
+    let transform = |rest: &str| advice("", &format!("  t: {{ {rest} }}\n"), "  r: { from: lis }\n");
+    let table = |rest: &str| advice("", "  t: { from: lis }\n", &format!("  r: {rest}\n"));
+    let cases = [
+        (with("key: mrn"), "write it as a list: `[mrn]`"),
+        (
+            with("columns: [order, val]"),
+            "write names with their values, not a list: `{ order: …, val: … }`",
+        ),
+        (
+            with("columns: order"),
+            "write names with their values: `{ name: value }`",
+        ),
+        (with("subject: mrn"), "write `{ id: … }`"),
+        (with("encoding: [gb18030]"), "known: `auto`, `utf-8`, `gb18030`"),
+        (with("expect: { rejected: 5 }"), "write `..1%`"),
+        (with("mode: { complete: true }"), "write `{ as_of: true }`"),
+        (
+            source("plugin: table, inputs: \"a/*.csv\""),
+            "write `{ glob: \"a/*.csv\" }`",
+        ),
+        (source(""), "add `plugin`: the source plugin"),
+        (transform("from: [lis]"), "write it without brackets: `lis`"),
+        (
+            transform("from: [lis, x]"),
+            "several are put together by `union` in the place of `from`",
+        ),
+        (transform("union: lis"), "write it as a list: `[lis]`"),
+        (
+            transform("from: lis, sql: select 1"),
+            "keep one of them: a query names what it reads itself",
+        ),
+        (
+            transform("from: lis, steps: { labvalue: { column: a } }"),
+            "begin each entry with `- `",
+        ),
+        (
+            transform("from: lis, steps: [sql: select 1]"),
+            "a query is a transform of its own, not a step: `NAME: { sql: select … }` under `transforms`",
+        ),
+        (
+            transform("from: lis, steps: [labvalue: val]"),
+            "write `- labvalue: { option: … }`; `clinmill plugin info labvalue` lists the options",
+        ),
+        (table("t"), "write `{ from: t }`"),
+        (table("{ from: t, key: order }"), "write it as a list: `[order]`"),
+        (
+            table("{ from: t, columns: [a, b] }"),
+            "write names with their values, not a list: `{ a: …, b: … }`",
+        ),
+        (table(""), "write `{ from: … }`"),
+    ];
+    for (found, expected) in cases {
+        assert!(found.iter().any(|hint| hint == expected), "{expected}: {found:?}");
+    }
+}

@@ -93,6 +93,45 @@ fn what_is_not_yaml_is_located() {
     assert_eq!(found("a: 1\n---\nb: 2\n"), one(codes::DOCUMENT, 2, 1));
 }
 
+/// What a beginner writes, with where it is wrong and what is advised.
+#[test]
+fn what_is_not_yaml_says_what_to_do() {
+    let cases = [
+        ("a:\n\tb: 1\n", codes::TAB, 2, 1, "use spaces"),
+        ("a:\n  b: 1\n  \tc: 1\n", codes::TAB, 3, 3, "use spaces"),
+        ("a: {\n\tb: 1 }\n", codes::TAB, 2, 1, "use spaces"),
+        ("a:\tb\n", codes::TAB, 1, 3, "use spaces"),
+        ("a: @b\n", codes::SYNTAX, 1, 4, "begins with `@` must be in quotes"),
+        ("a: `b`\n", codes::SYNTAX, 1, 4, "begins with ``` must be in quotes"),
+        ("a: %b\n", codes::SYNTAX, 1, 4, "begins with `%` must be in quotes"),
+        ("a: { b: *.csv }\n", codes::ALIAS, 1, 9, "in quotes"),
+        ("a: 周报: 检验\n", codes::SYNTAX, 1, 6, "holds `: ` must be in quotes"),
+        ("a：1\nb: 2\n", codes::SYNTAX, 2, 2, "line 1 has a full-width `：`"),
+        ("a: { b: 1， c: 2 }\n", codes::SYNTAX, 1, 13, "full-width `，`"),
+        ("a:\n  b:1\n  c: 2\n", codes::SYNTAX, 3, 4, "behind the `:` in line 2"),
+        (
+            "a:\n   b: 1\n\n    c: 2\n",
+            codes::SYNTAX,
+            4,
+            6,
+            "this line and of line 2",
+        ),
+        ("a:\n  b: 1\n c: 2\n", codes::SYNTAX, 3, 2, "this line and of line 2"),
+        ("a: \"x\nb: 1\n", codes::SYNTAX, 1, 4, "a quote is missing"),
+        ("a: { b: 1\nc: 2\n", codes::SYNTAX, 2, 2, "missing or too many"),
+        ("a: { b: ${C} }\n", codes::SYNTAX, 1, 10, "in quotes"),
+    ];
+    let wrong = cases.into_iter().filter_map(|(text, code, line, column, advice)| {
+        let said = read(text).1;
+        let holds = said
+            .iter()
+            .any(|d| d.hint.as_ref().is_some_and(|hint| hint.contains(advice)));
+        (found(text) != one(code, line, column) || !holds).then(|| format!("{text:?}: {said:?}"))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn duplicate_keys_are_found_at_any_depth() {
     let text = "a: 1\n结: { x: 1, y: 2, x: [3] }\na: { b: 1, b: 2 }\n";
