@@ -127,7 +127,8 @@ fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<P
         return None;
     }
     // 5.6x10^9 10^9/L: nobody can tell whether the power counts once or twice.
-    if number.number.is_some_and(|number| number.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
+    let last = number.number.or(number.range.map(|(_, high)| high));
+    if last.is_some_and(|last| last.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
         return None;
     }
     Some(Parsed {
