@@ -44,17 +44,17 @@ struct Arguments {
 
 /// Name of the test, unit, reference range, digits after the point, middle of the values.
 const TESTS: [(&str, &str, &str, u32, u64); 16] = [
-    ("白细胞计数", "×10⁹/L", "3.5-9.5", 2, 650),
+    ("白细胞计数", "×10⁹/L", "3.5-9.5×10⁹/L", 2, 650),
     ("红细胞计数", "10^12/L", "4.3～5.8", 2, 460),
     ("血红蛋白", "g/L", "男:130-175;女:115-150", 0, 140),
     ("血小板计数", "10^9/L", "125-350", 0, 220),
     ("葡萄糖", "mmol/L", "3.90-6.10", 2, 540),
     ("肌酐", "μmol/L", "57.0-111.0", 1, 850),
-    ("尿素", "mmol/L", "3.10-9.50", 2, 520),
+    ("尿素", "mg/dl", "8-20", 1, 140),
     ("尿酸", "umol/L", "208-428", 0, 320),
     ("钾", "mmol/l", "3.50-5.30", 2, 420),
     ("钠", "mmol/L", "137.0-147.0", 1, 1_400),
-    ("总胆固醇", "mg/dl", "<200", 0, 180),
+    ("总胆固醇", "mmol/L", "<5.20", 2, 460),
     ("甘油三酯", "mmol/L", "0.56-1.70", 2, 120),
     ("丙氨酸氨基转移酶", "U/L", "9-50", 0, 30),
     ("白蛋白", "g/L", "40.0-55.0", 1, 450),
@@ -144,15 +144,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let steps = [
         (
             "labvalue",
-            json!({ "column": "result", "as": "value", "range": "reference", "sex": "sex" }),
+            json!({ "column": "result", "as": "value", "unit": "unit", "range": "reference", "sex": "sex" }),
         ),
         (
             "terminology",
-            json!({ "column": "test", "as": "loinc", "map": "maps:lab-zh__loinc" }),
+            json!({ "column": "test", "unit": "unit", "as": "loinc", "map": "maps:lab-zh__loinc" }),
         ),
         (
             "units",
             json!({ "value": "value_number", "unit": "unit", "unit_in_value": "value_unit", "to_column": "loinc_unit",
+                "ranges": ["value_range_low", "value_range_high"], "unit_in_range": "value_range_unit",
                 "map": "maps:units-local__ucum", "analytes": "maps:molar-mass__ucum", "analyte": "loinc_code",
                 "on_error": "null" }),
         ),

@@ -17,6 +17,7 @@ mod transform;
 pub mod athena;
 pub mod decode;
 pub mod export;
+pub mod han;
 pub mod near;
 pub mod reference;
 pub mod sparse;

@@ -97,7 +97,8 @@ pub struct BindContext {
     pub timezone: Option<String>,
     /// The source's or step's name in the pipeline.
     pub name: String,
-    /// Mapping files by the reference that the options hold, such as `maps:lab-zh__loinc`.
+    /// Mapping files by the reference that options hold, such as `maps:lab-zh__loinc`: those of the step itself, and
+    /// where a pipeline is bound those of its other steps too.
     pub resources: BTreeMap<String, Resource>,
 }
 

@@ -38,6 +38,16 @@ impl<'a> Neighbours<'a> {
             .map(|column| column.value(self.row))
     }
 
+    /// The power of ten that the unit of the row begins with, 0 without a unit; nothing where no unit is looked at.
+    pub fn tens(&self, scratch: &mut Scratch) -> Option<i32> {
+        let units = self.units?;
+        Some(
+            self.at(Some(units))
+                .and_then(|unit| tens(scratch.fold(unit)))
+                .unwrap_or(0),
+        )
+    }
+
     /// The reference range of the row.
     pub fn range(&self) -> Option<&'a str> {
         self.at(self.ranges)

@@ -1,14 +1,16 @@
 //! The grammar of values.
 
+mod concept;
+mod quantity;
+
 use crate::{
     Comma,
     flag::unflagged,
     fold::fold,
-    number::{Number, plain, power_of_ten, scan},
-    operator::operator,
-    unit::{is_unit, tens},
-    words::{self, Word},
+    number::{Number, plain},
 };
+use concept::{mixed, signs, word};
+use quantity::{bracketed, numeric};
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,234 +142,6 @@ pub fn folded_value<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Opti
         .or_else(|| numeric(text, comma, lower))
         .or_else(|| bracketed(text, comma, lower))
         .or_else(|| mixed(text, comma, lower))
-}
-
-/// `+`, `++`, `2+`, `+2`, `-`, `+-`, with or without parentheses.
-fn signs(text: &str) -> Option<Parsed<'static>> {
-    let inner = text
-        .strip_prefix('(')
-        .and_then(|t| t.strip_suffix(')'))
-        .unwrap_or(text)
-        .trim();
-    let bytes = inner.as_bytes();
-    let (qualitative, grade) = match bytes {
-        b"-" => ("negative", None),
-        b"+-" | b"-+" | b"-~+" => ("plus-minus", None),
-        [digit @ b'1'..=b'5', b'+'] | [b'+', digit @ b'1'..=b'5'] => ("positive", Some(digit - b'0')),
-        _ if !bytes.is_empty() && bytes.len() <= 5 && bytes.iter().all(|b| *b == b'+') => {
-            ("positive", Some(u8::try_from(bytes.len()).ok()?))
-        }
-        _ => return None,
-    };
-    let signed = match text.as_bytes() {
-        [b'+', digit @ b'1'..=b'5'] => Some(Number::integer(i128::from(digit - b'0'))),
-        _ => None,
-    };
-    Some(Parsed {
-        qualitative: Some(qualitative),
-        grade: grade.and_then(|grade| i8::try_from(grade).ok()),
-        signed,
-        ..Parsed::of(Kind::Qualitative)
-    })
-}
-
-fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
-    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
-    let (kind, concept) = match words::find(inner, lower)? {
-        Word::Result(concept) => (Kind::Qualitative, concept),
-        Word::NoResult(concept) => (Kind::NoResult, concept),
-    };
-    Some(Parsed {
-        qualitative: Some(concept),
-        ..Parsed::of(kind)
-    })
-}
-
-/// What begins with a number.
-fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
-    let (operator, text) = operator(text);
-    let (first, length) = scan(text, comma)?;
-    let rest = text.get(length..)?.trim_start();
-    let number = Parsed {
-        operator,
-        number: Some(first),
-        ..Parsed::of(Kind::Number)
-    };
-    match rest.as_bytes() {
-        [] => Some(number),
-        [b':', tail @ ..] | [b'/', tail @ ..] if tail.first().is_some_and(|b| b.is_ascii_digit() || *b == b' ') => {
-            let (second, length) = scan(rest.get(1..)?.trim_start(), comma)?;
-            let titre = first == Number::integer(1) && second.whole().is_some_and(|to| to > 1);
-            let diluted = titre.then_some(Parsed {
-                operator,
-                number: Some(second),
-                ..Parsed::of(Kind::Titre)
-            })?;
-            let note = rest.get(1..)?.trim_start().get(length..)?.trim_start();
-            behind(diluted, note, lower).filter(|found| found.unit.is_empty() && found.operator == operator)
-        }
-        [b'-' | b'~' | b't' | b'T', ..] if operator.is_none() && range_sign(rest).is_some() => {
-            let after = range_sign(rest)?.trim_start();
-            // A second hyphen is a sign behind a tilde or a negative number: 3--5 is 3 to 5, -3--1 is -3 to -1.
-            let signed = after.starts_with('-') && (!rest.starts_with('-') || text.starts_with('-'));
-            let tail = match signed {
-                true => after,
-                false => after.trim_start_matches(['-', '~']).trim_start(),
-            };
-            let (second, length) = scan(tail, comma)?;
-            // A power behind the second number is that of both: 4-10x10^9/L.
-            let of = |text: &str| text.contains(['x', 'X', '*', 'e', 'E', '^']);
-            let (before, written) = (text.get(..text.len() - rest.len())?, tail.get(..length)?);
-            let first = match power_of_ten(written) {
-                Some(power) if !of(before) => first.times_ten(power),
-                _ => first,
-            };
-            let unit = tail.get(length..)?.trim_start();
-            let range = first.at_most(second).then_some(Parsed {
-                range: Some((first, second)),
-                ..Parsed::of(Kind::Range)
-            })?;
-            behind(range, unit, lower).filter(|found| found.operator.is_none())
-        }
-        _ => behind(number, rest, lower),
-    }
-}
-
-/// What stands behind the sign of a range: a hyphen, a tilde, `to`.
-fn range_sign(text: &str) -> Option<&str> {
-    let word = |word: &str| text.strip_prefix(word).filter(|rest| rest.starts_with([' ', '-', '+']));
-    text.strip_prefix(['-', '~'])
-        .or_else(|| word("to"))
-        .or_else(|| word("TO"))
-}
-
-/// A range in brackets, with its unit within or behind: `[3.5-5.5]`, `(3-5)/HP`. One number in them is none: in books of
-/// accounts it would be negative.
-fn bracketed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
-    let (inner, behind) = match text.as_bytes().first()? {
-        b'(' => text.get(1..)?.split_once(')')?,
-        b'[' => text.get(1..)?.split_once(']')?,
-        _ => return None,
-    };
-    let range = numeric(inner.trim(), comma, lower).filter(|found| found.kind == Kind::Range)?;
-    let (low, high) = range.range?;
-    let behind = behind.trim_start();
-    let (range, behind) = match power_of_ten(behind) {
-        // (4-10)x10^9/L
-        Some(power) => {
-            let end = behind.find(['/', ' ']).unwrap_or(behind.len());
-            let both = (low.times_ten(power), high.times_ten(power));
-            (
-                Parsed {
-                    range: Some(both),
-                    ..range
-                },
-                behind.get(end..)?.trim_start(),
-            )
-        }
-        None => (range, behind),
-    };
-    match (range.unit, behind) {
-        (_, "") => Some(range),
-        ("", unit) if is_unit(unit) => Some(Parsed { unit, ..range }),
-        _ => None,
-    }
-}
-
-/// What may stand behind a number: a unit, a word, or both.
-fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<Parsed<'t>> {
-    for (words, operator) in [("以上", ">="), ("以下", "<=")] {
-        if let (None, Some(unit)) = (number.operator, rest.strip_suffix(words))
-            && (unit.is_empty() || is_unit(unit))
-        {
-            return Some(Parsed {
-                operator: Some(operator),
-                unit,
-                ..number
-            });
-        }
-    }
-    let (unit, note) = match rest.strip_suffix(')').and_then(|inner| inner.rsplit_once('(')) {
-        Some((unit, note)) if signs(note).or_else(|| word(note, lower)).is_some() => (unit.trim_end(), note),
-        _ => match word(rest, lower) {
-            Some(_) => ("", rest),
-            None => (rest, ""),
-        },
-    };
-    let said = signs(note).or_else(|| word(note, lower));
-    if said.is_some_and(|said| said.kind == Kind::NoResult) || !(unit.is_empty() || is_unit(unit)) {
-        return None;
-    }
-    // 5.6x10^9 10^9/L: nobody can tell whether the power counts once or twice.
-    if number.number.is_some_and(|number| number.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
-        return None;
-    }
-    Some(Parsed {
-        qualitative: said.and_then(|said| said.qualitative),
-        grade: said.and_then(|said| said.grade),
-        unit,
-        ..number
-    })
-}
-
-/// A word or signs with more behind it: `阳性(+)`, `阳性++`, `阳性(1:160)`, `+(25)`, `阴性 <0.1`.
-fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
-    let (head, tail) = match text.strip_suffix(')').and_then(|inner| inner.split_once('(')) {
-        Some((head, inner)) => (head, inner),
-        None => {
-            let at = text.find([
-                ' ', '+', '-', '<', '>', '=', ',', ':', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
-            ])?;
-            (text.get(..at)?, text.get(at..)?)
-        }
-    };
-    let (head, tail) = (head.trim(), tail.trim_matches([' ', ',', ':', ';']));
-    let said = signs(head).or_else(|| word(head, lower))?;
-    if said.kind == Kind::NoResult {
-        return None;
-    }
-    let more = signs(tail)
-        .or_else(|| word(tail, lower))
-        .or_else(|| numeric(tail, comma, lower))?;
-    match more.kind {
-        Kind::NoResult => None,
-        // The word says more than the signs: 弱阳性(±) is weakly positive.
-        Kind::Qualitative => {
-            let (word_first, word_last) = (word(head, lower).is_some(), word(tail, lower).is_some());
-            // Two words are two results, such as colour and clarity: one of them would be lost.
-            let both = word_first && word_last && said.qualitative != more.qualitative;
-            if both || opposite(said.qualitative, more.qualitative) {
-                return None;
-            }
-            let words_first = word_first || !word_last;
-            Some(Parsed {
-                qualitative: if words_first {
-                    said.qualitative
-                } else {
-                    more.qualitative
-                },
-                grade: said.grade.or(more.grade),
-                signed: None,
-                ..said
-            })
-        }
-        _ => Some(Parsed {
-            kind: Kind::Qualitative,
-            qualitative: said.qualitative,
-            grade: said.grade,
-            ..more
-        }),
-    }
-}
-
-/// Whether a word and signs say opposite things: 阴性(+), 阳性(-).
-fn opposite(one: Option<&str>, other: Option<&str>) -> bool {
-    let side = |concept: Option<&str>| match concept? {
-        "negative" | "not-detected" | "non-reactive" => Some(false),
-        "positive" | "weakly-positive" | "strongly-positive" | "detected" | "reactive" | "plus-minus" => Some(true),
-        _ => None,
-    };
-    matches!((side(one), side(other)), (Some(one), Some(other)) if one != other)
 }
 
 #[cfg(test)]
@@ -573,6 +347,7 @@ mod tests {
             "1/0",
             "5.6×10^9 10^9/L",
             "5.6E9 K/uL",
+            "5-6×10^9 10^9/L",
             "None",
             "none",
             "NONE",

@@ -1,9 +1,12 @@
 //! Texts in one spelling: half width, one kind of dash, of comparison and of multiplication sign.
 
+use clinmill_sdk::han::simplified;
+
 /// Writes `text` into `into` in the spelling that the grammar reads. White space around it is left out.
 ///
-/// Superscripts become `^9`, traditional characters simplified ones, `±` becomes `+-`, `×` becomes `x`. Long dashes behind a number become `~`, the sign of a
-/// range; in front of one they stay, since they may be a minus or the mark of a missing value.
+/// Superscripts become `^9`, traditional characters simplified ones, `±` becomes `+-`, `×` becomes `x`. Long dashes behind
+/// a number become `~`, the sign of a range; in front of one they stay, since they may be a minus or the mark of a missing
+/// value.
 pub fn fold(text: &str, into: &mut String) {
     into.clear();
     let mut raised = false;
@@ -50,8 +53,7 @@ pub fn fold(text: &str, into: &mut String) {
             '⬆' | '▲' | '⇧' => into.push('↑'),
             '⬇' | '▼' | '⇩' => into.push('↓'),
             'µ' => into.push('μ'),
-            '\u{4e00}'..='\u{9fff}' => into.push(simplified(c)),
-            c => into.push(c),
+            c => into.push(simplified(c)),
         }
     }
     if into.contains("+/-") {
@@ -59,20 +61,6 @@ pub fn fold(text: &str, into: &mut String) {
     }
     let kept = into.trim_end().len();
     into.truncate(kept);
-}
-
-/// Traditional characters of results, units and reference ranges, and their simplified forms.
-const TRADITIONAL: &str = "檢检測测見见發发現现沒没無无陽阳陰阴強强應应異异黃黄淺浅紅红標标渾浑濁浊輕轻視视滿满軟软報报說说詳详圖图備备註注樣样\
-塊块許许臨临區区確确個个鐘钟爾尔單单國国際际約约為为於于過过歲岁兒儿嬰婴參参範范圍围極极顯显鏡镜時时納纳飛飞億亿萬万貝贝間间";
-
-fn simplified(c: char) -> char {
-    let mut characters = TRADITIONAL.chars();
-    while let (Some(traditional), Some(simplified)) = (characters.next(), characters.next()) {
-        if traditional == c {
-            return simplified;
-        }
-    }
-    c
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! - [`Labvalue`]: the transform itself
 //! - `core`: the grammar of values; `number`, `operator`, `fold`, `flag`, `unit`, `words`: its parts
 //! - `beside`: what the unit and the range beside a result tell about it
-//! - `range`: the grammar of reference ranges, by sex and age
+//! - `range`: the grammar of reference ranges; `people`: the sexes and ages that they are for
 //! - `pattern`: the shape of what does not parse
 //! - `error`: the codes
 
@@ -18,6 +18,7 @@ mod fold;
 mod number;
 mod operator;
 mod pattern;
+mod people;
 mod range;
 mod transform;
 mod unit;

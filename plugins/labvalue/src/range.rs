@@ -5,38 +5,8 @@ use crate::{
     core::{Kind, folded_value},
     fold::fold,
     number::Number,
+    people::{Sex, aged, letter, named, people, without_start},
 };
-
-/// Sex, as reference ranges know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sex {
-    /// 男.
-    Male,
-    /// 女.
-    Female,
-}
-
-impl Sex {
-    /// Reads a code or word: `M`, `F`, `男`, `女`, and `1`, `2` of GB/T 2261.1 and ISO/IEC 5218.
-    pub fn read(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
-        if is(&["M", "男", "男性", "male", "1"]) {
-            Some(Self::Male)
-        } else if is(&["F", "女", "女性", "female", "2"]) {
-            Some(Self::Female)
-        } else {
-            None
-        }
-    }
-}
-
-impl Part {
-    /// True where it is a concept and no number.
-    pub fn is_qualitative(&self) -> bool {
-        self.range.qualitative.is_some() && self.range.low.is_none() && self.range.high.is_none()
-    }
-}
 
 /// A range with the people it is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +16,13 @@ pub struct Part {
     age: Option<(f64, f64)>,
     /// What it says.
     pub range: Range,
+}
+
+impl Part {
+    /// True where it is a concept and no number.
+    pub fn is_qualitative(&self) -> bool {
+        self.range.qualitative.is_some() && self.range.low.is_none() && self.range.high.is_none()
+    }
 }
 
 /// What a reference range says.
@@ -59,6 +36,36 @@ pub struct Range {
     pub qualitative: Option<&'static str>,
     /// The unit that stands in the text, folded; empty without one.
     pub unit: Box<str>,
+}
+
+impl Range {
+    /// True where a power of ten stands behind a number and no unit behind that: the unit beside the range tells whose it
+    /// is.
+    pub fn is_open(&self) -> bool {
+        self.unit.is_empty() && self.ends().any(|number| number.power() != 0)
+    }
+
+    /// The range beside a unit that begins with a power of ten (0: with none): a power that both have is the unit's.
+    /// Nothing where they differ.
+    pub fn beside(&self, tens: i32) -> Option<Self> {
+        match tens {
+            0 => Some(self.clone()),
+            tens if self.ends().all(|number| number.power() == tens) => Some(self.without_power()),
+            _ => None,
+        }
+    }
+
+    fn ends(&self) -> impl Iterator<Item = Number> {
+        [self.low, self.high].into_iter().flatten()
+    }
+
+    fn without_power(&self) -> Self {
+        Self {
+            low: self.low.map(Number::without_power),
+            high: self.high.map(Number::without_power),
+            ..self.clone()
+        }
+    }
 }
 
 /// Longer texts are no reference ranges.
@@ -106,75 +113,6 @@ pub fn is_split(parts: &[Part]) -> bool {
     parts.iter().any(|part| part.sex.is_some() || part.age.is_some())
 }
 
-/// A word, and whom it names.
-type People = (&'static str, Option<Sex>, Option<(f64, f64)>);
-
-const ADULT: Option<(f64, f64)> = Some((18.0, 200.0));
-const CHILD: Option<(f64, f64)> = Some((0.0, 18.0));
-const NEWBORN: Option<(f64, f64)> = Some((0.0, 28.0 / 365.25));
-const INFANT: Option<(f64, f64)> = Some((0.0, 1.0));
-
-/// Words that name people, without difference of case; those that begin others come after them.
-const PEOPLE: [People; 36] = [
-    ("成年男性", Some(Sex::Male), ADULT),
-    ("成年女性", Some(Sex::Female), ADULT),
-    ("成人男", Some(Sex::Male), ADULT),
-    ("成人女", Some(Sex::Female), ADULT),
-    ("男性", Some(Sex::Male), None),
-    ("女性", Some(Sex::Female), None),
-    ("男", Some(Sex::Male), None),
-    ("女", Some(Sex::Female), None),
-    ("females", Some(Sex::Female), None),
-    ("female", Some(Sex::Female), None),
-    ("males", Some(Sex::Male), None),
-    ("male", Some(Sex::Male), None),
-    ("women", Some(Sex::Female), None),
-    ("men", Some(Sex::Male), None),
-    ("(f)", Some(Sex::Female), None),
-    ("(m)", Some(Sex::Male), None),
-    ("f:", Some(Sex::Female), None),
-    ("m:", Some(Sex::Male), None),
-    ("f ", Some(Sex::Female), None),
-    ("m ", Some(Sex::Male), None),
-    ("成年人", None, ADULT),
-    ("成年", None, ADULT),
-    ("成人", None, ADULT),
-    ("儿童", None, CHILD),
-    ("小儿", None, CHILD),
-    ("新生儿", None, NEWBORN),
-    ("婴儿", None, INFANT),
-    ("adults", None, ADULT),
-    ("adult", None, ADULT),
-    ("children", None, CHILD),
-    ("child", None, CHILD),
-    ("newborns", None, NEWBORN),
-    ("newborn", None, NEWBORN),
-    ("neonates", None, NEWBORN),
-    ("infants", None, INFANT),
-    ("infant", None, INFANT),
-];
-
-/// `text` without `start`, whatever the case of Latin letters.
-fn without_start<'t>(text: &'t str, start: &str) -> Option<&'t str> {
-    let (head, rest) = text.split_at_checked(start.len())?;
-    head.eq_ignore_ascii_case(start).then_some(rest)
-}
-
-/// The people that a text begins with, and what follows. A Latin word ends where its letters do.
-fn named(text: &str) -> Option<(&'static People, &str)> {
-    PEOPLE.iter().find_map(|people| {
-        let rest = without_start(text, people.0)?;
-        let whole = !people.0.ends_with(|c: char| c.is_ascii_alphabetic())
-            || !rest.starts_with(|c: char| c.is_ascii_alphabetic());
-        whole.then_some((people, rest))
-    })
-}
-
-/// `M` or `F` alone.
-fn letter(text: &str) -> Option<Sex> {
-    Sex::read(text).filter(|_| text.trim().len() == 1 && text.trim().starts_with(|c: char| c.is_ascii_alphabetic()))
-}
-
 /// One segment for each group of people.
 fn segments(text: &str) -> Vec<&str> {
     let mut segments = Vec::new();
@@ -216,86 +154,6 @@ fn next_people(text: &str) -> usize {
         begins || ages
     });
     starts.map_or(text.len(), |at| begin + at)
-}
-
-/// Takes the words for people off the front: sex, age, what is left.
-fn people(text: &str) -> (Option<Sex>, Option<(f64, f64)>, &str) {
-    let (mut sex, mut age, mut rest) = (None, None, text.trim());
-    loop {
-        let within = match rest.strip_prefix('(') {
-            // (男) 57-111, but not the parenthesis of (57-111).
-            Some(inner) if named(inner).is_some() || aged(inner).is_some() => inner,
-            _ => rest,
-        };
-        let found = named(rest)
-            .or_else(|| named(within))
-            .map(|((_, of, years), less)| (*of, *years, less));
-        let found = found.or_else(|| aged(within).map(|(years, less)| (None, Some(years), less)));
-        let Some((of, years, less)) = found else {
-            return (sex, age, rest);
-        };
-        sex = sex.or(of);
-        age = age.or(years);
-        rest = less.trim_start_matches([':', ' ', ')', ',']);
-    }
-}
-
-/// Units of age, as words and in years; those that begin others come after them.
-const AGES: [(&str, f64); 17] = [
-    ("周岁", 1.0),
-    ("岁", 1.0),
-    ("years", 1.0),
-    ("year", 1.0),
-    ("yrs", 1.0),
-    ("yr", 1.0),
-    ("y", 1.0),
-    ("个月", 1.0 / 12.0),
-    ("月龄", 1.0 / 12.0),
-    ("月", 1.0 / 12.0),
-    ("months", 1.0 / 12.0),
-    ("month", 1.0 / 12.0),
-    ("mos", 1.0 / 12.0),
-    ("mo", 1.0 / 12.0),
-    ("天", 1.0 / 365.25),
-    ("days", 1.0 / 365.25),
-    ("day", 1.0 / 365.25),
-];
-
-/// Ages in front of a range: `0-3岁`, `>=60岁`, `<18 years`, `14岁以上`; `6月-2岁` is not read.
-fn aged(text: &str) -> Option<((f64, f64), &str)> {
-    let at = text.find(|c: char| !(c.is_ascii_digit() || "<>=-~. ".contains(c)))?;
-    let (before, unit) = text.split_at(at);
-    let (years, after) = AGES.iter().find_map(|(word, years)| {
-        let rest = without_start(unit, word)?;
-        let whole = !(word.is_ascii() && rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-        whole.then_some((*years, rest))
-    })?;
-    let before = before.trim();
-    if before.len() > 12 {
-        return None;
-    }
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let word = |words: [&str; 2]| words.iter().find_map(|word| after.strip_prefix(word));
-    // Ages are whole: up to 14 lasts until the birthday after, more than 60 begins with 61.
-    let (range, rest) = if let Some(rest) = word(["及以上", "以上"]) {
-        ((number(before)?, 200.0 / years), rest)
-    } else if let Some(rest) = after.strip_prefix("及以下") {
-        ((0.0, number(before)? + 1.0), rest)
-    } else if let Some(rest) = after.strip_prefix("以下") {
-        ((0.0, number(before)?), rest)
-    } else if let Some(from) = before.strip_prefix(">=") {
-        ((number(from)?, 200.0 / years), after)
-    } else if let Some(from) = before.strip_prefix('>') {
-        ((number(from)? + 1.0, 200.0 / years), after)
-    } else if let Some(to) = before.strip_prefix("<=") {
-        ((0.0, number(to)? + 1.0), after)
-    } else if let Some(to) = before.strip_prefix('<') {
-        ((0.0, number(to)?), after)
-    } else {
-        let (from, to) = before.split_once(['-', '~'])?;
-        ((number(from)?, number(to)? + 1.0), after)
-    };
-    Some(((range.0 * years, range.1 * years), rest))
 }
 
 /// Words in front of a range that say nothing else.
@@ -375,13 +233,6 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
         _ => plain,
     };
     let said = folded_value(&plain, comma, lower)?;
-    // Of 4-10x10^9/L nobody can tell here whether the power is the unit's or the number's; the value may have neither.
-    let ends = said
-        .range
-        .map_or([said.number; 2], |(low, high)| [Some(low), Some(high)]);
-    if ends.into_iter().flatten().any(|number| number.power() != 0) {
-        return None;
-    }
     let mut range = Range {
         qualitative: said.qualitative,
         unit: match said.unit {
@@ -401,7 +252,23 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
     if let Some((low, high)) = said.range {
         (range.low, range.high) = (Some(low), Some(high));
     }
-    Some(Part { sex, age, range })
+    Some(Part {
+        sex,
+        age,
+        range: counted(range),
+    })
+}
+
+/// The power of a count as that of its unit, which is the same: of `4-10x10^9/L` 4 to 10 of `10^9/L`.
+fn counted(range: Range) -> Range {
+    let power = range.ends().next().map_or(0, Number::power);
+    if power == 0 || !range.unit.starts_with('/') || range.ends().any(|number| number.power() != power) {
+        return range;
+    }
+    Range {
+        unit: format!("10^{power}{}", range.unit).into(),
+        ..range.without_power()
+    }
 }
 
 #[cfg(test)]
@@ -434,8 +301,13 @@ mod tests {
             ("参考值：3.5-5.5", Some((Some(35), Some(55), None))),
             ("Ref. range: 3.5 to 5.5", Some((Some(35), Some(55), None))),
             ("-3--1", Some((Some(-30), Some(-10), None))),
-            ("4-10×10^3/uL", None),
-            ("(4-10)×10⁹/L", None),
+            ("4-10×10^3/uL", Some((Some(40), Some(100), None))),
+            ("(4-10)×10⁹/L", Some((Some(40), Some(100), None))),
+            ("<10×10^9/L", Some((None, Some(100), None))),
+            ("1E3-5E3", Some((Some(10_000), Some(50_000), None))),
+            ("1E3-5E3 mg/L", Some((Some(10_000), Some(50_000), None))),
+            ("1E2-1E3/uL", Some((Some(1_000), Some(10_000), None))),
+            ("4-10×10^9 10^9/L", None),
             ("(-3)-(+3)", Some((Some(-30), Some(30), None))),
             ("±3.0", Some((Some(-30), Some(30), None))),
             ("-3～+3", Some((Some(-30), Some(30), None))),
@@ -465,10 +337,35 @@ mod tests {
             ("<10 mg/L", "mg/L"),
             ("男57-111umol/L女41-81umol/L", "umol/L"),
             ("阴性", ""),
+            ("4-10×10^9/L", "10^9/L"),
+            ("(4-10)×10⁹/L", "10^9/L"),
+            ("1E3-5E3 mg/L", "mg/L"),
+            ("1E2-1E3/uL", "/uL"),
+            ("1E3-5E3", ""),
         ] {
             let parts = parse(text, Comma::Auto);
             assert_eq!(&*choose(&parts, Some(Sex::Male), None).unwrap().unit, want, "{text}");
         }
+    }
+
+    #[test]
+    fn the_unit_beside_a_range_tells_whose_a_power_is() {
+        let ends = |text: &str, tens| {
+            let parts = parse(text, Comma::Auto);
+            let range = choose(&parts, None, None).unwrap();
+            assert!(range.is_open(), "{text}");
+            range
+                .beside(tens)
+                .map(|range| [range.low, range.high].map(|end| end.unwrap().whole().unwrap()))
+        };
+        for text in ["1E3-5E3", "1-5×10^3"] {
+            assert_eq!(ends(text, 0), Some([1_000, 5_000]), "{text}");
+            assert_eq!(ends(text, 3), Some([1, 5]), "{text}");
+            assert_eq!(ends(text, 9), None, "{text}");
+        }
+        assert_eq!(ends("1E2-1E3", 0), Some([100, 1_000]));
+        assert_eq!(ends("1E2-1E3", 2), None);
+        assert!(!choose(&parse("3-5", Comma::Auto), None, None).unwrap().is_open());
     }
 
     #[test]

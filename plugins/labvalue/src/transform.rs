@@ -7,7 +7,8 @@ use crate::{
     error,
     number::{Number, plain},
     pattern,
-    range::{self, Part, Sex},
+    people::Sex,
+    range::{self, Part},
 };
 use clinmill_sdk::{
     BindContext, Caps, Emit, Findings, Origin, PluginError, RejectedRow, TaskContext, Transform, TransformRun,
@@ -383,7 +384,8 @@ impl Run<'_> {
             .transpose()?;
         let (mut low, mut high) = (Decimals::new(rows), Decimals::new(rows));
         let (mut qualitative, mut units) = (Texts::new(rows), Texts::new(rows));
-        let (mut unparsed, mut unchosen) = (0, 0);
+        let (mut unparsed, mut unchosen, mut unlike) = (0, 0, 0);
+        let mut near = Neighbours::of(batch, step.unit, None);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
             let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
@@ -415,6 +417,23 @@ impl Run<'_> {
                 unchosen += 1;
                 continue;
             };
+            let resolved;
+            let range = match range.is_open() {
+                false => range,
+                true => {
+                    near.go(row);
+                    let Some(tens) = near.tens(&mut self.scratch) else {
+                        unparsed += 1;
+                        continue;
+                    };
+                    let Some(beside) = range.beside(tens) else {
+                        unlike += 1;
+                        continue;
+                    };
+                    resolved = beside;
+                    &resolved
+                }
+            };
             put(&mut low, row, range.low.and_then(|number| number.kept(scale)));
             put(&mut high, row, range.high.and_then(|number| number.kept(scale)));
             if let Some(concept) = range.qualitative {
@@ -424,7 +443,11 @@ impl Run<'_> {
                 units.set(row, &range.unit);
             }
         }
-        for (name, count) in [("range unparsed", unparsed), ("range for other people", unchosen)] {
+        for (name, count) in [
+            ("range unparsed", unparsed),
+            ("range for other people", unchosen),
+            ("range power unlike the unit", unlike),
+        ] {
             if count > 0 {
                 out.count(name, count);
             }

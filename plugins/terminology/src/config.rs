@@ -16,10 +16,12 @@ pub struct TerminologyConfig {
     /// characters and at last punctuation) or `code` (compared as written).
     #[serde(default)]
     pub by: By,
-    /// The column of the source's unit, of text, for rows of the table that have `when_unit`.
+    /// The column of the source's unit, of text. It must fit a row's `when_unit`; a row without one is not taken where the
+    /// unit measures something else than the target, such as `%` for a count.
     #[serde(default)]
     pub unit: Option<String>,
-    /// The column of the source's specimen, of text, for rows of the table that have `when_specimen`.
+    /// The column of the source's specimen, of text. It must fit a row's `when_specimen`; a row without one is not taken
+    /// where the target is of another specimen, such as urine for blood.
     #[serde(default)]
     pub specimen: Option<String>,
     /// The column of the day the value is of (a date or a timestamp), for rows of the table that have `valid_from` or

@@ -3,6 +3,7 @@
 use crate::{
     By,
     fold::{bare, condition, fold},
+    measure, specimen,
     table::{ENDLESS, Entry, Target, When, entries},
 };
 use clinmill_sdk::{MappingTable, PluginError, RowState};
@@ -15,6 +16,8 @@ pub enum Found {
     Mapped(usize),
     /// No accepted target.
     Unmapped,
+    /// No accepted target for the unit, specimen or day that the source says; others have one.
+    Unlike,
     /// Several targets.
     Ambiguous,
     /// Nothing but candidates that a reviewer turned down.
@@ -26,7 +29,7 @@ impl Found {
     pub fn status(self) -> &'static str {
         match self {
             Self::Mapped(_) => "mapped",
-            Self::Unmapped => "unmapped",
+            Self::Unmapped | Self::Unlike => "unmapped",
             Self::Ambiguous => "ambiguous",
             Self::Rejected => "rejected",
         }
@@ -60,6 +63,9 @@ impl<'a> Told<'a> {
 struct Row {
     entry: Entry,
     target: Option<usize>,
+    /// What the target measures, and in which specimen, where the row itself has no condition on that.
+    measures: Option<&'static str>,
+    specimen: Option<&'static str>,
 }
 
 /// A mapping table, ready for lookups.
@@ -104,7 +110,13 @@ impl Lookup {
                 lookup.folded.entry(folded).or_default().push(index);
             }
             lookup.exact.entry(entry.key.clone()).or_default().push(index);
-            lookup.rows.push(Row { entry, target });
+            let (any_unit, any_specimen) = (entry.unit.is_none(), entry.specimen.is_none());
+            lookup.rows.push(Row {
+                measures: any_unit.then(|| measure::of_target(&entry.target)).flatten(),
+                specimen: any_specimen.then(|| specimen::of_name(&entry.target.name)).flatten(),
+                target,
+                entry,
+            });
         }
         Ok(lookup)
     }
@@ -161,13 +173,21 @@ impl Lookup {
 
     /// The rows of a key that hold for what the source says, and by how much each is about it.
     fn deciding<'a>(&'a self, places: &'a [usize], told: &Told<'_>) -> impl Iterator<Item = (u8, &'a Row)> + use<'a> {
+        let (measured, taken) = (
+            told.unit.and_then(measure::of_unit),
+            told.specimen.and_then(specimen::told),
+        );
         let (unit, specimen) = (told.unit.map(condition), told.specimen.map(condition));
         let rows = self.of_the_day(places, told);
         // Where the source does not say and every row asks, all of them are meant.
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
         let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
         let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
-        rows.filter(decides).filter_map(move |row| {
+        // A row without a condition holds for what its target can be measured in, and for the target's specimen.
+        let like = move |row: &&Row| {
+            !measure::contradict(measured, row.measures) && !specimen::contradict(taken, row.specimen)
+        };
+        rows.filter(decides).filter(like).filter_map(move |row| {
             let about = |any: bool, when: &When, told: Option<&str>| if any { Some(0) } else { when.holds(told) };
             let by_unit = about(any_unit, &row.entry.unit, unit.as_deref())?;
             Some((
@@ -189,9 +209,11 @@ impl Lookup {
             });
         }
         let mut rows = self.of_the_day(places, told).peekable();
+        let others = places.iter().filter_map(|index| self.rows.get(*index));
         match best {
             Some((_, found)) => found,
             None if rows.peek().is_some() && rows.all(|row| row.entry.state == RowState::Rejected) => Found::Rejected,
+            None if others.into_iter().any(|row| row.target.is_some()) => Found::Unlike,
             None => Found::Unmapped,
         }
     }
@@ -248,8 +270,8 @@ mod tests {
         assert_eq!(code(&lookup, "葡萄糖", &told(Some("MG/DL"), None)), "mass");
         assert_eq!(code(&lookup, "葡萄糖", &told(Some("mmol/L"), Some("血清"))), "molar");
         assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("Urine"))), "urine");
-        assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "Unmapped");
-        assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unmapped");
+        assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "Unlike");
+        assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unlike");
         assert_eq!(code(&lookup, "lp（A）", &Told::default()), "Ambiguous");
         assert_eq!(code(&lookup, "Lpa", &told(Some("nmol/L"), None)), "nmol");
         assert_eq!(lookup.lines("葡萄糖", &told(Some("MG/DL"), None)), [3]);
@@ -280,7 +302,7 @@ mod tests {
             ("lab-en__loinc", "D-Dimer"),
         ] {
             let lookup = shipped(table);
-            let with = |unit| code(&lookup, name, &Told::of(unit, "", None));
+            let with = |unit| code(&lookup, name, &Told::of(unit, "", None)).replace("Unlike", "Unmapped");
             for unit in [
                 "mg/L FEU",
                 "ug/mL(FEU)",
@@ -302,11 +324,7 @@ mod tests {
         let with = |name, unit| code(&lookup, name, &Told::of(unit, "", None));
         assert_eq!(with("D-二聚体(FEU)", "mg/L"), "48065-7");
         assert_eq!(with("D-二聚体(FEU)", ""), "48065-7");
-        assert_eq!(
-            with("D-二聚体(FEU)", "ng/mL DDU"),
-            "Unmapped",
-            "name and unit contradict"
-        );
+        assert_eq!(with("D-二聚体(FEU)", "ng/mL DDU"), "Unlike", "name and unit contradict");
     }
 
     #[test]
@@ -327,6 +345,30 @@ mod tests {
         }
     }
 
+    /// A row without conditions is no row for whatever the source says.
+    #[test]
+    fn a_row_without_conditions_is_for_its_target_only() {
+        let (zh, en) = (shipped("lab-zh__loinc"), shipped("lab-en__loinc"));
+        for (lookup, name, unit, specimen, want) in [
+            (&zh, "甲胎蛋白", "", "", "1834-1"),
+            (&zh, "甲胎蛋白", "ng/mL", "血清", "1834-1"),
+            (&zh, "甲胎蛋白", "%", "", "Unlike"),
+            (&zh, "甲胎蛋白", "10^9/L", "", "Unlike"),
+            (&zh, "甲胎蛋白", "U/L", "", "Unlike"),
+            (&zh, "红细胞压积", "%", "", "20570-8"),
+            (&zh, "红细胞压积", "L/L", "", "20570-8"),
+            (&zh, "红细胞压积", "fL", "", "Unlike"),
+            (&zh, "尿葡萄糖", "", "尿", "2349-9"),
+            (&zh, "尿葡萄糖", "", "血清", "Unlike"),
+            (&zh, "尿葡萄糖", "", "脑脊液", "Unlike"),
+            (&en, "Ferritin", "ng/mL", "", "2276-4"),
+            (&en, "Ferritin", "mmol/mol", "", "Unlike"),
+        ] {
+            let got = code(lookup, name, &Told::of(unit, specimen, None));
+            assert_eq!(got, want, "{name} | {unit} | {specimen}");
+        }
+    }
+
     #[test]
     fn days_choose_between_rows_and_past_rows_are_over() {
         let lookup = lookup(
@@ -340,7 +382,7 @@ mod tests {
         };
         assert_eq!(code(&lookup, "x", &on("2019-12-31")), "old");
         assert_eq!(code(&lookup, "x", &on("2020-01-01")), "new");
-        assert_eq!(code(&lookup, "x", &on("2009-01-01")), "Unmapped");
+        assert_eq!(code(&lookup, "x", &on("2009-01-01")), "Unlike");
         assert_eq!(code(&lookup, "x", &Told::default()), "new");
     }
 

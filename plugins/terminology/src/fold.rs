@@ -1,30 +1,7 @@
 //! Names, units and specimens without the differences that carry no meaning.
 
-use std::{collections::HashMap, sync::LazyLock};
+use clinmill_sdk::han::simplified;
 use unicode_normalization::UnicodeNormalization;
-
-/// Traditional characters to simplified ones.
-static SIMPLIFIED: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
-    let mut map = HashMap::new();
-    for line in include_str!("simplified.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-    {
-        let mut characters = line.chars();
-        while let (Some(traditional), Some(simplified)) = (characters.next(), characters.next()) {
-            map.insert(traditional, simplified);
-        }
-    }
-    map
-});
-
-fn simplified(c: char) -> char {
-    match c {
-        // No ideograph: most names in Latin letters never touch the table.
-        '\0'..'\u{3400}' => c,
-        _ => SIMPLIFIED.get(&c).copied().unwrap_or(c),
-    }
-}
 
 /// A name without compatibility forms (full and half width among them), case, white space and traditional characters
 /// (Unicode Standard Annex 15, NFKC).

@@ -6,7 +6,7 @@
 //! - [`table`]: the rows of a table, checked
 //! - [`sheet`]: a table that can be written; [`exchange`]: as other tools write it
 //! - [`search`]: candidates for a name; [`review`]: coverage, suggestions and their merge
-//! - `measure`: what a unit measures
+//! - `measure`: what a unit measures; `specimen`: what a specimen is
 //! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
 
@@ -19,6 +19,7 @@ mod measure;
 pub mod review;
 pub mod search;
 pub mod sheet;
+mod specimen;
 pub mod table;
 mod transform;
 

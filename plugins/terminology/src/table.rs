@@ -50,6 +50,11 @@ impl When {
         Self { untold, any_of }
     }
 
+    /// True for no condition.
+    pub fn is_none(&self) -> bool {
+        self.any_of.is_empty()
+    }
+
     /// Whether the condition holds for what the source says (folded), and by how much it is about it.
     pub fn holds(&self, told: Option<&str>) -> Option<u8> {
         match told {

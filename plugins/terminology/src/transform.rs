@@ -261,7 +261,7 @@ impl TransformRun for Run<'_> {
         let rows = batch.num_rows();
         let mut new = [(); 5].map(|()| Texts::new(rows));
         let mut kept: Option<Vec<u32>> = None;
-        let mut counts = [0u64; 5];
+        let (mut counts, mut unlike) = ([0u64; 5], 0);
         let mut place = 0;
         for row in 0..rows {
             let (value, unit, specimen, day) = told.at(row);
@@ -271,12 +271,16 @@ impl TransformRun for Run<'_> {
                 None => (error::UNMAPPED, "the value is empty"),
                 Some(Found::Mapped(_)) => ("", ""),
                 Some(Found::Unmapped) => (error::UNMAPPED, "the value has no accepted target"),
+                Some(Found::Unlike) => (
+                    error::UNMAPPED,
+                    "the value has no accepted target for the unit, specimen or day of the row",
+                ),
                 Some(Found::Ambiguous) => (error::AMBIGUOUS, "the value has several targets"),
                 Some(Found::Rejected) => (error::REJECTED, "all candidates for the value were turned down"),
             };
             let kind = match found {
                 Some(Found::Mapped(_)) => 0,
-                Some(Found::Unmapped) => 1,
+                Some(Found::Unmapped | Found::Unlike) => 1,
                 Some(Found::Ambiguous) => 2,
                 Some(Found::Rejected) => 3,
                 None => 4,
@@ -284,6 +288,7 @@ impl TransformRun for Run<'_> {
             if let Some(count) = counts.get_mut(kind) {
                 *count += 1;
             }
+            unlike += u64::from(found == Some(Found::Unlike));
             // An empty value is nothing to map: it is kept in either case.
             if self.step.unmapped == Unmapped::Reject && status.is_some() && !code.is_empty() {
                 let row = row as u32;
@@ -319,6 +324,7 @@ impl TransformRun for Run<'_> {
         for (name, count) in ["mapped", "unmapped", "ambiguous", "rejected", "empty"]
             .into_iter()
             .zip(counts)
+            .chain([("unmapped for unit, specimen or day", unlike)])
         {
             if count > 0 {
                 out.count(name, count);

@@ -3,37 +3,46 @@
 #![allow(clippy::unwrap_used)]
 
 use clinmill_plugin_terminology::{By, Found, Lookup, Told};
+use clinmill_plugin_units::ucum;
 use clinmill_sdk::{MappingTable, Resource};
 use std::{fs, path::Path};
 
 const ZH: &str = "lab-zh__loinc";
 const EN: &str = "lab-en__loinc";
 
-fn lookup(name: &str) -> Lookup {
+fn table(name: &str) -> MappingTable {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings").join(name);
     let mut resource = Resource::default();
     for file in ["map.csv", "mapping.yaml"] {
         resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
     }
-    Lookup::new(&MappingTable::read(name, &resource).unwrap(), By::Name).unwrap()
+    MappingTable::read(name, &resource).unwrap()
 }
 
-/// Looks `name`, `unit` and `specimen` up and compares with the code; empty: none.
-fn all(table: &str, rows: &[(&str, &str, &str, &str)]) {
-    let lookup = lookup(table);
-    for (name, unit, specimen, want) in rows {
-        let code = match lookup.find(name, &Told::of(unit, specimen, None)) {
-            Found::Mapped(index) => lookup.target(index).unwrap().code.clone(),
-            _ => String::new(),
-        };
-        assert_eq!(code, *want, "{table}: {name} | {unit} | {specimen}");
+fn lookup(name: &str) -> Lookup {
+    Lookup::new(&table(name), By::Name).unwrap()
+}
+
+/// A name, a unit, a specimen, and the code they lead to; empty: none.
+type Asked = (&'static str, &'static str, &'static str, &'static str);
+
+/// Looks rows up in the Chinese and in the English table.
+fn all(zh: &[Asked], en: &[Asked]) {
+    for (table, rows) in [(ZH, zh), (EN, en)] {
+        let lookup = lookup(table);
+        for (name, unit, specimen, want) in rows {
+            let code = match lookup.find(name, &Told::of(unit, specimen, None)) {
+                Found::Mapped(index) => lookup.target(index).unwrap().code.clone(),
+                _ => String::new(),
+            };
+            assert_eq!(code, *want, "{table}: {name} | {unit} | {specimen}");
+        }
     }
 }
 
 #[test]
 fn a_code_in_blood_is_for_blood() {
     all(
-        ZH,
         &[
             ("免疫球蛋白G", "", "脑脊液", ""),
             ("免疫球蛋白G", "", "血清", "2465-3"),
@@ -48,9 +57,6 @@ fn a_code_in_blood_is_for_blood() {
             ("动脉血碳酸氢根", "", "血清", ""),
             ("动脉血碳酸氢根", "", "动脉血", "1960-4"),
         ],
-    );
-    all(
-        EN,
         &[
             ("HCO3", "mmol/L", "serum", "1963-8"),
             ("HCO3", "mmol/L", "", "1963-8"),
@@ -61,20 +67,12 @@ fn a_code_in_blood_is_for_blood() {
     );
 }
 
-/// Glycated haemoglobin and thyrotropin: nothing but blood is ever sent for them, and their rows ask for no specimen.
-const ONLY_BLOOD: [&str; 4] = ["4548-4", "59261-8", "3016-3", "11579-0"];
-
 /// No other specimen than blood gets a code of blood, whatever the name.
 #[test]
 fn what_is_known_to_be_no_blood_gets_no_code_of_blood() {
-    for table in [ZH, EN] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings").join(table);
-        let mut resource = Resource::default();
-        for file in ["map.csv", "mapping.yaml"] {
-            resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
-        }
-        let rows = MappingTable::read(table, &resource).unwrap();
-        let (name, lookup) = (rows.require("source_name").unwrap(), lookup(table));
+    for table_name in [ZH, EN] {
+        let rows = table(table_name);
+        let (name, lookup) = (rows.require("source_name").unwrap(), lookup(table_name));
         for row in &rows.rows {
             for specimen in [
                 "尿",
@@ -95,9 +93,8 @@ fn what_is_known_to_be_no_blood_gets_no_code_of_blood() {
                         let target = lookup.target(index).unwrap();
                         let blood = ["in Blood", "in Serum", "Plasma", "plasma"];
                         assert!(
-                            ONLY_BLOOD.contains(&target.code.as_str())
-                                || !blood.iter().any(|of| target.name.contains(of)),
-                            "{table}/map.csv:{}: {specimen} to {}",
+                            !blood.iter().any(|of| target.name.contains(of)),
+                            "{table_name}/map.csv:{}: {specimen} to {}",
                             row.line,
                             target.name
                         );
@@ -111,7 +108,6 @@ fn what_is_known_to_be_no_blood_gets_no_code_of_blood() {
 #[test]
 fn the_unit_tells_which_code_it_is() {
     all(
-        ZH,
         &[
             ("肌酸激酶同工酶", "ng/mL", "", "13969-1"),
             ("肌酸激酶同工酶", "U/L", "", "32673-6"),
@@ -160,9 +156,6 @@ fn the_unit_tells_which_code_it_is() {
             ("eGFR(CKD-EPI)", "ml/min/1.73m²", "", "62238-1"),
             ("eGFR(CKD-EPI)", "ml/(min*1.73m2)", "", "62238-1"),
         ],
-    );
-    all(
-        EN,
         &[
             ("CPK-MB", "U/L", "", "32673-6"),
             ("CPK-MB", "ng/mL", "", "13969-1"),
@@ -185,4 +178,89 @@ fn the_unit_tells_which_code_it_is() {
             ("Urine protein (dipstick)", "mg/dL", "", "5804-0"),
         ],
     );
+}
+
+/// What a unit measures by UCUM, with moles and grams, and units and international units, as one.
+fn measure(code: &str) -> Option<String> {
+    let unit = ucum::unit(code).ok()?;
+    let code = code.split('{').next().filter(|code| !code.is_empty()).unwrap_or("1");
+    let volume = ["/L", "/dL", "/mL"].iter().any(|end| code.ends_with(end));
+    let mass = volume && (code.contains("g/") || code.contains("mol/"));
+    Some(match (mass, code.contains("U/") || code.contains("U]/")) {
+        (true, _) => "mass".to_owned(),
+        (_, true) => "activity".to_owned(),
+        _ => format!("{:?} {:?}", unit.dimension(), unit.kinds()),
+    })
+}
+
+/// Of the rows that ask for no unit too: a number in a unit gets no code whose values are in units of another measure.
+#[test]
+fn a_unit_of_another_measure_gets_no_code() {
+    let units = [
+        "%",
+        "10*9/L",
+        "/[HPF]",
+        "mg/(24.h)",
+        "s",
+        "fL",
+        "U/L",
+        "g/L",
+        "mmol/L",
+        "mm[Hg]",
+        "mL/min",
+        "mm/h",
+    ];
+    let mut wrong = Vec::new();
+    for table_name in [ZH, EN] {
+        let rows = table(table_name);
+        let (name, lookup) = (rows.require("source_name").unwrap(), lookup(table_name));
+        for row in &rows.rows {
+            for unit in units {
+                if let Found::Mapped(index) = lookup.find(row.cell(name), &Told::of(unit, "", None)) {
+                    let target = lookup.target(index).unwrap();
+                    // Compared without case it is G/L, 10^9 per litre; `units` refuses it.
+                    let capital = unit == "g/L" && target.unit == "10*9/L";
+                    if !target.unit.is_empty() && measure(&target.unit) != measure(unit) && !capital {
+                        wrong.push(format!(
+                            "{table_name}/map.csv:{}: {unit} to {} in {}",
+                            row.line, target.name, target.unit
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(60)]
+    );
+}
+
+/// Of the rows that ask for no specimen too: another specimen than the code's gets none.
+#[test]
+fn a_code_in_urine_or_spinal_fluid_is_for_that() {
+    for table_name in [ZH, EN] {
+        let rows = table(table_name);
+        let (name, lookup) = (rows.require("source_name").unwrap(), lookup(table_name));
+        for row in &rows.rows {
+            for (told, other) in [
+                ("血清", "in Urine"),
+                ("CSF", "in Urine"),
+                ("尿", "Cerebral spinal fluid"),
+                ("serum", "in Stool"),
+            ] {
+                if let Found::Mapped(index) = lookup.find(row.cell(name), &Told::of("", told, None)) {
+                    let target = &lookup.target(index).unwrap().name;
+                    let both = target.contains("Serum") || target.contains("Plasma");
+                    assert!(
+                        both || !target.contains(other),
+                        "{table_name}/map.csv:{}: {told} to {target}",
+                        row.line
+                    );
+                }
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! - [`Units`]: the transform itself
 //! - `core`: from a written unit to a code, from a pair of codes to a conversion
 //! - `local`: the spellings of hospitals; `bridge`: what one mole of an analyte weighs
+//! - [`targets`]: the units of other tables' targets
 //! - `capitals`: units in other capitals than UCUM's; [`ask`]: one value at a time
 //! - [`ucum`]: the code system; [`suite`]: published tests of it
 //! - `error`: the codes
@@ -17,6 +18,7 @@ mod error;
 mod local;
 mod rule;
 pub mod suite;
+pub mod targets;
 mod transform;
 pub mod ucum;
 mod xml;

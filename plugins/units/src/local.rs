@@ -1,7 +1,7 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
 use crate::{capitals, error, ucum};
-use clinmill_sdk::{MappingTable, PluginError, RowState};
+use clinmill_sdk::{MappingTable, PluginError, RowState, han::simplified};
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
@@ -91,8 +91,8 @@ impl Local {
     }
 }
 
-/// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), `u` for micro, no
-/// white space, powers of ten as `10*9`, other superscripts as digits. White space between digits stays, so that they make
+/// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), simplified characters,
+/// `u` for micro, no white space, powers of ten as `10*9`, other superscripts as digits. White space between digits stays, so that they make
 /// no other number, unless it stands for the sign of a power: `10 9/L`.
 pub fn fold(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -127,7 +127,7 @@ pub fn fold(text: &str) -> String {
             '∕' | '⁄' | '÷' => '/',
             '−' | '–' => '-',
             '·' | '•' | '⋅' => '.',
-            c => c,
+            c => simplified(c),
         })
         .collect();
     powers(&folded)
@@ -202,6 +202,7 @@ mod tests {
             ("１０＾９／Ｌ", "10*9/L"),
             ("X10^12 / L", "10*12/L"),
             ("μmol/L", "umol/L"),
+            ("次/分鐘", "次/分钟"),
             ("\u{b5}mol/L", "umol/L"),
             ("㎎/㎗", "mg/dl"),
             ("kg/m²", "kg/m2"),

@@ -8,6 +8,7 @@ use crate::{
     error,
     local::Local,
     rule::names,
+    targets,
     ucum::{self, Unit},
 };
 use clinmill_sdk::{
@@ -165,7 +166,10 @@ impl Transform for Units {
         };
         let target = match (&config.to, &config.to_column) {
             (Some(code), _) => Target::Fixed(code.clone()),
-            (None, Some(name)) => Target::Column(text("/to_column", name)?),
+            (None, Some(name)) => {
+                targets::check_all(context).map_err(at("/to_column"))?;
+                Target::Column(text("/to_column", name)?)
+            }
             (None, None) => {
                 return Err(PluginError::config(
                     "",

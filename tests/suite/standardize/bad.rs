@@ -247,3 +247,19 @@ fn a_mapping_table_with_a_broken_row() {
         );
     }
 }
+
+#[test]
+fn a_mapping_table_with_a_target_unit_that_is_none() {
+    let site = site(LABS, "mrn,order,test,result,unit,at\n");
+    let line = edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replacen(",umol/L,", ",umoll/L,", 1)
+    });
+    let found = findings(site);
+    let mut lines = LABS.lines().zip(1..);
+    let to_column = lines.find_map(|(text, number)| Some((number, text.find("loinc_unit")? as u64 + 1)));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (code, at_line, at_column, message) = &found[0];
+    assert_eq!((code.as_str(), Some((*at_line, *at_column))), ("UNITS_MAP", to_column));
+    let wanted = format!("maps:lab-zh__loinc/map.csv:{line}: the unit \"umoll/L\" of the target is no UCUM code: ");
+    assert!(message.starts_with(&wanted), "{message}");
+}

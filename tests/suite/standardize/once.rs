@@ -1,4 +1,5 @@
-//! The chain of three steps gives the number that was measured: powers of ten once, units of their own.
+//! The chain of three steps gives the number that was measured: powers of ten once, units of their own, and no code that
+//! the unit contradicts.
 
 use super::{LABS, site};
 use clinmill_tests::state::text;
@@ -40,5 +41,60 @@ fn the_number_is_the_one_that_was_measured() {
             (code, value, unit),
             "{order}: {row:?}"
         );
+    }
+}
+
+const UNLIKE: &str = "mrn,order,test,result,unit,at\n\
+    a,1,淋巴细胞计数,45,%,2026-01-01 07:00:00\n\
+    a,2,甲胎蛋白,3.1,ng/mL,2026-01-01 07:00:00\n\
+    a,3,甲胎蛋白,3.1,%,2026-01-01 07:00:00\n\
+    a,4,甲胎蛋白,3.1,umol/L,2026-01-01 07:00:00\n\
+    a,5,尿蛋白,150,mg/24h,2026-01-01 07:00:00\n\
+    a,6,红细胞压积,0.45,L/L,2026-01-01 07:00:00\n\
+    a,7,红细胞压积,45,fL,2026-01-01 07:00:00\n";
+
+#[test]
+fn no_number_goes_out_under_a_code_of_another_measure() {
+    let told = LABS.replace("column: test, map", "column: test, unit: unit, map");
+    for (pipeline, wanted) in [
+        (
+            told.as_str(),
+            [
+                ("1", "", Some(45.0), "%"),
+                ("2", "1834-1", Some(3.1), "ng/mL"),
+                ("3", "", Some(3.1), "%"),
+                // Moles may be converted, but not of this analyte.
+                ("4", "1834-1", None, ""),
+                ("5", "2889-4", Some(150.0), "mg/(24.h)"),
+                ("6", "20570-8", Some(45.0), "%"),
+                ("7", "", Some(45.0), "fL"),
+            ],
+        ),
+        // Without the unit the name decides, and a number that cannot be in the unit of the code is none.
+        (
+            LABS,
+            [
+                ("1", "26474-7", None, ""),
+                ("2", "1834-1", Some(3.1), "ng/mL"),
+                ("3", "1834-1", None, ""),
+                ("4", "1834-1", None, ""),
+                ("5", "2887-8", Some(150.0), "mg/(24.h)"),
+                ("6", "20570-8", Some(45.0), "%"),
+                ("7", "20570-8", None, ""),
+            ],
+        ),
+    ] {
+        let site = site(pipeline, UNLIKE);
+        site.refresh();
+        let rows = site.rows(1, "measurement");
+        for (order, code, value, unit) in wanted {
+            let row = rows.values().find(|row| text(row, "order_no") == order).unwrap();
+            let number: Option<f64> = text(row, "standard_value").parse().ok();
+            assert_eq!(
+                (text(row, "loinc_code"), number, text(row, "standard_unit")),
+                (code, value, unit),
+                "{order}: {row:?}"
+            );
+        }
     }
 }

@@ -16,7 +16,7 @@ use clinmill_plugin_terminology::{
     sheet::Sheet,
     table::{Target, entries},
 };
-use clinmill_plugin_units::Units;
+use clinmill_plugin_units::{Units, targets};
 use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records};
 use clinmill_spec::pipeline::TransformInput;
 use serde::Deserialize;
@@ -83,7 +83,7 @@ fn check(table: &MappingTable) -> Result<(), Failure> {
     for by in [By::Name, By::Code] {
         entries(table, by).map_err(|error| broken(&error))?;
     }
-    Ok(())
+    targets::check(table).map_err(|error| broken(&error))
 }
 
 fn name(dir: &Path) -> String {

@@ -1,0 +1,140 @@
+//! Numbers, ranges and dilutions, with the unit or the word behind them.
+
+use super::{
+    Kind, Parsed,
+    concept::{signs, word},
+};
+use crate::{
+    Comma,
+    number::{Number, power_of_ten, scan},
+    operator::operator,
+    unit::{is_unit, tens},
+};
+
+/// What begins with a number.
+pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
+    let (operator, text) = operator(text);
+    let (first, length) = scan(text, comma)?;
+    let rest = text.get(length..)?.trim_start();
+    let number = Parsed {
+        operator,
+        number: Some(first),
+        ..Parsed::of(Kind::Number)
+    };
+    match rest.as_bytes() {
+        [] => Some(number),
+        [b':', tail @ ..] | [b'/', tail @ ..] if tail.first().is_some_and(|b| b.is_ascii_digit() || *b == b' ') => {
+            let (second, length) = scan(rest.get(1..)?.trim_start(), comma)?;
+            let titre = first == Number::integer(1) && second.whole().is_some_and(|to| to > 1);
+            let diluted = titre.then_some(Parsed {
+                operator,
+                number: Some(second),
+                ..Parsed::of(Kind::Titre)
+            })?;
+            let note = rest.get(1..)?.trim_start().get(length..)?.trim_start();
+            behind(diluted, note, lower).filter(|found| found.unit.is_empty() && found.operator == operator)
+        }
+        [b'-' | b'~' | b't' | b'T', ..] if operator.is_none() && range_sign(rest).is_some() => {
+            let after = range_sign(rest)?.trim_start();
+            // A second hyphen is a sign behind a tilde or a negative number: 3--5 is 3 to 5, -3--1 is -3 to -1.
+            let signed = after.starts_with('-') && (!rest.starts_with('-') || text.starts_with('-'));
+            let tail = match signed {
+                true => after,
+                false => after.trim_start_matches(['-', '~']).trim_start(),
+            };
+            let (second, length) = scan(tail, comma)?;
+            // A power behind the second number is that of both: 4-10x10^9/L.
+            let of = |text: &str| text.contains(['x', 'X', '*', 'e', 'E', '^']);
+            let (before, written) = (text.get(..text.len() - rest.len())?, tail.get(..length)?);
+            let first = match power_of_ten(written) {
+                Some(power) if !of(before) => first.times_ten(power),
+                _ => first,
+            };
+            let unit = tail.get(length..)?.trim_start();
+            let range = first.at_most(second).then_some(Parsed {
+                range: Some((first, second)),
+                ..Parsed::of(Kind::Range)
+            })?;
+            behind(range, unit, lower).filter(|found| found.operator.is_none())
+        }
+        _ => behind(number, rest, lower),
+    }
+}
+
+/// What stands behind the sign of a range: a hyphen, a tilde, `to`.
+fn range_sign(text: &str) -> Option<&str> {
+    let word = |word: &str| text.strip_prefix(word).filter(|rest| rest.starts_with([' ', '-', '+']));
+    text.strip_prefix(['-', '~'])
+        .or_else(|| word("to"))
+        .or_else(|| word("TO"))
+}
+
+/// A range in brackets, with its unit within or behind: `[3.5-5.5]`, `(3-5)/HP`. One number in them is none: in books of
+/// accounts it would be negative.
+pub fn bracketed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
+    let (inner, behind) = match text.as_bytes().first()? {
+        b'(' => text.get(1..)?.split_once(')')?,
+        b'[' => text.get(1..)?.split_once(']')?,
+        _ => return None,
+    };
+    let range = numeric(inner.trim(), comma, lower).filter(|found| found.kind == Kind::Range)?;
+    let (low, high) = range.range?;
+    let behind = behind.trim_start();
+    let (range, behind) = match power_of_ten(behind) {
+        // (4-10)x10^9/L
+        Some(power) => {
+            let end = behind.find(['/', ' ']).unwrap_or(behind.len());
+            let both = (low.times_ten(power), high.times_ten(power));
+            (
+                Parsed {
+                    range: Some(both),
+                    ..range
+                },
+                behind.get(end..)?.trim_start(),
+            )
+        }
+        None => (range, behind),
+    };
+    match (range.unit, behind) {
+        (_, "") => Some(range),
+        ("", unit) if is_unit(unit) => Some(Parsed { unit, ..range }),
+        _ => None,
+    }
+}
+
+/// What may stand behind a number: a unit, a word, or both.
+fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<Parsed<'t>> {
+    for (words, operator) in [("以上", ">="), ("以下", "<=")] {
+        if let (None, Some(unit)) = (number.operator, rest.strip_suffix(words))
+            && (unit.is_empty() || is_unit(unit))
+        {
+            return Some(Parsed {
+                operator: Some(operator),
+                unit,
+                ..number
+            });
+        }
+    }
+    let (unit, note) = match rest.strip_suffix(')').and_then(|inner| inner.rsplit_once('(')) {
+        Some((unit, note)) if signs(note).or_else(|| word(note, lower)).is_some() => (unit.trim_end(), note),
+        _ => match word(rest, lower) {
+            Some(_) => ("", rest),
+            None => (rest, ""),
+        },
+    };
+    let said = signs(note).or_else(|| word(note, lower));
+    if said.is_some_and(|said| said.kind == Kind::NoResult) || !(unit.is_empty() || is_unit(unit)) {
+        return None;
+    }
+    // 5.6x10^9 10^9/L: nobody can tell whether the power counts once or twice.
+    let last = number.number.or(number.range.map(|(_, high)| high));
+    if last.is_some_and(|last| last.power() != 0) && tens(unit).is_some_and(|power| power != 0) {
+        return None;
+    }
+    Some(Parsed {
+        qualitative: said.and_then(|said| said.qualitative),
+        grade: said.and_then(|said| said.grade),
+        unit,
+        ..number
+    })
+}
