@@ -29,7 +29,7 @@ fn a_name_that_nothing_has_is_a_usage_error() {
             &["preview", file, "lab", "--where", "unot = 'g'"],
             "the expression cannot be used",
         ),
-        (&["trace", file, "measurment", "a"], "is not a row id"),
+        (&["trace", file, "measurement", "a"], "is not a row id"),
         (
             &["trace", file, "measurment", "00000000000000000000000000"],
             "did you mean `measurement`?",
@@ -176,4 +176,27 @@ fn a_plan_says_that_complete_exports_delete() {
         .json();
     assert_eq!(plan["sources"]["lis"]["max_deletes"], 0.25);
     project.run(["run", "pipeline.yaml"]).expect_code(3);
+}
+
+/// A source that sent nothing for longer than it promised: what came is published, and the exit code tells it each time.
+#[test]
+fn what_is_expected_and_did_not_come_ends_with_3() {
+    let project = Project::new();
+    project.write(
+        "pipeline.yaml",
+        "version: 1\nname: labs\nvault: { url: \"file:vault\", key: auto }\ndataset: { url: \"file:out\" }\nsources:\n  \
+         lis:\n    plugin: table\n    inputs: { glob: \"inbox/*.csv\", as_of: \"{date}.csv\" }\n    expect: { every: 7d }\n    \
+         subject: { id: mrn, issuer: MRN }\n    key: [order]\n    columns: { order: order }\ntables:\n  lab: { from: lis }\n",
+    );
+    project.write("inbox/2024-04-20.csv", "order,mrn\n1,a\n");
+    for outcome in ["released", "no-op"] {
+        let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(3);
+        assert_eq!(run.json()["outcome"], outcome);
+        assert!(
+            run.stderr.contains("source lis: the latest input speaks of a time"),
+            "{}",
+            run.stderr
+        );
+    }
+    project.run(["verify", "file:out"]).expect_code(0);
 }

@@ -92,12 +92,19 @@ pub async fn trace(
     row_id: &str,
 ) -> Result<TraceReport, EngineError> {
     let tracer = Tracer::open(bound, env, secrets).await?;
-    let id = base32_decode(row_id).ok_or_else(|| {
-        EngineError::Argument(format!("{row_id:?} is not a row id: 26 letters and digits are needed"))
-    })?;
     let spec = tracer.table(table)?;
+    let is_row_id = row_id.len() == 26 && row_id.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_row_id {
+        return Err(EngineError::Argument(format!(
+            "{row_id:?} is not a row id: 26 letters and digits are needed, as `_row_id` has them"
+        )));
+    }
     let files = tracer.view.session.state.index.iter().filter(|f| f.table == table);
-    let Some(entry) = index::find(tracer.view.session.vault.root(), files, &id)? else {
+    let found = match base32_decode(row_id) {
+        Some(id) => index::find(tracer.view.session.vault.root(), files, &id)?.map(|entry| (id, entry)),
+        None => None,
+    };
+    let Some((id, entry)) = found else {
         return Err(EngineError::NotFound(format!(
             "table {table} has no row {row_id} at release {}",
             tracer.view.session.release()

@@ -11,7 +11,7 @@ use crate::{
     lower::lower_first,
     options::escape,
     pipeline::{Span, Spanned},
-    report::{hint, quoted},
+    report::{hint, list as words, quoted},
     rewrite::rewrite,
     tree::{Entry, Kind, Node},
 };
@@ -450,13 +450,18 @@ impl<'s> Checker<'s> {
         }
     }
 
-    /// A mapping with its required keys, where a schema asks for one: `{ id: …, issuer: … }`.
+    /// A mapping with its required keys, where a schema asks for one: `{ id: …, issuer: … }`; else the keys that it may have.
     fn shape(&self, schema: &Map<String, Value>) -> Option<String> {
         let required: Vec<String> = list(schema, "required")
             .iter()
             .filter_map(|name| Some(format!("{}: …", name.as_str()?)))
             .collect();
-        (!required.is_empty()).then(|| format!("`{{ {} }}`", required.join(", ")))
+        if !required.is_empty() {
+            return Some(format!("`{{ {} }}`", required.join(", ")));
+        }
+        let known = schema.get("properties").and_then(Value::as_object)?;
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
+        (!known.is_empty()).then(|| format!("a mapping with some of {}", words(&known)))
     }
 
     fn description(&self, schema: &Value) -> Option<String> {

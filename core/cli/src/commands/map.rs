@@ -18,7 +18,7 @@ use clinmill_plugin_terminology::{
 };
 use clinmill_plugin_units::{Units, targets};
 use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records};
-use clinmill_spec::pipeline::TransformInput;
+use clinmill_spec::{did_you_mean, pipeline::TransformInput};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -218,11 +218,9 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
             .iter()
             .position(|cell| cell.trim() == wanted)
             .ok_or_else(|| {
-                let failure = Failure::unknown("column", wanted, header.cells().iter().map(|cell| cell.trim()));
-                Failure {
-                    message: format!("{}: {}", args.file.display(), failure.message),
-                    ..failure
-                }
+                let known = header.cells().iter().map(|cell| cell.trim());
+                let hint = did_you_mean(wanted, known).map_or_else(String::new, |hint| format!("; {hint}"));
+                Failure::usage(format!("{} has no column {wanted:?}{hint}", args.file.display()))
             })
     };
     let (value, optional) = (find(column)?, |name: &Option<String>| {

@@ -3,7 +3,7 @@
 use crate::{
     args,
     context::Context,
-    failure::{Failure, OK},
+    failure::{Failure, OK, QUALITY_GATE},
     output::{Grid, counted, thousands},
     progress::Follow,
 };
@@ -34,7 +34,8 @@ pub async fn run(context: &Context, args: &args::Run) -> Result<u8, Failure> {
     refresh_and_print(context, &bound, &options).await
 }
 
-/// Runs one refresh with progress on stderr and the report on stdout.
+/// Runs one refresh with progress on stderr and the report on stdout. What a source is expected to send and did not is no
+/// reason to hold back what came: it is published, and the exit code says so.
 ///
 /// # Errors
 /// When nothing was published.
@@ -46,7 +47,10 @@ pub async fn refresh_and_print(context: &Context, bound: &Bound, options: &Refre
     let report = result.map_err(|error| Failure::located(bound, error))?;
     warn(context, &report);
     context.console.result(&report, || text(&report))?;
-    Ok(OK)
+    Ok(match report.unmet.is_empty() {
+        true => OK,
+        false => QUALITY_GATE,
+    })
 }
 
 /// Says on stderr what somebody should look at.

@@ -157,7 +157,7 @@ fn section<'n>(node: &'n Node, what: &str, keys: &[Key], report: &mut Report<'_>
     let hint = match (&node.kind, needed.as_slice()) {
         (Kind::Mapping(_) | Kind::Invalid, _) | (_, []) => return entries(node, what, report),
         // The one thing that is needed may be what stands there.
-        (Kind::Scalar(scalar), [only]) if !node.is_null() && scalar.shown().len() <= 60 => {
+        (Kind::Scalar(scalar), [only]) if scalar.value().is_string() && scalar.shown().len() <= 60 => {
             let shown = scalar.shown();
             let is_word = shown.chars().all(|c| c.is_alphanumeric() || c == '_');
             let quote = if is_word || shown.contains('"') { "" } else { "\"" };

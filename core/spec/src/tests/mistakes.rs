@@ -358,7 +358,7 @@ fn values_of_another_type_are_written_as_they_are_meant() {
         (with("subject: mrn"), "write `{ id: … }`"),
         (with("encoding: [gb18030]"), "known: `auto`, `utf-8`, `gb18030`"),
         (with("expect: { rejected: 5 }"), "write `..1%`"),
-        (with("mode: { complete: true }"), "write `{ as_of: true }`"),
+        (with("mode: { complete: true }"), "write `{ as_of: … }`"),
         (
             source("plugin: table, inputs: \"a/*.csv\""),
             "write `{ glob: \"a/*.csv\" }`",
