@@ -125,8 +125,9 @@ pub fn mapping_ref(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// What a running task is told.
+#[derive(Clone, Copy)]
 pub struct TaskContext<'a> {
-    /// Set by the host to stop the task; poll it between batches.
+    /// Set by the host to stop the task; poll it between batches, and in a large one every 100 ms or so.
     pub cancelled: &'a AtomicBool,
     /// Rows a batch should have, about.
     pub batch_rows: usize,

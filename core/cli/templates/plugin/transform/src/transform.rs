@@ -55,19 +55,28 @@ impl Transform for Newplugin {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
-        Ok(Box::new(Run(self)))
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
+        Ok(Box::new(Run { step: self, task: *task }))
     }
 }
 
-struct Run<'a>(&'a Newplugin);
+/// Rows after which is looked whether the run is to stop.
+const LOOK: u32 = 8192;
+
+struct Run<'a> {
+    step: &'a Newplugin,
+    task: TaskContext<'a>,
+}
 
 impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
-        let step = self.0;
+        let step = self.step;
         let mut texts = StringBuilder::new();
         let mut kept: Vec<u32> = Vec::with_capacity(batch.num_rows());
         for (row, text) in (0u32..).zip(batch.column(step.column).as_string::<i32>()) {
+            if row.is_multiple_of(LOOK) {
+                self.task.check()?;
+            }
             match text.map(tidy) {
                 None => texts.append_null(),
                 Some(Some(text)) => texts.append_value(text),
