@@ -175,6 +175,20 @@ fn suggestions_are_reviewed_and_accepted() {
         run.stderr
     );
     assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), after);
+    // So is a unit that no step could convert to.
+    let row = lines[1]
+        .replace(",proposed,", ",accepted,")
+        .replace("总胆红素测定", "胆红素总量")
+        .replacen(",umol/L,", ",umoll/L,", 1);
+    project.write("review.csv", format!("{}\n{row}\n", lines[0]));
+    let run = project.run(accept).expect_code(1);
+    assert!(
+        run.stderr
+            .contains("the unit \"umoll/L\" of the target is no UCUM code"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), after);
     project.write("review.csv", format!("{}\n1,2\n", lines[0]));
     let run = project.run(accept).expect_code(1);
     assert!(
