@@ -9,7 +9,7 @@ use super::{
 use clinmill_model::{Digest, Sensitive};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     path::Path,
 };
 
@@ -132,7 +132,8 @@ pub(super) struct Generation {
     pub(super) path: Sensitive<String>,
     pub(super) size: u64,
     pub(super) referenced: bool,
-    pub(super) parsed: HashSet<Digest>,
+    /// It was read under the parse generation of the source's last reading.
+    pub(super) parsed: bool,
     /// The number of its last reading.
     pub(super) number: u32,
 }
@@ -157,6 +158,8 @@ pub(super) struct SourceLedger {
     /// The generation of the greatest arrival number.
     pub(super) latest: Option<usize>,
     pub(super) last_arrival: u64,
+    /// The parse generation of the last reading.
+    current: Option<Digest>,
 }
 
 impl Ledger {
@@ -209,27 +212,33 @@ impl Ledger {
 }
 
 impl SourceLedger {
+    /// True for an input whose events of this parse generation are kept.
+    pub(super) fn is_parsed(&self, input: &Generation, parse_id: &Digest) -> bool {
+        input.parsed && self.current.as_ref() == Some(parse_id)
+    }
+
     fn push(&mut self, entry: &LedgerEntry) {
+        // Only the events of the latest parse generation are kept: going back to an earlier one reads all inputs again.
+        if self.current.replace(entry.parse_id) != Some(entry.parse_id) {
+            self.generations.iter_mut().for_each(|g| g.parsed = false);
+        }
         let identity = Identity::of(entry);
+        let first_time = !self.by_identity.contains_key(&identity);
         let known = *self.by_identity.entry(identity.clone()).or_insert_with(|| {
             self.generations.push(Generation {
                 identity,
                 path: entry.path.clone(),
                 size: entry.size,
                 referenced: entry.referenced,
-                parsed: HashSet::new(),
+                parsed: true,
                 number: entry.number,
             });
             self.generations.len() - 1
         });
-        let first_time = self.generations.get_mut(known).is_some_and(|generation| {
-            let first_time = generation.parsed.is_empty();
-            // Only the events of the latest reading are kept: going back to an earlier one reads again.
-            generation.parsed.clear();
-            generation.parsed.insert(entry.parse_id);
+        if let Some(generation) = self.generations.get_mut(known) {
+            generation.parsed = true;
             generation.number = entry.number;
-            first_time
-        });
+        }
         // Reading the past again tells nothing about what lies at a path now.
         if first_time {
             self.at_path.insert(entry.path.clone(), entry.sha256);

@@ -33,7 +33,7 @@ pub use inputs::{Inputs, Kept, KeptInput};
 pub use key::{VaultKey, base32, base32_ascii, base32_decode};
 pub use lease::Lease;
 pub use ledger::{Ledger, LedgerEntry, LedgerLine, LedgerStore, RecordCounts, Sighting};
-pub use pending::{Found, Order, Pending, Plan, pending};
+pub use pending::{Found, Order, Pending, Plan, Reads, pending};
 pub use quarantine::{INGEST, Quarantine, QuarantineFilter, QuarantineRecord};
 pub use seekable::{FRAME_BYTES, SeekableReader, SeekableWriter};
 pub use segment::SegmentWriter;

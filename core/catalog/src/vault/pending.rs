@@ -68,28 +68,49 @@ pub struct Plan {
     pub sightings: Vec<Sighting>,
 }
 
+/// What a source's pattern now reads from a path: captures and `as_of`; none where the path does not fit.
+pub type Reads<'a> = &'a dyn Fn(&str) -> Option<(Sensitive<Captures>, Option<String>)>;
+
 /// Compares the inbox with the ledger.
 ///
-/// - An input of an earlier parse generation is pending again, in ledger order, with the captures, `as_of` and arrival
-///   it had, also when its file is gone; but where the file still lies at its path and the source's pattern now reads
-///   other captures or another `as_of` from it, the new reading takes its place ([`Order::Content`]).
+/// - An input of an earlier parse generation is pending again, in ledger order, with the arrival it had, also when its file
+///   is gone. Captures and `as_of` are what the source's pattern now reads from its path, else those it had.
 /// - [`Order::Content`]: a file is pending when no input of this source has its content, captures and `as_of`. The same
 ///   under two paths counts once.
 /// - [`Order::Arrival`]: a file is pending when its content differs from what was last seen at its path. A path that
 ///   is new counts as a copy when content and captures are those of the source's latest input. Arrival numbers go on
 ///   from the greatest so far, files of one refresh by path.
-pub fn pending(source: &str, order: Order, parse_id: &Digest, discovered: &[Found], ledger: &Ledger) -> Plan {
+pub fn pending(
+    source: &str,
+    order: Order,
+    parse_id: &Digest,
+    discovered: &[Found],
+    ledger: &Ledger,
+    reads: Reads<'_>,
+) -> Plan {
     let empty = SourceLedger::default();
     let known = ledger.source(source).unwrap_or(&empty);
     let mut found: Vec<&Found> = discovered.iter().collect();
     found.sort_by(|a, b| (&a.relative, &a.sha256, &a.as_of).cmp(&(&b.relative, &b.sha256, &b.as_of)));
     match order {
-        Order::Content => by_content(parse_id, &found, known),
-        Order::Arrival => by_arrival(source, parse_id, &found, known),
+        Order::Content => by_content(parse_id, &found, known, reads),
+        Order::Arrival => by_arrival(source, parse_id, &found, known, reads),
     }
 }
 
-fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan {
+/// The inputs of earlier generations as they are read now, but for those that this generation has read under another
+/// identity, and each once.
+fn past(parse_id: &Digest, known: &SourceLedger, identity: impl Fn(&Generation) -> Identity) -> Vec<Pending> {
+    let mut taken: HashSet<Identity> = HashSet::new();
+    let (parsed, past): (Vec<&Generation>, Vec<&Generation>) =
+        known.generations.iter().partition(|g| known.is_parsed(g, parse_id));
+    taken.extend(parsed.iter().map(|g| g.identity.clone()));
+    let now = past.into_iter().map(|g| (g, identity(g)));
+    now.filter_map(|(g, now)| taken.insert(now.clone()).then(|| again(g, now)))
+        .collect()
+}
+
+fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger, reads: Reads<'_>) -> Plan {
     let identity = |f: &Found| Identity {
         sha256: f.sha256,
         captures: f.captures.clone(),
@@ -97,40 +118,56 @@ fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan
         arrival: None,
     };
     // What this parse generation reads, or read, from a content at a path.
-    let mut readings: HashMap<(&str, Digest), Identity> = HashMap::new();
-    for g in known.generations.iter().filter(|g| g.parsed.contains(parse_id)) {
-        readings.insert((g.path.expose(), g.identity.sha256), g.identity.clone());
-    }
-    for f in found {
-        readings.insert((f.relative.expose(), f.sha256), identity(f));
-    }
-    let replaced = |g: &&Generation| {
-        readings
-            .get(&(g.path.expose().as_str(), g.identity.sha256))
-            .is_some_and(|now| *now != g.identity)
-    };
-    let past = known
-        .generations
-        .iter()
-        .filter(|g| !g.parsed.contains(parse_id) && !replaced(g));
+    let parsed = known.generations.iter().filter(|g| known.is_parsed(g, parse_id));
+    let mut readings: HashMap<(&str, Digest), Identity> = parsed
+        .map(|g| ((g.path.expose().as_str(), g.identity.sha256), g.identity.clone()))
+        .collect();
+    readings.extend(
+        found
+            .iter()
+            .map(|f| ((f.relative.expose().as_str(), f.sha256), identity(f))),
+    );
     let mut plan = Plan {
-        pending: past.map(again).collect(),
+        pending: past(parse_id, known, |g| {
+            let path = g.path.expose().as_str();
+            let here = readings.get(&(path, g.identity.sha256)).cloned();
+            let read = || {
+                let (captures, as_of) = reads(path)?;
+                Some(Identity {
+                    sha256: g.identity.sha256,
+                    captures,
+                    as_of,
+                    arrival: None,
+                })
+            };
+            here.or_else(read).unwrap_or_else(|| g.identity.clone())
+        }),
         sightings: Vec::new(),
     };
-    let mut taken = HashSet::new();
+    let mut taken: HashSet<Identity> = plan.pending.iter().map(Pending::identity).collect();
+    let is_parsed = |identity: &Identity| {
+        let at = known.by_identity.get(identity);
+        at.and_then(|i| known.generations.get(*i))
+            .is_some_and(|g| known.is_parsed(g, parse_id))
+    };
     for f in found {
         let identity = identity(f);
-        if !known.by_identity.contains_key(&identity) && taken.insert(identity) {
+        if !is_parsed(&identity) && taken.insert(identity) {
             plan.pending.push(new(f, None));
         }
     }
     plan
 }
 
-fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceLedger) -> Plan {
-    let past = known.generations.iter().filter(|g| !g.parsed.contains(parse_id));
+fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceLedger, reads: Reads<'_>) -> Plan {
     let mut plan = Plan {
-        pending: past.map(again).collect(),
+        pending: past(parse_id, known, |g| match reads(g.path.expose()) {
+            Some((captures, _)) => Identity {
+                captures,
+                ..g.identity.clone()
+            },
+            None => g.identity.clone(),
+        }),
         sightings: Vec::new(),
     };
     let mut arrival = known.last_arrival;
@@ -159,13 +196,24 @@ fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceL
     plan
 }
 
-fn again(g: &Generation) -> Pending {
+impl Pending {
+    fn identity(&self) -> Identity {
+        Identity {
+            sha256: self.sha256,
+            captures: self.captures.clone(),
+            as_of: self.as_of.clone(),
+            arrival: self.arrival,
+        }
+    }
+}
+
+fn again(g: &Generation, now: Identity) -> Pending {
     Pending {
-        sha256: g.identity.sha256,
+        sha256: now.sha256,
         path: g.path.clone(),
-        captures: g.identity.captures.clone(),
-        as_of: g.identity.as_of.clone(),
-        arrival: g.identity.arrival,
+        captures: now.captures,
+        as_of: now.as_of,
+        arrival: now.arrival,
         size: g.size,
         referenced: g.referenced,
         again: true,

@@ -7,7 +7,8 @@ use crate::{
     mappings,
 };
 use clinmill_catalog::vault::{
-    AsOfPattern, Found, FoundFile, Order, Pending, Sighting, VaultError, glob, normalize_as_of, pending,
+    AsOfPattern, Captures, Found, FoundFile, Order, Pattern, Pending, Sighting, VaultError, glob, normalize_as_of,
+    pending,
 };
 use clinmill_model::{Digest, Sensitive};
 use clinmill_spec::pipeline::{AsOf, Keep, Mode};
@@ -98,8 +99,9 @@ fn discover_source(
     warnings: &mut Vec<Warning>,
 ) -> Result<SourcePlan, EngineError> {
     let name = source.name();
-    let (base, pattern) = input_folder(bound, source);
-    let mut found = glob(&base, &pattern)?;
+    let (base, glob_text) = input_folder(bound, source);
+    let shape = Pattern::parse(&glob_text)?;
+    let mut found = glob(&base, &glob_text)?;
     found.settle(SystemTime::now(), source.spec.inputs.settle);
     let mut by_reason: BTreeMap<&'static str, usize> = BTreeMap::new();
     for finding in &found.findings {
@@ -125,6 +127,10 @@ fn discover_source(
     } else {
         Order::Content
     };
+    let time_of = |path: &str, captures: &Captures| match &pattern {
+        Some(pattern) => pattern.read(path).map(Some),
+        None => Some(captures.get("as_of").and_then(|text| normalize_as_of(text))),
+    };
     let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
     let mut candidates = Vec::new();
     let mut paths = BTreeMap::new();
@@ -132,20 +138,9 @@ fn discover_source(
     let files = found.files.len();
     for (file, hash) in found.files.into_iter().zip(hashed) {
         let Some((sha256, size)) = hash else { continue };
-        let captured = file
-            .captures
-            .expose()
-            .get("as_of")
-            .and_then(|text| normalize_as_of(text));
-        let as_of = match &pattern {
-            Some(pattern) => match pattern.read(file.relative.expose()) {
-                Some(time) => Some(time),
-                None => {
-                    without_time += 1;
-                    continue;
-                }
-            },
-            None => captured,
+        let Some(as_of) = time_of(file.relative.expose(), file.captures.expose()) else {
+            without_time += 1;
+            continue;
         };
         paths.insert(sha256, file.path.expose().clone());
         candidates.push(Found {
@@ -167,7 +162,12 @@ fn discover_source(
             ),
         ));
     }
-    let plan = pending(name, order, &source.parse_id, &candidates, &session.ledger);
+    let reads = |path: &str| {
+        let captures = shape.matches(path)?;
+        let as_of = time_of(path, &captures)?;
+        Some((Sensitive::new(captures), as_of))
+    };
+    let plan = pending(name, order, &source.parse_id, &candidates, &session.ledger, &reads);
     Ok(SourcePlan {
         pending: plan.pending,
         sightings: plan.sightings,

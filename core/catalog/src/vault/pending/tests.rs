@@ -24,6 +24,11 @@ fn file(path: &str, content: &str) -> Found {
     }
 }
 
+/// What [`file`] reads from a path.
+fn as_file(path: &str) -> Option<(Sensitive<Captures>, Option<String>)> {
+    Some((file(path, "").captures, None))
+}
+
 fn record(ledger: &mut Ledger, parse_id: Digest, plan: &Plan) {
     for p in &plan.pending {
         ledger.push(LedgerLine::Input(LedgerEntry {
@@ -49,7 +54,7 @@ fn record(ledger: &mut Ledger, parse_id: Digest, plan: &Plan) {
 
 /// One refresh; a plan without inputs commits nothing.
 fn refresh(ledger: &mut Ledger, order: Order, parse_id: Digest, files: &[Found]) -> Vec<(Digest, Option<u64>)> {
-    let plan = pending(SOURCE, order, &parse_id, files, ledger);
+    let plan = pending(SOURCE, order, &parse_id, files, ledger, &as_file);
     if !plan.pending.is_empty() {
         record(ledger, parse_id, &plan);
     }
@@ -131,6 +136,34 @@ fn a_changed_pattern_replaces_the_old_reading() {
         contents(ledger, Content, 2, &[]).is_empty(),
         "also after the file has left"
     );
+}
+
+#[test]
+fn going_back_reads_again_what_another_identity_had_replaced() {
+    use Order::{Arrival, Content};
+    let dated = |path: &str, content: &str| Found {
+        as_of: Some("2026-04-20T00:00:00".into()),
+        ..file(path, content)
+    };
+    for (between, files) in [
+        (Content, [dated("a/1", "A"), dated("b/2", "B")]),
+        (Arrival, [file("a/1", "A"), file("b/2", "B")]),
+    ] {
+        let ledger = &mut Ledger::default();
+        let first = [file("a/1", "A")];
+        let both = [file("a/1", "A"), file("b/2", "B")];
+        assert_eq!(contents(ledger, Content, 1, &first), [d("A")]);
+        assert_eq!(contents(ledger, between, 2, &files).len(), 2);
+        assert_eq!(
+            contents(ledger, Content, 1, &both).len(),
+            2,
+            "{between:?}: none is left out"
+        );
+        assert!(contents(ledger, Content, 1, &both).is_empty());
+        // The same when the files have left.
+        assert_eq!(contents(ledger, Content, 3, &[]).len(), 2, "{between:?}");
+        assert!(contents(ledger, Content, 3, &[]).is_empty());
+    }
 }
 
 #[test]
@@ -235,10 +268,10 @@ proptest! {
             let mut ledger = Ledger::default();
             refresh(&mut ledger, order, parse(1), &known);
             let backwards: Vec<Found> = all.iter().rev().cloned().collect();
-            let plan = pending(SOURCE, order, &parse(2), &all, &ledger);
-            prop_assert_eq!(&plan, &pending(SOURCE, order, &parse(2), &backwards, &ledger));
+            let plan = pending(SOURCE, order, &parse(2), &all, &ledger, &as_file);
+            prop_assert_eq!(&plan, &pending(SOURCE, order, &parse(2), &backwards, &ledger, &as_file));
             record(&mut ledger, parse(2), &plan);
-            let rest = pending(SOURCE, order, &parse(2), &all, &ledger);
+            let rest = pending(SOURCE, order, &parse(2), &all, &ledger, &as_file);
             prop_assert!(rest.pending.is_empty(), "a rerun without news reads nothing");
         }
     }
