@@ -28,6 +28,11 @@ impl Envelope {
         }
     }
 
+    /// A batch or file has begun and not ended.
+    pub fn is_open(&self) -> bool {
+        self.batch.is_some() || self.file.is_some()
+    }
+
     /// True where this line ends a batch or file whose beginning was not seen: it may stand in an earlier split.
     pub fn lacks_header(&self, line: &[u8]) -> bool {
         line.starts_with(b"BTS") && self.batch.is_none() || line.starts_with(b"FTS") && self.file.is_none()

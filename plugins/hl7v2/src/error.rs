@@ -14,6 +14,8 @@ pub const ENCODING: &str = "HL7_ENCODING";
 pub const CHARSET: &str = "HL7_CHARSET";
 /// A message longer than `max_message`.
 pub const TOO_LONG: &str = "HL7_TOO_LONG";
+/// The last message of an MLLP stream or a batch, within which the input ends.
+pub const CUT: &str = "HL7_CUT";
 /// A record without the identifier of its subject.
 pub const NO_SUBJECT: &str = "HL7_NO_SUBJECT";
 /// A result that only says that its status changed, where versions replace each other.

@@ -15,6 +15,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How many bytes of a line are looked at to tell what it is.
 const LOOK: usize = 64;
 const BLOCK: usize = 1 << 20;
+/// Bytes before a message that are looked at: what stands between two is shorter.
+pub const BEFORE: usize = 64;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +31,24 @@ pub enum FrameKind {
     TooLong,
 }
 
+/// How a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By what ends it, or by what begins after it.
+    Told,
+    /// The bytes end within its last line: nothing says that there was no more.
+    InLine,
+    /// The bytes end within its MLLP block.
+    InBlock,
+}
+
 /// A piece of the input.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
     /// What it is.
     pub kind: FrameKind,
+    /// How it ends.
+    pub end: End,
     start: usize,
     len: usize,
     /// Byte offset in the input.
@@ -80,6 +95,13 @@ impl<'a> Frames<'a> {
             eof: false,
             max,
         }
+    }
+
+    /// The same with the last bytes before the range: a block may begin there.
+    pub fn after(mut self, before: Vec<u8>) -> Self {
+        (self.pos, self.filled) = (before.len(), before.len());
+        self.buf = before;
+        self
     }
 
     /// The next frame; `lines` are those of a message. The frame's bytes stay until the next call.
@@ -152,8 +174,10 @@ impl<'a> Frames<'a> {
     }
 
     fn message(&mut self, lines: &mut Vec<Line>) -> Result<Frame, PluginError> {
+        let block = begins_block(self.buf.get(..self.pos).unwrap_or_default());
         let separator = self.rest(0).get(3).copied().unwrap_or(0);
         let mut at = 0;
+        let mut told = End::Told;
         // Where the message ends, and where the next frame may begin.
         let (end, next) = loop {
             self.want(at + LOOK)?;
@@ -161,7 +185,15 @@ impl<'a> Frames<'a> {
             let mut shape = Shape::Segment;
             if at > 0 {
                 match rest.first() {
-                    None | Some(&VT) => break (at, at),
+                    None => {
+                        told = match lines.last() {
+                            _ if block => End::InBlock,
+                            Some(line) if line.end as usize == at => End::InLine,
+                            _ => End::Told,
+                        };
+                        break (at, at);
+                    }
+                    Some(&VT) => break (at, at),
                     Some(b'\r' | b'\n') => {
                         at += 1;
                         continue;
@@ -188,7 +220,10 @@ impl<'a> Frames<'a> {
             lines.clear();
             return self.skip(FrameKind::TooLong);
         }
-        Ok(self.take(FrameKind::Message, end, next))
+        Ok(Frame {
+            end: told,
+            ..self.take(FrameKind::Message, end, next)
+        })
     }
 
     /// Adds a line to those of the message.
@@ -250,6 +285,7 @@ impl<'a> Frames<'a> {
         let length = self.skip_to_header()?;
         Ok(Frame {
             kind,
+            end: End::Told,
             start: 0,
             len: 0,
             offset,
@@ -263,6 +299,7 @@ impl<'a> Frames<'a> {
         self.advance(next);
         Frame {
             kind,
+            end: End::Told,
             start,
             len: end,
             offset,
@@ -306,10 +343,11 @@ impl<'a> Frames<'a> {
     }
 
     fn fill(&mut self) -> Result<(), PluginError> {
-        if self.pos > 0 {
-            self.buf.copy_within(self.pos..self.filled, 0);
-            self.filled -= self.pos;
-            self.pos = 0;
+        let gone = self.pos.saturating_sub(BEFORE);
+        if gone > 0 {
+            self.buf.copy_within(gone..self.filled, 0);
+            self.filled -= gone;
+            self.pos -= gone;
         }
         if self.filled + BLOCK / 2 > self.buf.len() {
             self.buf
@@ -387,11 +425,26 @@ fn indented(line: &[u8]) -> &[u8] {
     strip(line, |byte| matches!(byte, b' ' | b'\t' | VT | FS))
 }
 
-/// The bytes without line ends and what means as little, among them the end-of-file mark of DOS.
+/// Whether an MLLP block begins in the blanks at the end of these bytes, and does not end there.
+fn begins_block(before: &[u8]) -> bool {
+    let blanks = before.iter().rev().take_while(|byte| is_blank(**byte)).count();
+    let text = before.len() - blanks;
+    let blanks = before.get(text..).unwrap_or_default();
+    // What stands before the first line end belongs to a line of text.
+    let line = blanks.iter().position(|byte| matches!(*byte, b'\r' | b'\n' | FS));
+    let from = if text == 0 { 0 } else { line.unwrap_or(blanks.len()) };
+    let last = blanks.iter().skip(from).rfind(|byte| matches!(**byte, VT | FS));
+    last == Some(&VT)
+}
+
+/// Line ends and what means as little, among them the end-of-file mark of DOS.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | VT | FS | 0x1a)
+}
+
+/// The bytes without those that mean nothing.
 fn trim(bytes: &[u8]) -> &[u8] {
-    strip(bytes, |byte| {
-        matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | VT | FS | 0x1a)
-    })
+    strip(bytes, is_blank)
 }
 
 fn strip(mut bytes: &[u8], means_nothing: impl Fn(u8) -> bool) -> &[u8] {

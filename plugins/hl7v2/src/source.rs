@@ -8,7 +8,7 @@ use crate::{
     core::{Origin, Reader},
     envelope::Envelope,
     error,
-    frame::{Frame, FrameKind, Frames, Line},
+    frame::{BEFORE, End, Frame, FrameKind, Frames, Line},
     plan::Plan,
     text::Delimiters,
 };
@@ -109,7 +109,9 @@ impl Source for Hl7v2 {
             end: split.end,
         };
         let wide = wide.map(|(encoding, _)| encoding);
-        let mut frames = Frames::new(Bytes::new(input, &range, wide), self.max_message);
+        let mut before = Vec::new();
+        InputReader::new(input, split.start.saturating_sub(BEFORE as u64)..split.start).read_to_end(&mut before)?;
+        let mut frames = Frames::new(Bytes::new(input, &range, wide), self.max_message).after(before);
         let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows);
         let mut envelope = Envelope::default();
         let mut lines = Vec::new();
@@ -142,12 +144,7 @@ impl Source for Hl7v2 {
                 FrameKind::Envelope => {
                     let line = frames.text(&frame);
                     if envelope.lacks_header(line) && split.start > 0 {
-                        let before = Split {
-                            start: 0,
-                            end: frame.offset,
-                        };
-                        let mut earlier = Frames::new(Bytes::new(input, &before, wide), self.max_message);
-                        envelope = Envelope::after(&mut earlier)?;
+                        envelope = self.envelope_before(input, wide, frame.offset)?;
                     }
                     if let Some(wrong) = envelope.line(line) {
                         refuse(error::BATCH_COUNT, wrong, at)?;
@@ -163,8 +160,25 @@ impl Source for Hl7v2 {
                     )?;
                 }
                 FrameKind::Message => {
+                    if frame.end == End::InLine && split.start > 0 && !envelope.is_open() {
+                        envelope = self.envelope_before(input, wide, frame.offset)?;
+                    }
                     envelope.message();
                     number += 1;
+                    let is_cut = match frame.end {
+                        // What a sender frames it ends.
+                        End::InBlock => true,
+                        End::InLine => envelope.is_open(),
+                        End::Told => false,
+                    };
+                    if is_cut && split.end == input.size() {
+                        refuse(
+                            error::CUT,
+                            "the input ends within the message",
+                            Locator { row: number, ..at },
+                        )?;
+                        continue;
+                    }
                     match decoded.message(&frames, &frame, &lines, self.encoding) {
                         Ok((message, lines, origins)) => reader.message(&message, lines, origins, number, out)?,
                         Err(Refused { code, message }) => refuse(code, &message, Locator { row: number, ..at })?,
@@ -185,6 +199,17 @@ impl Hl7v2 {
             split: split.max(1),
             ..self
         }
+    }
+
+    /// The envelope at a place of the input.
+    fn envelope_before(
+        &self,
+        input: &dyn Input,
+        wide: Option<&'static Encoding>,
+        end: u64,
+    ) -> Result<Envelope, PluginError> {
+        let before = Split { start: 0, end };
+        Envelope::after(&mut Frames::new(Bytes::new(input, &before, wide), self.max_message))
     }
 
     /// The kind of UTF-16 that the input is in and the length of its byte order mark, if it is in UTF-16.
