@@ -119,6 +119,8 @@ fn another_identity_of_records_is_asked_for() {
         ("key: [order, part]", "key: [part, order]", 2),
         ("issuer: MRN", "issuer: HIS", 3),
         ("lis", "lab", 3),
+        // Back to what the vault still has.
+        ("lab", "lis", 3),
         // Two records become one.
         ("key: [part, order]", "key: [order]", 3),
     ] {
@@ -143,6 +145,11 @@ fn another_identity_of_records_is_asked_for() {
     site.edit(|p| p.replace("order: order", "order: order, val: val"));
     site.refresh();
     assert_eq!(site.releases(), [1, 2]);
+    site.edit(|p| p.replace("lis", "lab"));
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::QualityGate(_))
+    ));
 }
 
 #[test]
@@ -171,4 +178,53 @@ fn what_a_stopped_refresh_rejected_can_be_looked_at() {
         .expect_code(0)
         .json();
     assert_eq!((&list["total"], &list["unpublished"]), (&1.into(), &0.into()), "{list}");
+}
+
+/// `as_of`, captures and mode are part of what an input is.
+#[test]
+fn going_back_to_earlier_inputs_loses_no_rows() {
+    let rows = |numbers: std::ops::Range<u32>| -> String {
+        let each = numbers.map(|n| format!("{n},p{n},{n}\n"));
+        std::iter::once("order,mrn,val\n".to_owned()).chain(each).collect()
+    };
+    let plain = "{ glob: \"inbox/*.csv\" }";
+    for other in [
+        "{ glob: \"inbox/*.csv\", as_of: \"lis_{date}.csv\" }",
+        "{ glob: \"inbox/lis_{date}.csv\" }",
+        "{ glob: \"inbox/*.csv\", as_of: arrival }",
+    ] {
+        let site = lis("order: order, val: val", MEASUREMENT);
+        site.put("inbox/lis_20260101.csv", rows(0..10));
+        site.refresh();
+        site.put("inbox/lis_20260108.csv", rows(10..100));
+        site.edit(|p| p.replace(plain, other));
+        assert_eq!(site.refresh().tables["measurement"].rows, 100, "{other}");
+        site.edit(|p| p.replace(other, plain));
+        let report = site.refresh();
+        let table = &report.tables["measurement"];
+        assert_eq!((table.rows, table.deletes), (100, 0), "{other}");
+        // The same where the files have left since.
+        std::fs::remove_dir_all(site.at("inbox")).unwrap();
+        site.edit(|p| p.replace(plain, other));
+        assert_eq!(site.refresh().tables["measurement"].rows, 100, "{other}");
+    }
+}
+
+#[test]
+fn a_damaged_copy_of_an_input_is_no_reason_to_delete() {
+    let site = lis("order: order", MEASUREMENT);
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n2,b,11\n");
+    site.refresh();
+    std::fs::remove_dir_all(site.at("inbox")).unwrap();
+    let inputs = std::fs::read_dir(site.at("vault/regress/inputs")).unwrap().flatten();
+    for input in inputs.filter(|e| e.path().is_file()) {
+        let mut bytes = std::fs::read(input.path()).unwrap();
+        bytes[20] ^= 0xff;
+        std::fs::write(input.path(), bytes).unwrap();
+    }
+    site.edit(|p| p.replace("order: order", "order: order, val: val"));
+    match site.try_refresh(&approved()) {
+        Err(EngineError::Refused { reason, .. }) => assert!(reason.contains("of the inputs is damaged"), "{reason}"),
+        other => panic!("{:?}", other.map(|r| r.release)),
+    }
 }

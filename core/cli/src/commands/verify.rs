@@ -35,7 +35,11 @@ pub fn text(found: &Verification) -> String {
         };
         let _ = writeln!(text, "  {kind}  {finding}");
     }
-    if found.is_damaged() {
+    if found
+        .findings
+        .iter()
+        .any(|f| f.kind != FindingKind::Orphan && f.path.contains("/base/"))
+    {
         let _ = writeln!(
             text,
             "  `clinmill run --full` with its pipeline makes damaged bases anew; older releases keep theirs"

@@ -8,17 +8,26 @@ use crate::{
     error::EngineError,
     tables::{Identity, TableSpec},
 };
+use clinmill_model::Digest;
 use clinmill_sdk::RecordKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The share of what was there that a changed pipeline may take away.
 const MOST_LOST: f64 = 0.05;
 
+/// What reading a source again gave, beside what it gave before.
+#[derive(Default)]
+struct Reread<'a> {
+    accepted: u64,
+    lost: u64,
+    reasons: BTreeSet<&'a str>,
+}
+
 impl Refresh<'_> {
     /// A changed source reads its past again. What it read then and does not take now would be deleted from the dataset.
     pub(super) fn check_reread(&self, ingested: &Ingested) -> Result<(), EngineError> {
-        let mut sources: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for (now, _) in ingested.inputs() {
+        let mut sources: BTreeMap<&str, Reread<'_>> = BTreeMap::new();
+        for (now, report) in ingested.inputs() {
             let Some(before) = self.session.ledger.last_reading_of(now) else {
                 continue;
             };
@@ -31,36 +40,23 @@ impl Refresh<'_> {
                 None => fewer.max(rejected),
             };
             let sum = sources.entry(&now.source).or_default();
-            *sum = (sum.0 + accepted, sum.1 + lost);
+            sum.accepted += accepted;
+            sum.lost += lost;
+            sum.reasons.extend(now.error.as_deref());
+            sum.reasons.extend(report.rejections.iter().map(|r| r.code.as_str()));
         }
-        let told = |(source, (accepted, lost)): (&str, (u64, u64))| {
-            let reasons = ingested
-                .sources
-                .get(source)
-                .into_iter()
-                .flat_map(|s| s.rejected_by.keys());
-            let reasons: Vec<&str> = reasons.map(String::as_str).collect();
+        let told = sources.into_iter().filter(|(_, sum)| is_much(sum.lost, sum.accepted));
+        self.ask(told.map(|(source, Reread { accepted, lost, reasons })| {
+            let reasons: Vec<&str> = reasons.into_iter().collect();
             let reasons = match reasons.is_empty() {
                 true => String::new(),
                 false => format!(" ({})", reasons.join(", ")),
             };
-            let is_too_much = lost as f64 > accepted as f64 * MOST_LOST;
-            is_too_much.then(|| {
-                format!(
-                    "source {source}: its options changed, and of {accepted} records that it read before {lost} are rejected \
-                     or left out now{}",
-                    reasons
-                )
-            })
-        };
-        let told: Vec<String> = sources.into_iter().filter_map(told).collect();
-        match told.is_empty() || self.options.approve_deletes {
-            true => Ok(()),
-            false => Err(EngineError::QualityGate(format!(
-                "{}. Nothing was published. If their rows are to be deleted, run again with --approve-deletes",
-                told.join("; ")
-            ))),
-        }
+            format!(
+                "source {source}: its options changed, and of {accepted} records that it read before {lost} are rejected or \
+                 left out now{reasons}"
+            )
+        }))
     }
 
     /// A table whose sources changed keeps its rows: another key, name or issuer of a source gives all of them new identities.
@@ -70,44 +66,47 @@ impl Refresh<'_> {
         staged: &BTreeMap<String, Vec<StagedTable>>,
         before: &EngineState,
     ) -> Result<(), EngineError> {
-        let Some(last) = self.session.last.as_ref().filter(|_| !self.options.approve_deletes) else {
+        let Some(last) = &self.session.last else {
             return Ok(());
         };
         // Those who allowed another key know that it is another identity.
         let mut rekeyed = schema_changes(self.bound, &self.session.vault, &last.manifest)?;
         rekeyed.retain(|change| change.column.is_none() && change.impact == Impact::Breaking);
-        let told = |table: &TableSpec| {
-            let (was, ranges) = (
-                last.manifest.tables.get(&table.name)?.row_count,
-                staged.get(&table.name)?,
-            );
-            let is_made_so = before.tables.get(&table.name) == Some(&table.digest);
-            if is_made_so
-                || !self.behind(table).any(|s| self.is_read_anew(s))
-                || rekeyed.iter().any(|change| change.table == table.name)
-            {
+        self.ask(self.bound.tables.iter().filter_map(|table| {
+            let (was, ranges) = (last.manifest.tables.get(&table.name)?.row_count, staged.get(&table.name)?);
+            let former = before.sources.get(&table.name)?;
+            let read_anew = |s: &&SourceSpec| former.get(s.name()) != Some(&s.parse_id);
+            let mut anew = self.behind(table).filter(read_anew).peekable();
+            if anew.peek().is_none() || rekeyed.iter().any(|change| change.table == table.name) {
                 return None;
             }
-            let is = ranges.iter().map(|range| range.fingerprint.count).sum();
-            let lost = match self.is_known_by_content(table) {
+            let is: u64 = ranges.iter().map(|range| range.fingerprint.count).sum();
+            let lost = match anew.all(|s| former.contains_key(s.name())) && self.is_known_by_content(table) {
                 // A field more is another content: what came in place of what went counts.
                 true => was.saturating_sub(is),
                 false => ranges.iter().map(|range| range.deletes).sum(),
             };
-            (lost as f64 > was as f64 * MOST_LOST).then(|| {
+            is_much(lost, was).then(|| {
                 format!(
                     "table {}: its sources changed since release {}, and of its {was} rows {lost} would be deleted; it would \
-                     have {is}. A row keeps its identity where its source keeps its name, its `key` and the issuer of \
-                     its subject",
+                     have {is}. A row keeps its identity where its source keeps its name, its `key` and the issuer of its \
+                     subject",
                     table.name, last.manifest.release
                 )
             })
-        };
-        let told: Vec<String> = self.bound.tables.iter().filter_map(told).collect();
+        }))
+    }
+
+    /// Refuses what is told, unless it is approved.
+    fn ask(&self, told: impl Iterator<Item = String>) -> Result<(), EngineError> {
+        if self.options.approve_deletes {
+            return Ok(());
+        }
+        let told: Vec<String> = told.collect();
         match told.is_empty() {
             true => Ok(()),
             false => Err(EngineError::QualityGate(format!(
-                "{}. Nothing was published. If they are to be deleted, run again with --approve-deletes",
+                "{}. Nothing was published. If their rows are to be deleted, run again with --approve-deletes",
                 told.join("; ")
             ))),
         }
@@ -123,9 +122,14 @@ impl Refresh<'_> {
         self.bound.sources.iter().filter(is_behind)
     }
 
-    /// True for a source that is new, or has other options than at the last release.
-    fn is_read_anew(&self, source: &SourceSpec) -> bool {
-        let mut events = self.session.state.events.iter();
-        !events.any(|file| file.source == source.name() && file.parse_id == source.parse_id)
+    /// The sources behind each table, with the generation that each is read in.
+    pub(super) fn generations(&self) -> BTreeMap<String, BTreeMap<String, Digest>> {
+        let of = |table| self.behind(table).map(|s| (s.name().to_owned(), s.parse_id)).collect();
+        let tables = self.bound.tables.iter();
+        tables.map(|table| (table.name.clone(), of(table))).collect()
     }
+}
+
+fn is_much(lost: u64, of: u64) -> bool {
+    lost as f64 > of as f64 * MOST_LOST
 }

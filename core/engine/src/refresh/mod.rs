@@ -103,6 +103,9 @@ pub struct EngineState {
     /// The mappings behind the tables: their files by digest, which the vault's archive has.
     #[serde(default)]
     pub mappings: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// The sources behind the tables, each with its parse generation.
+    #[serde(default)]
+    pub sources: BTreeMap<String, BTreeMap<String, Digest>>,
 }
 
 impl EngineState {

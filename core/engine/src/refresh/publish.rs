@@ -10,6 +10,7 @@ use clinmill_catalog::{
         to_specs,
     },
     rowhash::Fingerprint,
+    store::StoreErrorKind,
 };
 use clinmill_model::columns::ROW_ID;
 use std::{
@@ -51,6 +52,18 @@ impl Former {
         Ok(former)
     }
 
+    /// The base, or where it is damaged the changes of all releases.
+    async fn whatever_is_whole(
+        session: &Session,
+        (table, old): (&str, Option<&TableEntry>),
+        scratch: &Path,
+    ) -> Result<Self, EngineError> {
+        match Self::of_base(session, old, scratch).await {
+            Err(EngineError::Refused { .. }) => Self::of_changes(session, table, scratch).await,
+            former => former,
+        }
+    }
+
     /// The changes of every release since the table is there: a damaged base is not needed.
     async fn of_changes(session: &Session, table: &str, scratch: &Path) -> Result<Self, EngineError> {
         let mut levels = Vec::new();
@@ -75,20 +88,25 @@ impl Former {
 
 async fn whole(session: &Session, file: &DataFile, scratch: &Path) -> Result<PathBuf, EngineError> {
     let found = session.dataset.fetch_whole(file, scratch).await;
-    found.map_err(|error| match error {
-        CatalogError::Damaged { .. } => EngineError::Refused {
+    let is_damaged = |error: &CatalogError| match error {
+        CatalogError::Damaged { .. } => true,
+        CatalogError::Store(error) => error.kind == StoreErrorKind::NotFound,
+        _ => false,
+    };
+    found.map_err(|error| match is_damaged(&error) {
+        true => EngineError::Refused {
             reason: error.to_string(),
             advice:
                 "what is damaged would be published again; `run --full` makes the bases anew from the changes of all \
                      releases"
                     .to_owned(),
         },
-        error => error.into(),
+        false => error.into(),
     })
 }
 
 /// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order; `anew`: write every base of
-/// them, from the changes of all releases.
+/// them, from the changes of all releases where it is damaged.
 ///
 /// # Errors
 /// When a file cannot be written or does not read back.
@@ -161,7 +179,7 @@ pub async fn put_tables(
                 let scratch = staging.join("fetched");
                 std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
                 let mut former = match anew {
-                    true => Former::of_changes(session, &table.name, &scratch).await?,
+                    true => Former::whatever_is_whole(session, (&table.name, old), &scratch).await?,
                     false => Former::of_base(session, old, &scratch).await?,
                 };
                 former.levels.push(change_paths);

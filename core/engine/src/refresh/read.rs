@@ -22,7 +22,7 @@ use clinmill_sdk::{Input, PluginError};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// Bytes of input whose events one bucket range should hold, about.
@@ -119,15 +119,19 @@ impl Refresh<'_> {
             staging,
         );
         let follow = Follow(self.progress);
+        let unreadable: Arc<OnceLock<Digest>> = Arc::default();
         let open = |i: usize| -> Result<Arc<dyn Input>, EngineError> {
             let pending: &Pending = bytes_of[i];
             Ok(Arc::new(VaultInput {
                 name: pending.path.expose().clone(),
                 captures: pending.captures.expose().clone(),
-                kept: kept.open(&pending.sha256)?,
+                kept: kept
+                    .open(&pending.sha256)
+                    .map_err(|error| unreadable_input(&error.to_string()))?,
+                unreadable: unreadable.clone(),
             }))
         };
-        let mut reports = read_inputs(
+        let reports = read_inputs(
             &sources,
             &inputs,
             &open,
@@ -136,7 +140,12 @@ impl Refresh<'_> {
             self.options.threads,
             self.cancelled,
             &follow,
-        )?;
+        );
+        // Whatever its source made of it: the records were there before.
+        if let Some(digest) = unreadable.get() {
+            return Err(unreadable_input(&format!("input {digest} cannot be read")));
+        }
+        let mut reports = reports?;
         let lost = |(report, entry): (&InputReport, &LedgerEntry)| {
             let error = report.failed.clone().filter(PluginError::is_of_boundary)?;
             Some(EngineError::Source {
@@ -277,6 +286,14 @@ impl Refresh<'_> {
     }
 }
 
+fn unreadable_input(why: &str) -> EngineError {
+    EngineError::Refused {
+        reason: format!("what the vault keeps of the inputs is damaged: {why}"),
+        advice: "restore the folder `inputs` of the vault from a backup, or the file that is only referenced, then run again"
+            .to_owned(),
+    }
+}
+
 /// A kept input, as sources read it.
 pub struct VaultInput {
     /// Its path as the pipeline sees it.
@@ -285,6 +302,8 @@ pub struct VaultInput {
     pub captures: BTreeMap<String, String>,
     /// Its bytes.
     pub kept: KeptInput,
+    /// Which input could not be read, where it was one.
+    pub unreadable: Arc<OnceLock<Digest>>,
 }
 
 impl Input for VaultInput {
@@ -298,7 +317,11 @@ impl Input for VaultInput {
         self.kept.size()
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.kept.read_at(offset, buf)
+        let read = self.kept.read_at(offset, buf);
+        if read.is_err() {
+            self.unreadable.get_or_init(|| self.kept.sha256());
+        }
+        read
     }
 }
 

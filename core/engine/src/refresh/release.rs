@@ -288,6 +288,7 @@ impl Refresh<'_> {
             latest_as_of,
             makings: self.bound.tables.iter().map(|t| (t.name.clone(), t.making)).collect(),
             mappings: contents(&self.bound.mappings),
+            sources: self.generations(),
         }
     }
 
