@@ -143,6 +143,17 @@ fn versions_that_do_not_compare_are_told_with_their_line() {
         "no value is told: {date}"
     );
     assert_eq!(warned("seq", ["09", "10"]), None);
+    // Week by week, as corrections come.
+    let project = Project::new();
+    project.write("pipeline.yaml", pipeline("seq"));
+    for (week, seq) in ["9", "10", "11"].into_iter().enumerate() {
+        project.write(
+            format!("inbox/{week}.csv"),
+            format!("order,mrn,val,seq\n1,a,{week},{seq}\n"),
+        );
+        let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+        assert_eq!(run.stdout.contains("UNCOMPARABLE_VERSIONS"), week > 0, "{}", run.stdout);
+    }
     assert_eq!(
         warned("{ column: seq, format: d/m/yyyy }", ["20/4/2026", "3/5/2026"]),
         None

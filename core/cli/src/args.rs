@@ -203,7 +203,7 @@ pub struct Run {
     /// Recompute every table for all subjects, and write every base anew
     #[arg(long)]
     pub full: bool,
-    /// Let complete exports delete more than their guard allows
+    /// Let complete exports and changed sources delete more than their guards allow
     #[arg(long)]
     pub approve_deletes: bool,
     /// Publish tables although a column of theirs is gone or has another type

@@ -48,8 +48,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // The lock goes with the file; an old name left in it would only mislead people.
+        // An old name left in it would only mislead people.
         let _ = self.file.set_len(0);
+        // Closing would not do where a child process has the file, too.
+        let _ = self.file.unlock();
     }
 }
 
@@ -81,7 +83,10 @@ mod tests {
             }
             other => panic!("{other}"),
         }
+        // As a child process has it.
+        let inherited = first.file.try_clone().unwrap();
         drop(first);
         Lease::take(&path, now).unwrap();
+        drop(inherited);
     }
 }

@@ -3,12 +3,13 @@
 //! passed over.
 
 use arrow::array::StringArray;
+use serde::{Deserialize, Serialize};
 
 /// Groups of digits that are looked at: year, month, day, hour, minute, second.
 const GROUPS: usize = 6;
 
 /// What was seen of the versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// The shortest and the longest of each group of digits, by its place; 0 where there was none.
     groups: [(u8, u8); GROUPS],

@@ -32,6 +32,7 @@ pub use range::{Dirty, RangeContext};
 pub use release::{civil_now, plugins_of};
 pub use report::{Outcome, Progress, RunReport, Silent, SourceReport, TableReport, TotalCounts};
 pub use session::{Access, Session, folder};
+pub use versions::SeenVersions;
 
 use crate::{
     bound::Bound,
@@ -106,6 +107,9 @@ pub struct EngineState {
     /// The sources behind the tables, each with its parse generation.
     #[serde(default)]
     pub sources: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// What the versions of each source's records looked like.
+    #[serde(default)]
+    pub versions: BTreeMap<String, SeenVersions>,
 }
 
 impl EngineState {
@@ -220,7 +224,7 @@ impl Refresh<'_> {
         self.progress.stage("ingest");
         let mut ingested = self.ingest(&plans, &staging)?;
         warnings.extend(ingested.given_up());
-        warnings.extend(ingested.uncomparable(self.bound));
+        warnings.extend(ingested.uncomparable(self.bound, &engine_state));
         step("refresh.ingested");
         self.check_cancelled()?;
         let only_again = plans.iter().flat_map(|p| &p.pending).all(|p| p.again);

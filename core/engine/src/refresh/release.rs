@@ -274,6 +274,7 @@ impl Refresh<'_> {
     }
 
     fn next_engine_state(&self, before: EngineState, ingested: &Ingested) -> EngineState {
+        let versions = ingested.versions(self.bound, &before);
         let mut latest_as_of = before.latest_as_of;
         for entry in ingested.lines.iter().filter_map(as_entry) {
             if let Some(as_of) = &entry.as_of {
@@ -289,6 +290,7 @@ impl Refresh<'_> {
             makings: self.bound.tables.iter().map(|t| (t.name.clone(), t.making)).collect(),
             mappings: contents(&self.bound.mappings),
             sources: self.generations(),
+            versions,
         }
     }
 

@@ -1,22 +1,53 @@
 //! Versions of records that are compared as text and are not in order as text: told once for each source.
 
-use super::{Warning, read::Ingested};
+use super::{EngineState, Warning, read::Ingested};
 use crate::{
-    bound::Bound,
+    bound::{Bound, SourceSpec},
     ingest::{Disorder, Versions},
     notices::UNCOMPARABLE_VERSIONS,
 };
+use clinmill_model::Digest;
 use clinmill_spec::SourceFile;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the versions of a source looked like.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SeenVersions {
+    /// The parse generation that gave them.
+    pub parse_id: Digest,
+    /// How they are written.
+    pub versions: Versions,
+}
 
 impl Ingested {
-    /// Says of which sources the versions do not compare as text, with the place where the source names them.
-    pub(super) fn uncomparable(&self, bound: &Bound) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        for source in &bound.sources {
-            let mut seen = Versions::default();
+    /// What the versions of each source look like, these and those of earlier refreshes.
+    pub(super) fn versions(&self, bound: &Bound, before: &EngineState) -> BTreeMap<String, SeenVersions> {
+        let of = |source: &SourceSpec| {
+            let former = before.versions.get(source.name());
+            let former = former.filter(|seen| seen.parse_id == source.parse_id);
+            let mut versions = former.map(|seen| seen.versions).unwrap_or_default();
             for (_, report) in self.inputs().filter(|(entry, _)| entry.source == source.name()) {
-                seen.merge(&report.versions);
+                versions.merge(&report.versions);
             }
+            SeenVersions {
+                parse_id: source.parse_id,
+                versions,
+            }
+        };
+        let sources = bound.sources.iter();
+        sources.map(|source| (source.name().to_owned(), of(source))).collect()
+    }
+
+    /// Says of which sources the versions do not compare as text, with the place where the source names them.
+    pub(super) fn uncomparable(&self, bound: &Bound, before: &EngineState) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let seen = self.versions(bound, before);
+        let has_news = |source: &&SourceSpec| self.inputs().any(|(entry, _)| entry.source == source.name());
+        for source in bound.sources.iter().filter(has_news) {
+            let Some(SeenVersions { versions: seen, .. }) = seen.get(source.name()) else {
+                continue;
+            };
             let what = match seen.disorder() {
                 None => continue,
                 Some(Disorder::Number) => {
