@@ -535,7 +535,7 @@ fn the_meds_validators_accept_the_export() {
         "MEDS_BIRTH",
         "GENDER//F",
         "MEASUREMENT//K",
-        "VISIT_END//v1",
+        "VISIT_END//OMOP/9201",
         "NOTE//入院记录",
         "TRIAGE//A",
     ] {

@@ -5,6 +5,7 @@
 //! [`Config`] struct: the struct's JSON Schema is the reference manual, and the engine checks options against it
 //! before the plugin sees them. The engine knows plugins only by the [`Registry`] value it is handed.
 
+mod blank;
 mod error;
 mod input;
 pub mod mapping;
@@ -24,6 +25,7 @@ pub mod sparse;
 pub mod testing;
 
 pub use arrow;
+pub use blank::says_nothing;
 pub use error::{Finding, Findings, PluginError, Retry, Status};
 pub use input::{Input, InputReader, MemoryInput};
 pub use mapping::{MappingRow, MappingTable, RowState};

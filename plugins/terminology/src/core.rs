@@ -2,7 +2,7 @@
 
 use crate::{
     By,
-    fold::{bare, condition, fold},
+    fold::{bare, condition, fold, unit_condition},
     measure, specimen,
     table::{ENDLESS, Entry, Target, When, entries},
 };
@@ -177,7 +177,8 @@ impl Lookup {
             told.unit.and_then(measure::of_unit),
             told.specimen.and_then(specimen::told),
         );
-        let (unit, specimen) = (told.unit.map(condition), told.specimen.map(condition));
+        let unit = told.unit.map(unit_condition).filter(|unit| !unit.is_empty());
+        let specimen = told.specimen.map(condition);
         let rows = self.of_the_day(places, told);
         // Where the source does not say and every row asks, all of them are meant.
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);

@@ -1,6 +1,6 @@
 //! Names, units and specimens without the differences that carry no meaning.
 
-use clinmill_sdk::han::simplified;
+use clinmill_sdk::{han::simplified, says_nothing};
 use unicode_normalization::UnicodeNormalization;
 
 /// A name without compatibility forms (full and half width among them), case, white space and traditional characters
@@ -55,6 +55,46 @@ pub fn condition(text: &str) -> String {
         .collect()
 }
 
+/// Chinese words of units, longer ones first, and their signs, folded.
+const WORDS: [(&str, &str); 22] = [
+    ("毫摩尔", "mmol"),
+    ("微摩尔", "umol"),
+    ("纳摩尔", "nmol"),
+    ("皮摩尔", "pmol"),
+    ("毫克", "mg"),
+    ("微克", "ug"),
+    ("纳克", "ng"),
+    ("皮克", "pg"),
+    ("克", "g"),
+    ("国际单位", "iu"),
+    ("单位", "u"),
+    ("毫米汞柱", "mmhg"),
+    ("毫米", "mm"),
+    ("微升", "ul"),
+    ("毫升", "ml"),
+    ("分升", "dl"),
+    ("升", "l"),
+    ("小时", "h"),
+    ("分钟", "min"),
+    ("分", "min"),
+    ("秒", "s"),
+    ("天", "d"),
+];
+
+/// A unit to compare with a condition: as [`condition`], Chinese words by their signs; empty where none is meant.
+pub fn unit_condition(text: &str) -> String {
+    if says_nothing(text) {
+        return String::new();
+    }
+    let mut unit = condition(text);
+    if !unit.is_ascii() {
+        for (word, sign) in WORDS {
+            unit = unit.replace(word, sign);
+        }
+    }
+    unit
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +126,12 @@ mod tests {
             assert_eq!(condition(other), condition("10*9/L"), "{other}");
         }
         assert_eq!(condition("μmol/L"), condition("umol/l"));
+        assert_eq!(unit_condition("毫摩尔/升"), unit_condition("mmol/L"));
+        assert_eq!(unit_condition("克/24小时"), unit_condition("g/24h"));
+        assert_eq!(
+            [unit_condition("N/A"), unit_condition("无"), unit_condition("-")],
+            [""; 3]
+        );
         assert_ne!(condition("mmol/L"), condition("mg/dL"));
         for other in ["mg/L(FEU)", "mg/L{FEU}", "MG/L FEU", "mg/L（FEU）"] {
             assert_eq!(condition(other), condition("mg/L FEU"), "{other}");

@@ -1,32 +1,6 @@
 //! What a unit measures, in the words of LOINC's properties, and whether it can be what a target is measured in.
 
-use crate::{fold::condition, table::Target};
-
-/// Chinese words of units, longer ones first, and their signs, folded.
-const WORDS: [(&str, &str); 22] = [
-    ("毫摩尔", "mmol"),
-    ("微摩尔", "umol"),
-    ("纳摩尔", "nmol"),
-    ("皮摩尔", "pmol"),
-    ("毫克", "mg"),
-    ("微克", "ug"),
-    ("纳克", "ng"),
-    ("皮克", "pg"),
-    ("克", "g"),
-    ("国际单位", "iu"),
-    ("单位", "u"),
-    ("毫米汞柱", "mmhg"),
-    ("毫米", "mm"),
-    ("微升", "ul"),
-    ("毫升", "ml"),
-    ("分升", "dl"),
-    ("升", "l"),
-    ("小时", "h"),
-    ("分钟", "min"),
-    ("分", "min"),
-    ("秒", "s"),
-    ("天", "d"),
-];
+use crate::{fold::unit_condition, table::Target};
 
 /// Volumes that concentrations are of.
 const VOLUMES: [&str; 7] = ["l", "dl", "ml", "ul", "mcl", "mm3", "cumm"];
@@ -37,12 +11,7 @@ pub fn of_unit(unit: &str) -> Option<&'static str> {
     if matches!(unit.trim(), "G/L" | "T/L") {
         return None;
     }
-    let mut unit = condition(unit);
-    if !unit.is_ascii() {
-        for (word, sign) in WORDS {
-            unit = unit.replace(word, sign);
-        }
-    }
+    let unit = unit_condition(unit);
     let (above, below) = match unit.split_once('/') {
         Some((above, below)) => (above, Some(below)),
         None => (unit.as_str(), None),

@@ -2,7 +2,7 @@
 
 use crate::{
     Found, Lookup, Told,
-    fold::condition,
+    fold::unit_condition,
     search::Index,
     sheet::{Line, Sheet},
 };
@@ -134,7 +134,7 @@ pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
             coverage.rows_mapped += seen.rows;
             coverage.values_mapped += 1;
             if let Some(target) = lookup.target(index) {
-                let of_target = numbers.entry((target.code.clone(), condition(unit))).or_default();
+                let of_target = numbers.entry((target.code.clone(), unit_condition(unit))).or_default();
                 of_target.extend(&seen.numbers);
             }
             continue;
@@ -175,7 +175,7 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
     let mut sheet = Sheet::default();
     for open in &coverage.open {
         let told = Some(open.unit.as_str()).filter(|unit| !unit.is_empty());
-        let unit = condition(&open.unit);
+        let unit = unit_condition(&open.unit);
         // More than are wanted: their order changes by the results.
         let mut found = index.search(&open.value, told, each.saturating_mul(4));
         for candidate in &mut found {

@@ -2,7 +2,7 @@
 //! and not all targets.
 
 use crate::{
-    fold::{condition, fold},
+    fold::{fold, unit_condition},
     measure,
     table::{Entry, Target},
 };
@@ -162,7 +162,7 @@ impl Index {
             .sum();
         let (shared, _) = self.shared(&grams);
         let measured = unit.and_then(measure::of_unit);
-        let unit = unit.map(condition).filter(|unit| !unit.is_empty());
+        let unit = unit.map(unit_condition).filter(|unit| !unit.is_empty());
         let mut alike: HashMap<usize, f32> = HashMap::new();
         let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
         for (number, (weight, count)) in shared {
@@ -175,7 +175,7 @@ impl Index {
             if let (Some(unit), Some(target)) = (&unit, self.targets.get(document.target)) {
                 score *= *alike.entry(document.target).or_insert_with(|| {
                     match (target.unit.as_str(), measured, measure::of_target(target)) {
-                        (theirs, ..) if condition(theirs) == *unit => 1.0,
+                        (theirs, ..) if unit_condition(theirs) == *unit => 1.0,
                         (_, Some(asked), Some(theirs)) if asked != theirs => 0.6,
                         ("", ..) => 0.95,
                         _ => 0.8,

@@ -1,6 +1,9 @@
 //! Rows of a mapping table, checked.
 
-use crate::{By, error, fold::condition};
+use crate::{
+    By, error,
+    fold::{condition, unit_condition},
+};
 use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 
@@ -36,13 +39,17 @@ pub struct When {
 }
 
 impl When {
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str, fold: fn(&str) -> String) -> Self {
         let mut any_of: Vec<String> = Vec::new();
         let mut untold = text.is_empty();
         for one in text.split('|').map(str::trim).filter(|one| !one.is_empty()) {
             match one {
                 "*" => untold = true,
-                one => any_of.push(condition(one)),
+                one => match fold(one) {
+                    // What says that there is none.
+                    one if one.is_empty() => untold = true,
+                    one => any_of.push(one),
+                },
             }
         }
         any_of.sort();
@@ -205,8 +212,8 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         key: key.to_owned(),
         state,
         target,
-        unit: When::parse(cell("when_unit")),
-        specimen: When::parse(cell("when_specimen")),
+        unit: When::parse(cell("when_unit"), unit_condition),
+        specimen: When::parse(cell("when_specimen"), condition),
         days,
     })
 }
@@ -309,14 +316,14 @@ mod tests {
 
     #[test]
     fn a_condition_tells_what_it_is_about() {
-        let when = When::parse("*|mmol/L");
+        let when = When::parse("*|mmol/L", unit_condition);
         assert_eq!(
             [when.holds(None), when.holds(Some("mmol/l")), when.holds(Some("mg/dl"))],
             [Some(0), Some(1), None]
         );
-        let when = When::parse("mg/dL");
+        let when = When::parse("mg/dL", unit_condition);
         assert_eq!([when.holds(None), when.holds(Some("mg/dl"))], [None, Some(1)]);
-        let when = When::parse("");
+        let when = When::parse("", unit_condition);
         assert_eq!([when.holds(None), when.holds(Some("x"))], [Some(0), Some(0)]);
     }
 }

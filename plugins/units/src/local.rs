@@ -74,7 +74,7 @@ impl Local {
         if let Some(known) = self.exact.get(&spelling) {
             return Some(known.clone());
         }
-        let valid = ucum::unit(&spelling).is_ok() && !spelling.is_empty();
+        let valid = ucum::unit(&spelling).is_ok() && !spelling.is_empty() && !has_decimals(&spelling);
         let unlikely = valid && capitals::unlikely(&spelling);
         let of_ucum = |code| Known { code, line: None };
         if valid && !unlikely {
@@ -89,6 +89,22 @@ impl Local {
         let capitals = unlikely || !spelling.contains(|c: char| c.is_ascii_lowercase());
         capitals.then(|| capitals::read(&spelling)).flatten().map(of_ucum)
     }
+}
+
+/// Whether a point stands between digits, outside of annotations. UCUM would multiply (section 2.1, paragraph 2: there are no
+/// decimals), who writes `mL/min/1.73` or `10.9/L` does not.
+fn has_decimals(spelling: &str) -> bool {
+    let mut depth = 0;
+    let bytes = spelling.as_bytes();
+    bytes.iter().enumerate().any(|(at, byte)| {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+        *byte == b'.' && depth == 0 && at > 0 && digit(at - 1) && digit(at + 1)
+    })
 }
 
 /// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), simplified characters,
@@ -258,6 +274,9 @@ mod tests {
             ("mEq/L", "meq/L"),
             ("&#176;C", "Cel"),
             ("mm Hg", "mm[Hg]"),
+            ("mL/min/1.73", "mL/min/{1.73_m2}"),
+            ("ml/min/1.73", "mL/min/{1.73_m2}"),
+            ("mL/min/{1.73_m2}", "mL/min/{1.73_m2}"),
             ("10 9/L", "10*9/L"),
             ("10 12/L", "10*12/L"),
             ("109/L", "10*9/L"),

@@ -135,17 +135,16 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             time: &["death_datetime", "death_date"],
             ..none
         }],
+        // `visit_source_value` is the visit's own number in many hospitals: no code, and nobody else's business.
         (Some(Model::Omop54), "visit_occurrence") => vec![
             Kind {
                 prefix: "VISIT",
-                source: &["visit_source_value"],
                 concept: "visit_concept_id",
                 time: &["visit_start_datetime", "visit_start_date"],
                 ..none
             },
             Kind {
                 prefix: "VISIT_END",
-                source: &["visit_source_value"],
                 concept: "visit_concept_id",
                 time: &["visit_end_datetime", "visit_end_date"],
                 ..none
@@ -163,8 +162,8 @@ fn kinds(table: &TableSpec) -> Vec<Kind> {
             source: &["drug_source_value"],
             concept: "drug_concept_id",
             time: &["drug_exposure_start_datetime", "drug_exposure_start_date"],
+            // Of tablets it is their number: no unit of the dose stands beside it (CDM 5.4, drug_exposure).
             number: "quantity",
-            unit: &["dose_unit_source_value"],
             ..none
         }],
         (Some(Model::Omop54), "procedure_occurrence") => vec![Kind {

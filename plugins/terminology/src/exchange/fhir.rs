@@ -77,6 +77,9 @@ fn line(element: &Value, target: &Value, system: &str) -> Line {
             relation => relation,
         };
         line.set("equivalence", relation);
+        if relation == "not-related-to" {
+            line.set("status", "rejected");
+        }
     }
     line.set("note", text(target, "comment"));
     for one in list(element, "extension").chain(list(target, "extension")) {

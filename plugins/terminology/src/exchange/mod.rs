@@ -208,13 +208,15 @@ mod tests {
         );
         let r4 = r#"{"resourceType":"ConceptMap","group":[{"source":"urn:a","target":"http://loinc.org","element":[
             {"code":"GLU","display":"Glucose","target":[{"code":"2345-7","equivalence":"wider"}]},
-            {"code":"ZZZ","target":[{"equivalence":"unmatched","comment":"no idea"}]}]}]}"#;
+            {"code":"ZZZ","target":[{"equivalence":"unmatched","comment":"no idea"}]},
+            {"code":"HHH","target":[{"code":"2160-0","equivalence":"disjoint"}]}]}]}"#;
         let sheet = import(r4, Format::FhirR4).unwrap();
         assert_eq!(sheet.lines[0].get("equivalence"), "source-is-narrower-than-target");
         assert_eq!(
             [sheet.lines[1].get("status"), sheet.lines[1].get("note")],
             ["unmapped", "no idea"]
         );
+        assert_eq!(sheet.lines[2].get("status"), "rejected", "not related is no mapping");
     }
 
     #[test]

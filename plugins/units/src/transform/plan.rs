@@ -5,6 +5,7 @@ use crate::{
     core::{Conversion, told_apart},
     error, ucum,
 };
+use clinmill_sdk::says_nothing;
 
 /// What is done with all rows of one unit, target and analyte.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Plan {
 impl Units {
     /// What is done with the rows of a unit, a unit to convert to (empty without one) and an analyte.
     pub fn plan(&self, unit: &str, target: &str, analyte: &str) -> Plan {
-        if unit.trim().is_empty() {
+        if says_nothing(unit) {
             return Plan::without("no-unit", "", "");
         }
         let known = self.local.find(unit);
