@@ -276,7 +276,7 @@ impl BoundSource for Source {
             match message.text("reply") {
                 "rows" => {
                     for batch in self.batch(&message)? {
-                        reading.rows(batch.rows.num_rows());
+                        self.kept(reading.rows(&batch.meta))?;
                         out.rows(batch)?;
                     }
                 }
