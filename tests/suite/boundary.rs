@@ -115,6 +115,36 @@ fn names_that_no_column_can_have_are_refused() {
 }
 
 #[test]
+fn rows_that_a_step_swallows_are_counted() {
+    let project = project("hostile_c: { deed: swallow }", ROWS);
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    let said =
+        "PLUGIN_ROWS: the plugin \"hostile_c\" in process: of 3 rows it handed on 0 and rejected 0; 3 are missing";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert!(no_release(&project.at("out")));
+}
+
+#[test]
+fn a_count_is_no_less_than_nothing() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    project.write("inbox/a.txt", "7\tone\n");
+    let refused = project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(2);
+    assert!(refused.stderr.contains("PLUGIN_READ"), "{}", refused.stderr);
+    own_source(&project, &python, "send({'reply': 'filtered', 'rule': 'r', 'n': -1})");
+    fails(&project, "a count that is no number from 0 on");
+    // Who has not locked it is told so.
+    fs::remove_file(project.at("plugins.lock")).unwrap();
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
+    assert!(run.stderr.contains("does not stand in plugins.lock"), "{}", run.stderr);
+}
+
+#[test]
 fn a_named_pipe_is_not_waited_for() {
     let project = Project::new();
     let pipe = |path: &str| {

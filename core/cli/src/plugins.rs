@@ -193,15 +193,11 @@ impl Named {
         let locked = lock.plugins.get(name).and_then(|locked| locked.files.get(ANY_TARGET));
         let build = Digest::of(&bytes);
         if locked != Some(&build) {
-            let code = if locked.is_none() {
-                "PLUGIN_NOT_LOCKED"
-            } else {
-                "PLUGIN_DIGEST"
+            let (code, what) = match locked {
+                None => ("PLUGIN_NOT_LOCKED", "the program does not stand in plugins.lock"),
+                Some(_) => ("PLUGIN_DIGEST", "the program is not the one that plugins.lock names"),
             };
-            return Err(say(
-                code,
-                "the program is not the one that plugins.lock names; after a review: clinmill plugin lock",
-            ));
+            return Err(say(code, &format!("{what}; after a review: clinmill plugin lock")));
         }
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));

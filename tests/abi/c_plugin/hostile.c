@@ -120,6 +120,7 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
   if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
+  if (is(of, "swallow")) { moved->release(moved); return CLINMILL_OK; }
   if (is(of, "exit_zero")) _exit(0);
   if (is(of, "exit_93")) _exit(93);
   if (is(of, "clear_env")) clearenv();
