@@ -8,6 +8,7 @@
 )]
 
 mod authoring;
+mod boundary;
 mod fuzz;
 mod gates;
 mod hostile;

@@ -195,7 +195,8 @@ typedef struct clinmill_source_vt { uint32_t struct_size, reserved;
   uint32_t (*n_records)(const clinmill_instance*);
   /* Describes kind 0 to n_records - 1. */
   clinmill_status (*record)(const clinmill_instance*, uint32_t index, clinmill_record* out, clinmill_error*);
-  /* Cuts an input into parts that can be read on their own. May be NULL: one part. */
+  /* Cuts an input into parts that can be read on their own: all of it, in order, from 0 to its size, each beginning where the
+   * one before it ends. Other parts end the refresh. May be NULL: one part. */
   clinmill_status (*splits)(const clinmill_instance*, const clinmill_input*, const clinmill_splits*, clinmill_error*);
   /* Reads one split to its end. A bad record is a rejection; an error gives up the whole input. Several at once. */
   clinmill_status (*read)(const clinmill_instance*, const clinmill_input*, const clinmill_split*, const clinmill_task*,

@@ -4,18 +4,15 @@
 use crate::{
     args::{Command, Plugin},
     context::Context,
-    failure::{FAILED, Failure, OK},
+    failure::{FAILED, Failure},
     plugins::Named,
 };
-use clinmill_host::guard;
-use std::{os::unix::process::ExitStatusExt as _, path::PathBuf};
-
-/// Tells the process that is guarded that it is.
-const GUARDED: &str = "CLINMILL_GUARDED";
-
-fn is_guarded() -> bool {
-    std::env::var_os(GUARDED).is_some()
-}
+use clinmill_host::guard::{self, Ended};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
 
 /// Whether a command may load a library: one to be checked, or those of a pipeline file among its arguments.
 fn loads(command: &Command) -> bool {
@@ -27,27 +24,38 @@ fn loads(command: &Command) -> bool {
     match command {
         Command::Plugin(Plugin::Check(_)) => true,
         Command::Demo(_) | Command::Init(_) | Command::Units(_) => false,
-        _ => std::env::args_os().skip(2).map(PathBuf::from).any(names_some),
+        _ => std::env::args_os().skip(1).flat_map(paths).any(names_some),
     }
+}
+
+/// What of an argument may be a path: `pipeline.yaml`, or what stands behind `--pipeline=`.
+fn paths(argument: OsString) -> impl Iterator<Item = PathBuf> {
+    let bytes = argument.as_bytes();
+    let at = bytes.iter().position(|b| *b == b'=');
+    let value = at.map(|at| PathBuf::from(OsStr::from_bytes(&bytes[at + 1..])));
+    [PathBuf::from(argument)].into_iter().chain(value)
 }
 
 /// Runs the command in a process of its own where it loads libraries, and says how it ended; `None`: here it is to be run.
 pub fn stand(context: &Context, command: &Command) -> Option<u8> {
-    if is_guarded() || !loads(command) {
+    if guard::is_guarded() || !loads(command) {
         return None;
     }
     let mut again = std::process::Command::new(std::env::current_exe().ok()?);
-    again.args(std::env::args_os().skip(1)).env(GUARDED, "1");
-    let status = guard::stand(again).ok()?;
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) if code == i32::from(guard::DONE) => return Some(OK),
-        (Some(code), _) if code != 0 => return Some(u8::try_from(code).unwrap_or(FAILED)),
-        (_, Some(signal)) => format!("was ended by signal {signal}"),
-        _ => "ended in the midst of it".to_owned(),
+    again.args(std::env::args_os().skip(1));
+    let token = (u128::from(context.env.random_u64()) << 64) | u128::from(context.env.random_u64());
+    let how = match guard::stand(again, token.to_ne_bytes()).ok()? {
+        Ended::Done(code) => return Some(code),
+        // As shells say it: 130 after Ctrl-C.
+        Ended::Asked(signal) => return Some(u8::try_from(128 + signal).unwrap_or(FAILED)),
+        Ended::Lost(how) => how,
     };
-    let message = format!(
-        "the process that ran the command {how}: a library that it loaded may have done that. The command is not done"
-    );
+    let rest = match command {
+        Command::Run(_) => "Whether it had published a release before, `clinmill releases` tells",
+        _ => "The command is not done",
+    };
+    let message =
+        format!("the process that ran the command {how}: a library that it loaded may have done that. {rest}");
     let failure = Failure {
         code: Some("PLUGIN_PROCESS"),
         ..Failure::new(FAILED, message)
@@ -56,10 +64,18 @@ pub fn stand(context: &Context, command: &Command) -> Option<u8> {
     Some(failure.exit)
 }
 
-/// The exit code of a command that was run here.
-pub fn said(exit: u8) -> u8 {
-    match exit {
-        OK if is_guarded() => guard::DONE,
-        exit => exit,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_alone_or_behind_an_option() {
+        let of = |argument: &str| {
+            paths(argument.into())
+                .map(|p| p.display().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("p.yaml"), ["p.yaml"]);
+        assert_eq!(of("--pipeline=a=b.yaml"), ["--pipeline=a=b.yaml", "a=b.yaml"]);
     }
 }

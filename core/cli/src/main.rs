@@ -20,6 +20,7 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    guard::begin();
     clinmill_host::memory::keep_freed();
     let cli = args::parse();
     let context = Context::new(&cli.global);
@@ -38,10 +39,10 @@ async fn run(context: &Context, cli: &Cli) -> u8 {
             failure.exit
         }
     };
-    let exit = guarded::said(match exit {
+    let exit = match exit {
         failure::OK if context.console.failed() => failure::FAILED,
         exit => exit,
-    });
+    };
     // Here, while the other threads of the runtime still are: one that began too late waits for the loader, too.
     guard::leave(exit);
     exit

@@ -5,6 +5,7 @@ use clinmill_host::{
     Limits, Loader,
     lock::Lock,
     process::{self, Pinned},
+    regular,
 };
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Registry;
@@ -54,7 +55,7 @@ pub struct Named {
 impl Named {
     /// Reads which plugins a pipeline file names. A file that cannot be read names none; who reads it next says so.
     pub fn read(file: &Path) -> Self {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = regular::text(file).unwrap_or_default();
         let NamedPlugins {
             files,
             diagnostics,
@@ -84,7 +85,7 @@ impl Named {
     pub fn lock(&self) -> Result<Lock, Vec<Diagnostic>> {
         let path = self.lock_path();
         let refused = |message: String| Diagnostic::error(codes::PLUGIN_REFUSED, message);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match regular::text(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::default()),
             Err(error) => return Err(vec![refused(format!("plugins.lock cannot be read: {error}"))]),
@@ -185,20 +186,18 @@ impl Named {
                 "the plugin is outside the folders that plugins may come from",
             ));
         }
-        let bytes =
-            std::fs::read(&program).map_err(|_| say("PLUGIN_READ", "the program of the plugin cannot be read"))?;
+        let bytes = regular::read(&program).map_err(|error| {
+            let message = format!("the program of the plugin cannot be read: {error}");
+            ("PLUGIN_READ".to_owned(), message)
+        })?;
         let locked = lock.plugins.get(name).and_then(|locked| locked.files.get(ANY_TARGET));
         let build = Digest::of(&bytes);
         if locked != Some(&build) {
-            let code = if locked.is_none() {
-                "PLUGIN_NOT_LOCKED"
-            } else {
-                "PLUGIN_DIGEST"
+            let (code, what) = match locked {
+                None => ("PLUGIN_NOT_LOCKED", "the program does not stand in plugins.lock"),
+                Some(_) => ("PLUGIN_DIGEST", "the program is not the one that plugins.lock names"),
             };
-            return Err(say(
-                code,
-                "the program is not the one that plugins.lock names; after a review: clinmill plugin lock",
-            ));
+            return Err(say(code, &format!("{what}; after a review: clinmill plugin lock")));
         }
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));

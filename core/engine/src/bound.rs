@@ -3,6 +3,7 @@
 //! Pure but for reading the pipeline file and the mapping files it names.
 
 use crate::{
+    columns,
     error::EngineError,
     gates::{self, GateSpec},
     graph::{Graph, Located, plugin_finding},
@@ -122,6 +123,11 @@ pub async fn bind(
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Bound, Box<Refused>> {
     let shown = file.display().to_string();
+    // A named pipe would be waited for, and a device has no end.
+    if file.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let hint = "name the pipeline's YAML file";
+        return Err(unreadable(&shown, format!("{shown} is not a regular file"), hint));
+    }
     let text = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
@@ -308,13 +314,7 @@ fn bind_source(
         .map_err(|e| vec![plugin_finding(&e, &spec.options, spec.plugin.span)])?;
     let mut found = Vec::new();
     for kind in bound.records() {
-        let taken = kind
-            .schema
-            .fields()
-            .iter()
-            .find(|f| f.name() == "subject_id" || f.name().starts_with('_'));
-        if let Some(field) = taken {
-            let message = format!("the column name {:?} is the engine's", field.name());
+        if let Some(message) = columns::misnamed(&kind.schema) {
             found.push((
                 Diagnostic::error("E0410", message).hint("give it another name"),
                 spec.plugin.span,

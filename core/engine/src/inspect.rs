@@ -6,7 +6,7 @@ use crate::{
     error::EngineError,
     fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
-    ingest::{EventBuilder, EventSink, subject_id},
+    ingest::{self, EventBuilder, EventSink, subject_id},
     refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, input_folder},
     sql,
     tables::TableSpec,
@@ -325,7 +325,7 @@ fn subjects_in(bound: &Bound, key: &VaultKey, inputs: impl Fn(&SourceSpec) -> Ve
     for source in &bound.sources {
         subjects.kinds = source.bound.records().iter().map(|k| k.subject).collect();
         for input in inputs(source) {
-            for split in source.bound.splits(&input).unwrap_or_default() {
+            for split in ingest::splits(source.bound.as_ref(), &input).unwrap_or_default() {
                 let _ = source.bound.read(&input, &split, &task, &mut subjects);
             }
         }
@@ -460,7 +460,7 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
                 batch_rows: 4096,
             };
             sink.begin(EventBuilder::new(kinds, &key, number as u32));
-            let read = source.bound.splits(&input).and_then(|splits| {
+            let read = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
                 splits
                     .iter()
                     .try_for_each(|split| source.bound.read(&input, split, &task, &mut sink))

@@ -16,8 +16,17 @@
 //! `exit` and `_exit`; a stack overflow; an allocation failure; an exception of a C++ plugin that leaves a slot; a Rust
 //! plugin that ends its thread (`pthread_exit` through Rust frames aborts); a second `free` of the plugin's own memory; any
 //! write to memory that is not the plugin's; a pointer that leads to nothing, or a text without its end. The command line
-//! has a process that waits for the one that loads libraries ([`guard`]), so that not even `_exit(0)` looks like success. A
+//! has a process that waits for the one that loads libraries ([`guard`]), so that not even `_exit(0)` looks like success: it
+//! tells that the other one was ended, or stopped (`SIGSTOP`), and ends what is left of its process group. A
 //! thread that does not come back keeps its memory, and its processor if it computes, until the process ends.
+//!
+//! What a library must not do, and the host does not see: close descriptors that are not its own (`close(1)` loses what the
+//! command says), change the handling of signals, or leave a process that left the group (`fork` and `setsid`), which keeps the
+//! locks and the output that it was born with. `chdir` and `umask` change the plugin's own thread alone, but where the system
+//! refuses threads a folder of their own (`unshare`, as containers often do) the folders that a pipeline names by
+//! relative paths move with it. The command does not need its environment after the start (`clearenv`), but what the
+//! pipeline reads from variables later is gone. Destructors and `atexit` handlers of a library do not run: the process
+//! ends without them.
 #![allow(unsafe_code, reason = "the C boundary")]
 
 pub mod file;
@@ -29,6 +38,7 @@ pub mod memory;
 mod native;
 pub mod process;
 mod records;
+pub mod regular;
 mod texts;
 
 pub use limits::{Account, Limits};

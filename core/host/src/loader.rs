@@ -5,6 +5,7 @@ use crate::{
     limits::{Account, Limits},
     lock::Lock,
     native::{Native, NativeSink, NativeSource, NativeTransform},
+    regular,
 };
 use clinmill_abi::{
     MAGIC, SYMBOL, TARGET_TRIPLE,
@@ -29,7 +30,7 @@ pub enum LoadError {
     Root,
     /// It cannot be read.
     #[error("the plugin cannot be read: {0}")]
-    Read(io::ErrorKind),
+    Read(io::Error),
     /// It is no plugin of this host.
     #[error("the file is no plugin of this host: {0}")]
     File(#[from] FileError),
@@ -133,12 +134,12 @@ impl Loader {
     /// # Errors
     /// When the file, the lock or the plugin's table does not fit. Before the digest was compared no code of it runs.
     pub fn load(&self, path: &Path) -> Result<Loaded, LoadError> {
-        let path = path.canonicalize().map_err(|error| LoadError::Read(error.kind()))?;
+        let path = path.canonicalize().map_err(LoadError::Read)?;
         let within = |root: &PathBuf| root.canonicalize().is_ok_and(|root| path.starts_with(root));
         if !self.roots.iter().any(within) {
             return Err(LoadError::Root);
         }
-        let bytes = fs::read(&path).map_err(|error| LoadError::Read(error.kind()))?;
+        let bytes = regular::read(&path).map_err(LoadError::Read)?;
         let header = file::header(&bytes)?;
         let name = || header.name.clone();
         let locked = self
@@ -174,7 +175,7 @@ impl Loader {
 /// # Errors
 /// As [`Loader::load`].
 pub fn load_unlocked(path: &Path, limits: Limits) -> Result<(Loaded, Header, Digest), LoadError> {
-    let bytes = fs::read(path).map_err(|error| LoadError::Read(error.kind()))?;
+    let bytes = regular::read(path).map_err(LoadError::Read)?;
     let header = file::header(&bytes)?;
     let digest = Digest::of(&bytes);
     Ok((open(&bytes, digest, &header, limits)?, header, digest))

@@ -59,8 +59,25 @@ impl Reading {
     }
 
     /// It hands over rows.
-    pub fn rows(&mut self, rows: usize) {
-        self.got_on |= rows > 0;
+    ///
+    /// # Errors
+    /// `ABI_LOCATOR` when one of them does not stand in the input.
+    pub fn rows(&mut self, meta: &RecordMeta) -> Result<(), PluginError> {
+        self.got_on |= !meta.row.is_empty();
+        let mut places = meta.offset.values().iter().zip(meta.length.values());
+        places.try_for_each(|(&offset, &length)| self.stands(offset, length))
+    }
+
+    /// Whether something stands in the input where it is said to: `trace` reads there.
+    fn stands(&self, offset: u64, length: u64) -> Result<(), PluginError> {
+        match offset.checked_add(length).is_some_and(|end| end <= self.size) {
+            true => Ok(()),
+            false => Err(PluginError::new(
+                Status::Internal,
+                "ABI_LOCATOR",
+                "a record stands beyond the end of the input",
+            )),
+        }
     }
 
     /// It reads so many bytes of the input from there.
@@ -103,8 +120,9 @@ impl Reading {
     /// It rejects a record. Of those beyond the first the texts are not kept.
     ///
     /// # Errors
-    /// `ABI_TOO_LARGE` when it has too much to say.
+    /// `ABI_TOO_LARGE` when it has too much to say, `ABI_LOCATOR` as [`rows`](Self::rows).
     pub fn reject(&mut self, rejection: &Rejection) -> Result<(), PluginError> {
+        self.stands(rejection.at.offset, rejection.at.length)?;
         self.rejections += 1;
         self.keep(match self.rejections > KEPT_REJECTIONS {
             true => 0,
@@ -115,8 +133,9 @@ impl Reading {
     /// It links two subjects.
     ///
     /// # Errors
-    /// `ABI_TOO_LARGE` when it links too many.
+    /// `ABI_TOO_LARGE` when it links too many, `ABI_LOCATOR` as [`rows`](Self::rows).
     pub fn link(&mut self, link: &IdentityLink) -> Result<(), PluginError> {
+        self.stands(link.at.offset, link.at.length)?;
         let text = |id: &SubjectId| id.issuer.len() + id.id.len();
         let version = link.version.as_ref().map_or(0, String::len);
         self.keep(size_of::<IdentityLink>() + text(&link.survivor) + text(&link.retired) + version)
@@ -178,13 +197,26 @@ pub fn of_meta(meta: &[ArrayRef]) -> Result<RecordMeta, PluginError> {
 mod tests {
     use super::*;
 
+    fn places(all: &[(u64, u64)]) -> RecordMeta {
+        let mut meta = clinmill_sdk::RecordMetaBuilder::default();
+        for &(offset, length) in all {
+            let at = clinmill_sdk::Locator {
+                offset,
+                length,
+                ..Default::default()
+            };
+            meta.push("MRN", Some("1"), None, false, at);
+        }
+        meta.finish()
+    }
+
     #[test]
     fn a_read_gets_on_by_what_ends() {
         let mut reading = Reading::new(100, 1 << 20);
         reading.read(0, 60);
         assert!(reading.has_got_on() && !reading.has_got_on());
         reading.read(20, 40);
-        reading.rows(0);
+        reading.rows(&places(&[])).unwrap();
         assert_eq!((reading.progress(70), reading.progress(70)), (70, 30));
         (0..MOST_NAMES).for_each(|n| reading.filtered(&n.to_string()).unwrap());
         reading.filtered("0").unwrap();
@@ -194,8 +226,25 @@ mod tests {
         assert!(reading.has_got_on());
         reading.read(1 << 50, 1);
         assert!(!reading.has_got_on(), "beyond the end there is nothing to read");
-        reading.rows(1);
+        reading.rows(&places(&[(90, 10)])).unwrap();
         assert!(reading.has_got_on());
+    }
+
+    #[test]
+    fn records_stand_in_their_input() {
+        let mut reading = Reading::new(100, 1 << 20);
+        for (place, stands) in [
+            ((0, 100), true),
+            ((100, 0), true),
+            ((90, 11), false),
+            ((1, u64::MAX), false),
+        ] {
+            let told = reading.rows(&places(&[(0, 1), place]));
+            assert_eq!(
+                told.map_err(|error| error.code),
+                stands.then_some(()).ok_or("ABI_LOCATOR".to_owned())
+            );
+        }
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub trait Source: Send + Sync + Sized + 'static {
     /// The record kinds this source yields, in a fixed order.
     fn records(&self) -> &[RecordKind];
 
-    /// Cuts an input into parts that can be read independently. The default is one.
+    /// Cuts an input into parts that can be read independently: all of it, in order, from its first byte to its end,
+    /// without gap or overlap. The default is one part.
     ///
     /// # Errors
     /// When the input cannot be read.
@@ -74,6 +75,13 @@ impl Split {
             start: 0,
             end: input.size(),
         }
+    }
+
+    /// Whether these are all of an input of so many bytes: in order, from its first byte to its end, without gap or overlap.
+    pub fn cover(splits: &[Self], size: u64) -> bool {
+        let mut end = 0;
+        let follows = |split: &Self| split.start == std::mem::replace(&mut end, split.end) && split.start <= split.end;
+        splits.iter().all(follows) && end == size
     }
 }
 

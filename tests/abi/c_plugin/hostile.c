@@ -3,6 +3,7 @@
 #include "clinmill_plugin.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,7 +71,7 @@ static void release_instance(clinmill_instance* self) { free(self); }
 static void release_schema(struct ArrowSchema* self) { self->release = NULL; }
 static void endless_schema(struct ArrowSchema* self) { (void)self; for (;;) usleep(1000); }
 static void exit_schema(struct ArrowSchema* self) { (void)self; pthread_exit(NULL); }
-static struct ArrowSchema name_column, *columns[] = { &name_column };
+static struct ArrowSchema name_again, name_column, *columns[] = { &name_column };
 /* Columns that share their columns: a million in all, from a thousand pointers. */
 static struct ArrowSchema shared_leaf, shared_struct, *shared_leaves[1000], *shared_structs[1000];
 
@@ -92,6 +93,9 @@ static clinmill_status output(const clinmill_instance* self, struct ArrowSchema*
   if (is(self, "released_schema")) return CLINMILL_OK;
   out->format = "+s"; out->n_children = 1; out->children = columns; out->release = release_schema;
   if (is(self, "shared_children")) share(out);
+  if (is(self, "name_twice")) { static struct ArrowSchema* twice[] = { &name_column, &name_again }; name_again = name_column; out->n_children = 2; out->children = twice; }
+  if (is(self, "no_name")) name_column.name = "";
+  if (is(self, "control_name")) name_column.name = "na\x1b[31mme";
   if (is(self, "endless_schema")) out->release = endless_schema;
   if (is(self, "exit_schema")) out->release = exit_schema;
   return CLINMILL_OK;
@@ -116,7 +120,13 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
   if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
+  if (is(of, "swallow")) { moved->release(moved); return CLINMILL_OK; }
   if (is(of, "exit_zero")) _exit(0);
+  if (is(of, "exit_93")) _exit(93);
+  if (is(of, "clear_env")) clearenv();
+  if (is(of, "change_folder") && chdir("/") != 0) return CLINMILL_INTERNAL;
+  if (is(of, "fork") && fork() == 0) for (;;) pause();
+  if (is(of, "stop")) raise(SIGSTOP);
   if (is(of, "thread_exit")) pthread_exit(NULL);
   if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);
   if (is(of, "until_cancel")) {
@@ -197,6 +207,9 @@ static clinmill_status init(const clinmill_host* host, clinmill_error* error) { 
 #endif
 #ifdef HANGS
 __attribute__((constructor)) static void hang(void) { for (;;) usleep(1000); }
+#endif
+#ifdef LINGERS
+__attribute__((destructor)) static void linger(void) { for (;;) usleep(1000); }
 #endif
 #ifdef LEAVES
 __attribute__((constructor)) static void leave(void) { _exit(0); }

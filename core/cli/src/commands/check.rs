@@ -9,6 +9,7 @@ use crate::{
 use clinmill_host::{
     Limits, Loaded, load_unlocked,
     process::{self, Pinned},
+    regular,
 };
 use clinmill_model::Digest;
 use clinmill_sdk::{
@@ -126,7 +127,7 @@ fn library(file: &Path, limits: Limits) -> Result<Found, Failure> {
 fn program(args: &args::PluginCheck, limits: Limits) -> Result<Found, Failure> {
     let told = |what: String| Failure::new(FAILED, format!("{}: {what}", args.file.display()));
     let path = args.file.canonicalize().map_err(|error| told(error.to_string()))?;
-    let bytes = std::fs::read(&path).map_err(|error| told(error.to_string()))?;
+    let bytes = regular::read(&path).map_err(|error| told(error.to_string()))?;
     let digest = Digest::of(&bytes);
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = args.name.clone().unwrap_or_else(stem);

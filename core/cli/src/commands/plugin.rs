@@ -7,7 +7,7 @@ use crate::{
     files,
     plugins::{ANY_TARGET, Named},
 };
-use clinmill_host::{LoadError, file, lock::Lock};
+use clinmill_host::{LoadError, file, lock::Lock, regular};
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{Descriptor, Kind, Registry, reference};
 use clinmill_spec::pipeline::Spanned;
@@ -98,7 +98,7 @@ pub fn info(context: &Context, args: &args::PluginInfo) -> Result<u8, Failure> {
 /// When the pipeline names a plugin that could not be loaded: a path that leads outside, a file that is no plugin, a name
 /// that is taken; or the lock cannot be read or written.
 pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure> {
-    std::fs::metadata(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
+    regular::read(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
     let named = Named::read(&args.file);
     if named.wrong.iter().any(Diagnostic::is_error) {
         return Err(named.failure(named.wrong.clone(), NOT_LOCKED));
@@ -136,7 +136,7 @@ pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure>
     }
     let path = named.lock_path();
     let text = lock.render();
-    let changed = std::fs::read_to_string(&path).ok().as_deref() != Some(&text);
+    let changed = regular::text(&path).ok().as_deref() != Some(&text);
     if changed {
         files::replace(&path, &text)?;
     }
@@ -176,7 +176,7 @@ fn entries(named: &Named) -> Vec<(&Spanned<String>, Locked)> {
     let read = |path: &str| {
         let place = named.place(path);
         let bytes =
-            std::fs::read(&place).map_err(|error| ("PLUGIN_READ", format!("the plugin cannot be read: {error}")))?;
+            regular::read(&place).map_err(|error| ("PLUGIN_READ", format!("the plugin cannot be read: {error}")))?;
         let within = place
             .canonicalize()
             .is_ok_and(|place| roots.iter().any(|root| place.starts_with(root)));

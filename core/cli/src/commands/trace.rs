@@ -176,7 +176,7 @@ fn described(origin: &Origin) -> String {
         text,
         "  bytes {} to {}",
         thousands(origin.offset),
-        thousands(origin.offset + origin.length)
+        thousands(origin.offset.saturating_add(origin.length))
     );
     let _ = writeln!(text, "{}{place}", if place.is_empty() { "" } else { "; " });
     text.push_str("  read as\n");

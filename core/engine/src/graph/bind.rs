@@ -1,6 +1,9 @@
 //! Binding a pipeline's transforms to plugins and schemas: all that is wrong is found here, before any input is read.
 
-use crate::sql::{self, NotLocal, SqlScope, SqlStep};
+use crate::{
+    columns,
+    sql::{self, NotLocal, SqlScope, SqlStep},
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clinmill_model::Diagnostic;
 use clinmill_sdk::{BindContext, BoundTransform, Caps, PluginError, Registry};
@@ -379,17 +382,8 @@ fn bind_step(
         Arc::new(move |context| plugin.bind(&options, &input, context))
     };
     let bound = remake(context).map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
-    if let Some(field) = bound
-        .output()
-        .fields()
-        .iter()
-        .find(|f| f.name() == "subject_id" || f.name().starts_with('_'))
-    {
-        let name = field.name();
-        let found = Diagnostic::error(
-            "E0410",
-            format!("the step gives a column the name {name:?}, which is the engine's"),
-        );
+    if let Some(what) = columns::misnamed(&bound.output()) {
+        let found = Diagnostic::error("E0410", format!("what the step yields: {what}")).hint("give it another name");
         return Err(vec![(found, step.plugin.span)]);
     }
     Ok(BoundStep {

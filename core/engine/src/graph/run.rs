@@ -17,7 +17,7 @@ use arrow::{
 };
 use clinmill_catalog::vault::{base32, base32_decode};
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
-use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, TaskContext};
+use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, Status, TaskContext};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, atomic::AtomicBool},
@@ -280,7 +280,7 @@ fn collect(
     }
     run.finish(&mut out).map_err(failed)?;
     if step.caps.has(Caps::ROW_WISE) {
-        check_conserved(&out, total, &step.name)?;
+        check_conserved(&out, total, step)?;
     }
     Ok(out)
 }
@@ -333,18 +333,28 @@ fn explain(step: &BoundStep, input: &Relation) -> Result<Option<Vec<StepApplied>
 }
 
 /// A row-wise step yields or rejects every row exactly once.
-fn check_conserved(out: &Collected, total: usize, name: &str) -> Result<(), EngineError> {
+fn check_conserved(out: &Collected, total: usize, step: &BoundStep) -> Result<(), EngineError> {
     let mut seen = vec![false; total];
+    let mut again = 0_usize;
     for &row in out.origins.iter().chain(out.rejected.iter().map(|r| &r.row)) {
         match seen.get_mut(row as usize) {
             Some(seen) if !*seen => *seen = true,
-            _ => return Err(EngineError::Unbalanced { stage: name.to_owned() }),
+            _ => again += 1,
         }
     }
-    if seen.contains(&false) {
-        return Err(EngineError::Unbalanced { stage: name.to_owned() });
+    let missing = seen.iter().filter(|seen| !**seen).count();
+    if missing == 0 && again == 0 {
+        return Ok(());
     }
-    Ok(())
+    let message = format!(
+        "the plugin {:?} in process: of {total} rows it handed on {} and rejected {}; {missing} are missing, {again} are there \
+         again, and a row-wise step does one of the two with each row, once",
+        step.plugin,
+        out.origins.len(),
+        out.rejected.len()
+    );
+    let error = PluginError::new(Status::Internal, "PLUGIN_ROWS", message);
+    Err(EngineError::step(&step.name, error))
 }
 
 /// All that a step gave.

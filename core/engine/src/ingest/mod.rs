@@ -157,7 +157,7 @@ pub fn read_inputs(
             tasks.push((i, whole));
             continue;
         }
-        match sources[input.source].bound.splits(open(i)?.as_ref()) {
+        match splits(sources[input.source].bound.as_ref(), open(i)?.as_ref()) {
             Ok(splits) => tasks.extend(splits.into_iter().map(|split| (i, split))),
             Err(error) => lock(&reports[i]).failed = Some(error),
         }
@@ -211,6 +211,23 @@ pub fn read_inputs(
         .into_iter()
         .map(|r| r.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
         .collect())
+}
+
+/// The parts of an input, as its source cuts it. A byte that is in none of them, or in two, would be rows that are missing or
+/// there twice.
+///
+/// # Errors
+/// `PLUGIN_SPLITS` when they are not all of it; what the source says when it cannot cut it.
+pub fn splits(source: &dyn BoundSource, input: &dyn Input) -> Result<Vec<Split>, PluginError> {
+    let splits = source.splits(input)?;
+    match Split::cover(&splits, input.size()) {
+        true => Ok(splits),
+        false => Err(PluginError::new(
+            clinmill_sdk::Status::Internal,
+            "PLUGIN_SPLITS",
+            "the plugin's splits are not all of the input: each is to begin where the one before it ends, from 0 to its size",
+        )),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -33,10 +33,8 @@ pub(crate) fn open(path: &str, plugin: &str, account: &Arc<Account>) -> Result<*
     };
     // SAFETY: the frame is what `run` takes.
     let opened = unsafe { caller.call("load", Frame::new(args), run) };
-    // A call that is lost here has the loader's lock.
-    opened
-        .inspect_err(|_| guard::loader_is_lost())
-        .map(|frame| frame.args.handle)
+    guard::library_is_loaded();
+    opened.map(|frame| frame.args.handle)
 }
 
 /// Calls the slot `init` of a plugin.

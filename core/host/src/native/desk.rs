@@ -249,7 +249,7 @@ impl<'a> Out<'a> {
         };
         match question {
             Question::Rows(batch) => {
-                self.reading.rows(batch.rows.num_rows());
+                self.reading.rows(&batch.meta)?;
                 sink.rows(*batch)
             }
             Question::Reject(rejection) => {

@@ -3,9 +3,10 @@
 //! What is pinned is this one file. Of a script the interpreter, and what is installed for it, are the machine's; but what
 //! lies beside the script is not read: Python is started isolated (`-I`), and a program learns nothing of where it lies.
 
+use crate::regular;
 use clinmill_model::Digest;
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write as _},
     os::{
         fd::{AsRawFd as _, FromRawFd as _},
@@ -63,7 +64,7 @@ impl Executable {
     /// # Errors
     /// `None` in the place of an error: the file has another digest.
     pub fn new(path: &Path, digest: Digest, command: &[PathBuf]) -> io::Result<Option<Self>> {
-        let bytes = fs::read(path)?;
+        let bytes = regular::read(path)?;
         if Digest::of(&bytes) != digest {
             return Ok(None);
         }
@@ -129,6 +130,7 @@ fn copy(bytes: &[u8]) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn words(line: &str) -> Vec<String> {
         let words = isolated(interpreter(line.as_bytes()).unwrap());

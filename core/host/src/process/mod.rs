@@ -27,7 +27,7 @@
 //! | call | with | replies |
 //! |---|---|---|
 //! | `bind` | `options`, `name`, `timezone` | `record` for each kind: `name`, `key` (`content`, or a list of columns), `fold` (`replace`, `patch`), `subject` (true, false); bytes: a stream without batches, its columns; then `done` |
-//! | `splits` | `name`, `captures`, `size` of an input; only where `splits` is a capability | `done`: `splits`, a list of `[start, end]` |
+//! | `splits` | `name`, `captures`, `size` of an input; only where `splits` is a capability | `done`: `splits`, a list of `[start, end]`: all of the input in order, from 0 to `size`, without gap or overlap |
 //! | `read` | `name`, `captures`, `size`; `start`, `end` of the split; `batch_rows` | the ones below; then `done` |
 //!
 //! In `splits` and `read` the plugin may ask for the input: `bytes` with `offset` and `length`, which the host answers

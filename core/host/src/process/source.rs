@@ -276,7 +276,7 @@ impl BoundSource for Source {
             match message.text("reply") {
                 "rows" => {
                     for batch in self.batch(&message)? {
-                        reading.rows(batch.rows.num_rows());
+                        self.kept(reading.rows(&batch.meta))?;
                         out.rows(batch)?;
                     }
                 }
@@ -294,7 +294,8 @@ impl BoundSource for Source {
                 "filtered" => {
                     let rule = said(message.text("rule"), LONGEST_NAME);
                     self.kept(reading.filtered(&rule))?;
-                    out.filtered(&rule, number(&message.head, "n").unwrap_or(0));
+                    let n = number(&message.head, "n").ok_or("a count that is no number from 0 on")?;
+                    out.filtered(&rule, n);
                 }
                 "progress" => {
                     out.progress(reading.progress(number(&message.head, "n").unwrap_or(0)));

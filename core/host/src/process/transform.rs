@@ -131,7 +131,8 @@ impl Run<'_> {
                     if names.len() >= MOST_NAMES && !names.contains(&name) {
                         return Err("it counts by more names than the host keeps".into());
                     }
-                    out.count(&name, number(&message.head, "n").unwrap_or(0));
+                    let n = number(&message.head, "n").ok_or("a count that is no number from 0 on")?;
+                    out.count(&name, n);
                     names.insert(name);
                 }
                 _ => return Err(STRANGE.into()),

@@ -1,0 +1,246 @@
+//! What plugins may not do to the process that loads them, to the files beside them and to what a refresh reads.
+
+use crate::plugins::{PIPELINE, REMARKS, fails, hostile_c, no_release, own_source, project, runs};
+use clinmill_tests::{Project, Run};
+use clinmill_tests_abi::python;
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const ROWS: &str = "id,name\n1,abc\n2,abc\n3,abc\n";
+
+fn locked(project: &Project) {
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+}
+
+/// The project with another deed of the hostile plugin.
+fn deed(project: &Project, deed: &str) {
+    let step = format!("hostile_c: {{ deed: {deed} }}");
+    project.write("pipeline.yaml", PIPELINE.replace("STEP", &step));
+}
+
+fn releases(project: &Project) -> usize {
+    let run = project
+        .run(["releases", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    run.json().as_array().unwrap().len()
+}
+
+#[test]
+fn no_exit_code_of_a_library_looks_like_success() {
+    let project = project("hostile_c: { deed: exit_93 }", ROWS);
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(run.stderr.contains("ended in the midst of it"), "{}", run.stderr);
+    assert!(run.stderr.contains("`clinmill releases` tells"), "{}", run.stderr);
+    deed(&project, "stop");
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    assert!(run.stderr.contains("command was stopped"), "{}", run.stderr);
+    assert!(no_release(&project.at("out")));
+    // Also where the pipeline is named behind an option's `=`.
+    hostile_c(&project, &["-DLEAVES"]).unwrap();
+    locked(&project);
+    let run = project
+        .run(["plugin", "list", "--pipeline=pipeline.yaml"])
+        .expect_code(1);
+    assert!(run.stderr.contains("ended in the midst of it"), "{}", run.stderr);
+    assert!(run.stderr.contains("The command is not done"), "{}", run.stderr);
+}
+
+#[test]
+fn what_a_library_does_to_its_process_does_not_reach_the_result() {
+    let began = Instant::now();
+    for name in ["fork", "clear_env", "change_folder"] {
+        let project = project(&format!("hostile_c: {{ deed: {name} }}"), ROWS);
+        // Its destructor does not come back, and would hold up the end of every command.
+        if hostile_c(&project, &["-DLINGERS"]).is_none() {
+            return;
+        }
+        locked(&project);
+        // The output is read to its end, which a process that was left behind would hold open.
+        let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+        assert_eq!(run.json()["outcome"], "released", "{name}: {}", run.stdout);
+        assert_eq!(releases(&project), 1, "{name}");
+        let again = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+        assert_eq!(again.json()["outcome"], "no-op", "{name}: {}", again.stdout);
+    }
+    assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
+}
+
+#[test]
+fn a_command_that_is_ended_from_outside_blames_no_library() {
+    let project = project("hostile_c: { deed: nothing }", ROWS).env("CLINMILL_PLUGIN_SECONDS", "60");
+    if hostile_c(&project, &["-DHANGS"]).is_none() {
+        return;
+    }
+    locked(&project);
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let child = project
+            .command(["validate", "pipeline.yaml"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        let pid = child.id().to_string();
+        assert!(runs(&pid));
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let run = Run::from(child.wait_with_output().unwrap()).expect_code(code);
+        assert!(!run.stderr.contains("library"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn names_that_no_column_can_have_are_refused() {
+    let project = project("hostile_c: { deed: name_twice }", ROWS);
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    for (name, said) in [
+        ("name_twice", "two columns have the name \"name\""),
+        ("no_name", "a column has no name"),
+        ("control_name", "\"na\\u{1b}[31mme\" holds a control character"),
+    ] {
+        deed(&project, name);
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
+        assert!(run.stderr.contains("E0410"), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains(said), "{name}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn rows_that_a_step_swallows_are_counted() {
+    let project = project("hostile_c: { deed: swallow }", ROWS);
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+    let said =
+        "PLUGIN_ROWS: the plugin \"hostile_c\" in process: of 3 rows it handed on 0 and rejected 0; 3 are missing";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert!(no_release(&project.at("out")));
+}
+
+#[test]
+fn a_count_is_no_less_than_nothing() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    project.write("inbox/a.txt", "7\tone\n");
+    let refused = project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(2);
+    assert!(refused.stderr.contains("PLUGIN_READ"), "{}", refused.stderr);
+    own_source(&project, &python, "send({'reply': 'filtered', 'rule': 'r', 'n': -1})");
+    fails(&project, "a count that is no number from 0 on");
+    // Who has not locked it is told so.
+    fs::remove_file(project.at("plugins.lock")).unwrap();
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
+    assert!(run.stderr.contains("does not stand in plugins.lock"), "{}", run.stderr);
+}
+
+#[test]
+fn a_named_pipe_is_not_waited_for() {
+    let project = Project::new();
+    let pipe = |path: &str| {
+        let _ = fs::remove_file(project.at(path));
+        let made = Command::new("mkfifo").arg(project.at(path)).status().unwrap();
+        assert!(made.success());
+    };
+    let refused = |args: &[&str]| {
+        // The system's own program ends a command that waits.
+        let mut command = Command::new("timeout");
+        command.args(["-k", "2", "20"]).arg(project.command(args).get_program());
+        let output = command.args(args).current_dir(project.at("")).output().unwrap();
+        let run = Run::from(output);
+        assert!([Some(1), Some(2)].contains(&run.code), "{args:?}: {:?}", run.code);
+        let said = run.stdout + &run.stderr;
+        assert!(said.contains("not a regular file"), "{args:?}: {said}");
+    };
+    fs::create_dir_all(project.at("plugins")).unwrap();
+    let map = PIPELINE.replace("STEP", "map: { set: { other: { value: x } } }");
+    pipe("plugins/own.so");
+    project.write("pipeline.yaml", &map);
+    refused(&["validate", "pipeline.yaml"]);
+    refused(&["plugin", "lock", "pipeline.yaml"]);
+    refused(&["plugin", "check", "plugins/own.so"]);
+    refused(&["plugin", "check", "/dev/zero"]);
+    let program = map.replace("libraries: [\"plugins/own.so\"]", "processes: { own: plugins/own.so }");
+    project.write("pipeline.yaml", &program);
+    refused(&["validate", "pipeline.yaml"]);
+    refused(&["plugin", "lock", "pipeline.yaml"]);
+    pipe("plugins.lock");
+    refused(&["validate", "pipeline.yaml"]);
+    pipe("pipe.yaml");
+    refused(&["validate", "pipe.yaml"]);
+    refused(&["plugin", "lock", "pipe.yaml"]);
+    // Another file of the folder that only looks like a pipeline.
+    fs::remove_file(project.at("plugins.lock")).unwrap();
+    fs::remove_file(project.at("plugins/own.so")).unwrap();
+    project.write("plugins/own.so", "#!/bin/sh\n");
+    project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+}
+
+#[test]
+fn splits_that_are_not_all_of_an_input_end_the_refresh() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    // Only inputs of more bytes than this are cut.
+    let line = "7\tsome remark of a subject\n";
+    let text = line.repeat((4 << 20) / line.len() + 100);
+    project.write("inbox/a.txt", &text);
+    own_source(&project, &python, "pass");
+    let source = fs::read_to_string(project.at("plugins/own")).unwrap();
+    let begin = "        \"\"\"Parts that end behind a line's end.\"\"\"\n";
+    assert!(source.contains(begin));
+    let (size, cut) = (text.len(), line.len() * 1000);
+    for splits in [
+        "[]".to_owned(),
+        format!("[[0, {cut}]]"),
+        format!("[[{cut}, {size}]]"),
+        format!("[[0, {cut}], [{}, {size}]]", cut * 2),
+        format!("[[0, {}], [{cut}, {size}]]", cut * 2),
+        format!("[[{cut}, {size}], [0, {cut}]]"),
+    ] {
+        let deed = format!("{begin}        return {splits}\n");
+        project.write("plugins/own", source.replace(begin, &deed));
+        locked(&project);
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+        assert!(
+            run.stderr.contains("source remarks, input "),
+            "{splits}: {}",
+            run.stderr
+        );
+        assert!(run.stderr.contains("PLUGIN_SPLITS"), "{splits}: {}", run.stderr);
+        assert!(no_release(&project.at("out")), "{splits}");
+        assert!(run.stderr.contains("--> pipeline.yaml:8:"), "{splits}: {}", run.stderr);
+    }
+    let whole = format!("{begin}        return [[0, {cut}], [{cut}, {size}]]\n");
+    project.write("plugins/own", source.replace(begin, &whole));
+    locked(&project);
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+    assert_eq!(run.json()["counts"]["read"], text.lines().count(), "{}", run.stdout);
+}
+
+#[test]
+fn a_record_beyond_its_input_is_refused() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    project.write("inbox/a.txt", "7\tone\n8\ttwo\n");
+    own_source(&project, &python, "pass");
+    let source = fs::read_to_string(project.at("plugins/own")).unwrap();
+    let place = "at = (offset, len(line), row, 0, None)";
+    assert!(source.contains(place));
+    for wrong in ["(offset, 1000, row, 0, None)", "((1 << 64) - 1, 2, row, 0, None)"] {
+        project.write("plugins/own", source.replace(place, &format!("at = {wrong}")));
+        locked(&project);
+        fails(&project, "ABI_LOCATOR");
+    }
+}
