@@ -6,7 +6,10 @@ use crate::{
     transform::Scaled,
     unit::tens,
 };
-use clinmill_sdk::arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use clinmill_sdk::{
+    arrow::array::{Array, AsArray, RecordBatch, StringArray},
+    says_nothing,
+};
 
 /// The columns beside the results, at one row.
 pub struct Neighbours<'a> {
@@ -68,6 +71,8 @@ pub enum Beside {
     },
     /// `+3`: three plus signs, or the number.
     Plus(Scaled),
+    /// `1:20`: a dilution, which is no amount of any unit.
+    Titre,
 }
 
 /// What it means.
@@ -85,6 +90,8 @@ pub enum Meant {
     Grade,
     /// Number and unit have different powers, and nobody can tell which holds.
     Neither,
+    /// A titre beside a unit of something else: its number is none of that unit.
+    Dilution,
 }
 
 impl Meant {
@@ -97,6 +104,7 @@ impl Meant {
             Self::Signed(_) => Some("plus sign as number"),
             Self::Grade => Some("plus sign as grade"),
             Self::Neither => Some("power unlike the unit"),
+            Self::Dilution => Some("titre beside a unit"),
         }
     }
 }
@@ -107,8 +115,11 @@ impl Beside {
         if let Some(number) = parsed.signed {
             return Some(Self::Plus(number.kept(scale)));
         }
+        if parsed.kind == Kind::Titre {
+            return Some(Self::Titre);
+        }
         let power = parsed.power();
-        if power == Some(0) || parsed.kind == Kind::Titre {
+        if power == Some(0) {
             return None;
         }
         let range = parsed.range;
@@ -124,8 +135,13 @@ impl Beside {
 
     /// What it means at a row; `qualitative` where the reference range is a concept.
     pub fn meant(&self, near: &Neighbours<'_>, qualitative: bool, scratch: &mut Scratch) -> Meant {
-        let unit = near.at(near.units).and_then(|unit| tens(scratch.fold(unit)));
+        let written = near.at(near.units).filter(|unit| !says_nothing(unit));
+        let unit = written.and_then(|unit| tens(scratch.fold(unit)));
         match (*self, unit) {
+            (Self::Titre, _) => match written {
+                Some(unit) if !is_titre(scratch.fold(unit)) => Meant::Dilution,
+                _ => Meant::Written,
+            },
             (Self::Power { .. }, _) if near.units.is_none() => Meant::Unseen,
             (Self::Power { .. }, None | Some(0)) => Meant::Written,
             (Self::Power { power, number, range }, Some(of)) if power == Some(of) => Meant::Once(number, range),
@@ -134,4 +150,12 @@ impl Beside {
             (Self::Plus(_), _) => Meant::Grade,
         }
     }
+}
+
+/// Whether a folded unit says that the number is a titre.
+fn is_titre(unit: &str) -> bool {
+    let unit = unit.trim().trim_matches(|c| matches!(c, '{' | '}' | '(' | ')'));
+    ["titer", "titre", "滴度", "1:", "1:x"]
+        .iter()
+        .any(|word| unit.eq_ignore_ascii_case(word))
 }

@@ -347,6 +347,7 @@ impl Run<'_> {
             Meant::Once(number, range) => columns.add_numbers(row, said, &number, &range),
             Meant::Signed(number) => columns.add_number(row, number, said.parsed.flag),
             Meant::Neither => return false,
+            Meant::Dilution => columns.add_numbers(row, said, &None, &(None, None)),
         }
         true
     }
