@@ -358,3 +358,15 @@ fn collect(json: &Value, found: &mut Vec<(String, u64, String)>) {
         _ => {}
     }
 }
+
+#[test]
+fn what_is_dated_in_the_future_makes_nothing_fresh() {
+    let gate = "  fresh: { check: fresh, column: measurement.at, within: 30d }\n";
+    let site = site(gate);
+    site.put(
+        "inbox/lis2.csv",
+        LIS.lines().next().unwrap().to_owned() + "\na,99,v1,K,4.0,mmol/L,2126-01-01\n",
+    );
+    let error = site.try_refresh(&RefreshOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("fresh"), "{error}");
+}

@@ -65,6 +65,9 @@ pub enum Plan {
     },
 }
 
+/// Stands in a query for the end of tomorrow: what is dated later says nothing of how fresh the rest is.
+pub const UNTIL: &str = "timestamp '2200-01-01 00:00:00'";
+
 /// The columns of the tables.
 pub type Schemas = BTreeMap<String, SchemaRef>;
 
@@ -197,8 +200,9 @@ pub fn plan(
         }
         Check::Fresh(c, within) => {
             time(c, &types[0])?;
+            let (column, table) = (name(&c.column), name(&c.table));
             Plan::Fresh {
-                newest: format!("select max({}) from {} where {about}", name(&c.column), name(&c.table)),
+                newest: format!("select max({column}) from {table} where {about} and {column} < {UNTIL}"),
                 within: i64::try_from(within.as_micros()).unwrap_or(i64::MAX),
             }
         }

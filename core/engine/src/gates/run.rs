@@ -1,6 +1,10 @@
 //! Running gates: the queries, the counts, the verdicts, the six scores.
 
-use super::{GateSpec, TableState, drift, query::Plan, state};
+use super::{
+    GateSpec, TableState, drift,
+    query::{Plan, UNTIL},
+    state,
+};
 use crate::{bound::Bound, error::EngineError, refresh::Session, sql::NotLocal};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -341,7 +345,9 @@ async fn measure(
             }
         }
         Plan::Fresh { newest, within } => {
-            let batches = query(context, newest).await?;
+            let until = now.saturating_add(jiff::Span::new().days(1));
+            let until = format!("timestamp '{}'", until.strftime("%Y-%m-%d %H:%M:%S"));
+            let batches = query(context, &newest.replace(UNTIL, &until)).await?;
             let newest = batches.first().and_then(|b| {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
                 let times = arrow::compute::cast(b.column(0), &micros).ok()?;
