@@ -129,18 +129,25 @@ fn a_damaged_base_is_not_published_again_and_made_anew() {
     let found = project.run(["verify", "file:out"]);
     assert!(!found.stdout.contains("00000003.json"), "{}", found.stdout);
     // With whole bases, changes of old are not needed; a base that is gone is made from them.
-    for (what, path) in [
-        ("changes", &release["tables"]["copy"]["changes"]),
-        ("base", &release["tables"]["copy"]["base"]),
-    ] {
-        let path = project.at("out").join(path[0]["path"].as_str().unwrap());
+    for (number, kind) in [(3, "changes"), (4, "base")] {
+        let files = &manifest(&project, number)["tables"]["copy"][kind];
+        let path = project.at("out").join(files[0]["path"].as_str().unwrap());
         let away = path.with_extension("away");
         fs::rename(&path, &away).unwrap();
         project.run(["run", "pipeline.yaml", "--full"]).expect_code(0);
+        let table = &manifest(&project, number + 1)["tables"]["copy"];
+        let base = project.at("out").join(table["base"][0]["path"].as_str().unwrap());
+        assert!(base.is_file(), "{kind}");
+        assert_eq!(table["row_count"], 4, "{kind}");
         fs::rename(away, path).unwrap();
-        project.run(["verify", "file:out"]);
-        println!("{what}");
     }
+    let found = project.run(["verify", "file:out"]);
+    assert_eq!(
+        found.stdout.matches("damaged  ").count(),
+        1,
+        "release 2 alone: {}",
+        found.stdout
+    );
 }
 
 #[test]

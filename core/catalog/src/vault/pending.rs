@@ -98,76 +98,66 @@ pub fn pending(
     }
 }
 
-/// The inputs of earlier generations as they are read now, but for those that this generation has read under another
-/// identity, and each once.
-fn past(parse_id: &Digest, known: &SourceLedger, identity: impl Fn(&Generation) -> Identity) -> Vec<Pending> {
-    let mut taken: HashSet<Identity> = HashSet::new();
+/// The inputs of earlier generations as they are read now, each once, but for those that this generation has read; with the
+/// identities of both.
+fn past(
+    parse_id: &Digest,
+    known: &SourceLedger,
+    identity: impl Fn(&Generation) -> Identity,
+) -> (Vec<Pending>, HashSet<Identity>) {
     let (parsed, past): (Vec<&Generation>, Vec<&Generation>) =
         known.generations.iter().partition(|g| known.is_parsed(g, parse_id));
-    taken.extend(parsed.iter().map(|g| g.identity.clone()));
+    let mut taken: HashSet<Identity> = parsed.iter().map(|g| g.identity.clone()).collect();
     let now = past.into_iter().map(|g| (g, identity(g)));
-    now.filter_map(|(g, now)| taken.insert(now.clone()).then(|| again(g, now)))
-        .collect()
+    let pending = now
+        .filter_map(|(g, now)| taken.insert(now.clone()).then(|| again(g, now)))
+        .collect();
+    (pending, taken)
 }
 
 fn by_content(parse_id: &Digest, found: &[&Found], known: &SourceLedger, reads: Reads<'_>) -> Plan {
-    let identity = |f: &Found| Identity {
-        sha256: f.sha256,
-        captures: f.captures.clone(),
-        as_of: f.as_of.clone(),
+    let identity = |sha256: Digest, captures: Sensitive<Captures>, as_of: Option<String>| Identity {
+        sha256,
+        captures,
+        as_of,
         arrival: None,
     };
+    let of = |f: &Found| identity(f.sha256, f.captures.clone(), f.as_of.clone());
     // What this parse generation reads, or read, from a content at a path.
-    let parsed = known.generations.iter().filter(|g| known.is_parsed(g, parse_id));
-    let mut readings: HashMap<(&str, Digest), Identity> = parsed
-        .map(|g| ((g.path.expose().as_str(), g.identity.sha256), g.identity.clone()))
-        .collect();
-    readings.extend(
-        found
-            .iter()
-            .map(|f| ((f.relative.expose().as_str(), f.sha256), identity(f))),
-    );
-    let mut plan = Plan {
-        pending: past(parse_id, known, |g| {
-            let path = g.path.expose().as_str();
-            let here = readings.get(&(path, g.identity.sha256)).cloned();
-            let read = || {
-                let (captures, as_of) = reads(path)?;
-                Some(Identity {
-                    sha256: g.identity.sha256,
-                    captures,
-                    as_of,
-                    arrival: None,
-                })
-            };
-            here.or_else(read).unwrap_or_else(|| g.identity.clone())
-        }),
-        sightings: Vec::new(),
-    };
-    let mut taken: HashSet<Identity> = plan.pending.iter().map(Pending::identity).collect();
-    let is_parsed = |identity: &Identity| {
-        let at = known.by_identity.get(identity);
-        at.and_then(|i| known.generations.get(*i))
-            .is_some_and(|g| known.is_parsed(g, parse_id))
-    };
+    let mut readings: HashMap<(&str, Digest), Identity> = HashMap::new();
+    for g in known.generations.iter().filter(|g| known.is_parsed(g, parse_id)) {
+        readings.insert((g.path.expose(), g.identity.sha256), g.identity.clone());
+    }
     for f in found {
-        let identity = identity(f);
-        if !is_parsed(&identity) && taken.insert(identity) {
-            plan.pending.push(new(f, None));
+        readings.insert((f.relative.expose(), f.sha256), of(f));
+    }
+    let (mut pending, mut taken) = past(parse_id, known, |g| {
+        let (path, sha256) = (g.path.expose().as_str(), g.identity.sha256);
+        let here = readings.get(&(path, sha256)).cloned();
+        let read = || reads(path).map(|(captures, as_of)| identity(sha256, captures, as_of));
+        here.or_else(read).unwrap_or_else(|| g.identity.clone())
+    });
+    for f in found {
+        if taken.insert(of(f)) {
+            pending.push(new(f, None));
         }
     }
-    plan
+    Plan {
+        pending,
+        sightings: Vec::new(),
+    }
 }
 
 fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceLedger, reads: Reads<'_>) -> Plan {
+    let (pending, _) = past(parse_id, known, |g| match reads(g.path.expose()) {
+        Some((captures, _)) => Identity {
+            captures,
+            ..g.identity.clone()
+        },
+        None => g.identity.clone(),
+    });
     let mut plan = Plan {
-        pending: past(parse_id, known, |g| match reads(g.path.expose()) {
-            Some((captures, _)) => Identity {
-                captures,
-                ..g.identity.clone()
-            },
-            None => g.identity.clone(),
-        }),
+        pending,
         sightings: Vec::new(),
     };
     let mut arrival = known.last_arrival;
@@ -194,17 +184,6 @@ fn by_arrival(source: &str, parse_id: &Digest, found: &[&Found], known: &SourceL
         plan.pending.push(new(f, Some(arrival)));
     }
     plan
-}
-
-impl Pending {
-    fn identity(&self) -> Identity {
-        Identity {
-            sha256: self.sha256,
-            captures: self.captures.clone(),
-            as_of: self.as_of.clone(),
-            arrival: self.arrival,
-        }
-    }
 }
 
 fn again(g: &Generation, now: Identity) -> Pending {

@@ -111,7 +111,7 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
         }
         if unpublished > 0 {
             let those = counted(unpublished, "record", "records");
-            let _ = writeln!(text, "  {those} of a refresh that published nothing");
+            let _ = writeln!(text, "  {those} of a refresh that has published nothing");
         }
         text
     })?;
