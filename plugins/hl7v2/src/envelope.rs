@@ -9,6 +9,8 @@ use clinmill_sdk::PluginError;
 pub struct Envelope {
     batch: Option<u64>,
     file: Option<File>,
+    /// An envelope line was read.
+    known: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +35,11 @@ impl Envelope {
         self.batch.is_some() || self.file.is_some()
     }
 
+    /// False where no envelope line has been read: one may stand in an earlier split.
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// True where this line ends a batch or file whose beginning was not seen: it may stand in an earlier split.
     pub fn lacks_header(&self, line: &[u8]) -> bool {
         line.starts_with(b"BTS") && self.batch.is_none() || line.starts_with(b"FTS") && self.file.is_none()
@@ -40,11 +47,13 @@ impl Envelope {
 
     /// An envelope line was read. Returns what is wrong with it.
     pub fn line(&mut self, line: &[u8]) -> Option<&'static str> {
+        self.known = true;
         match line.get(..3) {
             Some(b"FHS") => {
                 *self = Self {
-                    batch: None,
                     file: Some(File::default()),
+                    known: true,
+                    ..Self::default()
                 };
                 None
             }

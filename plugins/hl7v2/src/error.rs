@@ -22,7 +22,7 @@ pub const NO_SUBJECT: &str = "HL7_NO_SUBJECT";
 pub const STATUS_ONLY: &str = "HL7_STATUS_ONLY";
 /// A merge message that lacks one of the two identifiers.
 pub const MERGE: &str = "HL7_MERGE";
-/// A batch or file trailer whose count differs from what was read.
+/// A batch or file trailer whose count differs from what was read, or a batch or file without its trailer.
 pub const BATCH_COUNT: &str = "HL7_BATCH_COUNT";
 
 /// An option that is not a path such as `PID-3.1`.

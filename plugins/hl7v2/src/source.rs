@@ -25,6 +25,8 @@ const SPLIT: u64 = 64 << 20;
 /// How much of an input is looked at to tell UTF-16 from the rest.
 const HEAD: usize = 64 << 10;
 
+const NO_END: &str = "the batch or file does not end (no BTS or FTS): what stood after this may be missing";
+
 /// HL7 v2 messages.
 pub struct Hl7v2 {
     plan: Plan,
@@ -118,6 +120,9 @@ impl Source for Hl7v2 {
         let mut decoded = Decoded::default();
         let mut number = 0;
         let mut reported = split.start;
+        let is_last = split.end == input.size();
+        // Where the last frame stands, unless it has been told already that the input ends too early.
+        let mut last = None;
         while let Some(frame) = frames.next(&mut lines)? {
             task.check()?;
             if frame.offset > reported + (1 << 20) {
@@ -139,6 +144,7 @@ impl Source for Hl7v2 {
                     at,
                 })
             };
+            last = Some(at);
             match frame.kind {
                 FrameKind::Outside => refuse(error::NO_MSH, "no message begins before this", at)?,
                 FrameKind::Envelope => {
@@ -171,12 +177,13 @@ impl Source for Hl7v2 {
                         End::InLine => envelope.is_open(),
                         End::Told => false,
                     };
-                    if is_cut && split.end == input.size() {
+                    if is_cut && is_last {
                         refuse(
                             error::CUT,
                             "the input ends within the message",
                             Locator { row: number, ..at },
                         )?;
+                        last = None;
                         continue;
                     }
                     match decoded.message(&frames, &frame, &lines, self.encoding) {
@@ -184,6 +191,22 @@ impl Source for Hl7v2 {
                         Err(Refused { code, message }) => refuse(code, &message, Locator { row: number, ..at })?,
                     }
                 }
+            }
+        }
+        if let Some(at) = last.filter(|_| is_last)
+            && (split.start > 0 || envelope.is_open())
+            && self.begins_with_envelope(input, wide)?
+        {
+            if split.start > 0 && !envelope.is_known() {
+                envelope = self.envelope_before(input, wide, split.end)?;
+            }
+            if envelope.is_open() {
+                out.reject(Rejection {
+                    kind: None,
+                    code: error::BATCH_COUNT.to_owned(),
+                    message: NO_END.to_owned(),
+                    at,
+                })?;
             }
         }
         out.progress(split.end.saturating_sub(reported));
@@ -210,6 +233,17 @@ impl Hl7v2 {
     ) -> Result<Envelope, PluginError> {
         let before = Split { start: 0, end };
         Envelope::after(&mut Frames::new(Bytes::new(input, &before, wide), self.max_message))
+    }
+
+    /// True where a file or batch begins with the input.
+    fn begins_with_envelope(&self, input: &dyn Input, wide: Option<&'static Encoding>) -> Result<bool, PluginError> {
+        let head = Split {
+            start: 0,
+            end: input.size().min(HEAD as u64),
+        };
+        let mut frames = Frames::new(Bytes::new(input, &head, wide), self.max_message);
+        let first = frames.next(&mut Vec::new())?;
+        Ok(first.is_some_and(|frame| matches!(frame.kind, FrameKind::Envelope)))
     }
 
     /// The kind of UTF-16 that the input is in and the length of its byte order mark, if it is in UTF-16.

@@ -296,11 +296,17 @@ fn render(value: &DataRef<'_>, into: &mut String) {
     };
 }
 
+/// The day after the last of Excel's calendar, 9999-12-31.
+const LAST_DAY: f64 = 2_958_466.0;
+
 fn render_time(time: &ExcelDateTime, into: &mut String) {
     use std::fmt::Write;
     let serial = time.as_f64();
-    // A duration, a time of day, or a number that is no day of Excel's calendar.
-    if time.is_duration() || !(1.0..2_958_466.0).contains(&serial) {
+    // A number below 1 is a time of a day that is not told (ECMA-376 part 1, 18.17.4.2).
+    if (0.0..1.0).contains(&serial) || time.is_duration() && serial.abs() < LAST_DAY {
+        return render_clock(serial, !time.is_duration(), into);
+    }
+    if !(1.0..LAST_DAY).contains(&serial) {
         let _ = write!(into, "{serial}");
         return;
     }
@@ -309,6 +315,27 @@ fn render_time(time: &ExcelDateTime, into: &mut String) {
     match date::DateFormat::Iso.timestamp(&text) {
         Some(micros) => date::iso_text(micros, into),
         None => into.push_str(&text),
+    }
+}
+
+/// Hours, minutes and seconds, as the sheet shows them: `08:30:00` of a day, `36:00:00` of a duration.
+fn render_clock(days: f64, of_a_day: bool, into: &mut String) {
+    use std::fmt::Write;
+    let micros = (days.abs() * date::DAY as f64 / 1000.0).round() as i64 * 1000;
+    let micros = if of_a_day { micros.min(date::DAY - 1000) } else { micros };
+    if days < 0.0 {
+        into.push('-');
+    }
+    let seconds = micros / 1_000_000;
+    let _ = write!(
+        into,
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
+    if micros % 1_000_000 != 0 {
+        let _ = write!(into, ".{:03}", micros % 1_000_000 / 1000);
     }
 }
 
@@ -339,5 +366,31 @@ impl Seek for InputCursor<'_> {
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calamine::ExcelDateTimeType::{DateTime, TimeDelta};
+
+    #[test]
+    fn times() {
+        for (serial, kind, text) in [
+            (0.354_166_666_666_666_7, DateTime, "08:30:00"),
+            (0.0, DateTime, "00:00:00"),
+            (0.999_999_999_9, DateTime, "23:59:59.999"),
+            (45_000.5, DateTime, "2023-03-15T12:00:00"),
+            (45_000.0, DateTime, "2023-03-15"),
+            (-1.0, DateTime, "-1"),
+            (1.5, TimeDelta, "36:00:00"),
+            (-0.25, TimeDelta, "-06:00:00"),
+            (0.000_017_361_111_111, TimeDelta, "00:00:01.500"),
+            (1e300, TimeDelta, &format!("{}", 1e300)),
+        ] {
+            let mut out = String::new();
+            render_time(&ExcelDateTime::new(serial, kind, false), &mut out);
+            assert_eq!(out, text, "{serial} {kind:?}");
+        }
     }
 }
