@@ -24,7 +24,7 @@ pub enum CatalogError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// A Parquet file does not read or write.
+    /// A Parquet file does not read.
     #[error("{file}: not readable as Parquet: {reason}")]
     Parquet {
         /// Which file.
@@ -100,12 +100,29 @@ impl CatalogError {
         }
     }
 
-    /// A Parquet error with the file's name, for `map_err`.
+    /// An error of reading a Parquet file, with its name, for `map_err`.
     pub fn parquet(file: impl Into<String>) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
         let file = file.into();
         move |e| Self::Parquet {
             file,
             reason: e.to_string(),
+        }
+    }
+
+    /// An error of writing a Parquet file, with its path, for `map_err`: a full disk is told as one.
+    pub fn writing(path: impl AsRef<Path>) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
+        use parquet::errors::ParquetError;
+        let path = path.as_ref().to_path_buf();
+        let other = |path: PathBuf, reason: String| Self::Invalid {
+            what: format!("what {} is to hold", path.display()),
+            reason,
+        };
+        move |e| match e {
+            ParquetError::External(e) => match e.downcast::<std::io::Error>() {
+                Ok(source) => Self::io("write", &path)(*source),
+                Err(e) => other(path, e.to_string()),
+            },
+            e => other(path, e.to_string()),
         }
     }
 
@@ -159,6 +176,9 @@ mod tests {
     fn messages_hold_no_values() {
         let cast: CatalogError = arrow::error::ArrowError::CastError("Cannot cast 'Zhang San'".into()).into();
         assert!(!cast.to_string().contains("Zhang"));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let full = CatalogError::writing("a/b")(full.into());
+        assert!(matches!(full, CatalogError::Io { action: "write", .. }), "{full}");
         let json = serde_json::from_str::<u32>("\"Zhang San\"").unwrap_err();
         assert!(!CatalogError::json("x")(json).to_string().contains("Zhang"));
     }

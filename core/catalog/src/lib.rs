@@ -4,6 +4,7 @@ pub mod dataset;
 pub mod env;
 pub mod error;
 pub mod events;
+mod hashed;
 pub mod index;
 pub mod rowhash;
 pub mod shards;

@@ -8,11 +8,13 @@
 //!
 //! Releases are applied one by one and each table's fingerprint is compared with the manifest after each; a copy
 //! that is new, or behind a rebase, starts from the newest state instead. A process that dies leaves the copy as it
-//! was; calling again goes on. One call at a time for a folder.
+//! was; calling again goes on. One call at a time for a folder. A file of the copy that is missing or has another size is
+//! refused; what goes into the next release is read whole and compared with its digest.
 
 use super::schema::from_specs;
 use super::table::{FileTarget, TableWriter, WriterOptions, fold, read_files};
 use super::{Dataset, Manifest, Release, ReleaseKind, TableEntry};
+use crate::hashed::Hashed;
 use crate::rowhash::Fingerprint;
 use crate::{CatalogError, Result};
 use clinmill_model::Digest;
@@ -58,6 +60,7 @@ struct State {
 struct StateTable {
     rows: u64,
     size: u64,
+    sha256: Digest,
     fingerprint: Fingerprint,
     schema_sha256: Digest,
 }
@@ -91,6 +94,12 @@ pub async fn apply(dataset: &Dataset, dir: &Path, until: Option<u64>) -> Result<
                 format!("{} is not a copy of {}", dir.display(), dataset.url()),
                 "its release is unknown there; apply to an empty folder",
             ));
+        }
+        for (name, table) in &state.tables {
+            let path = table_path(dir, state.release, name);
+            if fs::metadata(&path).map_or(0, |m| m.len()) != table.size {
+                return Err(changed(&path));
+            }
         }
         if state.release > target {
             return Err(CatalogError::refused(
@@ -147,11 +156,10 @@ async fn step(dataset: &Dataset, dir: &Path, before: Option<&State>, to: Release
         let target = new.join(format!("{name}.parquet"));
         let made = match old {
             Some((path, state)) => {
-                if fs::metadata(&path).map_or(0, |m| m.len()) != state.size {
-                    return Err(CatalogError::refused(
-                        format!("{} is not as it was left", path.display()),
-                        "apply to an empty folder",
-                    ));
+                let held = path.clone();
+                let held = super::blocking(move || Hashed::file(&held).map_err(CatalogError::io("read", held))).await?;
+                if held != (state.size, state.sha256) {
+                    return Err(changed(&path));
                 }
                 let changes = dataset.fetch_all(&entry.changes, &new).await?;
                 let counts = done.tables.entry(name.clone()).or_default();
@@ -183,6 +191,13 @@ async fn step(dataset: &Dataset, dir: &Path, before: Option<&State>, to: Release
     };
     publish(dir, &new, &state, &manifest)?;
     Ok(state)
+}
+
+fn changed(path: &Path) -> CatalogError {
+    CatalogError::refused(
+        format!("{} is not as `apply` left it", path.display()),
+        "remove the copy, or apply to an empty folder: it is made anew",
+    )
 }
 
 /// Applies one release's changes to a table's file.
@@ -244,6 +259,7 @@ async fn write_state(
         Ok(StateTable {
             rows: file.rows,
             size: file.size,
+            sha256: file.sha256,
             fingerprint,
             schema_sha256: entry.schema_sha256,
         })

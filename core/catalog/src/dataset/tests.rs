@@ -356,6 +356,28 @@ async fn damaged_changes_do_not_reach_a_copy() {
 }
 
 #[tokio::test]
+async fn a_changed_copy_is_told() {
+    let (world, dir) = world(true).await;
+    for (until, flip) in [(4, false), (3, true)] {
+        let to = dir.path().join(format!("copy{until}"));
+        apply(&world.dataset, &to, Some(until)).await.unwrap();
+        let file = fs::canonicalize(to.join("current/t.parquet")).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        if flip {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        } else {
+            bytes.truncate(bytes.len() - 1);
+        }
+        fs::write(&file, bytes).unwrap();
+        let e = apply(&world.dataset, &to, None).await.unwrap_err().to_string();
+        assert!(e.contains("t.parquet is not as `apply` left it"), "{e}");
+        fs::remove_file(&file).unwrap();
+        assert!(apply(&world.dataset, &to, None).await.is_err(), "a file is gone");
+    }
+}
+
+#[tokio::test]
 async fn a_copy_behind_a_rebase_starts_again() {
     let (mut world, dir) = world(true).await;
     let (near, far) = (dir.path().join("near"), dir.path().join("far"));

@@ -1,7 +1,7 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::{SUBJECT, Shard, constant, ids, write::Hashed};
-use crate::CatalogError;
+use super::{SUBJECT, Shard, constant, ids};
+use crate::{CatalogError, hashed::Hashed};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
@@ -65,11 +65,8 @@ impl Shard {
     /// When it is missing, unreadable or another one.
     pub fn check(&self, vault: &Path) -> Result<(), CatalogError> {
         let path = vault.join(&self.path);
-        let mut file = File::open(&path).map_err(CatalogError::io("read", &path))?;
-        let mut read = Hashed::new(std::io::sink());
-        std::io::copy(&mut file, &mut read).map_err(CatalogError::io("read", &path))?;
-        let (bytes, sha256, _) = read.finish();
-        if (bytes, sha256) != (self.bytes, self.sha256) {
+        let content = Hashed::file(&path).map_err(CatalogError::io("read", &path))?;
+        if content != (self.bytes, self.sha256) {
             return Err(CatalogError::damaged(&self.path, "its content does not fit its digest"));
         }
         Ok(())

@@ -5,12 +5,11 @@ use super::{
     constant::{Constants, METADATA_KEY},
     ids,
 };
-use crate::{CatalogError, rowhash::value_hashes};
+use crate::{CatalogError, hashed::Hashed, rowhash::value_hashes};
 use arrow::{
     array::RecordBatch,
     datatypes::{DataType, SchemaRef},
 };
-use clinmill_model::Digest;
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -20,11 +19,10 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::BufWriter,
     path::{Path, PathBuf},
 };
 
@@ -67,7 +65,7 @@ impl ShardWriter {
         };
         writer
             .write(&ids::unfixed(batch)?)
-            .map_err(|e| CatalogError::parquet(self.staged.display().to_string())(e))?;
+            .map_err(|e| CatalogError::writing(&self.staged)(e))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -86,10 +84,8 @@ impl ShardWriter {
                 &RecordBatch::new_empty(self.schema.clone()),
             )?,
         };
-        let out = writer
-            .into_inner()
-            .map_err(CatalogError::parquet(self.staged.display().to_string()))?;
-        let (bytes, sha256, out) = out.finish();
+        let out = writer.into_inner().map_err(CatalogError::writing(&self.staged))?;
+        let (out, bytes, sha256) = out.finish();
         let file = out
             .into_inner()
             .map_err(|e| CatalogError::io("write", &self.staged)(e.into_error()))?;
@@ -135,8 +131,7 @@ fn begin(
     let file = File::create(staged).map_err(CatalogError::io("write", &staged))?;
     let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
     let properties = properties(sample, constants)?;
-    ArrowWriter::try_new(out, ids::unfixed_schema(schema), Some(properties))
-        .map_err(CatalogError::parquet(staged.display().to_string()))
+    ArrowWriter::try_new(out, ids::unfixed_schema(schema), Some(properties)).map_err(CatalogError::writing(staged))
 }
 
 /// Rows that are looked at to tell how a column is best written.
@@ -178,41 +173,4 @@ fn sync_folders(vault: &Path, folder: &Path) -> Result<(), CatalogError> {
             .map_err(CatalogError::io("write", &dir))?;
     }
     Ok(())
-}
-
-/// Counts and hashes what passes through.
-pub(super) struct Hashed<W> {
-    inner: W,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Hashed<W> {
-    pub(super) fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            bytes: 0,
-        }
-    }
-
-    pub(super) fn finish(self) -> (u64, Digest, W) {
-        (
-            self.bytes,
-            Digest::from_bytes(self.hasher.finalize().into()),
-            self.inner,
-        )
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -5,9 +5,9 @@ use super::{
     error::{Context, Result, VaultError},
     fs::{Temporary, create_temporary, publish, sync_dir},
 };
+use crate::hashed::Hashed;
 use clinmill_model::Digest;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
@@ -46,11 +46,7 @@ impl<T: Serialize> Segments<T> {
     /// Begins a segment; nothing is visible before it is finished.
     pub(super) fn create(&self) -> Result<SegmentWriter<T>> {
         let (file, temporary) = create_temporary(&self.root.join("staging")).vault("create", "staging")?;
-        let hashing = Hashing {
-            inner: file,
-            hasher: Sha256::new(),
-        };
-        let to = zstd::Encoder::new(hashing, 3).vault("write", "staging")?;
+        let to = zstd::Encoder::new(Hashed::new(file), 3).vault("write", "staging")?;
         let (root, folder) = (self.root.clone(), self.folder);
         Ok(SegmentWriter {
             to,
@@ -81,10 +77,7 @@ impl<T: DeserializeOwned> Segments<T> {
             }
             other => other.vault("read", self.name(digest))?,
         };
-        let mut hashing = Hashing {
-            inner: file,
-            hasher: Sha256::new(),
-        };
+        let mut hashing = Hashed::new(file);
         let decoder = zstd::Decoder::new(&mut hashing).vault("read", self.name(digest))?;
         let mut lines = BufReader::new(decoder);
         let mut line = Vec::new();
@@ -102,7 +95,7 @@ impl<T: DeserializeOwned> Segments<T> {
         }
         drop(lines);
         io::copy(&mut hashing, &mut io::sink()).vault("read", self.name(digest))?;
-        if Digest::from_bytes(hashing.hasher.finalize().into()) != *digest {
+        if hashing.finish().2 != *digest {
             return Err(corrupt("its content has another digest"));
         }
         Ok(())
@@ -111,7 +104,7 @@ impl<T: DeserializeOwned> Segments<T> {
 
 /// Writes one segment.
 pub struct SegmentWriter<T> {
-    to: zstd::Encoder<'static, Hashing<File>>,
+    to: zstd::Encoder<'static, Hashed<File>>,
     temporary: Temporary,
     root: PathBuf,
     folder: &'static str,
@@ -147,39 +140,12 @@ impl<T: Serialize> SegmentWriter<T> {
         if self.lines == 0 {
             return Ok(None);
         }
-        let Hashing { inner: file, hasher } = self.to.finish().vault("write", "staging")?;
-        let digest = Digest::from_bytes(hasher.finalize().into());
+        let (file, _, digest) = self.to.finish().vault("write", "staging")?.finish();
         let folder = self.root.join(self.folder);
         publish(&file, self.temporary, &folder.join(format!("{digest}.jsonl.zst")))
             .and_then(|()| sync_dir(&folder))
             .vault("write", self.folder)?;
         Ok(Some(digest))
-    }
-}
-
-/// Hashes what passes through.
-struct Hashing<F> {
-    inner: F,
-    hasher: Sha256,
-}
-
-impl<F: Write> Write for Hashing<F> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<F: Read> Read for Hashing<F> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
     }
 }
 

@@ -2,18 +2,18 @@
 
 use super::read::{Keys, adapt};
 use crate::dataset::StagedFile;
+use crate::hashed::Hashed;
 use crate::{CatalogError, Result};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use clinmill_model::{Digest, columns};
+use clinmill_model::columns;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::BufWriter;
 use std::path::PathBuf;
 
 /// Limits of the files written.
@@ -62,7 +62,7 @@ pub struct TableWriter {
 #[derive(Debug)]
 struct Open {
     path: PathBuf,
-    writer: ArrowWriter<Hashed>,
+    writer: ArrowWriter<Hashed<BufWriter<File>>>,
     rows: u64,
 }
 
@@ -94,8 +94,9 @@ impl TableWriter {
             Some(open) => open,
             closed => closed.insert(start(&self.target, &batch, &self.options, self.number)?),
         };
-        let name = open.path.display().to_string();
-        open.writer.write(&batch).map_err(CatalogError::parquet(&name))?;
+        open.writer
+            .write(&batch)
+            .map_err(|e| CatalogError::writing(&open.path)(e))?;
         open.rows += batch.num_rows() as u64;
         if open.writer.bytes_written() as u64 >= self.options.file_bytes {
             self.close()?;
@@ -126,9 +127,11 @@ impl TableWriter {
             return Ok(());
         };
         self.number += 1;
-        let name = open.path.display().to_string();
-        let hashed = open.writer.into_inner().map_err(CatalogError::parquet(&name))?;
-        let (file, size, sha256) = hashed.finish().map_err(CatalogError::io("write", &open.path))?;
+        let hashed = open.writer.into_inner().map_err(CatalogError::writing(&open.path))?;
+        let (file, size, sha256) = hashed.finish();
+        let file = file
+            .into_inner()
+            .map_err(|e| CatalogError::io("write", &open.path)(e.into_error()))?;
         file.sync_all().map_err(CatalogError::io("sync", &open.path))?;
         self.done.push(StagedFile {
             path: open.path,
@@ -168,8 +171,8 @@ fn start(target: &FileTarget, rows: &RecordBatch, options: &WriterOptions, numbe
     let path = target.dir.join(format!("part-{number:05}.parquet"));
     let file = File::create(&path).map_err(CatalogError::io("create", &path))?;
     let properties = properties(rows, options, &target.run_id);
-    let writer = ArrowWriter::try_new(Hashed::new(file), rows.schema(), Some(properties))
-        .map_err(CatalogError::parquet(path.display().to_string()))?;
+    let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
+    let writer = ArrowWriter::try_new(out, rows.schema(), Some(properties)).map_err(CatalogError::writing(&path))?;
     Ok(Open { path, writer, rows: 0 })
 }
 
@@ -204,47 +207,4 @@ fn properties(rows: &RecordBatch, options: &WriterOptions, run_id: &str) -> Writ
     properties
         .set_column_dictionary_enabled(ColumnPath::from(columns::ROW_ID), false)
         .build()
-}
-
-/// Hashes and counts what goes into a file.
-struct Hashed {
-    file: BufWriter<File>,
-    hasher: Sha256,
-    size: u64,
-}
-
-impl std::fmt::Debug for Hashed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hashed")
-            .field("size", &self.size)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Hashed {
-    fn new(file: File) -> Self {
-        Self {
-            file: BufWriter::with_capacity(1 << 18, file),
-            hasher: Sha256::new(),
-            size: 0,
-        }
-    }
-
-    fn finish(self) -> io::Result<(File, u64, Digest)> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok((file, self.size, Digest::from_bytes(self.hasher.finalize().into())))
-    }
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.hasher.update(bytes.get(..n).unwrap_or(bytes));
-        self.size += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
