@@ -15,7 +15,7 @@ use arrow::datatypes::SchemaRef;
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{BindContext, BoundSource, Kind, Registry};
 use clinmill_spec::{
-    Plugins, SourceFile,
+    Plugins, SourceFile, codes,
     pipeline::{Mode, Options, Pipeline, Source, Span},
 };
 use serde_json::Value;
@@ -285,7 +285,7 @@ fn pipeline_digest(tables: &[TableSpec]) -> String {
 
 fn unreadable(shown: &str, message: String, hint: &str) -> Box<Refused> {
     Box::new(Refused {
-        diagnostics: vec![Diagnostic::error("E0100", message).hint(hint)],
+        diagnostics: vec![Diagnostic::error(codes::UNREADABLE, message).hint(hint)],
         source: SourceFile::new(shown, ""),
         text: String::new(),
     })

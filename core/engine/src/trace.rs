@@ -93,10 +93,10 @@ pub async fn trace(
 ) -> Result<TraceReport, EngineError> {
     let tracer = Tracer::open(bound, env, secrets).await?;
     let spec = tracer.table(table)?;
-    let is_row_id = row_id.len() == 26 && row_id.bytes().all(|b| b.is_ascii_alphanumeric());
+    let is_row_id = row_id.len() == 26 && row_id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'));
     if !is_row_id {
         return Err(EngineError::Argument(format!(
-            "{row_id:?} is not a row id: 26 letters and digits are needed, as `_row_id` has them"
+            "{row_id:?} is not a row id: it has 26 digits and letters from a to v, as `_row_id` shows it"
         )));
     }
     let files = tracer.view.session.state.index.iter().filter(|f| f.table == table);

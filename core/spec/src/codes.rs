@@ -18,6 +18,7 @@ macro_rules! codes {
 }
 
 codes! {
+    UNREADABLE = "E0100", "The file cannot be read.";
     TOO_LARGE = "E0101", "The file is larger than 1 MiB.";
     SYNTAX = "E0102", "The text is not YAML.";
     TAB = "E0103", "A tab stands where YAML allows only spaces.";

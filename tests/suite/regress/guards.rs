@@ -128,8 +128,13 @@ fn another_identity_of_records_is_asked_for() {
         site.edit(|p| p.replace(was, now));
         match site.try_refresh(&RefreshOptions::default()) {
             Err(EngineError::QualityGate(why)) => {
-                let told = format!("of its 3 rows {deletes} would be deleted");
-                assert!(why.contains("measurement: its sources changed"), "{now}: {why}");
+                let told = match now.contains("issuer") {
+                    true => "of 3 records that it gave before 3 are about subjects whom it no longer names".to_owned(),
+                    false => format!(
+                        "measurement: its sources changed since release {}, and of its 3 rows {deletes} would",
+                        releases.len()
+                    ),
+                };
                 assert!(why.contains(&told), "{now}: {why}");
             }
             other => panic!("{now}: {:?}", other.map(|r| r.release)),
@@ -145,7 +150,13 @@ fn another_identity_of_records_is_asked_for() {
     site.edit(|p| p.replace("order: order", "order: order, val: val"));
     site.refresh();
     assert_eq!(site.releases(), [1, 2]);
-    site.edit(|p| p.replace("lis", "lab"));
+    // Their subjects are asked for as those of others.
+    site.edit(|p| p.replace("issuer: MRN", "issuer: HIS"));
+    match site.try_refresh(&RefreshOptions::default()) {
+        Err(EngineError::QualityGate(why)) => assert!(why.contains("of 2 records that it gave before 2 are"), "{why}"),
+        other => panic!("{:?}", other.map(|r| r.release)),
+    }
+    site.edit(|p| p.replace("issuer: HIS", "issuer: MRN").replace("lis", "lab"));
     assert!(matches!(
         site.try_refresh(&RefreshOptions::default()),
         Err(EngineError::QualityGate(_))

@@ -9,6 +9,7 @@ use crate::{
 use clinmill_engine::{
     changes::Impact,
     inspect::{self, PlanReport},
+    refresh::MOST_LOST,
 };
 use std::fmt::Write;
 
@@ -76,6 +77,21 @@ fn text(plan: &PlanReport) -> String {
             "\n  {name}: complete exports delete the records that they lack: how many is known on `run` only, which \
              refuses more than {:.1} % of a scope without --approve-deletes\n",
             most * 100.0
+        );
+    }
+    let again: Vec<&str> = plan
+        .sources
+        .iter()
+        .filter(|(_, s)| s.again > 0)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if plan.release > 0 && !again.is_empty() {
+        let _ = write!(
+            text,
+            "\n  {}: what was read before is read again; `run` refuses to lose more than {:.0} % of its records, or of the rows \
+             of a table, without --approve-deletes\n",
+            again.join(", "),
+            MOST_LOST * 100.0
         );
     }
     if plan.news.is_none() {
@@ -152,6 +168,15 @@ mod tests {
             later.contains("\n  lis: complete exports delete") && later.contains("more than 5.0 % of a scope"),
             "{later}"
         );
+        let mut plan = plan;
+        plan.sources.values_mut().for_each(|s| s.again = 1);
+        let changed = text(&plan);
+        assert!(
+            !later.contains("read again; `run`")
+                && changed.contains("\n  lis: what was read before is read again; `run`"),
+            "{changed}"
+        );
+        plan.sources.values_mut().for_each(|s| s.again = 0);
         let plan = PlanReport { release: 0, ..plan };
         let text = text(&plan);
         assert!(

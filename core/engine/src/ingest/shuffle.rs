@@ -5,7 +5,10 @@ use super::{
     staged::{Staged, Stamp, packed_schema},
 };
 use crate::error::EngineError;
-use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow::{
+    error::ArrowError,
+    ipc::{reader::StreamReader, writer::StreamWriter},
+};
 use clinmill_model::{BUCKETS, bucket_of};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -203,12 +206,13 @@ impl Shuffle {
                         let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
                         let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
                         let out = BufWriter::with_capacity(1 << 16, file);
-                        let writer = StreamWriter::try_new(out, &schema)?;
+                        let writer = StreamWriter::try_new(out, &schema).map_err(unwritten(&path))?;
                         entry.insert(Spill { path, writer })
                     }
                 };
                 for Part { events, rows } in parts {
-                    spill.writer.write(&events.slice(rows).pack()?)?;
+                    let events = events.slice(rows).pack()?;
+                    spill.writer.write(&events).map_err(unwritten(&spill.path))?;
                 }
             }
         }
@@ -223,7 +227,7 @@ impl Shuffle {
     pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Part>>, EngineError> {
         let mut out: BTreeMap<KindOf, Vec<Part>> = BTreeMap::new();
         for (of, mut spill) in std::mem::take(&mut *lock(&self.spills[range])) {
-            spill.writer.finish()?;
+            spill.writer.finish().map_err(unwritten(&spill.path))?;
             drop(spill.writer);
             let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
             let parts = out.entry(of).or_default();
@@ -258,6 +262,14 @@ impl Held {
             ranges: (0..ranges.count()).map(|_| BTreeMap::new()).collect(),
             bytes: 0,
         }
+    }
+}
+
+/// A staging file that cannot be written: a full disk is told as one.
+fn unwritten(path: &Path) -> impl FnOnce(ArrowError) -> EngineError {
+    move |error| match error {
+        ArrowError::IoError(_, source) => EngineError::io("write", path, source),
+        error => error.into(),
     }
 }
 

@@ -6,14 +6,20 @@ use crate::{
     bound::SourceSpec,
     changes::{Impact, schema_changes},
     error::EngineError,
+    fold::Id,
     tables::{Identity, TableSpec},
 };
-use clinmill_model::Digest;
+use arrow::array::AsArray;
+use clinmill_catalog::{
+    events::{self, EventFile},
+    shards::ShardFilter,
+};
+use clinmill_model::{BUCKETS, Digest};
 use clinmill_sdk::RecordKey;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The share of what was there that a changed pipeline may take away.
-const MOST_LOST: f64 = 0.05;
+/// The share of what was there that a changed pipeline may take away unasked.
+pub const MOST_LOST: f64 = 0.05;
 
 /// What reading a source again gave, beside what it gave before.
 #[derive(Default)]
@@ -57,6 +63,60 @@ impl Refresh<'_> {
                  left out now{reasons}"
             )
         }))
+    }
+
+    /// A changed source is about those whom it was about: another issuer or identifier makes somebody else of everybody.
+    pub(super) fn check_subjects(&self, events: &[EventFile]) -> Result<(), EngineError> {
+        let former = &self.session.state.events;
+        let mut told = Vec::new();
+        for source in &self.bound.sources {
+            let is_of = |file: &&EventFile| file.source == source.name();
+            let is_former = |file: &&EventFile| is_of(file) && file.parse_id != source.parse_id;
+            if !former.iter().any(|file| is_former(&file)) {
+                continue;
+            }
+            let mut named: HashSet<Id> = HashSet::new();
+            self.each_subject(events.iter().filter(is_of), |id| {
+                named.insert(id);
+            })?;
+            let (mut all, mut lost) = (0, 0);
+            self.each_subject(former.iter().filter(is_former), |id| {
+                all += 1;
+                lost += u64::from(!named.contains(&id));
+            })?;
+            if is_much(lost, all) {
+                told.push(format!(
+                    "source {}: its options changed, and of {all} records that it gave before {lost} are about subjects whom it \
+                     no longer names: their identifier or its issuer is another",
+                    source.name()
+                ));
+            }
+        }
+        self.ask(told.into_iter())
+    }
+
+    fn each_subject<'f>(
+        &self,
+        files: impl Iterator<Item = &'f EventFile>,
+        mut each: impl FnMut(Id),
+    ) -> Result<(), EngineError> {
+        let column = events::engine_columns(&[events::SUBJECT]);
+        let whole = ShardFilter {
+            lo: 0,
+            hi: BUCKETS - 1,
+            subjects: None,
+        };
+        for file in files {
+            self.check_cancelled()?;
+            for batch in file.read(self.session.vault.root(), &column, &whole)? {
+                let ids = batch.column(0).as_fixed_size_binary();
+                ids.iter()
+                    .flatten()
+                    .filter_map(|id| id.try_into().ok())
+                    .for_each(&mut each);
+            }
+        }
+        Ok(())
     }
 
     /// A table whose sources changed keeps its rows: another key, name or issuer of a source gives all of them new identities.

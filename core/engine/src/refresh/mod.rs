@@ -28,6 +28,7 @@ pub use concerned::{Former, Reach};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
+pub use loss::MOST_LOST;
 pub use range::{Dirty, RangeContext};
 pub use release::{civil_now, plugins_of};
 pub use report::{Outcome, Progress, RunReport, Silent, SourceReport, TableReport, TotalCounts};
@@ -157,8 +158,15 @@ pub async fn refresh(
             release: session.release() + 1,
             session,
         };
-        if let Some(report) = refresh.run().await? {
-            return Ok(report);
+        match refresh.run().await {
+            Ok(None) => {}
+            Ok(Some(report)) => return Ok(report),
+            // What a gate stopped is looked at.
+            Err(error @ EngineError::QualityGate(_)) => return Err(error),
+            Err(error) => {
+                stopped::clear(&refresh.staging());
+                return Err(error);
+            }
         }
     }
     Err(EngineError::Refused {
@@ -240,6 +248,7 @@ impl Refresh<'_> {
         self.progress.stage("dirty");
         let (links, identity) = self.identity(&ingested)?;
         let events = self.current_events(&ingested);
+        self.check_subjects(&events)?;
         let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
         let mut dirty: HashSet<Id> = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
@@ -379,9 +388,14 @@ impl Refresh<'_> {
             };
             removed.map_err(|e| EngineError::io("delete", &path, e))?;
         }
-        let staging = root.join(&self.run_id);
+        let staging = self.staging();
         std::fs::create_dir_all(&staging).map_err(|e| EngineError::io("create", &staging, e))?;
         Ok(staging)
+    }
+
+    /// What this refresh makes on its way.
+    fn staging(&self) -> std::path::PathBuf {
+        self.session.vault.staging().join(&self.run_id)
     }
 
     fn no_op(&self, plans: &[SourcePlan], warnings: Vec<Warning>) -> RunReport {

@@ -1,7 +1,7 @@
 //! From staging to a release: new bases, the vault's next state, the gates, and the commit that makes all of it count.
 
 use super::{session::Session, stage::StagedTable};
-use crate::{bound::Bound, error::EngineError};
+use crate::{bound::Bound, error::EngineError, tables::TableSpec};
 use clinmill_catalog::{
     CatalogError,
     dataset::{
@@ -105,46 +105,69 @@ async fn whole(session: &Session, file: &DataFile, scratch: &Path) -> Result<Pat
     })
 }
 
-/// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order; `anew`: write every base of
-/// them, from the changes of all releases where it is damaged.
+/// What publishing a table needs to know of its refresh.
+pub struct Making<'a> {
+    /// What is published before.
+    pub session: &'a Session,
+    /// The staging folder of the refresh.
+    pub staging: &'a Path,
+    /// The refresh.
+    pub run_id: &'a str,
+    /// The release that it makes.
+    pub release: u64,
+    /// Write every base, from the changes of all releases where it is damaged.
+    pub anew: bool,
+}
+
+/// Puts the files of all tables into the dataset. `staged` holds each table's ranges in order.
 ///
 /// # Errors
 /// When a file cannot be written or does not read back.
 pub async fn put_tables(
     bound: &Bound,
-    session: &Session,
     staged: BTreeMap<String, Vec<StagedTable>>,
-    staging: &Path,
-    (run_id, release): (&str, u64),
-    anew: bool,
+    making: &Making<'_>,
 ) -> Result<BTreeMap<String, PublishedTable>, EngineError> {
     let mut published = BTreeMap::new();
     for table in &bound.tables {
-        let old = session.last.as_ref().and_then(|r| r.manifest.tables.get(&table.name));
-        let schema = base_schema(&table.schema);
-        let mut specs = to_specs(&schema)?;
+        let last = making.session.last.as_ref();
+        let old = last.and_then(|r| r.manifest.tables.get(&table.name));
+        let done = match (staged.get(&table.name), old) {
+            (Some(ranges), old) => making.put_table(table, ranges, old).await?,
+            (None, Some(old)) => PublishedTable::unchanged(old),
+            (None, None) => continue,
+        };
+        published.insert(table.name.clone(), done);
+    }
+    Ok(published)
+}
+
+impl PublishedTable {
+    /// Not recomputed: the table stays as it is, without changes in this release.
+    fn unchanged(old: &TableEntry) -> Self {
+        Self {
+            entry: TableEntry {
+                changes: Vec::new(),
+                ..old.clone()
+            },
+            upserts: 0,
+            deletes: 0,
+            written: 0,
+        }
+    }
+}
+
+impl Making<'_> {
+    async fn put_table(
+        &self,
+        table: &TableSpec,
+        ranges: &[StagedTable],
+        old: Option<&TableEntry>,
+    ) -> Result<PublishedTable, EngineError> {
+        let mut specs = to_specs(&base_schema(&table.schema))?;
         for spec in &mut specs {
             spec.unit = table.units.get(&spec.name).cloned();
         }
-        let Some(ranges) = staged.get(&table.name) else {
-            // Not recomputed: the table stays as it is, without changes in this release.
-            if let Some(old) = old {
-                let entry = TableEntry {
-                    changes: Vec::new(),
-                    ..old.clone()
-                };
-                published.insert(
-                    table.name.clone(),
-                    PublishedTable {
-                        entry,
-                        upserts: 0,
-                        deletes: 0,
-                        written: 0,
-                    },
-                );
-            }
-            continue;
-        };
         let mut fingerprint = Fingerprint::default();
         let (mut upserts, mut deletes) = (0, 0);
         for range in ranges {
@@ -152,21 +175,12 @@ pub async fn put_tables(
             upserts += range.upserts;
             deletes += range.deletes;
         }
-        let mut changes = Vec::new();
-        let mut change_paths = Vec::new();
-        for file in ranges.iter().flat_map(|r| &r.changes) {
-            changes.push(
-                session
-                    .dataset
-                    .put_file(file, &table.name, FileKind::Changes(release))
-                    .await?,
-            );
-            change_paths.push(file.path.clone());
-        }
+        let files: Vec<&StagedFile> = ranges.iter().flat_map(|r| &r.changes).collect();
+        let changes = self.put(&files, table, FileKind::Changes(self.release)).await?;
         let delta: u64 = changes.iter().map(|f| f.size).sum();
         let same_schema = old.is_none_or(|o| o.schema == specs);
         let plan = match plan_storage(old, delta, upserts + deletes) {
-            StoragePlan::Keep | StoragePlan::Overlay if anew || !same_schema => StoragePlan::Rewrite,
+            StoragePlan::Keep | StoragePlan::Overlay if self.anew || !same_schema => StoragePlan::Rewrite,
             plan => plan,
         };
         let old_files = |files: fn(&TableEntry) -> &Vec<DataFile>| old.map_or_else(Vec::new, |o| files(o).clone());
@@ -176,35 +190,13 @@ pub async fn put_tables(
             StoragePlan::Keep => {}
             StoragePlan::Overlay => overlay.extend(changes.iter().cloned()),
             StoragePlan::Rewrite => {
-                let scratch = staging.join("fetched");
-                std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
-                let mut former = match anew {
-                    true => Former::whatever_is_whole(session, (&table.name, old), &scratch).await?,
-                    false => Former::of_base(session, old, &scratch).await?,
-                };
-                former.levels.push(change_paths);
-                let target = FileTarget {
-                    dir: staging.join(format!("base-{}", table.name)),
-                    run_id: run_id.to_owned(),
-                };
-                let mut writer = TableWriter::new(target, schema.clone(), WriterOptions::default())?;
-                for batch in fold(former.base, former.levels, schema.clone())? {
-                    writer.write(&batch?)?;
-                }
-                let files: Vec<StagedFile> = writer.finish()?;
-                let rows: u64 = files.iter().map(|f| f.rows).sum();
-                if rows != fingerprint.count {
-                    return Err(EngineError::internal(format!(
-                        "the new base of table {} has {rows} rows, and its index {}; nothing was published",
-                        table.name, fingerprint.count
-                    )));
-                }
-                base = Vec::new();
+                let changes = files.iter().map(|file| file.path.clone()).collect();
+                let files = self.rewrite(table, old, changes, fingerprint.count).await?;
+                written += files.iter().map(|f| f.size).sum::<u64>();
+                base = self
+                    .put(&files.iter().collect::<Vec<_>>(), table, FileKind::Base)
+                    .await?;
                 overlay = Vec::new();
-                for file in &files {
-                    written += file.size;
-                    base.push(session.dataset.put_file(file, &table.name, FileKind::Base).await?);
-                }
             }
         }
         let entry = TableEntry {
@@ -217,15 +209,59 @@ pub async fn put_tables(
             overlay,
             changes,
         };
-        published.insert(
-            table.name.clone(),
-            PublishedTable {
-                entry,
-                upserts,
-                deletes,
-                written,
-            },
-        );
+        Ok(PublishedTable {
+            entry,
+            upserts,
+            deletes,
+            written,
+        })
     }
-    Ok(published)
+
+    /// The whole table as a new base, in staging.
+    async fn rewrite(
+        &self,
+        table: &TableSpec,
+        old: Option<&TableEntry>,
+        changes: Vec<PathBuf>,
+        count: u64,
+    ) -> Result<Vec<StagedFile>, EngineError> {
+        let scratch = self.staging.join("fetched");
+        std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
+        let mut former = match self.anew {
+            true => Former::whatever_is_whole(self.session, (&table.name, old), &scratch).await?,
+            false => Former::of_base(self.session, old, &scratch).await?,
+        };
+        former.levels.push(changes);
+        let target = FileTarget {
+            dir: self.staging.join(format!("base-{}", table.name)),
+            run_id: self.run_id.to_owned(),
+        };
+        let schema = base_schema(&table.schema);
+        let mut writer = TableWriter::new(target, schema.clone(), WriterOptions::default())?;
+        for batch in fold(former.base, former.levels, schema)? {
+            writer.write(&batch?)?;
+        }
+        let files = writer.finish()?;
+        let rows: u64 = files.iter().map(|f| f.rows).sum();
+        match rows == count {
+            true => Ok(files),
+            false => Err(EngineError::internal(format!(
+                "the new base of table {} has {rows} rows, and its index {count}; nothing was published",
+                table.name
+            ))),
+        }
+    }
+
+    async fn put(
+        &self,
+        files: &[&StagedFile],
+        table: &TableSpec,
+        kind: FileKind,
+    ) -> Result<Vec<DataFile>, EngineError> {
+        let mut out = Vec::with_capacity(files.len());
+        for file in files {
+            out.push(self.session.dataset.put_file(file, &table.name, kind).await?);
+        }
+        Ok(out)
+    }
 }

@@ -134,8 +134,14 @@ impl Refresh<'_> {
         for (name, detail) in gates_that_warn(&audit) {
             warnings.push(Warning::new("GATE", format!("gate {name}: {detail}")));
         }
-        let run = (self.run_id.as_str(), self.release);
-        let tables = publish::put_tables(self.bound, &self.session, staged, staging, run, self.options.full).await?;
+        let making = publish::Making {
+            session: &self.session,
+            staging,
+            run_id: &self.run_id,
+            release: self.release,
+            anew: self.options.full,
+        };
+        let tables = publish::put_tables(self.bound, staged, &making).await?;
         step("refresh.staged");
 
         let mut ledger = vault.ledger().create()?;

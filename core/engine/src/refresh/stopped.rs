@@ -15,6 +15,17 @@ pub(super) fn tell(staging: &Path, segments: &[Digest]) -> Result<(), EngineErro
     std::fs::write(&path, text).map_err(|e| EngineError::io("write", &path, e))
 }
 
+/// Removes everything else that a refresh staged: the disk may be full of it.
+pub(super) fn clear(staging: &Path) {
+    for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !path.ends_with(REJECTED) {
+            // The next refresh removes what stays now.
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        }
+    }
+}
+
 impl Session {
     /// The segments of the quarantine, oldest first; last those of a refresh that published nothing, if it was the last.
     ///
