@@ -136,6 +136,11 @@ impl From<EngineError> for Failure {
         };
         let mut failure = Self::new(error.exit_code(), error.to_string());
         failure.code = Some(code);
+        if let EngineError::Vault(error) | EngineError::Catalog(CatalogError::Vault(error)) = &error
+            && let Some(advice) = error.advice()
+        {
+            failure.message = format!("{}\n  {advice}", failure.message);
+        }
         if let EngineError::Invalid(diagnostics) = error {
             failure.diagnostics = diagnostics;
         }

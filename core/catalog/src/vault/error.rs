@@ -99,6 +99,21 @@ pub enum VaultError {
     Name(&'static str),
 }
 
+/// What helps where a part of the vault is damaged or gone.
+pub const RESTORE: &str = "restore the vault from a backup that is not older than the last release, then run again";
+
+impl VaultError {
+    /// What to do about it, where the message does not say so itself.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing { .. } | Self::Corrupt { .. } | Self::Damaged { .. } | Self::Key(KeyError::Damaged) => {
+                Some(RESTORE)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a key cannot be used. Never holds any part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -6,13 +6,16 @@ use super::{
     fs::{Temporary, atomic_write, create_private_dir, create_temporary, sync_all, sync_dir},
     seekable::{FRAME_BYTES, SeekableReader, SeekableWriter},
 };
+use crate::hashed::Hashed;
 use clinmill_model::{Digest, Sensitive};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::HashSet,
     fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 const KIND: &str = "input";
@@ -37,6 +40,8 @@ pub struct Inputs {
     folder: PathBuf,
     waiting: PathBuf,
     staging: PathBuf,
+    /// Referenced inputs whose content has been compared.
+    compared: Arc<Mutex<HashSet<Digest>>>,
 }
 
 /// What stands in `<vault>/inputs/<sha256>.ref`.
@@ -52,6 +57,7 @@ impl Inputs {
             folder: root.join("inputs"),
             waiting: root.join(WAITING),
             staging: root.join("staging"),
+            compared: Arc::default(),
         }
     }
 
@@ -166,7 +172,7 @@ impl Inputs {
     ///
     /// # Errors
     /// [`VaultError::Missing`] when it is neither kept nor referenced; [`VaultError::Corrupt`] when the copy is
-    /// damaged or the referenced file is gone or has another size.
+    /// damaged or the referenced file is gone or has another content. That one is read whole, once for these `Inputs`.
     pub fn open(&self, sha256: &Digest) -> Result<KeptInput> {
         // Twice, as a copy may become durable, and move, between two looks.
         for path in [self.path(sha256), self.waiting_path(sha256), self.path(sha256)] {
@@ -190,25 +196,13 @@ impl Inputs {
     /// [`VaultError::Corrupt`] naming the input when any byte differs.
     pub fn verify(&self, sha256: &Digest) -> Result<()> {
         let input = self.open(sha256)?;
+        let Bytes::Kept(reader) = &input.bytes else {
+            return Ok(());
+        };
         let mut hasher = Sha256::new();
-        match &input.bytes {
-            Bytes::Kept(reader) => reader
-                .each_frame(|f| hasher.update(f))
-                .map_err(|e| read_error(*sha256, e))?,
-            Bytes::Referenced(_) => {
-                let mut buf = vec![0; FRAME_BYTES];
-                let mut at = 0;
-                loop {
-                    match input.read_at(at, &mut buf).map_err(|e| read_error(*sha256, e))? {
-                        0 => break,
-                        n => {
-                            hasher.update(&buf[..n]);
-                            at += n as u64;
-                        }
-                    }
-                }
-            }
-        }
+        reader
+            .each_frame(|f| hasher.update(f))
+            .map_err(|e| read_error(*sha256, e))?;
         if Digest::from_bytes(hasher.finalize().into()) == *sha256 {
             Ok(())
         } else {
@@ -236,6 +230,17 @@ impl Inputs {
                 *sha256,
                 "it is only referenced, and the file has another size now",
             ));
+        }
+        let compared = || self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !compared().contains(sha256) {
+            let (_, content) = Hashed::file(&reference.path).map_err(|e| read_error(*sha256, e))?;
+            if content != *sha256 {
+                return Err(corrupt(
+                    *sha256,
+                    "it is only referenced, and the file has another content now",
+                ));
+            }
+            compared().insert(*sha256);
         }
         Ok(KeptInput {
             sha256: *sha256,
@@ -475,10 +480,13 @@ mod tests {
         assert_eq!((kept.stored_size, vault.inputs().has(&kept.sha256)), (0, true));
         assert_eq!(read_all(&vault.inputs().open(&kept.sha256).unwrap()).unwrap(), text());
         flip(&path, 10);
-        assert!(matches!(
-            vault.inputs().verify(&kept.sha256),
-            Err(VaultError::Corrupt { .. })
-        ));
+        for refused in [
+            vault.inputs().verify(&kept.sha256).err(),
+            vault.inputs().open(&kept.sha256).err(),
+        ] {
+            let told = refused.unwrap().to_string();
+            assert!(told.ends_with("the file has another content now"), "{told}");
+        }
         std::fs::write(&path, b"short").unwrap();
         assert!(matches!(
             vault.inputs().open(&kept.sha256),

@@ -24,7 +24,7 @@ mod testing;
 pub use archive::{Archive, ArchiveKind, Runs};
 pub use as_of::{AsOfPattern, normalize as normalize_as_of};
 pub use discover::{Discovered, Finding, FindingReason, FoundFile, Stamp, glob};
-pub use error::{KeyError, VaultError};
+pub use error::{KeyError, RESTORE, VaultError};
 pub use fs::atomic_write;
 pub use gc::Removed;
 pub use glob::{Captures, Pattern};

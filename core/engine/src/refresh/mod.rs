@@ -47,7 +47,7 @@ use clinmill_catalog::{
     events::EventFile,
     shards::Shard,
     steps::step,
-    vault::{LedgerEntry, LedgerLine, Pending, VaultState},
+    vault::{LedgerEntry, LedgerLine, Pending, RESTORE, VaultState},
 };
 use clinmill_model::{BUCKETS, Digest};
 use clinmill_spec::pipeline::Scope;
@@ -327,8 +327,7 @@ impl Refresh<'_> {
             self.check_cancelled()?;
             shards[i].check(vault).map_err(|error| EngineError::Refused {
                 reason: format!("in the vault, {error}"),
-                advice: "restore the vault from a backup that is not older than the last release, then run again"
-                    .to_owned(),
+                advice: RESTORE.to_owned(),
             })
         })
         .map(drop)
