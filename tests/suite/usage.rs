@@ -10,6 +10,27 @@ fn project() -> Project {
 }
 
 #[test]
+fn every_failure_is_told_in_json_too() {
+    let project = project();
+    for (args, code) in [
+        (vec!["run"], "USAGE"),
+        (vec!["rum", "p/pipeline.yaml"], "USAGE"),
+        (vec!["init", "p"], "FAILED"),
+    ] {
+        let told = project.run(args.iter().copied().chain(["--format", "json"])).json();
+        assert_eq!(told["error"]["code"], code, "{args:?}: {told}");
+        assert!(
+            told["error"]["message"].as_str().is_some_and(|m| !m.is_empty()),
+            "{told}"
+        );
+        assert!(
+            told["error"]["diagnostics"].as_array().is_some_and(Vec::is_empty),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_name_that_nothing_has_is_a_usage_error() {
     let project = project();
     let file = "p/pipeline.yaml";

@@ -12,7 +12,7 @@ pub use units::*;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 /// Hospital exports to standardized, versioned datasets: one YAML pipeline, one release a refresh.
 #[derive(Debug, Parser)]
@@ -71,8 +71,22 @@ pub fn parse() -> Cli {
             let names = all.map(|value| value.get_name().to_owned()).collect();
             error.insert(ContextKind::ValidValue, ContextValue::Strings(names));
         }
+        if error.use_stderr() && asks_for_json(std::env::args()) {
+            let message = error.render().to_string();
+            let told =
+                serde_json::json!({ "error": { "code": "USAGE", "message": message.trim_end(), "diagnostics": [] } });
+            // What cannot be written is told on stderr all the same.
+            let _ = writeln!(std::io::stdout(), "{told:#}");
+        }
         error.exit()
     })
+}
+
+/// Whether arguments that cannot be read ask for JSON.
+fn asks_for_json(words: impl Iterator<Item = String>) -> bool {
+    let words: Vec<String> = words.collect();
+    let apart = words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    apart || words.iter().any(|word| word == "--format=json")
 }
 
 /// For people, for programs, or a drawing.

@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Format, Global, ResultFormat},
+    failure,
     failure::Failure,
 };
 use clinmill_model::Diagnostic;
@@ -127,10 +128,12 @@ impl Console {
     /// Says why a command failed: on stderr, and as an object on stdout for programs.
     pub fn failure(&self, failure: &Failure) {
         if self.is_json() {
-            let mut error = json!({ "message": failure.message, "diagnostics": failure.diagnostics });
-            if let (Some(code), Some(object)) = (failure.code, error.as_object_mut()) {
-                object.shift_insert(0, "code".to_owned(), code.into());
-            }
+            let code = failure.code.unwrap_or(match failure.exit {
+                failure::INVALID => "INVALID",
+                failure::QUALITY_GATE => "QUALITY_GATE",
+                _ => "FAILED",
+            });
+            let error = json!({ "code": code, "message": failure.message, "diagnostics": failure.diagnostics });
             self.print(&format!("{:#}\n", json!({ "error": error })));
         }
         self.diagnostics(&failure.diagnostics, failure.source.as_ref());

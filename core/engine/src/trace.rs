@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clinmill_catalog::{
     env::Env,
     index,
-    vault::{base32, base32_decode},
+    vault::{RESTORE, base32, base32_decode},
 };
 use clinmill_model::{Digest, columns::SUBJECT_ID};
 use clinmill_provenance::{Applied, Chain, Made, MappingRow, Origin};
@@ -340,7 +340,10 @@ impl<'a> Tracer<'a> {
             while filled < bytes.len() {
                 let n = kept
                     .read_at(at.offset + filled as u64, &mut bytes[filled..])
-                    .map_err(|_| EngineError::internal(format!("the kept input {} is damaged", entry.sha256)))?;
+                    .map_err(|_| EngineError::Refused {
+                        reason: format!("what the vault keeps of input {} is damaged", entry.sha256),
+                        advice: RESTORE.to_owned(),
+                    })?;
                 if n == 0 {
                     break;
                 }

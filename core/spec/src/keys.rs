@@ -272,7 +272,7 @@ pub(crate) const TABLE: &[Key] = &[
     optional(
         "key",
         Shape::Texts,
-        "The columns that, with the subject, identify a row.",
+        "The columns that identify a row, among those of all subjects: `subject_id` is one where the others are unique within a subject only.",
     ),
     optional(
         "columns",

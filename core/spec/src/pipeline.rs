@@ -220,7 +220,7 @@ pub struct Table {
     pub name: Spanned<String>,
     /// `from`: `source`, `source.kind` or a transform.
     pub from: Spanned<String>,
-    /// `key`: columns that, with the subject, identify a row.
+    /// `key`: columns that identify a row among those of all subjects.
     pub key: Option<Vec<Spanned<String>>>,
     /// `columns`: the contract of the table; where given, the table has these columns only, in this order.
     pub columns: Vec<Column>,

@@ -74,6 +74,30 @@ fn a_row_is_traced_to_its_bytes() {
 }
 
 #[test]
+fn a_dataset_behind_its_vault_is_refused() {
+    let project = Project::of_pipeline("carotid-stenting");
+    let releases = project.at("pipelines/carotid-stenting/out/carotid-stenting/_releases");
+    for week in 1..=2 {
+        put_week(&project, week);
+        project.run(["run", FILE]).expect_code(0);
+    }
+    // As a backup of the week before has it.
+    fs::remove_file(releases.join("00000002.json")).unwrap();
+    fs::remove_file(releases.join("latest.json")).unwrap();
+    let before = tree(&releases);
+    for command in ["run", "plan"] {
+        let refused = project.run([command, FILE]).expect_code(1);
+        assert!(
+            refused.stderr.contains("has made release 2, but the newest")
+                && refused.stderr.contains("restore the dataset"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert!(tree(&releases) == before);
+}
+
+#[test]
 fn an_empty_vault_is_refused_with_advice() {
     let project = Project::of_pipeline("carotid-stenting");
     put_week(&project, 1);

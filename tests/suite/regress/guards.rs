@@ -21,6 +21,33 @@ fn the_deletion_guard_is_per_scope() {
 }
 
 #[test]
+fn a_record_holds_while_one_scope_asserts_it() {
+    let both = "order,mrn,val\n4,a,y\n5,b,z\n";
+    let fewer = "order,mrn,val\n5,b,z\n";
+    let weeks: [(&str, &str); 3] = [
+        ("inbox/A_20260102.csv", both),
+        ("inbox/B_20260102.csv", both),
+        ("inbox/A_20260109.csv", fewer),
+    ];
+    // All at once, and in every order of arrival in which the later export does not come first.
+    for order in [
+        vec![vec![0, 1, 2]],
+        vec![vec![0], vec![1], vec![2]],
+        vec![vec![1], vec![0], vec![2]],
+    ] {
+        let site = facilities("100%");
+        let mut rows = 0;
+        for refresh in &order {
+            for &week in refresh {
+                site.put(weeks[week].0, weeks[week].1);
+            }
+            rows = site.refresh().tables["measurement"].rows;
+        }
+        assert_eq!(rows, 2, "{order:?}: B still has it");
+    }
+}
+
+#[test]
 fn a_changed_option_does_not_open_the_deletion_guard() {
     let site = Site::new(&format!(
         r#"{HEAD}sources:

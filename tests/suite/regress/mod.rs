@@ -79,6 +79,15 @@ fn values(site: &Site, release: u64) -> Vec<String> {
 }
 
 #[test]
+fn what_a_pipeline_writes_is_no_input_of_it() {
+    let site = lis("order: order, val: val", "tables:\n  measurement: { from: lis }\n");
+    site.edit(|p| p.replace("inbox/*.csv", "**/*.*"));
+    site.put("deep/in/w1.csv", "order,mrn,val\n1,a,10\n");
+    assert_eq!(site.refresh().sources["lis"].files, 2, "the pipeline's own file is one");
+    assert_eq!(site.refresh().outcome, Outcome::NoOp);
+}
+
+#[test]
 fn going_back_to_an_earlier_option_keeps_the_rows() {
     let site = lis("order: order, val: val", MEASUREMENT);
     site.put("inbox/w1.csv", "order,mrn,val,unit\n1,a,10,g\n2,b,11,g\n");

@@ -24,6 +24,15 @@ pub struct StagedFile {
     pub rows: u64,
 }
 
+/// What the store says of a file that was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Right,
+    /// Written too long ago, by the clocks.
+    Old,
+    Wrong,
+}
+
 /// What a data file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -89,11 +98,18 @@ impl Dataset {
         };
         let mut attempt = 1;
         loop {
-            if self.reads_right(&file).await {
+            let read = self.reads(&file).await;
+            if read == Reads::Right {
                 return Ok(file);
             }
             if attempt > self.retry.attempts {
-                return Err(CatalogError::damaged(&file.path, "what was written does not read back"));
+                return Err(match read {
+                    Reads::Old => CatalogError::refused(
+                        format!("{} was written just now, and its store says that it is old", file.path),
+                        "the clocks of this machine and of the store differ by hours: set them",
+                    ),
+                    _ => CatalogError::damaged(&file.path, "what was written does not read back"),
+                });
             }
             step("files.before-put");
             let put = self.store.put_file(&file.path, &staged.path).await;
@@ -107,16 +123,19 @@ impl Dataset {
         }
     }
 
-    async fn reads_right(&self, file: &DataFile) -> bool {
+    async fn reads(&self, file: &DataFile) -> Reads {
         let head = self.retry.run(&self.env, || self.store.head(&file.path)).await;
+        let Some(info) = head.ok().filter(|info| info.size == file.size) else {
+            return Reads::Wrong;
+        };
         // An old orphan of the same content could be cleaned up before the commit: written again, it is young.
-        let fresh = |at| self.env.clock.now().duration_since(at) < Gc::GRACE / 4;
-        head.is_ok_and(|info| info.size == file.size && fresh(info.modified))
-            && self
-                .store
-                .digest(&file.path)
-                .await
-                .is_ok_and(|d| d == (file.size, file.sha256))
+        if self.env.clock.now().duration_since(info.modified) >= Gc::GRACE / 4 {
+            return Reads::Old;
+        }
+        match self.store.digest(&file.path).await {
+            Ok(content) if content == (file.size, file.sha256) => Reads::Right,
+            _ => Reads::Wrong,
+        }
     }
 
     /// The files of a release must be there, whole, and young enough that no clean-up takes them. Returns until when

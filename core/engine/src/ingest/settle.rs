@@ -9,7 +9,7 @@ use super::{
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    datatypes::{Schema, UInt8Type, UInt64Type},
+    datatypes::{Schema, UInt8Type, UInt32Type, UInt64Type},
 };
 use clinmill_catalog::{
     events::{self, EventFile},
@@ -47,6 +47,8 @@ pub struct SettleTask<'a> {
     pub failed: &'a HashSet<u32>,
     /// The time each input speaks of.
     pub times: &'a Times,
+    /// The scope of each input of a complete source: each scope asserts its records for itself.
+    pub scopes: &'a HashMap<u32, String>,
     /// The new events.
     pub events: Vec<Part>,
 }
@@ -134,6 +136,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
 struct New<'a> {
     parts: &'a [Part],
     times: &'a Times,
+    scopes: &'a HashMap<u32, String>,
     runs: Vec<Run>,
 }
 
@@ -189,6 +192,7 @@ impl<'a> New<'a> {
         let mut new = Self {
             parts: &task.events,
             times: task.times,
+            scopes: task.scopes,
             runs: Vec::new(),
         };
         let within = |run: &Run| {
@@ -278,6 +282,7 @@ impl<'a> New<'a> {
                     subject: &stamp.subject,
                     key: &stamp.key,
                     as_of: self.times.get(&stamp.input).and_then(Option::as_deref),
+                    scope: self.scopes.get(&stamp.input).map(String::as_str),
                     version: self.parts[part as usize].events.version(row as usize),
                     void: stamp.void,
                     content: stamp.content,
@@ -346,6 +351,7 @@ struct Identity<'a> {
     subject: &'a [u8],
     key: &'a [u8],
     as_of: Option<&'a str>,
+    scope: Option<&'a str>,
     version: Option<&'a str>,
     void: u8,
     content: u64,
@@ -356,7 +362,7 @@ impl Identity<'_> {
         let mut hash = Xxh3::new();
         hash.update(self.subject);
         hash.update(self.key);
-        for text in [self.as_of, self.version] {
+        for text in [self.as_of, self.scope, self.version] {
             hash.update(&text.map_or(u64::MAX, |t| t.len() as u64).to_le_bytes());
             hash.update(text.unwrap_or_default().as_bytes());
         }
@@ -391,6 +397,7 @@ fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u3
         events::VERSION,
         events::VOID,
         events::CONTENT,
+        events::INPUT,
     ]);
     for file in files {
         for batch in file.read(task.vault, &needed, &filter)? {
@@ -401,11 +408,13 @@ fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u3
             let (times, versions) = (batch.column(2).as_string::<i32>(), batch.column(3).as_string::<i32>());
             let voids = batch.column(4).as_primitive::<UInt8Type>();
             let contents = batch.column(5).as_primitive::<UInt64Type>();
+            let inputs = batch.column(6).as_primitive::<UInt32Type>();
             for i in 0..batch.num_rows() {
                 let identity = Identity {
                     subject: subjects.value(i),
                     key: keys.value(i),
                     as_of: times.is_valid(i).then(|| times.value(i)),
+                    scope: task.scopes.get(&inputs.value(i)).map(String::as_str),
                     version: versions.is_valid(i).then(|| versions.value(i)),
                     void: voids.value(i),
                     content: contents.value(i),

@@ -1,6 +1,6 @@
 //! Discover: which inputs lie in the inboxes, and which of them are pending.
 
-use super::session::Session;
+use super::session::{Session, folder};
 use crate::{
     bound::{Bound, SourceSpec},
     error::EngineError,
@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::Read,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -89,6 +89,17 @@ pub fn input_folder(bound: &Bound, source: &SourceSpec) -> (PathBuf, String) {
     }
 }
 
+/// Where the pipeline itself writes: nothing there is an input, unless the inbox lies in it.
+fn own_folders(bound: &Bound, session: &Session, base: &Path) -> Vec<PathBuf> {
+    let dataset = folder(&bound.pipeline.dataset.value, &bound.dir);
+    let base = std::path::absolute(base).unwrap_or_default();
+    [session.vault.root(), &dataset]
+        .into_iter()
+        .filter_map(|own| std::path::absolute(own).ok())
+        .filter(|own| !base.starts_with(own))
+        .collect()
+}
+
 fn discover_source(
     bound: &Bound,
     source: &SourceSpec,
@@ -102,6 +113,12 @@ fn discover_source(
     let (base, glob_text) = input_folder(bound, source);
     let shape = Pattern::parse(&glob_text)?;
     let mut found = glob(&base, &glob_text)?;
+    let own = own_folders(bound, session, &base);
+    found.files.retain(|file| {
+        let path = std::path::absolute(file.path.expose()).ok();
+        !own.iter()
+            .any(|own| path.as_ref().is_some_and(|path| path.starts_with(own)))
+    });
     found.settle(SystemTime::now(), source.spec.inputs.settle);
     let mut by_reason: BTreeMap<&'static str, usize> = BTreeMap::new();
     for finding in &found.findings {

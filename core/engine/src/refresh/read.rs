@@ -4,6 +4,7 @@ use super::{
     Refresh, SourcePlan, Warning, as_entry,
     parallel::in_parallel,
     report::{Progress, SourceReport},
+    scopes_of,
 };
 use crate::{
     error::EngineError,
@@ -165,7 +166,8 @@ impl Refresh<'_> {
             .map(|(i, _)| i.number)
             .collect();
         let times: Times = inputs.iter().map(|i| (i.number, i.as_of.clone())).collect();
-        let settled = self.settle_all(&sources, &shuffle, staging, &failed, &times)?;
+        let scopes = scopes_of(self.bound, self.session.ledger.entries().iter().chain(&entries));
+        let settled = self.settle_all(&sources, &shuffle, staging, &failed, (&times, &scopes))?;
         let mut tally: HashMap<u32, (u64, u64)> = HashMap::new();
         for part in settled {
             out.events.extend(part.file);
@@ -250,7 +252,7 @@ impl Refresh<'_> {
         shuffle: &Shuffle,
         staging: &Path,
         failed: &HashSet<u32>,
-        times: &Times,
+        (times, scopes): (&Times, &HashMap<u32, String>),
     ) -> Result<Vec<Settled>, EngineError> {
         let ranges = shuffle.ranges();
         let vault = self.session.vault.root();
@@ -277,6 +279,7 @@ impl Refresh<'_> {
                     known: &known,
                     failed,
                     times,
+                    scopes,
                     events,
                 })?);
             }

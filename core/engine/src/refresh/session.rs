@@ -111,6 +111,23 @@ impl Session {
                         .to_owned(),
             });
         }
+        if let (Some(release), Some(made)) = (&last, newest_made(&vault)?)
+            && made > release.manifest.release
+        {
+            return Err(EngineError::Refused {
+                reason: format!(
+                    "the vault at {} has made release {made}, but the newest at {} is release {} (a backup?)",
+                    root.display(),
+                    dataset_dir.display(),
+                    release.manifest.release
+                ),
+                advice: format!(
+                    "restore the dataset up to release {made}: another release {} would be made, and its readers could not \
+                     go on",
+                    release.manifest.release + 1
+                ),
+            });
+        }
         let (key, key_is_new) = open_key(bound, &vault, last.is_none() && access == Access::Refresh, secrets)?;
         let (state, state_digest) = match &last {
             None => (VaultState::new(key.key_check()), None),
@@ -165,6 +182,17 @@ impl Session {
     pub fn release(&self) -> u64 {
         self.last.as_ref().map_or(0, |r| r.manifest.release)
     }
+}
+
+/// The newest release that the vault says it made. A report that cannot be read says nothing.
+fn newest_made(vault: &Vault) -> Result<Option<u64>, EngineError> {
+    #[derive(serde::Deserialize)]
+    struct Made {
+        release: u64,
+    }
+    let runs = vault.runs();
+    let made = |id: &String| runs.read::<Made>(id).ok().flatten().map(|made| made.release);
+    Ok(runs.list()?.iter().filter_map(made).max())
 }
 
 fn lease_held(error: VaultError) -> EngineError {
