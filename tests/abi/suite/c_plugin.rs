@@ -122,7 +122,12 @@ fn hostile(dir: &Path, more: &[&str]) -> Option<PathBuf> {
 fn what_c_hands_over_is_checked() {
     let dir = tempfile::tempdir().unwrap();
     let Some(path) = hostile(dir.path(), &[]) else { return };
-    let plugin = plugin(&path, "hostile_c", limits());
+    // As in a pipeline.
+    let limits = Limits {
+        shows_texts: false,
+        ..limits()
+    };
+    let plugin = plugin(&path, "hostile_c", limits);
     let cancelled = AtomicBool::new(false);
     for (deed, phase, code) in [
         ("null_instance", "bind", "ABI_NULL"),
@@ -138,6 +143,9 @@ fn what_c_hands_over_is_checked() {
         ("nulls_without_validity", "process", "ABI_NULL"),
         ("released_batch", "process", "ABI_RELEASED"),
         ("wrong_port", "process", "ABI_PORT"),
+        ("say_value", "process", "HOSTILE_VALUE"),
+        ("count_value", "process", "ABI_NAME"),
+        ("count_many", "process", "ABI_NAMES"),
         ("too_many_columns", "process", "ABI_SCHEMA"),
         ("too_few_buffers", "process", "ABI_SCHEMA"),
         ("offsets_backwards", "process", "ABI_ARRAY"),
