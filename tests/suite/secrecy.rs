@@ -34,6 +34,12 @@ fn the_streams_of_the_command_are_its_own() {
         assert!(!run.stderr.is_empty(), "{name}: progress is told");
         holds_no_value(&run);
     }
+    // A result that could not be written is none.
+    let Some(project) = deed("nothing") else { return };
+    let mut command = project.command(["run", "pipeline.yaml"]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = Run::from(command.stdout(full).output().unwrap()).expect_code(1);
+    assert!(run.stderr.contains("cannot write to stdout"), "{}", run.stderr);
     // Where also what the host keeps is gone, the command has not succeeded.
     let Some(project) = deed("close_all") else { return };
     let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(1);

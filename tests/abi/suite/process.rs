@@ -438,7 +438,7 @@ fn a_process_reads_one_input_after_the_other() {
     let error = read(bound.as_ref(), true).err().unwrap();
     assert_eq!(error.status, Status::Cancelled);
     let out = read(bound.as_ref(), false).unwrap();
-    assert_eq!(out.filtered.get("read 1"), Some(&1), "{:?}", out.filtered);
+    assert_eq!(out.filtered.get("read-n1"), Some(&1), "{:?}", out.filtered);
     // What the host refuses is the reason.
     let input = MemoryInput::new("input", "7\ta\n");
     let cancelled = AtomicBool::new(false);
