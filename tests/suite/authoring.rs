@@ -329,11 +329,16 @@ fn previews_are_filtered_and_drawings_drawn() {
         .json();
     assert_eq!(rows["rows"].as_array().unwrap().len(), 1);
     assert_eq!(rows["rows"][0]["order"], "2");
-    for (expression, part) in [("numbr = 1", "numbr"), ("number =", "EOF"), ("number = 'x'", "")] {
+    for (expression, part) in [
+        ("numbr = 1", "numbr"),
+        ("number =", "EOF"),
+        ("number = 'x'", ""),
+        ("table = 3", "table"),
+    ] {
         let wrong = project.run(["preview", "pipeline.yaml", "numbers", "--where", expression]);
         assert_ne!(wrong.code, Some(0), "{expression}");
         assert!(
-            wrong.stderr.contains(part) && !wrong.stderr.contains("ParserError"),
+            wrong.stderr.contains(part) && !wrong.stderr.contains("ParserError") && !wrong.stderr.contains("?table?"),
             "{}",
             wrong.stderr
         );

@@ -393,6 +393,7 @@ fn every_yaml_block_of_every_document_is_good() {
                 let project = clinmill_tests::Project::new();
                 project.write("pipeline.yaml", &block);
                 clinmill_tests::copy_dir(&root().join("mappings"), &project.at("mappings"));
+                fs::create_dir_all(project.at("tests")).unwrap();
                 let run = project.run(["validate", "pipeline.yaml"]);
                 if run.code != Some(0) {
                     wrong.push(format!("{at}: not a valid pipeline:\n{}{}", run.stdout, run.stderr));

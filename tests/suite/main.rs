@@ -21,5 +21,6 @@ mod plugins;
 mod reference;
 mod regress;
 mod schema;
+mod secrecy;
 mod standardize;
 mod usage;

@@ -144,8 +144,10 @@ impl Context {
         let cancelled = Arc::new(AtomicBool::new(false));
         // In this order: what is registered first runs first, and finds the flag unset at the first signal.
         for signal in [consts::SIGINT, consts::SIGTERM] {
-            let second = flag::register_conditional_shutdown(signal, 130, cancelled.clone());
-            if let Err(error) = second.and_then(|_| flag::register(signal, cancelled.clone())) {
+            let all = flag::register_conditional_shutdown(signal, 130, cancelled.clone())
+                .and_then(|_| flag::register(signal, cancelled.clone()))
+                .and_then(|_| flag::register(signal, clinmill_host::interrupted().clone()));
+            if let Err(error) = all {
                 self.console
                     .warn(None, &format!("Ctrl-C will end the process at once: {error}"));
             }

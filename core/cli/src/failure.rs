@@ -6,7 +6,11 @@ use clinmill_engine::{
     bound::{Bound, Refused},
 };
 use clinmill_model::Diagnostic;
-use clinmill_spec::SourceFile;
+use clinmill_sdk::PluginError;
+use clinmill_spec::{
+    SourceFile,
+    pipeline::{Options, Span},
+};
 use std::path::Path;
 
 /// Done, or nothing to do.
@@ -85,19 +89,25 @@ impl Failure {
     /// What ended a refresh or a preview, with the place in the pipeline file where the plugin or query stands.
     pub fn located(bound: &Bound, error: EngineError) -> Self {
         let transform = |name: &str| bound.pipeline.transforms.iter().find(|t| t.name.value == name);
+        // The option that it points at, where there is one.
+        let at = |options: &Options, error: &PluginError, plugin: Span| {
+            let pointer = error.pointer.as_deref().filter(|p| !p.is_empty());
+            let found = pointer.filter(|pointer| options.value.pointer(pointer).is_some());
+            found.map_or(plugin, |pointer| options.locate(pointer))
+        };
         let span = match &error {
-            EngineError::Step { step, .. } => step.split_once('/').and_then(|(name, plugin)| {
+            EngineError::Step { step, error } => step.split_once('/').and_then(|(name, plugin)| {
                 let transform = transform(name)?;
                 let mut steps = transform.steps.iter().filter(|s| s.plugin.value == plugin);
                 match (steps.next(), steps.next()) {
-                    (Some(step), None) => Some(step.plugin.span),
+                    (Some(step), None) => Some(at(&step.options, error, step.plugin.span)),
                     _ => Some(transform.name.span),
                 }
             }),
-            EngineError::Source { source_name, .. } => {
+            EngineError::Source { source_name, error, .. } => {
                 let sources = &bound.pipeline.sources;
                 let source = sources.iter().find(|s| s.name.value == *source_name);
-                source.map(|s| s.plugin.span)
+                source.map(|s| at(&s.options, error, s.plugin.span))
             }
             EngineError::Sql {
                 transform: Some(name), ..
@@ -125,7 +135,6 @@ impl From<EngineError> for Failure {
             EngineError::Step { .. } => "STEP",
             EngineError::Source { .. } => "SOURCE",
             EngineError::Sql { .. } => "SQL",
-            EngineError::Unbalanced { .. } => "UNBALANCED",
             EngineError::Refused { .. } => "REFUSED",
             EngineError::Io { .. } => "IO",
             EngineError::Catalog(error) => of_catalog(error),

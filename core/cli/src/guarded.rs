@@ -7,7 +7,10 @@ use crate::{
     failure::{FAILED, Failure},
     plugins::Named,
 };
-use clinmill_host::guard::{self, Ended};
+use clinmill_host::{
+    guard::{self, Ended},
+    streams,
+};
 use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt as _,
@@ -44,18 +47,26 @@ pub fn stand(context: &Context, command: &Command) -> Option<u8> {
     let mut again = std::process::Command::new(std::env::current_exe().ok()?);
     again.args(std::env::args_os().skip(1));
     let token = (u128::from(context.env.random_u64()) << 64) | u128::from(context.env.random_u64());
-    let how = match guard::stand(again, token.to_ne_bytes()).ok()? {
-        Ended::Done(code) => return Some(code),
+    let (how, under_way) = match guard::stand(again, token.to_ne_bytes()) {
+        Ok(Ended::Done(code)) => return Some(code),
         // As shells say it: 130 after Ctrl-C.
-        Ended::Asked(signal) => return Some(u8::try_from(128 + signal).unwrap_or(FAILED)),
-        Ended::Lost(how) => how,
+        Ok(Ended::Asked(signal)) => return Some(u8::try_from(128 + signal).unwrap_or(FAILED)),
+        Ok(Ended::Lost { how, under_way }) => (how, under_way),
+        Err(_) => {
+            let _ = streams::keep();
+            return None;
+        }
+    };
+    let by = match under_way.as_slice() {
+        [] => "a library that it loaded may have done that".to_owned(),
+        [one] => format!("{one} was called, and may have done that"),
+        all => format!("{} were called, and one of them may have done that", all.join(", ")),
     };
     let rest = match command {
         Command::Run(_) => "Whether it had published a release before, `clinmill releases` tells",
         _ => "The command is not done",
     };
-    let message =
-        format!("the process that ran the command {how}: a library that it loaded may have done that. {rest}");
+    let message = format!("the process that ran the command {how}: {by}. {rest}");
     let failure = Failure {
         code: Some("PLUGIN_PROCESS"),
         ..Failure::new(FAILED, message)

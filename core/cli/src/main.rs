@@ -39,6 +39,10 @@ async fn run(context: &Context, cli: &Cli) -> u8 {
             failure.exit
         }
     };
+    // What is dropped with the pipeline is released last: what a release is done is not changed by it.
+    for error in clinmill_host::take_unreleased() {
+        context.console.warn(Some(&error.code), &error.message);
+    }
     let exit = match exit {
         failure::OK if context.console.failed() => failure::FAILED,
         exit => exit,

@@ -5,12 +5,13 @@ use crate::{
     failure,
     failure::Failure,
 };
+use clinmill_host::streams;
 use clinmill_model::Diagnostic;
 use serde::Serialize;
 use serde_json::json;
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 use unicode_width::UnicodeWidthStr;
@@ -66,7 +67,7 @@ impl Console {
         if self.closed.load(Ordering::Relaxed) {
             return;
         }
-        let mut out = io::stdout().lock();
+        let mut out = streams::out();
         if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             self.closed.store(true, Ordering::Relaxed);
             // `clinmill … | head` is no failure.
@@ -122,7 +123,7 @@ impl Console {
             return;
         }
         let (file, text) = source.map_or(("", ""), |(file, text)| (file, text));
-        say(rendered(diagnostics, file, text, coloured(&io::stderr())).trim_end());
+        say(rendered(diagnostics, file, text, coloured(streams::err())).trim_end());
     }
 
     /// Says why a command failed: on stderr, and as an object on stdout for programs.
@@ -153,7 +154,7 @@ impl Console {
             "error" => "\x1b[1;31m",
             _ => "\x1b[1;33m",
         };
-        match coloured(&io::stderr()) {
+        match coloured(streams::err()) {
             true => say(&format!("{colour}{level}\x1b[0m: {text}")),
             false => say(&format!("{level}: {text}")),
         }
@@ -162,7 +163,7 @@ impl Console {
 
 /// Writes a line to stderr; when that is gone there is nobody to tell.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = streams::err().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Findings with excerpts.
@@ -174,7 +175,7 @@ pub fn rendered(diagnostics: &[Diagnostic], file: &str, text: &str, coloured: bo
 }
 
 /// True for a terminal that wants colours (<https://no-color.org>).
-pub fn coloured(to: &impl IsTerminal) -> bool {
+pub fn coloured(to: streams::Stream) -> bool {
     to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
@@ -307,10 +308,5 @@ mod tests {
         grid.row(["glucose", "12,345", ""]);
         let expected = "  name       rows  note\n  血糖          7  x\n  glucose  12,345\n";
         assert_eq!(grid.to_string(), expected);
-    }
-
-    #[test]
-    fn files_are_no_terminals() {
-        assert!(!coloured(&tempfile::tempfile().unwrap()));
     }
 }

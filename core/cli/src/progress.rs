@@ -2,10 +2,10 @@
 
 use crate::output::{Console, bytes, counted, say, thousands};
 use clinmill_engine::refresh::Progress;
+use clinmill_host::streams;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::{
-    io::{IsTerminal, stderr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -51,10 +51,11 @@ struct Done {
 impl Follow {
     /// Progress as the console wants it.
     pub fn new(console: &Console) -> Self {
-        let look = match (console.is_quiet(), console.logs_json(), stderr().is_terminal()) {
+        let look = match (console.is_quiet(), console.logs_json(), streams::err().is_terminal()) {
             (true, ..) => Look::Nothing,
             (_, true, _) => Look::Json,
-            (.., true) => Look::Bars,
+            // The bars know one stderr only, which leads nowhere beside libraries.
+            (.., true) if !streams::err().is_kept() => Look::Bars,
             _ => Look::Lines,
         };
         Self::with(look)

@@ -153,7 +153,29 @@ pub async fn bind(
             return Err(unreadable(&shown, format!("cannot read {shown}: {error}"), hint));
         }
     };
-    bind_text(file, text, registry, env).await
+    let bound = bind_text(file, text, registry, env).await?;
+    match bound
+        .pipeline
+        .tests
+        .as_ref()
+        .filter(|tests| !bound.dir.join(&tests.value).exists())
+    {
+        None => Ok(bound),
+        Some(tests) => {
+            let message = format!("there are no tests at {:?}", tests.value);
+            let hint = "name the folder or file of the tests by its path from the pipeline file, or leave `tests` out";
+            let source = SourceFile::new(shown, bound.text.as_str());
+            let found = Diagnostic::error("E0511", message)
+                .hint(hint)
+                .at(source.place(tests.span));
+            let diagnostics = bound.warnings.into_iter().chain([found]).collect();
+            Err(Box::new(Refused {
+                diagnostics,
+                source,
+                text: bound.text,
+            }))
+        }
+    }
 }
 
 /// Binds a text as if it stood in a file.

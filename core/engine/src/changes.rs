@@ -7,7 +7,7 @@ use clinmill_catalog::{
 };
 use clinmill_model::Digest;
 use clinmill_sdk::Registry;
-use clinmill_spec::pipeline::{Options, Pipeline, Source, Table, Transform, TransformInput};
+use clinmill_spec::pipeline::{Options, Pipeline, Source, Step, Table, Transform, TransformInput};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -282,8 +282,7 @@ fn pipeline(was: &Pipeline, now: &Pipeline, changes: &mut Vec<Change>) {
         ("table", tables(was), tables(now)),
     ];
     for (what, was, now) in &sections {
-        let how = |a: &&Keys, b: &&Keys| format!("{} changed", differing(a, b).join(", "));
-        parts(what, &by_ref(was), &by_ref(now), how, changes);
+        parts(what, &by_ref(was), &by_ref(now), |a, b| how(a, b), changes);
     }
     if changes.len() == before {
         changes.push(change("pipeline", &now.name.value, "comments or order changed"));
@@ -345,11 +344,70 @@ fn transform(transform: &Transform) -> Keys {
         (key.to_owned(), text),
         ("scope".to_owned(), format!("{:?}", transform.scope)),
     ]);
-    for (i, step) in transform.steps.iter().enumerate() {
-        let name = format!("step {} ({})", i + 1, step.plugin.value);
-        keys.insert(name, canonical(&step.options.value));
-    }
+    // One line for each: canonical JSON has none of its own.
+    let step = |step: &Step| format!("{} {}", step.plugin.value, canonical(&step.options.value));
+    keys.insert(
+        STEPS.to_owned(),
+        transform.steps.iter().map(step).collect::<Vec<_>>().join("\n"),
+    );
     keys
+}
+
+/// The key of a transform's steps.
+const STEPS: &str = "steps";
+
+/// What changed in a part of the pipeline; of the steps, which of them.
+fn how(was: &Keys, now: &Keys) -> String {
+    let (steps, keys): (Vec<_>, Vec<_>) = differing(was, now).into_iter().partition(|key| key == STEPS);
+    let mut told = Vec::new();
+    if !keys.is_empty() {
+        told.push(format!("{} changed", keys.join(", ")));
+    }
+    if !steps.is_empty() {
+        let of = |keys: &Keys| -> Vec<String> {
+            let text = keys.get(STEPS).map_or("", String::as_str);
+            text.lines().map(str::to_owned).collect()
+        };
+        told.extend(step_changes(&of(was), &of(now)));
+    }
+    told.join(", ")
+}
+
+/// Which steps are not what they were, by their place now, or before if they are gone. A step that stands elsewhere because
+/// another came before it is the same; one that was put elsewhere is gone and added.
+fn step_changes(was: &[String], now: &[String]) -> Vec<String> {
+    // How many steps are the same from there on: the longest common subsequence.
+    let mut same = vec![vec![0_usize; now.len() + 1]; was.len() + 1];
+    for i in (0..was.len()).rev() {
+        for j in (0..now.len()).rev() {
+            same[i][j] = match was[i] == now[j] {
+                true => same[i + 1][j + 1] + 1,
+                false => same[i + 1][j].max(same[i][j + 1]),
+            };
+        }
+    }
+    let name = |place: usize, step: &str| format!("step {} ({})", place + 1, step.split(' ').next().unwrap_or(step));
+    let (mut i, mut j, mut told) = (0, 0, Vec::new());
+    while i < was.len() || j < now.len() {
+        let plugin = |step: Option<&String>| step.and_then(|s| s.split(' ').next()).map(str::to_owned);
+        match (was.get(i), now.get(j)) {
+            (Some(a), Some(b)) if a == b => (i, j) = (i + 1, j + 1),
+            (Some(_), Some(b)) if plugin(was.get(i)) == plugin(now.get(j)) && same[i][j] == same[i + 1][j + 1] => {
+                told.push(format!("{} changed", name(j, b)));
+                (i, j) = (i + 1, j + 1);
+            }
+            (a, Some(b)) if a.is_none() || same[i][j] == same[i][j + 1] => {
+                told.push(format!("{} added", name(j, b)));
+                j += 1;
+            }
+            (Some(a), _) => {
+                told.push(format!("{} removed", name(i, a)));
+                i += 1;
+            }
+            (None, _) => break,
+        }
+    }
+    told
 }
 
 fn table(table: &Table) -> Keys {
@@ -387,6 +445,22 @@ mod tests {
             nullable,
             unit: None,
         }
+    }
+
+    #[test]
+    fn steps_are_told_by_what_happened_to_them() {
+        let told = |was: &str, now: &str| {
+            let list = |text: &str| text.split_whitespace().map(|s| s.replace(':', " ")).collect::<Vec<_>>();
+            step_changes(&list(was), &list(now)).join(", ")
+        };
+        assert_eq!(told("a:1 b:1 c:1", "a:1 b:1 c:1"), "");
+        assert_eq!(told("a:1 b:1 c:1", "d:1 a:1 b:1 c:1"), "step 1 (d) added");
+        assert_eq!(told("a:1 b:1 c:1", "a:1 a:2 b:1 c:1"), "step 2 (a) added");
+        assert_eq!(told("a:1 b:1 c:1", "b:1 c:1"), "step 1 (a) removed");
+        assert_eq!(told("a:1 b:1 c:1", "a:1 b:2 c:1"), "step 2 (b) changed");
+        assert_eq!(told("a:1 b:1", "d:1 a:2 b:1"), "step 1 (d) added, step 2 (a) changed");
+        assert_eq!(told("a:1", "b:1"), "step 1 (b) added, step 1 (a) removed");
+        assert_eq!(told("", "a:1"), "step 1 (a) added");
     }
 
     #[test]

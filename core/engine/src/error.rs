@@ -51,12 +51,6 @@ pub enum EngineError {
         /// What is wrong.
         message: String,
     },
-    /// A stage lost or invented rows.
-    #[error("{stage}: the counts do not balance; nothing was published")]
-    Unbalanced {
-        /// Which one.
-        stage: String,
-    },
     /// The vault and the dataset do not belong together, or one is behind.
     #[error("{reason}\n  {advice}")]
     Refused {

@@ -79,6 +79,7 @@ pub fn resolve(reference: &str, pipeline: &Pipeline, dir: &Path) -> Option<PathB
 fn read(path: &Path) -> Result<Mapping, String> {
     let plain = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::InvalidInput => "is not a regular file".to_owned(),
         kind => format!("cannot be read: {kind}"),
     };
     let metadata = fs::metadata(path).map_err(plain)?;
@@ -105,7 +106,7 @@ fn read(path: &Path) -> Result<Mapping, String> {
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
-        resource.files.insert(name, fs::read(&path).map_err(plain)?);
+        resource.files.insert(name, regular(&path).map_err(plain)?);
     }
     let parts = resource
         .files
@@ -113,6 +114,22 @@ fn read(path: &Path) -> Result<Mapping, String> {
         .flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
     let sha256 = Digest::of_parts(parts);
     Ok(Mapping { resource, sha256 })
+}
+
+/// The bytes of a file that somebody named. A named pipe in its place would be waited for, and a device has no end.
+///
+/// # Errors
+/// When it cannot be read, or is not a regular file.
+pub fn regular(path: &Path) -> std::io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    // Of a folder the system says what it is.
+    match found.is_file() || found.is_dir() {
+        true => fs::read(path),
+        false => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )),
+    }
 }
 
 /// Which mapping may be meant by the path of a missing one: those that lie beside it.

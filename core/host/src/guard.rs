@@ -4,6 +4,10 @@
 //! The two share a socket. Over it the guarded one gets a token before it loads anything, and sends it back with its exit
 //! code when it is done: who ends without that was ended.
 
+use crate::{
+    calls::{self, Shared},
+    streams,
+};
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
@@ -23,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-/// Names the socket of a guarded process, by its number.
+/// Names the socket of a guarded process and the memory that it shares, by their numbers: `7,8`.
 const GUARDED: &str = "CLINMILL_GUARDED";
 
 /// What the guarded process proves by that it is the one to say how it ended.
@@ -84,8 +88,17 @@ pub fn begin() {
     let Some(said) = std::env::var_os(GUARDED) else { return };
     // SAFETY: there is no other thread.
     unsafe { std::env::remove_var(GUARDED) };
-    if let Some(line) = said.to_str().and_then(|number| Line::of(number.parse().ok()?)) {
-        let _ = LINE.set(line);
+    let numbers = said.to_str().and_then(|said| {
+        let (socket, memory) = said.split_once(',')?;
+        Some((socket.parse().ok()?, memory.parse().ok()?))
+    });
+    let Some((socket, memory)) = numbers else { return };
+    if let Some(line) = Line::of(socket)
+        && LINE.set(line).is_ok()
+    {
+        calls::begin(memory);
+        // Without descriptors to spare, libraries have the streams as they are.
+        let _ = streams::keep();
     }
 }
 
@@ -101,8 +114,8 @@ pub fn leave(code: u8) {
     if line.is_none() && !LOADED.load(Ordering::Relaxed) {
         return;
     }
-    let _ = io::stdout().flush();
-    let _ = io::stderr().flush();
+    let _ = streams::out().flush();
+    let _ = streams::err().flush();
     if let Some(line) = line {
         let _ = line.answer(code);
     }
@@ -117,8 +130,13 @@ pub enum Ended {
     Done(u8),
     /// By this signal, which was passed on to it.
     Asked(i32),
-    /// Without a word; how, to be said of "the process".
-    Lost(String),
+    /// Without a word.
+    Lost {
+        /// How, to be said of "the process".
+        how: String,
+        /// The calls into plugins that may have done that: `the plugin "own" in process`.
+        under_way: Vec<String>,
+    },
 }
 
 /// What is seen of a child that was not waited for.
@@ -157,10 +175,11 @@ pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
     let (mut own, given) = UnixStream::pair()?;
     own.write_all(&token)?;
     own.set_nonblocking(true)?;
+    let shared = Shared::new()?;
     let set = signals();
     // SAFETY: a plain call on a set that lives here.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    let started = start(command, given.as_raw_fd());
+    let started = start(command, given.as_raw_fd(), shared.fd());
     drop(given);
     let mut child = started.inspect_err(|_| {
         // SAFETY: as above.
@@ -199,12 +218,14 @@ pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
     if let Some(code) = answer(&own, token) {
         return Ok(Ended::Done(code));
     }
-    Ok(match (asked, is_stopped, status.signal()) {
-        (Some(signal), ..) => Ended::Asked(signal),
-        (_, true, _) => Ended::Lost("was stopped".to_owned()),
-        (_, _, Some(signal)) => Ended::Lost(format!("was ended by signal {signal}")),
-        _ => Ended::Lost("ended in the midst of it".to_owned()),
-    })
+    let how = match (asked, is_stopped, status.signal()) {
+        (Some(signal), ..) => return Ok(Ended::Asked(signal)),
+        (_, true, _) => "was stopped".to_owned(),
+        (_, _, Some(signal)) => format!("was ended by signal {signal}"),
+        _ => "ended in the midst of it".to_owned(),
+    };
+    let under_way = shared.under_way();
+    Ok(Ended::Lost { how, under_way })
 }
 
 /// What is passed on, and the one that tells of the child's end.
@@ -220,10 +241,10 @@ fn signals() -> libc::sigset_t {
     }
 }
 
-fn start(mut command: Command, socket: RawFd) -> io::Result<Child> {
+fn start(mut command: Command, socket: RawFd, memory: RawFd) -> io::Result<Child> {
     // SAFETY: a plain call.
     let own = unsafe { libc::getpid() };
-    command.env(GUARDED, socket.to_string()).process_group(0);
+    command.env(GUARDED, format!("{socket},{memory}")).process_group(0);
     // SAFETY: between fork and exec only plain system calls are made.
     unsafe {
         command.pre_exec(move || {
@@ -231,7 +252,8 @@ fn start(mut command: Command, socket: RawFd) -> io::Result<Child> {
             libc::sigemptyset(&raw mut none);
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             let ends_with_it = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 && libc::getppid() == own;
-            if !ends_with_it || libc::fcntl(socket, libc::F_SETFD, 0) != 0 {
+            let hands_on = |fd| libc::fcntl(fd, libc::F_SETFD, 0) == 0;
+            if !ends_with_it || !hands_on(socket) || !hands_on(memory) {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
@@ -260,7 +282,10 @@ mod tests {
             // The signals of this thread alone are blocked.
             std::thread::spawn(|| stand(command, [7; 16])).join().unwrap().unwrap()
         };
-        let lost = |how: &str| Ended::Lost(how.to_owned());
+        let lost = |how: &str| Ended::Lost {
+            how: how.to_owned(),
+            under_way: Vec::new(),
+        };
         assert_eq!(ended("exit 0"), lost("ended in the midst of it"));
         assert_eq!(ended("exit 93"), lost("ended in the midst of it"));
         assert_eq!(ended("kill -9 $$"), lost("was ended by signal 9"));

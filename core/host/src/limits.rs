@@ -1,15 +1,18 @@
 //! What a plugin may use, and the host's table that it is told by.
 
-use crate::native::{
-    reaper::{MOST_WAITING, Reaper, Watched},
-    worker::Lost,
+use crate::{
+    native::{
+        reaper::{MOST_WAITING, Reaper, Watched},
+        worker::Lost,
+    },
+    texts::Known,
 };
 use clinmill_abi::tables::{ArrowArray, Host, Str};
 use clinmill_sdk::{PluginError, export::array::Moved};
 use std::{
     ffi::c_void,
     sync::{
-        Arc,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,6 +33,8 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes that may follow one message of a process: the host holds them while it looks at them.
     pub message: u64,
+    /// Whether its texts are shown in phases that see rows: where the rows are nobody's, as in a check of the plugin.
+    pub shows_texts: bool,
 }
 
 impl Default for Limits {
@@ -40,6 +45,7 @@ impl Default for Limits {
             batch_rows: 1 << 20,
             memory: 2 << 30,
             message: 256 << 20,
+            shows_texts: false,
         }
     }
 }
@@ -55,6 +61,8 @@ pub struct Account {
     poisoned: AtomicBool,
     /// Releases what it hands over.
     pub(crate) reaper: Arc<Reaper>,
+    /// What it has said of rows.
+    pub(crate) known: Known,
 }
 
 impl Account {
@@ -68,6 +76,7 @@ impl Account {
             released_twice: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             reaper: Arc::default(),
+            known: Known::new(&limits),
         })
     }
 
@@ -149,6 +158,23 @@ impl Account {
         };
         Box::leak(Box::new(table))
     }
+}
+
+/// Set when the command was told to stop, for calls that belong to no task: the release of what is dropped at its end.
+pub fn interrupted() -> &'static Arc<AtomicBool> {
+    static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+    &INTERRUPTED
+}
+
+static UNRELEASED: Mutex<Vec<PluginError>> = Mutex::new(Vec::new());
+
+pub(crate) fn unreleased(error: PluginError) {
+    UNRELEASED.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+}
+
+/// What went wrong since the last question when plugins released what was dropped: nobody else was told.
+pub fn take_unreleased() -> Vec<PluginError> {
+    std::mem::take(&mut UNRELEASED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 unsafe extern "C-unwind" fn mem_reserve(ctx: *mut c_void, delta: i64) -> i32 {

@@ -7,7 +7,7 @@ use clinmill_sdk::{
         datatypes::{DataType, Field, FieldRef, UInt8Type, UInt32Type, UInt64Type},
     },
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 /// How many kinds of records a source may have, and key columns a kind.
 pub const MOST_KINDS: usize = 4096;
@@ -16,8 +16,6 @@ pub const LARGEST: usize = 4 << 20;
 /// How many splits an input may have.
 pub const MOST_SPLITS: usize = 1 << 20;
 
-/// How many rules may be filtered by, and names counted.
-pub const MOST_NAMES: usize = 256;
 /// Of how many rejections the texts are kept.
 const KEPT_REJECTIONS: u64 = 100_000;
 
@@ -27,7 +25,6 @@ pub struct Reading {
     memory: u64,
     kept: u64,
     rejections: u64,
-    rules: BTreeSet<String>,
     /// How far the input was read, and how much of it was said to be done.
     furthest: u64,
     told: u64,
@@ -46,7 +43,6 @@ impl Reading {
             memory,
             kept: 0,
             rejections: 0,
-            rules: BTreeSet::new(),
             furthest: 0,
             told: 0,
             got_on: false,
@@ -92,20 +88,6 @@ impl Reading {
         let bytes = bytes.min(self.size.saturating_sub(self.told));
         self.told += bytes;
         bytes
-    }
-
-    /// It filters by a rule.
-    ///
-    /// # Errors
-    /// `ABI_TOO_LARGE` when there are too many.
-    pub fn filtered(&mut self, rule: &str) -> Result<(), PluginError> {
-        if !self.rules.contains(rule) {
-            if self.rules.len() >= MOST_NAMES {
-                return Err(too_large("it filters by more rules than the host counts"));
-            }
-            self.rules.insert(rule.to_owned());
-        }
-        Ok(())
     }
 
     fn keep(&mut self, bytes: usize) -> Result<(), PluginError> {
@@ -218,9 +200,6 @@ mod tests {
         reading.read(20, 40);
         reading.rows(&places(&[])).unwrap();
         assert_eq!((reading.progress(70), reading.progress(70)), (70, 30));
-        (0..MOST_NAMES).for_each(|n| reading.filtered(&n.to_string()).unwrap());
-        reading.filtered("0").unwrap();
-        assert_eq!(reading.filtered("one more").unwrap_err().code, "ABI_TOO_LARGE");
         assert!(!reading.has_got_on(), "none of these is getting on");
         reading.read(1 << 40, 1);
         assert!(reading.has_got_on());

@@ -1,17 +1,169 @@
 //! Texts that plugins say, as the host repeats them: in reports, logs and on terminals.
 
-use clinmill_sdk::Finding;
+use crate::limits::Limits;
+use clinmill_sdk::{Finding, PluginError, Status};
 use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 /// How long a text of a plugin may be, in bytes.
 pub const LONGEST_TEXT: usize = 4096;
 /// How long the name of a rule or of a count may be, in bytes.
-pub const LONGEST_NAME: usize = 256;
+pub const LONGEST_NAME: usize = 64;
+/// How many digits a code or a name may hold: fewer than the identifier of a patient, a date or a number of a visit has.
+const MOST_DIGITS: usize = 4;
+/// How many codes of rejections, and how many names of rules and counts, one plugin may have in a run of the command.
+pub const MOST_NAMES: usize = 256;
 
-/// Whether a text is a code: stable, and to be searched for.
+/// The phases that see no rows: what a plugin says in them is of its options, and is shown.
+const WITHOUT_ROWS: [&str; 8] = ["load", "init", "start", "describe", "check", "bind", "probe", "open"];
+
+fn has_few_digits(text: &str) -> bool {
+    text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+}
+
+/// Whether a text is a code: stable, and to be searched for. It begins with a letter and has four digits at most, so that
+/// what stands in a row is hardly one.
 pub fn is_code(text: &str) -> bool {
     let is_of_code = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
-    (1..=64).contains(&text.len()) && text.bytes().all(is_of_code)
+    (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(is_of_code)
+        && has_few_digits(text)
+}
+
+/// Whether a text is the name of a rule or of a count: words in small letters, with digits and `_`, `-`, `.` in them; after
+/// the first, a word may also be a shape, which has signs, and one of `a`, `9`, `字` and `?` for what stands between them.
+pub fn is_name(text: &str) -> bool {
+    let is_of_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.,".contains(&b);
+    let is_word = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase()) && word.bytes().all(is_of_word);
+    let is_sign = |c: char| !(c.is_alphanumeric() || c.is_control());
+    let is_shape = |word: &str| !word.contains("99") && word.chars().all(|c| "a9字?…".contains(c) || is_sign(c));
+    let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let of_words = rest.split(' ').filter(|word| !is_shape(word));
+    text.len() <= LONGEST_NAME
+        && is_word(first)
+        && of_words.clone().all(is_word)
+        && has_few_digits(&[first].into_iter().chain(of_words).collect::<String>())
+}
+
+/// What a plugin says while it sees rows: the codes and names that it has said, and whether its texts are shown.
+pub struct Known {
+    said: Mutex<[BTreeSet<String>; 2]>,
+    shows_texts: bool,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            said: Mutex::default(),
+            shows_texts: limits.shows_texts,
+        }
+    }
+
+    /// What a plugin says in a phase, as it may be shown. In a phase that sees rows its text may hold a value, and is left
+    /// out: its options' schema says under `x-codes` what a code means. A place in the options is kept for who resolves it.
+    pub fn shown(&self, schema: &Value, plugin: &str, phase: &str, error: PluginError) -> PluginError {
+        let sees_rows = !self.shows_texts && !WITHOUT_ROWS.contains(&phase);
+        if !sees_rows && error.status != Status::Panic {
+            return error;
+        }
+        let what = match meaning(schema, &error.code) {
+            Some(meaning) => meaning,
+            None if !sees_rows || is_place_of_panic(&error) => error.message.clone(),
+            None => "it failed; what it says of that is not shown, for it may hold values of rows".to_owned(),
+        };
+        PluginError {
+            message: format!("the plugin {plugin:?} in {phase}: {what}"),
+            ..error
+        }
+    }
+
+    /// The text of a rejection with this code, as it may be kept and shown: what the schema says of its code, or none.
+    ///
+    /// # Errors
+    /// As [`code`](Self::code).
+    pub fn rejection(&self, schema: &Value, plugin: &str, code: &str, text: &str) -> Result<String, PluginError> {
+        self.code(code)?;
+        Ok(match self.shows_texts {
+            true => said(text, LONGEST_TEXT),
+            false => meaning(schema, code).unwrap_or_else(|| format!("rejected by the plugin {plugin:?}")),
+        })
+    }
+
+    fn learn(&self, which: usize, text: &str, what: &str) -> Result<(), PluginError> {
+        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = all.get_mut(which) else { return Ok(()) };
+        if known.contains(text) {
+            return Ok(());
+        }
+        if known.len() >= MOST_NAMES {
+            let what = format!("it has more than {MOST_NAMES} different {what}: they may hold values of rows");
+            return Err(PluginError::new(Status::Internal, "ABI_NAMES", what));
+        }
+        known.insert(text.to_owned());
+        Ok(())
+    }
+
+    /// The code of a rejected row or record.
+    ///
+    /// # Errors
+    /// `ABI_CODE` when it is none, `ABI_NAMES` when there are too many.
+    fn code(&self, code: &str) -> Result<(), PluginError> {
+        if !is_code(code) {
+            let what = "it rejects with a code that is none: capital letters, _ and at most four digits";
+            return Err(PluginError::new(Status::Internal, "ABI_CODE", what));
+        }
+        self.learn(0, code, "codes of what it rejects")
+    }
+
+    /// The name of a count, or of a rule to filter by.
+    ///
+    /// # Errors
+    /// `ABI_NAME` when it is none, `ABI_NAMES` when there are too many.
+    pub fn name(&self, name: &str) -> Result<(), PluginError> {
+        if !is_name(name) {
+            let what = "the name of a count or rule is none: small letters, _ - . and at most four digits";
+            return Err(PluginError::new(Status::Internal, "ABI_NAME", what));
+        }
+        self.learn(1, name, "names of counts and rules")
+    }
+
+    /// As [`name`](Self::name), of a rule that may begin with the name of a kind of records and a full stop.
+    ///
+    /// # Errors
+    /// As [`name`](Self::name).
+    pub fn rule<'k>(&self, rule: &str, kinds: impl IntoIterator<Item = &'k str>) -> Result<(), PluginError> {
+        let after = |kind: &'k str| rule.strip_prefix(kind)?.strip_prefix('.').filter(|_| !kind.is_empty());
+        match kinds.into_iter().find_map(after) {
+            Some(rest) if is_name(rest) => self.learn(1, rule, "names of counts and rules"),
+            _ => self.name(rule),
+        }
+    }
+}
+
+/// What the schema of a plugin's options says of a code: it was said before any row was seen.
+fn meaning(schema: &Value, code: &str) -> Option<String> {
+    let text = schema.get("x-codes")?.get(code)?.as_str()?;
+    Some(said(text, LONGEST_TEXT))
+}
+
+/// `the plugin panicked`, and where: as the SDK says it.
+fn is_place_of_panic(error: &PluginError) -> bool {
+    let is_path = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b));
+    let is_line = |text: &str| text.len() <= 6 && text.bytes().all(|b| b.is_ascii_digit());
+    let rest = match error.status {
+        Status::Panic => error.message.strip_prefix("the plugin panicked"),
+        _ => None,
+    };
+    match rest.map(|rest| rest.strip_prefix(" at ").and_then(|at| at.rsplit_once(".rs:"))) {
+        Some(Some((path, line))) => path.len() <= 200 && is_path(path) && is_line(line),
+        Some(None) => rest == Some(""),
+        None => false,
+    }
 }
 
 /// A text without control characters and cut; what separates words still does.
@@ -44,8 +196,86 @@ mod tests {
         assert_eq!(said("a\u{1b}[2J\nb\0\u{9b}c", 100), "a[2J bc");
         assert_eq!(said("éé", 3), "é");
         assert!(is_code("HL7_2") && is_code(&"A".repeat(64)));
-        for text in ["", "a", "A B", "É", "A\u{1b}", &"A".repeat(65)] {
+        for text in ["", "a", "A B", "É", "A\u{1b}", &"A".repeat(65), "12", "_A", "MRN_20391"] {
             assert!(!is_code(text), "{text:?}");
         }
+        for text in [
+            "mapped",
+            "icd-10.where",
+            "range mismatch",
+            "unparsed 字 9/a…",
+            "unparsed >=",
+        ] {
+            assert!(is_name(text), "{text:?}");
+        }
+        for text in [
+            "",
+            "王小明",
+            "Smith",
+            "visit 王",
+            "unparsed 7/a",
+            "no12345",
+            "9",
+            "a\u{1b}",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_name(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn codes_and_names_are_few() {
+        let known = Known::new(&Limits::default());
+        let code = |n: usize| format!("A{n}");
+        (0..MOST_NAMES).for_each(|n| known.code(&code(n)).unwrap());
+        known.code(&code(0)).unwrap();
+        assert_eq!(known.code("ONE_MORE").unwrap_err().code, "ABI_NAMES");
+        assert_eq!(known.code("王").unwrap_err().code, "ABI_CODE");
+        known.name("other").unwrap();
+        assert_eq!(known.name("Smith").unwrap_err().code, "ABI_NAME");
+        known.rule("检验.where", ["", "检验"]).unwrap();
+        for rule in ["检验.王", "王.where", ".where"] {
+            assert_eq!(known.rule(rule, ["", "检验"]).unwrap_err().code, "ABI_NAME", "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_rows_is_not_shown() {
+        let schema = serde_json::json!({ "x-codes": { "OWN_LATE": "the time lies in the future" } });
+        let known = Known::new(&Limits::default());
+        let of = |phase: &str, status, code: &str, text: &str| {
+            let error = PluginError::new(status, code, text);
+            known.shown(&schema, "own", phase, error).message
+        };
+        let data = Status::InvalidData;
+        assert_eq!(of("bind", data, "OWN_X", "no column 王"), "no column 王");
+        assert!(!of("process", data, "OWN_X", "王小明 is no name").contains('王'));
+        assert!(!of("commit", data, "OWN_X", "王小明 is no name").contains('王'));
+        let late = of("process", data, "OWN_LATE", "2070-01-01");
+        assert_eq!(late, "the plugin \"own\" in process: the time lies in the future");
+        let panic = |text: &str| of("process", Status::Panic, "PANIC", text);
+        assert!(panic("the plugin panicked at own/src/lib.rs:7").ends_with("at own/src/lib.rs:7"));
+        assert!(panic("the plugin panicked").ends_with(": the plugin panicked"));
+        for text in [
+            "the plugin panicked at 王.rs:7",
+            "the plugin panicked: 王",
+            "panicked at a.rs:7 王",
+        ] {
+            assert!(
+                !panic(text).contains('王') && panic(text).contains("not shown"),
+                "{text}"
+            );
+        }
+        let rejection = |known: &Known, code: &str| known.rejection(&schema, "own", code, "王小明").unwrap();
+        assert_eq!(rejection(&known, "OWN_LATE"), "the time lies in the future");
+        assert_eq!(rejection(&known, "OWN_X"), "rejected by the plugin \"own\"");
+        // Where the rows are nobody's.
+        let open = Known::new(&Limits {
+            shows_texts: true,
+            ..Limits::default()
+        });
+        assert_eq!(rejection(&open, "OWN_X"), "王小明");
+        let error = PluginError::new(data, "OWN_X", "王小明");
+        assert_eq!(open.shown(&schema, "own", "process", error.clone()), error);
     }
 }

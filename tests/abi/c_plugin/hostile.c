@@ -2,8 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "clinmill_plugin.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +32,8 @@ static int is(const struct clinmill_instance* self, const char* deed) { return s
 
 static clinmill_status schema(clinmill_buf* out, clinmill_error* error) {
   (void)error;
-  static const char text[] = "{\"type\":\"object\",\"properties\":{\"deed\":{\"type\":\"string\"}}}";
+  static const char text[] = "{\"type\":\"object\",\"properties\":{\"deed\":{\"type\":\"string\"}},"
+    "\"x-codes\":{\"HOSTILE_KNOWN\":\"the code is known\"}}";
   out->ptr = (uint8_t*)text; out->len = sizeof(text) - 1;
   return CLINMILL_OK;
 }
@@ -66,7 +69,10 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
   return CLINMILL_OK;
 }
 
-static void release_instance(clinmill_instance* self) { free(self); }
+static void release_instance(clinmill_instance* self) {
+  if (is(self, "endless_release")) for (;;) usleep(1000);
+  free(self);
+}
 
 static void release_schema(struct ArrowSchema* self) { self->release = NULL; }
 static void endless_schema(struct ArrowSchema* self) { (void)self; for (;;) usleep(1000); }
@@ -114,6 +120,33 @@ static void release_nothing(struct ArrowArray* self) { self->release = NULL; }
 static void endless_array(struct ArrowArray* self) { (void)self; for (;;) usleep(1000); }
 static void exit_array(struct ArrowArray* self) { (void)self; pthread_exit(NULL); }
 
+/* What it says of rows, and does to the streams of the process. */
+static clinmill_status fail(const char* code, clinmill_error* error) {
+  static const clinmill_str message = STR("王小明 has a secret"), pointer = STR("/deed");
+  error->code.ptr = code; error->code.len = strlen(code);
+  error->message = message; error->config_pointer = pointer;
+  return CLINMILL_INVALID_DATA;
+}
+
+static void to_streams(const struct clinmill_instance* of) {
+  static const char text[] = "王小明\n";
+  for (int fd = 1; fd <= 2; fd++) {
+    if (is(of, "write_out") && write(fd, text, sizeof text - 1) < 0) abort();
+    if (is(of, "close_out")) close(fd);
+    if (is(of, "replace_out")) { int file = open("/dev/null", O_WRONLY); dup2(file, fd); close(file); }
+  }
+  if (is(of, "close_all")) for (int fd = 3; fd < 4096; fd++) close(fd);
+}
+
+static void count_names(const struct clinmill_instance* of, const clinmill_emit* emit) {
+  char name[32];
+  if (is(of, "count_value")) { static const clinmill_str value = STR("王小明"); emit->count(emit->ctx, value, 1); }
+  if (is(of, "count_many")) for (int n = 0; n < 1000; n++) {
+    clinmill_str text = { name, (size_t)snprintf(name, sizeof name, "n%d", n) };
+    emit->count(emit->ctx, text, 1);
+  }
+}
+
 static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, const clinmill_emit* emit, clinmill_error* error) {
   const struct clinmill_instance* of = self->of;
   if (is(of, "endless_error")) { error->release = endless_error; return CLINMILL_INTERNAL; }
@@ -121,6 +154,11 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
   if (is(of, "swallow")) { moved->release(moved); return CLINMILL_OK; }
+  if (is(of, "say_value") || is(of, "say_known")) { moved->release(moved); return fail(is(of, "say_known") ? "HOSTILE_KNOWN" : "HOSTILE_VALUE", error); }
+  to_streams(of);
+  count_names(of, emit);
+  if (is(of, "abort")) abort();
+  if (is(of, "crash")) *(volatile int*)8 = 1;
   if (is(of, "exit_zero")) _exit(0);
   if (is(of, "exit_93")) _exit(93);
   if (is(of, "clear_env")) clearenv();
@@ -194,7 +232,6 @@ static const clinmill_component component = { .struct_size = sizeof(clinmill_com
 static const clinmill_component* const components[] = { &component };
 
 #ifdef LOADED_FILE
-#include <fcntl.h>
 __attribute__((constructor)) static void loaded(void) {
   int file = open(LOADED_FILE, O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (write(file, "x", 1) < 0) abort();

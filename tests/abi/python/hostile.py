@@ -92,7 +92,7 @@ for line in stdin:
             os.abort()
         if deed == "names":
             for n in range(1000):
-                send({"reply": "count", "name": str(n), "n": 1})
+                send({"reply": "count", "name": f"n{n}", "n": 1})
         if deed == "large":
             send({"reply": "rows", "bytes": 300 << 20})
         if deed == "heavy":
@@ -116,6 +116,10 @@ for line in stdin:
             send({"reply": "rows"}, COMPRESSED[:COMPRESSED_LENGTH] + length + COMPRESSED[COMPRESSED_LENGTH + 8:])
         if deed == "cancelled":
             send({"reply": "error", "status": "cancelled", "code": "CANCELLED", "message": ""})
+        if deed == "say_value":
+            send({"reply": "error", "status": "invalid_data", "code": "HOSTILE_VALUE", "message": "王小明"})
+        if deed == "count_value":
+            send({"reply": "count", "name": "王小明", "n": 1})
         if deed == "strange_code":
             send({"reply": "error", "status": "internal", "code": "\x1b[2J", "message": ""})
         if deed == "flip":

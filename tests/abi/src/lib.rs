@@ -60,6 +60,7 @@ pub fn library(name: &str) -> PathBuf {
 pub fn limits() -> Limits {
     Limits {
         call: Some(Duration::from_secs(20)),
+        shows_texts: true,
         ..Limits::default()
     }
 }

@@ -33,6 +33,7 @@ pub fn limits(call: Duration) -> Limits {
         call: Some(call),
         progress: Some(call),
         memory: 8 << 30,
+        shows_texts: true,
         ..Limits::default()
     }
 }
@@ -54,6 +55,11 @@ fn example(name: &str) -> Option<Registry> {
 
 fn hostile(python: &Path, deed: &str, limits: Limits) -> Result<Arc<dyn TransformPlugin>, PluginError> {
     let command = vec![python.to_path_buf(), folder("hostile.py"), deed.into()];
+    // As in a pipeline.
+    let limits = Limits {
+        shows_texts: false,
+        ..limits
+    };
     let registry = registered("hostile", command, limits)?;
     Ok(registry.get_transform("hostile").unwrap().clone())
 }
@@ -162,7 +168,9 @@ fn what_a_process_does_is_named() {
         ("sibling", "describe", "PLUGIN_PROCESS"),
         ("heavy", "process", "PLUGIN_MEMORY"),
         ("late", "finish", "PLUGIN_PROTOCOL"),
-        ("names", "process", "PLUGIN_PROTOCOL"),
+        ("names", "process", "ABI_NAMES"),
+        ("say_value", "process", "HOSTILE_VALUE"),
+        ("count_value", "process", "ABI_NAME"),
         ("large", "process", "PLUGIN_PROTOCOL"),
         ("crash_later", "process", "PLUGIN_PROCESS"),
         ("exit", "process", "PLUGIN_PROCESS"),
@@ -271,9 +279,9 @@ fn what_a_source_that_is_a_process_does_is_named() {
         ),
         (
             "read(self, message)",
-            "for n in range(1000): send({'reply': 'filtered', 'rule': str(n), 'n': 1})".to_owned(),
+            "for n in range(1000): send({'reply': 'filtered', 'rule': f'n{n}', 'n': 1})".to_owned(),
             "read",
-            "ABI_TOO_LARGE",
+            "ABI_NAMES",
         ),
         (
             "read(self, message)",
@@ -334,7 +342,7 @@ fn what_a_source_that_is_a_process_does_is_named() {
             "read(self, message)",
             "send({'reply': 'rejected'}, stream(REJECTED, [(0, '', 'm', 0, 1, 1, 0, None)]))".to_owned(),
             "read",
-            "PLUGIN_PROTOCOL",
+            "ABI_CODE",
         ),
         (
             "read(self, message)",
@@ -410,7 +418,7 @@ fn what_a_source_that_is_a_process_does_is_named() {
 fn a_process_reads_one_input_after_the_other() {
     let Some(python) = python("pyarrow") else { return };
     // It says how many inputs it has read: a process of its own for each would say 1.
-    let deed = "self.n = getattr(self, 'n', 0) + 1; send({'reply': 'filtered', 'rule': f'read {self.n}', 'n': 1}); \
+    let deed = "self.n = getattr(self, 'n', 0) + 1; send({'reply': 'filtered', 'rule': f'read-n{self.n}', 'n': 1}); \
         send({'reply': 'link', 'survivor': {'issuer': 'MRN', 'id': '7'}, 'retired': {'issuer': 'MRN', 'id': '8'}, 'row': 2})";
     let plugin = spoiled(&python, "read(self, message)", deed);
     let bound = plugin
@@ -419,7 +427,7 @@ fn a_process_reads_one_input_after_the_other() {
     for n in 1..=3 {
         let out = read(bound.as_ref(), false).unwrap();
         assert_eq!(out.rows_of(0), 2);
-        assert_eq!(out.filtered.get(&format!("read {n}")), Some(&1), "{:?}", out.filtered);
+        assert_eq!(out.filtered.get(&format!("read-n{n}")), Some(&1), "{:?}", out.filtered);
         let link = &out.links[0];
         assert_eq!(
             (link.survivor.id.as_str(), link.retired.id.as_str(), link.at.row),
@@ -430,7 +438,7 @@ fn a_process_reads_one_input_after_the_other() {
     let error = read(bound.as_ref(), true).err().unwrap();
     assert_eq!(error.status, Status::Cancelled);
     let out = read(bound.as_ref(), false).unwrap();
-    assert_eq!(out.filtered.get("read 1"), Some(&1), "{:?}", out.filtered);
+    assert_eq!(out.filtered.get("read-n1"), Some(&1), "{:?}", out.filtered);
     // What the host refuses is the reason.
     let input = MemoryInput::new("input", "7\ta\n");
     let cancelled = AtomicBool::new(false);

@@ -38,6 +38,8 @@ struct Found {
 pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
     let limits = Limits {
         call: Some(Duration::from_secs(10)),
+        // The rows are those of its own cases.
+        shows_texts: true,
         ..Limits::default()
     };
     let found = match is_library(&args.file) {

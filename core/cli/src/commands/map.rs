@@ -8,6 +8,7 @@ use crate::{
 };
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use clinmill_engine::inspect;
+use clinmill_host::regular;
 use clinmill_plugin_terminology::{
     By, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, export, import},
@@ -59,7 +60,7 @@ pub(super) fn broken(error: &PluginError) -> Failure {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::argument(path, &error))?;
+    let bytes = regular::read(path).map_err(|error| Failure::argument(path, &error))?;
     String::from_utf8(bytes).map_err(|_| Failure::new(FAILED, format!("{} is not UTF-8", path.display())))
 }
 
@@ -72,7 +73,7 @@ pub(super) fn table(dir: &Path) -> Result<MappingTable, Failure> {
     let mut resource = Resource::default();
     for file in ["map.csv", "mapping.yaml"] {
         let path = dir.join(file);
-        let bytes = fs::read(&path).map_err(|error| Failure::argument(&path, &error))?;
+        let bytes = regular::read(&path).map_err(|error| Failure::argument(&path, &error))?;
         resource.files.insert(file.into(), bytes);
     }
     MappingTable::read(&dir.display().to_string(), &resource).map_err(|error| broken(&error))

@@ -12,6 +12,7 @@ use clinmill_engine::{
     bound::{self, Bound},
     cases::{self, Difference},
 };
+use clinmill_host::regular;
 use clinmill_model::{Diagnostic, Place};
 use clinmill_spec::cases::{CaseFile, Rewrite};
 use serde::Serialize;
@@ -60,7 +61,7 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
     let mut read = Vec::new();
     let mut invalid = 0;
     for path in &files {
-        let text = fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))?;
+        let text = regular::text(path).map_err(|e| Failure::io("read", path, &e))?;
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let file = clinmill_spec::cases::load(&path.display().to_string(), &name.unwrap_or_default(), &text);
         let mut found = file.diagnostics.clone();

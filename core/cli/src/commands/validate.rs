@@ -52,7 +52,12 @@ pub async fn run(context: &Context, args: &args::Validate) -> Result<u8, Failure
         diagnostics.extend(refused);
         diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |p| p.start));
         let summary = summary.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));
-        text.push_str(&rendered(&diagnostics, &name, &source, coloured(&std::io::stdout())));
+        text.push_str(&rendered(
+            &diagnostics,
+            &name,
+            &source,
+            coloured(clinmill_host::streams::out()),
+        ));
         let errors = diagnostics.iter().filter(|d| d.is_error()).count() as u64;
         let invalid = || format!("{name}: not valid ({})\n", counted(errors, "error", "errors"));
         text.push_str(&summary.unwrap_or_else(invalid));

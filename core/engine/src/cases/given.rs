@@ -202,7 +202,7 @@ pub fn place(bound: &mut Bound, case: &Case, home: &Path) -> Result<(), EngineEr
                     FileContent::Copy(from) => {
                         let from = mappings::resolve(&from.value, &bound.pipeline, home)
                             .ok_or_else(|| wrong("names an unknown root"))?;
-                        fs::read(&from).map_err(|e| EngineError::io("read", &from, e))?
+                        mappings::regular(&from).map_err(|e| EngineError::io("read", &from, e))?
                     }
                 };
                 write(&bound.dir.join(path), &bytes)?;

@@ -19,7 +19,7 @@ use clinmill_catalog::{
     vault::{KeptInput, LedgerEntry, LedgerLine, Pending, RecordCounts},
 };
 use clinmill_model::Digest;
-use clinmill_sdk::{Input, PluginError};
+use clinmill_sdk::{Input, PluginError, Status};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
@@ -197,8 +197,14 @@ impl Refresh<'_> {
                 report.counts.duplicates += duplicates;
             }
             if !report.counts.balance() {
-                return Err(EngineError::Unbalanced {
-                    stage: format!("ingest of source {}", entry.source),
+                let source = self.bound.sources.iter().find(|s| s.name() == entry.source);
+                let plugin = source.map_or("", |s| s.spec.plugin.value.as_str());
+                let what = "the counts of what it read, rejected and filtered do not balance";
+                let message = format!("the plugin {plugin:?} in read: {what}");
+                return Err(EngineError::Source {
+                    source_name: entry.source.clone(),
+                    input: entry.sha256.short(),
+                    error: Box::new(PluginError::new(Status::Internal, "PLUGIN_COUNTS", message)),
                 });
             }
             entry.counts = RecordCounts {

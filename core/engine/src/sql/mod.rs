@@ -69,7 +69,8 @@ pub async fn filter(rows: RecordBatch, expression: &str) -> Result<RecordBatch, 
         EngineError::Argument(format!("the expression cannot be used: {message}\n  {advice}"))
     };
     // Nothing but the text and the columns can be quoted before the rows are looked at.
-    let unplanned = |error: DataFusionError| refused(plain(&error));
+    // The rows stand in a table that has no name but to the planner.
+    let unplanned = |error: DataFusionError| refused(plain(&error).replace("\"?table?\".", "").replace("?table?.", ""));
     let context = context();
     let schema = rows.schema();
     let frame = context.read_batch(rows).map_err(unplanned)?;

@@ -26,6 +26,7 @@ pub(crate) fn open(path: &str, plugin: &str, account: &Arc<Account>) -> Result<*
     let caller = Caller {
         plugin: plugin.to_owned(),
         account: account.clone(),
+        schema: Arc::default(),
     };
     let args = Args {
         path: CString::new(path).unwrap_or_default(),
@@ -57,6 +58,7 @@ pub(crate) unsafe fn init(
     let caller = Caller {
         plugin: plugin.to_owned(),
         account: account.clone(),
+        schema: Arc::default(),
     };
     // SAFETY: the frame is what `run` takes.
     unsafe { caller.call("init", Frame::new((slot as Slot, account.table())), run) }.map(drop)

@@ -1,10 +1,10 @@
 //! Where a source's thread asks for bytes and pushes records, and the caller's thread answers.
 
-use super::{copied, told, worker::Bell};
+use super::{Native, copied, worker::Bell};
 use crate::{
     limits::Account,
     records::{LARGEST, MOST_SPLITS, Reading, of_meta},
-    texts::{LONGEST_NAME, LONGEST_TEXT, is_code},
+    texts::LONGEST_TEXT,
 };
 use clinmill_abi::tables::{
     ArrowArray, ArrowSchema, Link, Locator as LocatorIn, Rejection as RejectionIn, Split as SplitIn, Str,
@@ -21,6 +21,7 @@ use clinmill_sdk::{
         schema as schemas,
     },
 };
+use serde_json::Value;
 use std::{
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,6 +32,9 @@ use std::{
 pub struct Desk {
     kinds: Vec<(Vec<FieldRef>, RecordKind)>,
     account: Arc<Account>,
+    /// Of whom its rejections are, and what the schema of its options says of their codes.
+    plugin: String,
+    schema: Arc<Value>,
     /// Held for one question at a time.
     turn: Mutex<()>,
     state: Mutex<State>,
@@ -71,10 +75,12 @@ pub fn bad(code: &str, what: &str) -> PluginError {
 
 impl Desk {
     /// For batches of these kinds.
-    pub fn new(kinds: Vec<(Vec<FieldRef>, RecordKind)>, account: Arc<Account>) -> Self {
+    pub fn new(kinds: Vec<(Vec<FieldRef>, RecordKind)>, native: &Native) -> Self {
         Self {
             kinds,
-            account,
+            account: native.account.clone(),
+            plugin: native.plugin.clone(),
+            schema: native.schema_of_options(),
             turn: Mutex::new(()),
             state: Mutex::new(State::default()),
             answered: Condvar::new(),
@@ -261,7 +267,6 @@ impl<'a> Out<'a> {
                 sink.link(link)
             }
             Question::Filtered(rule, count) => {
-                self.reading.filtered(&rule)?;
                 sink.filtered(&rule, count);
                 Ok(())
             }
@@ -334,16 +339,15 @@ pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const Rejec
             return Err(bad("ABI_NULL", "a rejection is NULL"));
         };
         // SAFETY: as above.
-        let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
+        let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) }.unwrap_or_default();
+        let (code, message) = (text(said.code), text(said.message));
+        let known = &desk.account.known;
         let rejection = Rejection {
             kind: usize::try_from(said.kind).ok().filter(|kind| *kind < desk.kinds.len()),
-            code: text(said.code),
-            message: text(said.message),
+            message: known.rejection(&desk.schema, &desk.plugin, &code, &message)?,
+            code,
             at: locator(&said.at),
         };
-        if !is_code(&rejection.code) {
-            return Err(bad("ABI_CODE", "it rejects a record with a code that is none"));
-        }
         desk.ask(Question::Reject(rejection)).map(drop)
     })
 }
@@ -377,7 +381,9 @@ pub unsafe extern "C-unwind" fn filtered(ctx: *mut c_void, rule: Str, count: u64
     let desk = unsafe { desk(ctx) };
     desk.slot(|| {
         // SAFETY: as above.
-        let rule = unsafe { told(rule, LONGEST_NAME) }.unwrap_or_default();
+        let rule = unsafe { copied(rule, LONGEST_TEXT) }.unwrap_or_default();
+        let kinds = desk.kinds.iter().map(|(_, kind)| kind.name.as_str());
+        desk.account.known.rule(&rule, kinds)?;
         desk.ask(Question::Filtered(rule, count)).map(drop)
     });
 }

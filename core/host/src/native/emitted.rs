@@ -1,9 +1,7 @@
 //! What a transform emits: taken, checked and kept until its call is over.
 
-use crate::{
-    limits::Account,
-    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
-};
+use super::Native;
+use crate::{limits::Account, texts::LONGEST_NAME};
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
     Origin, PluginError, RejectedRow, Status,
@@ -17,6 +15,7 @@ use clinmill_sdk::{
         schema as schemas,
     },
 };
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::c_void,
@@ -30,6 +29,9 @@ pub struct Taken {
     main: Vec<FieldRef>,
     rejected: Vec<FieldRef>,
     account: Arc<Account>,
+    /// Of whom its rejections are, and what the schema of its options says of their codes.
+    plugin: String,
+    schema: Arc<Value>,
     state: Mutex<State>,
 }
 
@@ -88,17 +90,16 @@ fn bad(code: &str, what: &str) -> PluginError {
     PluginError::new(Status::Internal, code, what)
 }
 
-/// How many names may be counted.
-const MOST_COUNTS: usize = 256;
-
 impl Taken {
     /// For batches of this schema; `main` has their columns and where they come from.
-    pub fn new(output: SchemaRef, main: Vec<FieldRef>, account: Arc<Account>) -> Self {
+    pub fn new(output: SchemaRef, main: Vec<FieldRef>, native: &Native) -> Self {
         Self {
             output,
             main,
             rejected: rejected(),
-            account,
+            account: native.account.clone(),
+            plugin: native.plugin.clone(),
+            schema: native.schema_of_options(),
             state: Mutex::new(State::default()),
         }
     }
@@ -178,16 +179,16 @@ impl Taken {
                     if !state.refused.insert(row.value(index)) {
                         return Err(bad("ABI_ROW", "it rejects a row twice"));
                     }
-                    if !is_code(code.value(index)) {
-                        return Err(bad("ABI_CODE", "it rejects a row with a code that is none"));
-                    }
+                    let code = code.value(index);
+                    let known = &self.account.known;
+                    let message = known.rejection(&self.schema, &self.plugin, code, message.value(index))?;
                     // The texts are copied, and may overlap in the columns.
-                    let copied = code.value(index).len() + message.value(index).len() + size_of::<RejectedRow>();
+                    let copied = code.len() + message.len() + size_of::<RejectedRow>();
                     state.hold(copied, &self.account)?;
                     state.rejected.push(RejectedRow {
                         row: row.value(index),
-                        code: code.value(index).to_owned(),
-                        message: said(message.value(index), LONGEST_TEXT),
+                        code: code.to_owned(),
+                        message,
                     });
                 }
             }
@@ -264,12 +265,15 @@ pub unsafe extern "C-unwind" fn count(ctx: *mut c_void, name: Str, n: u64) {
     let taken = unsafe { &*ctx.cast::<Taken>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the header's contract.
-        let name = unsafe { super::told(name, LONGEST_NAME) }.unwrap_or_default();
+        let name = unsafe { super::copied(name, LONGEST_NAME + 1) }.unwrap_or_default();
+        let is_known = taken.account.known.name(&name);
         let mut state = taken.lock();
-        if state.counts.len() < MOST_COUNTS || state.counts.contains_key(&name) {
-            let count = state.counts.entry(name).or_default();
-            *count = count.saturating_add(n);
+        if let Err(failure) = is_known {
+            state.failure.get_or_insert(failure);
+            return;
         }
+        let count = state.counts.entry(name).or_default();
+        *count = count.saturating_add(n);
     }));
 }
 

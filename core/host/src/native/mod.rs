@@ -18,7 +18,8 @@ pub use source::NativeSource;
 pub use transform::NativeTransform;
 
 use crate::{
-    limits::Account,
+    calls::Under,
+    limits::{Account, interrupted},
     process::STUCK,
     texts::{LONGEST_TEXT, finding, is_code, said},
 };
@@ -31,7 +32,10 @@ use clinmill_sdk::{
 use lent::LentSchema;
 use reaper::MOST_WAITING;
 use serde_json::Value;
-use std::{ffi::c_void, sync::Arc};
+use std::{
+    ffi::c_void,
+    sync::{Arc, atomic::Ordering},
+};
 use worker::{Lost, Sign, Trampoline, Worker};
 
 /// One component of a loaded plugin.
@@ -100,6 +104,8 @@ pub struct Caller {
     /// The plugin's name.
     plugin: String,
     account: Arc<Account>,
+    /// Of the options; null before it was described.
+    schema: Arc<Value>,
 }
 
 impl std::ops::Deref for Native {
@@ -159,10 +165,12 @@ impl Native {
         };
         // SAFETY: static data of the library.
         let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
+        account.reaper.of(plugin);
         let mut native = Self {
             caller: Caller {
                 plugin: plugin.to_owned(),
                 account,
+                schema: Arc::default(),
             },
             descriptor: Descriptor {
                 name: text(component.name),
@@ -187,6 +195,7 @@ impl Native {
             ));
         }
         native.descriptor.schema = native.schema()?;
+        native.caller.schema = Arc::new(native.descriptor.schema.clone());
         Ok(native)
     }
 
@@ -201,6 +210,10 @@ impl Native {
     /// How it describes itself.
     pub fn descriptor(&self) -> Descriptor {
         self.descriptor.clone()
+    }
+
+    fn schema_of_options(&self) -> Arc<Value> {
+        self.caller.schema.clone()
     }
 
     fn vt<T>(&self, smallest: usize) -> Result<&'static T, PluginError> {
@@ -407,15 +420,6 @@ impl Caller {
         }
     }
 
-    /// Waits until no more than `most` of the arrays that it handed over wait for their release.
-    fn settle(&self, most: usize) -> Result<(), PluginError> {
-        let Some(limit) = self.account.limits.call else {
-            return Ok(());
-        };
-        let settled = self.account.reaper.settle(most, limit);
-        settled.map_err(|how| self.lost("release", how))
-    }
-
     fn refuse_poisoned(&self, phase: &str) -> Result<(), PluginError> {
         self.settle(MOST_WAITING)?;
         match self.account.is_poisoned() {
@@ -488,23 +492,31 @@ impl Caller {
             ));
         };
         let argument: *mut c_void = (&raw mut **frame).cast();
+        let under = Under::new(&self.plugin, phase);
+        // What is released may come when a command is at its end, and has no task.
+        let tick = || Sign {
+            cancelled: phase == "release" && interrupted().load(Ordering::Relaxed),
+            ..Sign::default()
+        };
         let status = match self.account.limits.call {
             // SAFETY: by this function's contract.
             None => unsafe { run(argument) },
             Some(limit) => {
                 let outcome = Worker::spawn().and_then(|mut worker| {
                     // SAFETY: as above.
-                    unsafe { worker.call(run, argument, Some(limit), Sign::default) }
+                    unsafe { worker.call(run, argument, Some(limit), tick) }
                 });
                 match outcome {
                     Ok(status) => status,
                     Err(how) => {
                         std::mem::forget(kept.take());
+                        under.lost();
                         return Err(self.lost(phase, how));
                     }
                 }
             }
         };
+        drop(under);
         // SAFETY: the call is over.
         unsafe { self.ended(phase, status, &mut frame.error) }
     }
@@ -548,8 +560,7 @@ impl Caller {
             _ if !is_code(&said.code) => {
                 Err(self.blame(phase, said.status, "ABI_CODE", "it fails with a code that is none"))
             }
-            _ if said.status == Status::Panic => Err(blame_for(&self.plugin, phase, said)),
-            _ => Err(said),
+            _ => Err(self.account.known.shown(&self.schema, &self.plugin, phase, said)),
         }
     }
 }
@@ -579,7 +590,11 @@ impl Drop for Bound {
         if let Some(slot) = self.native.lifecycle.release {
             // What cannot be released any more is left where it is.
             // SAFETY: once, and no call of it is under way.
-            let _ = unsafe { self.native.call("release", Frame::new((slot, self.instance)), run) };
+            let released = unsafe {
+                self.native
+                    .call_of_task("release", Frame::new((slot, self.instance)), run)
+            };
+            self.native.unreleased(released.map(drop));
         }
     }
 }

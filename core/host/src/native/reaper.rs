@@ -2,13 +2,14 @@
 //! them goes, on threads that may not be lost; so the releases are called here, one after the other on a thread of their
 //! own, and whoever calls the plugin next looks how they go.
 
-use super::worker::{Lost, Worker};
+use super::worker::{GRACE, Lost, Worker};
+use crate::{calls, limits::interrupted};
 use clinmill_abi::tables::ArrowArray;
 use clinmill_sdk::export::array::Releases;
 use std::{
     collections::VecDeque,
     ffi::c_void,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -45,9 +46,15 @@ struct State {
 pub struct Reaper {
     state: Mutex<State>,
     changed: Condvar,
+    plugin: OnceLock<String>,
 }
 
 impl Reaper {
+    /// Says whose releases it calls.
+    pub fn of(&self, plugin: &str) {
+        self.plugin.get_or_init(|| plugin.to_owned());
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,8 +69,10 @@ impl Reaper {
             if let Some(how) = state.lost {
                 return Err(how);
             }
+            let is_told = interrupted().load(Ordering::Relaxed);
             let how = match &state.thread {
                 Some(thread) if state.since.is_some() && thread.has_died() => Some(Lost::Thread),
+                _ if is_told && state.since.is_some_and(|since| since.elapsed() > GRACE) => Some(Lost::Cancelled),
                 _ if state.since.is_some_and(|since| since.elapsed() > limit) => Some(Lost::Time),
                 _ => None,
             };
@@ -164,9 +173,11 @@ unsafe extern "C-unwind" fn serve(reaper: *mut c_void) -> i32 {
             if array.is_null() {
                 break;
             }
+            let call = calls::make((*reaper).plugin.get().map_or("", String::as_str), "release");
             if let Some(release) = (*array).release {
                 release(array);
             }
+            calls::leave(call, 0);
             (*reaper).done(array);
         }
         drop(Arc::from_raw(reaper));

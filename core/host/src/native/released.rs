@@ -6,6 +6,7 @@ use super::{
     Caller, LONGEST_JSON, blame_for,
     worker::{Sign, Worker},
 };
+use crate::{calls::Under, limits::unreleased};
 use clinmill_abi::tables::{ArrowSchema, Buf};
 use clinmill_sdk::{PluginError, Status, arrow::datatypes::Schema, export::schema as schemas};
 use std::ffi::c_void;
@@ -44,14 +45,37 @@ impl Caller {
             unsafe { run::<T>(argument) };
             return Ok(());
         };
+        let under = Under::new(&self.plugin, phase);
         let outcome = Worker::spawn().and_then(|mut worker| {
             // SAFETY: as above.
             unsafe { worker.call(run::<T>, argument, Some(limit), Sign::default) }
         });
         outcome.map(drop).map_err(|how| {
             std::mem::forget(args);
+            under.lost();
             self.lost(phase, how)
         })
+    }
+
+    /// Keeps what there is to say of a release, which has nobody to tell; what was lost before was said.
+    pub(super) fn unreleased(&self, released: Result<(), PluginError>) {
+        match released {
+            Err(error) if error.status == Status::Cancelled => {
+                let what = "it did not come back when it was told to stop";
+                unreleased(self.blame("release", Status::Timeout, "PLUGIN_TIMEOUT", what));
+            }
+            Err(error) if error.code != "PLUGIN_POISONED" => unreleased(error),
+            _ => {}
+        }
+    }
+
+    /// Waits until no more than `most` of the arrays that it handed over wait for their release.
+    pub(super) fn settle(&self, most: usize) -> Result<(), PluginError> {
+        let Some(limit) = self.account.limits.call else {
+            return Ok(());
+        };
+        let settled = self.account.reaper.settle(most, limit);
+        settled.map_err(|how| self.lost("release", how))
     }
 
     /// What a plugin put into a buffer; the buffer is released.

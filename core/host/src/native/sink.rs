@@ -302,7 +302,8 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         if self.frame.is_some() {
             self.failed = false;
-            let _ = self.call("release", release);
+            let released = self.call("release", release);
+            self.sink.bound.native.unreleased(released);
         }
     }
 }

@@ -9,7 +9,10 @@ use super::{
     reaper::MOST_WAITING,
     worker::{Sign, Worker},
 };
-use crate::records::{MOST_KINDS, with_meta};
+use crate::{
+    calls::Under,
+    records::{MOST_KINDS, with_meta},
+};
 use clinmill_abi::tables::{
     ArrowSchema, Capture, Error, Input as InputTable, Instance, Record, Records, SourceVt, Split as SplitIn, Splits,
     Str, Task,
@@ -254,7 +257,7 @@ impl Source {
                 add: Some(add_split),
             },
             error: Error::EMPTY,
-            desk: Desk::new(kinds.collect(), self.bound.native.account.clone()),
+            desk: Desk::new(kinds.collect(), &self.bound.native),
         });
         let table = args.captures.iter().map(|(name, value)| Capture {
             name: Str::of(name),
@@ -314,15 +317,18 @@ impl Source {
                 }
             }
         };
+        let under = Under::new(&native.plugin, phase);
         // SAFETY: the arguments are what the trampolines take.
         let status = match unsafe { worker.call(run, argument, native.account.limits.call, tick) } {
             Ok(status) => status,
             Err(how) => {
                 args.desk.close();
                 std::mem::forget(args);
+                under.lost();
                 return Err(native.lost(phase, how));
             }
         };
+        drop(under);
         // SAFETY: the call is over.
         let ended = unsafe { native.ended(phase, status, &mut args.error) }
             .map_err(|error| native.unless_asked(phase, is_cancelled(), error));

@@ -6,6 +6,7 @@ use super::{
     lent::lend,
     worker::{GRACE, Lost, Sign, Trampoline, Worker},
 };
+use crate::{calls::Under, limits::interrupted};
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Emit as EmitTable, Error, Instance, Task, TransformVt, Xform};
 use clinmill_sdk::{
     BindContext, BoundTransform, Descriptor, Emit, Finding, PluginError, Status, TaskContext, TransformPlugin,
@@ -153,7 +154,7 @@ impl BoundTransform for Step {
                 count: Some(count),
             },
             error: Error::EMPTY,
-            taken: Taken::new(self.output.clone(), self.main.clone(), native.account.clone()),
+            taken: Taken::new(self.output.clone(), self.main.clone(), native),
         });
         args.task.cancelled = args.stop.as_ptr().cast::<u8>();
         args.emit.ctx = (&raw const args.taken).cast_mut().cast();
@@ -288,6 +289,7 @@ impl Run<'_> {
             args.stop.store(true, Ordering::Relaxed);
         }
         let argument: *mut c_void = std::ptr::from_mut(args).cast();
+        let under = Under::new(&native.plugin, phase);
         let status = match &mut self.worker {
             // SAFETY: the arguments are what the trampolines take.
             None => Ok(unsafe { run(argument) }),
@@ -298,7 +300,8 @@ impl Run<'_> {
                 // Also `cancel` may not come back: it has a thread of its own.
                 let mut canceller = None;
                 let tick = || {
-                    let cancelled = cancelled.load(Ordering::Relaxed);
+                    let is_last = phase == "release" && interrupted().load(Ordering::Relaxed);
+                    let cancelled = cancelled.load(Ordering::Relaxed) || is_last;
                     // SAFETY: the arguments live while the call lasts.
                     if cancelled && !unsafe { &*stop }.swap(true, Ordering::Relaxed) && can_cancel {
                         canceller = Worker::spawn().ok();
@@ -332,12 +335,14 @@ impl Run<'_> {
                     args.taken.lock().closed = true;
                     std::mem::forget(args);
                 }
+                under.lost();
                 return Err(native.lost(phase, how));
             }
         };
         let Some(args) = self.args.as_deref_mut() else {
             return Ok(());
         };
+        drop(under);
         // SAFETY: the call is over.
         let ended = unsafe { native.ended(phase, status, &mut args.error) }
             .map_err(|error| native.unless_asked(phase, cancelled.load(Ordering::Relaxed), error));
@@ -423,7 +428,8 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         if self.args.as_ref().is_some_and(|args| !args.xform.is_null()) {
             // What cannot be released any more is left where it is.
-            let _ = self.call("release", call_release);
+            let released = self.call("release", call_release);
+            self.native().unreleased(released);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and the plugin is not called again. While a slot runs, nothing on this thread's stack has a destructor: a plugin that
 //! ends the thread (`pthread_exit`) unwinds through it.
 
+use crate::calls;
 use std::{
     ffi::c_void,
     ptr,
@@ -49,7 +50,8 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct State {
-    job: Option<(Trampoline, usize)>,
+    /// What to run with which argument, and which call of a plugin it is.
+    job: Option<(Trampoline, usize, u32)>,
     status: Option<i32>,
     dead: bool,
     closing: bool,
@@ -102,7 +104,7 @@ impl Meeting {
         }
     }
 
-    fn next(&self) -> Option<(Trampoline, usize)> {
+    fn next(&self) -> Option<(Trampoline, usize, u32)> {
         look(&self.for_thread);
         let mut state = self.lock();
         self.for_thread.store(false, Ordering::Relaxed);
@@ -177,7 +179,8 @@ unsafe extern "C-unwind" fn start(meeting: *mut c_void) -> *mut c_void {
 /// Nothing here has a destructor.
 unsafe fn serve(meeting: *const Meeting) {
     // SAFETY: by the caller.
-    while let Some((run, argument)) = unsafe { (*meeting).next() } {
+    while let Some((run, argument, call)) = unsafe { (*meeting).next() } {
+        calls::enter(call);
         // SAFETY: the caller of `Worker::call` vouches for both.
         let status = unsafe { run(argument as *mut c_void) };
         // SAFETY: as above.
@@ -237,7 +240,7 @@ impl Worker {
     /// # Safety
     /// As [`call`](Self::call).
     pub unsafe fn begin(&mut self, run: Trampoline, argument: *mut c_void) {
-        let job = (run, argument as usize);
+        let job = (run, argument as usize, calls::current());
         self.meeting.change(&self.meeting.for_thread, |state| {
             state.status = None;
             state.job = Some(job);

@@ -170,7 +170,12 @@ impl Running {
                 }
             });
         }
-        let mut child = spawn(command).map_err(|_| failed("the program cannot be started"))?;
+        let mut child = spawn(command).map_err(|error| match (error.kind(), program.interpreter()) {
+            (ErrorKind::NotFound, Some(missing)) => {
+                failed(&format!("its interpreter {} is missing", missing.display()))
+            }
+            _ => failed("the program cannot be started"),
+        })?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

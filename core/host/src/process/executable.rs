@@ -89,6 +89,14 @@ impl Executable {
         Ok(Some(Self { file, command }))
     }
 
+    /// What the system is to start, where that is not the program itself.
+    pub fn interpreter(&self) -> Option<&Path> {
+        self.command
+            .first()
+            .filter(|_| self.command.len() > 1)
+            .map(PathBuf::as_path)
+    }
+
     /// A command that runs it.
     pub fn command(&self) -> Command {
         let (program, arguments) = self

@@ -43,7 +43,7 @@
 //!
 //! A process may read several inputs, one after the other. The time of a `read` counts from its last reply; but it must get
 //! on: hand over a record, a rejection or a link, or ask for bytes of the input that it had not asked for (ten minutes by
-//! default, ten times the time of a call). Names of rules and counts are 256 at most for each call, and links, codes and
+//! default, ten times the time of a call). Names of rules and counts are 256 at most, as codes are, and links, codes and
 //! names together hold no more than the plugin may use. No message has more than 256 MiB: larger batches are cut.
 //!
 //! A sink:

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    texts::{LONGEST_TEXT, finding, is_code, said as told},
+    texts::{Known, LONGEST_TEXT, finding, is_code, said as told},
 };
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
@@ -24,7 +24,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
 };
 
 /// The version of the protocol.
@@ -53,6 +53,10 @@ pub struct Program {
     name: String,
     executable: Executable,
     pub limits: Limits,
+    /// Of its options; from when it has described itself.
+    schema: OnceLock<Value>,
+    /// What it has said of rows.
+    known: Known,
 }
 
 /// The file of a program, and what it must be.
@@ -115,6 +119,8 @@ impl Described {
             name: name.to_owned(),
             executable,
             limits,
+            schema: OnceLock::new(),
+            known: Known::new(&limits),
         });
         let mut running = Running::start(name, &program.executable, limits, true)?;
         let said = program.call(&mut running, "describe", json!({ "protocol": PROTOCOL }), &[], None)?;
@@ -145,6 +151,7 @@ impl Described {
         if !schema.is_object() {
             return Err(running.protocol("describe", "the schema of its options is no object"));
         }
+        let _ = program.schema.set(schema.clone());
         let descriptor = Descriptor {
             name: text("name"),
             version: text("version"),
@@ -187,6 +194,43 @@ impl Program {
     pub fn blame(&self, phase: &str, what: &str) -> PluginError {
         let message = format!("the plugin {:?} in {phase}: {what}", self.name);
         PluginError::new(Status::Internal, "PLUGIN_PROTOCOL", message)
+    }
+
+    fn schema(&self) -> &Value {
+        self.schema.get().unwrap_or(&Value::Null)
+    }
+
+    /// The text of a rejection with this code.
+    ///
+    /// # Errors
+    /// When it is no code, or one too many.
+    pub fn rejection(&self, phase: &str, code: &str, text: &str) -> Result<String, PluginError> {
+        let told = self.known.rejection(self.schema(), &self.name, code, text);
+        self.blamed(phase, told)
+    }
+
+    /// Takes the name of a count, or of a rule.
+    ///
+    /// # Errors
+    /// When it is none, or one too many.
+    pub fn named<'k>(
+        &self,
+        phase: &str,
+        name: &str,
+        kinds: impl IntoIterator<Item = &'k str>,
+    ) -> Result<(), PluginError> {
+        self.blamed(phase, self.known.rule(name, kinds))
+    }
+
+    /// What the host has no room for, or refuses to repeat, is the plugin's fault.
+    ///
+    /// # Errors
+    /// The given one, with plugin and phase.
+    pub fn blamed<T>(&self, phase: &str, outcome: Result<T, PluginError>) -> Result<T, PluginError> {
+        outcome.map_err(|error| PluginError {
+            code: error.code,
+            ..self.blame(phase, &error.message)
+        })
     }
 
     /// A call that is answered by `done` alone.
@@ -234,7 +278,7 @@ impl Program {
                     error if !is_code(&error.code) => {
                         return Err(running.protocol(call, "it fails with a code that is none"));
                     }
-                    error => return Err(error),
+                    error => return Err(self.known.shown(self.schema(), &self.name, call, error)),
                 },
                 _ => match reply(message) {
                     Ok(None) => until.renew(&self.limits),

@@ -5,10 +5,7 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Idle, Program, Refusal, STRANGE, number, read_schema, read_stream},
 };
-use crate::{
-    records::{LARGEST, MOST_KINDS, MOST_SPLITS, Reading, meta, of_meta},
-    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
-};
+use crate::records::{LARGEST, MOST_KINDS, MOST_SPLITS, Reading, meta, of_meta};
 use clinmill_sdk::{
     BindContext, BoundSource, Caps, Descriptor, Finding, Fold, IdentityLink, Input, Locator, PluginError,
     RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection, SourcePlugin, Split, SubjectId, TaskContext,
@@ -186,12 +183,8 @@ impl Source {
         outcome
     }
 
-    /// What the host has no room for is the plugin's fault.
     fn kept(&self, outcome: Result<(), PluginError>) -> Result<(), PluginError> {
-        outcome.map_err(|error| PluginError {
-            code: error.code,
-            ..self.program.blame("read", &error.message)
-        })
+        self.program.blamed("read", outcome)
     }
 
     fn batch(&self, message: &Message) -> Result<Vec<RecordBatchOf>, &'static str> {
@@ -281,7 +274,7 @@ impl BoundSource for Source {
                     }
                 }
                 "rejected" => {
-                    for rejection in rejected(&message, self.kinds.len())? {
+                    for rejection in rejected(&message, &self.program, self.kinds.len())? {
                         self.kept(reading.reject(&rejection))?;
                         out.reject(rejection)?;
                     }
@@ -292,10 +285,11 @@ impl BoundSource for Source {
                     out.link(link)?;
                 }
                 "filtered" => {
-                    let rule = said(message.text("rule"), LONGEST_NAME);
-                    self.kept(reading.filtered(&rule))?;
+                    let rule = message.text("rule");
+                    let kinds = self.kinds.iter().map(|kind| kind.name.as_str());
+                    self.program.named("read", rule, kinds)?;
                     let n = number(&message.head, "n").ok_or("a count that is no number from 0 on")?;
-                    out.filtered(&rule, n);
+                    out.filtered(rule, n);
                 }
                 "progress" => {
                     out.progress(reading.progress(number(&message.head, "n").unwrap_or(0)));
@@ -339,7 +333,7 @@ fn link(head: &Map<String, Value>) -> Result<IdentityLink, &'static str> {
 }
 
 /// Kind, code, message and locator of each record that could not be used.
-fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static str> {
+fn rejected(message: &Message, program: &Program, kinds: usize) -> Result<Vec<Rejection>, Refusal> {
     let columns = [
         DataType::UInt32,
         DataType::Utf8,
@@ -352,7 +346,7 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
     ];
     let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     if !schema.fields().iter().map(|field| field.data_type()).eq(&columns) {
-        return Err("rejections are not kind, code, message, offset, length, row, part and cell");
+        return Err("rejections are not kind, code, message, offset, length, row, part and cell".into());
     }
     let mut all = Vec::new();
     for batch in batches {
@@ -361,7 +355,7 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
         };
         let missing = |column: &ArrayRef| column.null_count() > 0;
         if [code, message, offset, length, row, part].into_iter().any(missing) {
-            return Err("a rejection holds a null");
+            return Err("a rejection holds a null".into());
         }
         let (kind, part, cell) = (
             kind.as_primitive::<UInt32Type>(),
@@ -371,17 +365,14 @@ fn rejected(message: &Message, kinds: usize) -> Result<Vec<Rejection>, &'static 
         let (code, message) = (code.as_string::<i32>(), message.as_string::<i32>());
         let [offset, length, row] = [offset, length, row].map(|column| column.as_primitive::<UInt64Type>());
         for index in 0..batch.num_rows() {
-            if !is_code(code.value(index)) {
-                return Err("it rejects a record with a code that is none");
-            }
             let of = kind.is_valid(index).then(|| kind.value(index) as usize);
             if of.is_some_and(|of| of >= kinds) {
-                return Err("it rejects a record of a kind that it does not have");
+                return Err("it rejects a record of a kind that it does not have".into());
             }
             all.push(Rejection {
                 kind: of,
                 code: code.value(index).to_owned(),
-                message: said(message.value(index), LONGEST_TEXT),
+                message: program.rejection("read", code.value(index), message.value(index))?,
                 at: Locator {
                     offset: offset.value(index),
                     length: length.value(index),

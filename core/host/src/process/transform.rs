@@ -4,10 +4,6 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Program, Refusal, STRANGE, number, read_schema, read_stream, stream},
 };
-use crate::{
-    records::MOST_NAMES,
-    texts::{LONGEST_NAME, LONGEST_TEXT, is_code, said},
-};
 use clinmill_sdk::{
     BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, TaskContext,
     TransformPlugin, TransformRun,
@@ -18,7 +14,7 @@ use clinmill_sdk::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -106,7 +102,7 @@ impl TransformRun for Run<'_> {
 impl Run<'_> {
     fn call(&mut self, call: &str, body: &[u8], rows: usize, out: &mut dyn Emit) -> Result<(), PluginError> {
         let bound = self.bound;
-        let (mut held, mut refused, mut names) = (0_u64, HashSet::new(), BTreeSet::new());
+        let (mut held, mut refused) = (0_u64, HashSet::new());
         let mut reply = |message: Message| -> Result<Option<Vec<u8>>, Refusal> {
             held = held.saturating_add(message.body.len() as u64);
             if held > bound.program.limits.memory {
@@ -119,7 +115,7 @@ impl Run<'_> {
                     }
                 }
                 "rejected" => {
-                    for row in rejected(&message, rows)? {
+                    for row in rejected(&message, &bound.program, call, rows)? {
                         if !refused.insert(row.row) {
                             return Err("it rejects a row twice".into());
                         }
@@ -127,13 +123,10 @@ impl Run<'_> {
                     }
                 }
                 "count" => {
-                    let name = said(message.text("name"), LONGEST_NAME);
-                    if names.len() >= MOST_NAMES && !names.contains(&name) {
-                        return Err("it counts by more names than the host keeps".into());
-                    }
+                    let name = message.text("name");
+                    bound.program.named(call, name, [])?;
                     let n = number(&message.head, "n").ok_or("a count that is no number from 0 on")?;
-                    out.count(&name, n);
-                    names.insert(name);
+                    out.count(name, n);
                 }
                 _ => return Err(STRANGE.into()),
             }
@@ -208,30 +201,27 @@ fn origin(batch: &RecordBatch, column: usize, rows: usize) -> Result<Origin, &'s
     }
 }
 
-fn rejected(message: &Message, rows: usize) -> Result<Vec<RejectedRow>, &'static str> {
+fn rejected(message: &Message, program: &Program, call: &str, rows: usize) -> Result<Vec<RejectedRow>, Refusal> {
     let (schema, batches) = read_stream(&message.body, "rejections that are no Arrow IPC stream")?;
     let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
     if types != [&DataType::UInt32, &DataType::Utf8, &DataType::Utf8] {
-        return Err("rejections are not row, code and message");
+        return Err("rejections are not row, code and message".into());
     }
     let mut all = Vec::new();
     for batch in batches {
         if batch.columns().iter().any(|column| column.null_count() > 0) {
-            return Err("a rejection holds a null");
+            return Err("a rejection holds a null".into());
         }
         let row = batch.column(0).as_primitive::<UInt32Type>();
         let (code, message) = (batch.column(1).as_string::<i32>(), batch.column(2).as_string::<i32>());
         for index in 0..batch.num_rows() {
             if row.value(index) as usize >= rows {
-                return Err("it rejects a row that is not in the batch");
-            }
-            if !is_code(code.value(index)) {
-                return Err("it rejects a row with a code that is none");
+                return Err("it rejects a row that is not in the batch".into());
             }
             all.push(RejectedRow {
                 row: row.value(index),
                 code: code.value(index).to_owned(),
-                message: said(message.value(index), LONGEST_TEXT),
+                message: program.rejection(call, code.value(index), message.value(index))?,
             });
         }
     }
