@@ -165,7 +165,7 @@ pub async fn bind(
             let message = format!("there are no tests at {:?}", tests.value);
             let hint = "name the folder or file of the tests by its path from the pipeline file, or leave `tests` out";
             let source = SourceFile::new(shown, bound.text.as_str());
-            let found = Diagnostic::error("E0511", message)
+            let found = Diagnostic::error(codes::NO_TESTS, message)
                 .hint(hint)
                 .at(source.place(tests.span));
             let diagnostics = bound.warnings.into_iter().chain([found]).collect();
@@ -263,7 +263,7 @@ pub async fn bind_text(
         }
         told.extend(found);
         // Beside other errors only what queries and tables say of themselves is new: the rest may follow from those.
-        let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != "E0712");
+        let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != codes::SQL_UNKNOWN);
         located.extend(told.into_iter().filter(is_own));
     }
     diagnostics.extend(located.into_iter().map(|(d, span)| {
@@ -338,7 +338,7 @@ fn bind_source(
     for kind in bound.records() {
         if let Some(message) = columns::misnamed(&kind.schema) {
             found.push((
-                Diagnostic::error("E0410", message).hint("give it another name"),
+                Diagnostic::error(codes::COLUMN_NAME, message).hint("give it another name"),
                 spec.plugin.span,
             ));
         }

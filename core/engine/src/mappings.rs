@@ -4,7 +4,7 @@ use crate::graph::Located;
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::Resource;
 use clinmill_spec::{
-    did_you_mean,
+    codes, did_you_mean,
     pipeline::{Options, Pipeline},
 };
 use std::{
@@ -60,7 +60,7 @@ fn read_of(
                 mappings.insert(reference.clone(), mapping);
             }
             Err(message) => {
-                let mut found = Diagnostic::error("E0510", format!("the mapping {reference:?} {message}"));
+                let mut found = Diagnostic::error(codes::MAPPING, format!("the mapping {reference:?} {message}"));
                 found.hint = Some(neighbours(&path));
                 findings.push((found, options.locate(pointer)));
             }

@@ -17,7 +17,10 @@ use arrow::{
 };
 use clinmill_catalog::{rowhash::row_hashes, vault::VaultKey};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID, omop};
-use clinmill_spec::pipeline::{Model, Table};
+use clinmill_spec::{
+    codes,
+    pipeline::{Model, Table},
+};
 use std::sync::Arc;
 
 /// How a column is completed where it is null or not given.
@@ -115,7 +118,10 @@ pub fn fills(table: &Table, tables: &[Table], input: &SchemaRef, findings: &mut 
         );
         let hint = "give them in the transform that the table is made from; ids, days of times and unmapped concepts are \
                     completed";
-        findings.push((Diagnostic::error("E0728", message).hint(hint), table.from.span));
+        findings.push((
+            Diagnostic::error(codes::MODEL_COLUMNS, message).hint(hint),
+            table.from.span,
+        ));
     }
     fills
 }

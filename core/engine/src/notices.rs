@@ -105,6 +105,11 @@ pub const ALL: &[Notice] = &[
         "Check `inputs` of the sources, and that files have arrived.",
     ),
     warning(
+        "REFERENCE_CHANGED",
+        "Files of a source with `keep: reference` have another content than when they were read.",
+        "Give new contents new names, or leave `keep` out.",
+    ),
+    warning(
         "REJECTED",
         "Records that a preview rejected, by reason.",
         "`clinmill quarantine show` shows one after a refresh.",

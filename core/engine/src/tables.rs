@@ -9,7 +9,10 @@ use crate::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_spec::pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput};
+use clinmill_spec::{
+    codes,
+    pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A table that is ready to be made.
@@ -126,7 +129,7 @@ fn bind_table(
                 table.name.value
             );
             let hint = "add `key: [columns]` that are unique and do not change";
-            findings.push((Diagnostic::error("E0720", message).hint(hint), table.name.span));
+            findings.push((Diagnostic::error(codes::NO_KEY, message).hint(hint), table.name.span));
             Identity::Record
         }
         None => Identity::Record,
@@ -135,7 +138,7 @@ fn bind_table(
                 let message = format!("the key column {:?} is not a column of the table", name.value);
                 let known: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
                 let hint = format!("its columns are {}", known.join(", "));
-                findings.push((Diagnostic::error("E0721", message).hint(hint), name.span));
+                findings.push((Diagnostic::error(codes::KEY_COLUMN, message).hint(hint), name.span));
             }
             Identity::Key(names.iter().map(|n| n.value.clone()).collect())
         }
@@ -257,7 +260,7 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
                         column.name.value,
                         field.data_type()
                     );
-                    findings.push((Diagnostic::error("E0722", message), column.name.span));
+                    findings.push((Diagnostic::error(codes::COLUMN_TYPE, message), column.name.span));
                 }
             }
             Err(_) if column.name.value == SUBJECT_ID => {}
@@ -265,7 +268,10 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
                 let known: Vec<&str> = input.fields().iter().map(|f| f.name().as_str()).collect();
                 let message = format!("{} has no column {:?}", table.from.value, column.name.value);
                 let hint = format!("it has {}", known.join(", "));
-                findings.push((Diagnostic::error("E0723", message).hint(hint), column.name.span));
+                findings.push((
+                    Diagnostic::error(codes::NO_COLUMN, message).hint(hint),
+                    column.name.span,
+                ));
             }
         }
     }
@@ -292,7 +298,7 @@ fn model_schema(
             && !arrow::compute::can_cast_types(field.data_type(), data_type)
         {
             let message = format!("the column {name:?} is {} and cannot be {data_type}", field.data_type());
-            findings.push((Diagnostic::error("E0722", message), table.name.span));
+            findings.push((Diagnostic::error(codes::COLUMN_TYPE, message), table.name.span));
         }
         fields.push(Field::new(*name, data_type.clone(), true));
     }
@@ -300,7 +306,7 @@ fn model_schema(
     for column in table.columns.iter().filter(|c| !own(&c.name.value)) {
         if input.field_with_name(&column.name.value).is_err() {
             let message = format!("{} has no column {:?}", table.from.value, column.name.value);
-            let mut found = Diagnostic::error("E0723", message);
+            let mut found = Diagnostic::error(codes::NO_COLUMN, message);
             let known = input.fields().iter().map(|f| f.name().as_str());
             found.hint = clinmill_spec::did_you_mean(&column.name.value, known);
             findings.push((found, column.name.span));

@@ -70,6 +70,7 @@ codes! {
     OPTION_SHAPE = "E0407", "An option has none of the forms the plugin knows.";
     OPTION_CHECK = "E0408", "The plugin's own check refuses an option.";
     PLUGIN_REFUSED = "E0409", "A plugin of the pipeline is not loaded.";
+    COLUMN_NAME = "E0410", "A plugin yields a column without a name, or with one that is taken or cannot be used.";
 
     PATH_ESCAPES = "E0501", "A path leaves the pipeline's folder or its root.";
     UNKNOWN_ROOT = "E0502", "A path begins with a root that is not declared.";
@@ -77,10 +78,34 @@ codes! {
     SCHEME = "E0504", "The store is not on `file:`: releases without a de-identification policy live on `file:` only.";
     OVERLAP = "E0505", "Vault and dataset lie one inside the other.";
     BAD_PATH = "E0506", "A path is empty or holds a character that no path may hold.";
+    MAPPING = "E0510", "A mapping table cannot be found, read or used.";
+    NO_TESTS = "E0511", "`tests` names what is not there.";
 
     SECTION_LATER = "E0601", "This section is not available in this version.";
     MODEL_LATER = "E0602", "Standard models of tables are not available in this version.";
     CONSTRAINT_LATER = "E0603", "This column constraint is not available in this version.";
+
+    SQL_REFERENCE = "E0701", "A query over one subject reads a table that has no subjects.";
+    SQL_DISTINCT_ON = "E0702", "`DISTINCT ON` keeps an arbitrary row.";
+    SQL_LIMIT = "E0703", "`LIMIT` would cut across subjects.";
+    SQL_NO_INPUT = "E0704", "A query gives rows that come from no input.";
+    SQL_NOT_LOCAL = "E0705", "A part of a query cannot be computed for one subject at a time.";
+    SQL_VOLATILE = "E0706", "A function gives another result at every run.";
+    SQL_ORDER = "E0707", "A function depends on the order of the rows, and no order is given.";
+    SQL_SUBQUERY = "E0708", "A subquery stands inside an expression.";
+    SQL_NO_SELECT = "E0709", "A query is no `SELECT`.";
+    UNION_TYPES = "E0710", "The parts of a union give a column different types.";
+    SQL_PLAN = "E0711", "A query cannot be read or does not fit the columns there are.";
+    SQL_UNKNOWN = "E0712", "A query reads what does not exist.";
+    NO_KEY = "E0720", "A table that comes from a query needs a `key`.";
+    KEY_COLUMN = "E0721", "A key column is not a column of the table.";
+    COLUMN_TYPE = "E0722", "A column cannot have the type that the table promises.";
+    NO_COLUMN = "E0723", "A table lists a column that its relation does not have.";
+    GATE_COLUMN = "E0724", "A gate names a table or column that there is not.";
+    GATE_TYPE = "E0725", "A gate does not fit the type of its column.";
+    GATE_SUBJECT = "E0726", "A gate compares tables whose rows are about no subject.";
+    GATE_QUERY = "E0727", "A gate cannot be planned.";
+    MODEL_COLUMNS = "E0728", "A table lacks columns that its model requires.";
 
     CASE_EMPTY = "E0801", "A test expects nothing.";
     CASE_GIVEN = "E0802", "What a test gives is neither rows nor files, or both.";

@@ -79,6 +79,26 @@ fn values(site: &Site, release: u64) -> Vec<String> {
 }
 
 #[test]
+fn a_referenced_file_that_was_overwritten_is_told_once() {
+    let site = lis("order: order, val: val", "tables:\n  measurement: { from: lis }\n");
+    site.edit(|p| p.replace("plugin: table", "plugin: table\n    keep: reference"));
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,10\n");
+    assert!(site.refresh().warnings.is_empty());
+    site.put("inbox/w1.csv", "order,mrn,val\n1,a,11\n");
+    let codes = |report: clinmill_engine::refresh::RunReport| -> Vec<String> {
+        report.warnings.into_iter().map(|w| w.code).collect()
+    };
+    assert!(codes(site.refresh()).contains(&"REFERENCE_CHANGED".to_owned()));
+    assert!(!codes(site.refresh()).contains(&"REFERENCE_CHANGED".to_owned()));
+    // What it held cannot be read again, and is not taken for what it holds now.
+    site.edit(|p| p.replace("val: val", "val: val, more: more"));
+    assert!(matches!(
+        site.try_refresh(&RefreshOptions::default()),
+        Err(EngineError::Refused { reason, .. }) if reason.contains("another content now")
+    ));
+}
+
+#[test]
 fn what_a_pipeline_writes_is_no_input_of_it() {
     let site = lis("order: order, val: val", "tables:\n  measurement: { from: lis }\n");
     site.edit(|p| p.replace("inbox/*.csv", "**/*.*"));

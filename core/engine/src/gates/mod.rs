@@ -20,7 +20,10 @@ use crate::{
 use arrow::datatypes::SchemaRef;
 use clinmill_catalog::dataset::{Dimension, Severity};
 use clinmill_model::Diagnostic;
-use clinmill_spec::pipeline::{Check, ColumnRef, Gate, Model, OnFail, Pipeline, Span};
+use clinmill_spec::{
+    codes,
+    pipeline::{Check, ColumnRef, Gate, Model, OnFail, Pipeline, Span},
+};
 use query::Plan;
 use std::collections::BTreeMap;
 
@@ -75,7 +78,7 @@ pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, 
                 _ => ("the check", gate.name.span),
             };
             let message = format!("{what} of the gate `{}` cannot be planned: {message}", gate.name.value);
-            findings.push((Diagnostic::error("E0727", message), span));
+            findings.push((Diagnostic::error(codes::GATE_QUERY, message), span));
             continue;
         }
         gates.push(spec);

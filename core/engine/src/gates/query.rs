@@ -5,7 +5,10 @@ use clinmill_model::{
     Diagnostic,
     columns::{ROW_ID, SUBJECT_ID},
 };
-use clinmill_spec::pipeline::{Check, ColumnRef};
+use clinmill_spec::{
+    codes,
+    pipeline::{Check, ColumnRef},
+};
 use std::collections::BTreeMap;
 
 /// How a gate is measured.
@@ -290,7 +293,10 @@ fn joined(
         {
             let message = format!("the rows of {} are about no subject", column.table);
             let hint = "rows of two tables are compared at the same subject";
-            return Err(Box::new((Diagnostic::error("E0726", message).hint(hint), column.span)));
+            return Err(Box::new((
+                Diagnostic::error(codes::GATE_SUBJECT, message).hint(hint),
+                column.span,
+            )));
         }
     }
     let from = format!(
@@ -320,7 +326,8 @@ fn one_of(own: &str, column: &ColumnRef, data_type: &DataType, values: &[String]
         for value in values {
             let Ok(value) = value.parse::<f64>() else {
                 let message = format!("the column {}.{} holds numbers", column.table, column.column);
-                let found = Diagnostic::error("E0725", message).hint("write the values of this gate as numbers");
+                let found =
+                    Diagnostic::error(codes::GATE_TYPE, message).hint("write the values of this gate as numbers");
                 return Err(Box::new((found, column.span)));
             };
             numbers.push(number(value));
@@ -335,13 +342,13 @@ fn data_type(column: &ColumnRef, schemas: &Schemas) -> Result<DataType, Wrong> {
     // An unknown table was reported with the references.
     let schema = schemas
         .get(&column.table)
-        .ok_or_else(|| Box::new((Diagnostic::error("E0724", "no such table"), column.span)))?;
+        .ok_or_else(|| Box::new((Diagnostic::error(codes::GATE_COLUMN, "no such table"), column.span)))?;
     if let Ok(field) = schema.field_with_name(&column.column) {
         return Ok(field.data_type().clone());
     }
     let message = format!("the table `{}` has no column `{}`", column.table, column.column);
     let known = schema.fields().iter().map(|f| f.name().as_str());
-    let mut found = Diagnostic::error("E0724", message);
+    let mut found = Diagnostic::error(codes::GATE_COLUMN, message);
     found.hint = clinmill_spec::did_you_mean(&column.column, known);
     Err(Box::new((found, column.span)))
 }
@@ -375,5 +382,5 @@ fn wrong_type(column: &ColumnRef, data_type: &DataType, wanted: &str, hint: &str
         "the check needs {wanted}, but the column {}.{} is {data_type}",
         column.table, column.column
     );
-    Box::new((Diagnostic::error("E0725", message).hint(hint), column.span))
+    Box::new((Diagnostic::error(codes::GATE_TYPE, message).hint(hint), column.span))
 }

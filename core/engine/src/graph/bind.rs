@@ -7,8 +7,10 @@ use crate::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clinmill_model::Diagnostic;
 use clinmill_sdk::{BindContext, BoundTransform, Caps, PluginError, Registry};
-use clinmill_spec::SourceFile;
-use clinmill_spec::pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput};
+use clinmill_spec::{
+    SourceFile, codes,
+    pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -299,7 +301,7 @@ impl Graph {
                     }
                     Some(known) => findings.push((
                         Diagnostic::error(
-                            "E0710",
+                            codes::UNION_TYPES,
                             format!(
                                 "the column {:?} is {} here and {} in another part of the union",
                                 field.name(),
@@ -327,7 +329,7 @@ impl Graph {
     }
 
     async fn bind_sql(&self, text: &str, scope: Scope) -> Result<SqlStep, Diagnostic> {
-        let names = sql::tables(text).map_err(|(_, message)| Diagnostic::error("E0711", message))?;
+        let names = sql::tables(text).map_err(|(_, message)| Diagnostic::error(codes::SQL_PLAN, message))?;
         let mut relations = BTreeMap::new();
         for name in names {
             match self.schemas.get(&name) {
@@ -336,10 +338,11 @@ impl Graph {
                     relations.insert(name, (schema.clone(), subject))
                 }
                 None => {
-                    return Err(
-                        Diagnostic::error("E0712", format!("the query reads {name:?}, which does not exist"))
-                            .hint("name a source, a `source.kind` or a transform"),
-                    );
+                    return Err(Diagnostic::error(
+                        codes::SQL_UNKNOWN,
+                        format!("the query reads {name:?}, which does not exist"),
+                    )
+                    .hint("name a source, a `source.kind` or a transform"));
                 }
             };
         }
@@ -359,8 +362,11 @@ impl Graph {
                             format!("{name} has {}", names.join(", "))
                         })
                         .collect();
-                    Diagnostic::error("E0711", format!("the query does not fit: {}", sql::plain(&error)))
-                        .hint(columns.join("; "))
+                    Diagnostic::error(
+                        codes::SQL_PLAN,
+                        format!("the query does not fit: {}", sql::plain(&error)),
+                    )
+                    .hint(columns.join("; "))
                 }
             })
     }
@@ -383,7 +389,8 @@ fn bind_step(
     };
     let bound = remake(context).map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
     if let Some(what) = columns::misnamed(&bound.output()) {
-        let found = Diagnostic::error("E0410", format!("what the step yields: {what}")).hint("give it another name");
+        let found =
+            Diagnostic::error(codes::COLUMN_NAME, format!("what the step yields: {what}")).hint("give it another name");
         return Err(vec![(found, step.plugin.span)]);
     }
     Ok(BoundStep {

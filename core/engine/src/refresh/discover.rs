@@ -13,7 +13,7 @@ use clinmill_catalog::vault::{
 use clinmill_model::{Digest, Sensitive};
 use clinmill_spec::pipeline::{AsOf, Keep, Mode};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -151,7 +151,12 @@ fn discover_source(
     let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
     let mut candidates = Vec::new();
     let mut paths = BTreeMap::new();
-    let mut without_time = 0;
+    let (mut without_time, mut overwritten) = (0, 0);
+    let read = session.ledger.entries().iter();
+    let referenced: HashMap<&str, Digest> = read
+        .filter(|e| e.source == name && e.referenced)
+        .map(|e| (e.path.expose().as_str(), e.sha256))
+        .collect();
     let files = found.files.len();
     for (file, hash) in found.files.into_iter().zip(hashed) {
         let Some((sha256, size)) = hash else { continue };
@@ -159,6 +164,8 @@ fn discover_source(
             without_time += 1;
             continue;
         };
+        let before = referenced.get(file.relative.expose().as_str());
+        overwritten += usize::from(before.is_some_and(|before| *before != sha256));
         paths.insert(sha256, file.path.expose().clone());
         candidates.push(Found {
             path: Sensitive::new(file.path.expose().clone()),
@@ -176,6 +183,15 @@ fn discover_source(
             format!(
                 "{name}: {without_time} inputs were not read: their names do not fit `as_of`, or what they hold there is no \
                  date; mend the pattern or rename the files"
+            ),
+        ));
+    }
+    if overwritten > 0 {
+        warnings.push(Warning::new(
+            "REFERENCE_CHANGED",
+            format!(
+                "{name}: {overwritten} files that the vault only refers to have another content than when they were read: \
+                 what they held cannot be traced or read again; give new contents new names, or let the vault keep copies"
             ),
         ));
     }

@@ -4,6 +4,7 @@
 //! Every relation carries the subject of its rows along: joins get subject equality, GROUP BY, PARTITION BY and
 //! DISTINCT get the subject as one more column. On request the lineage of the rows travels the same way.
 
+use clinmill_spec::codes;
 use datafusion::{
     common::{
         Column, DFSchema,
@@ -102,7 +103,7 @@ impl Rewriter<'_> {
                     .any(|f| f.name() == self.carried.subject)
                 {
                     return refuse(
-                        "E0701",
+                        codes::SQL_REFERENCE,
                         format!("{} has no subject: it is a reference", scan.table_name),
                         "look references up with a mapping, or give the step `scope: dataset`",
                     );
@@ -150,19 +151,19 @@ impl Rewriter<'_> {
             LogicalPlan::Window(node) => self.window(node),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(Arc::unwrap_or_clone(input)),
             LogicalPlan::Distinct(Distinct::On(_)) => refuse(
-                "E0702",
+                codes::SQL_DISTINCT_ON,
                 "DISTINCT ON keeps an arbitrary row".to_owned(),
                 "use row_number() over (partition by … order by …) and keep number 1",
             ),
             LogicalPlan::Union(node) => self.union(node),
             LogicalPlan::Limit(_) => refuse_limit(),
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => refuse(
-                "E0704",
+                codes::SQL_NO_INPUT,
                 "rows that come from no input belong to no subject".to_owned(),
                 "read from a source or a transform",
             ),
             other => refuse(
-                "E0705",
+                codes::SQL_NOT_LOCAL,
                 format!(
                     "{} cannot be made subject-local",
                     other.display().to_string().split(':').next().unwrap_or("this")
@@ -254,7 +255,7 @@ impl Rewriter<'_> {
         let mut groups = node.group_expr;
         if groups.iter().any(|g| matches!(g, Expr::GroupingSet(_))) {
             return refuse(
-                "E0705",
+                codes::SQL_NOT_LOCAL,
                 "ROLLUP, CUBE and GROUPING SETS are not subject-local".to_owned(),
                 "group once per level and combine with UNION ALL",
             );
@@ -348,7 +349,7 @@ impl Rewriter<'_> {
         }
         let Some(plan) = plan else {
             return refuse(
-                "E0704",
+                codes::SQL_NO_INPUT,
                 "an empty UNION".to_owned(),
                 "read from a source or a transform",
             );
@@ -383,7 +384,7 @@ fn refuse<T>(code: &'static str, what: String, instead: &'static str) -> Result<
 
 fn refuse_limit<T>() -> Result<T, NotLocal> {
     refuse(
-        "E0703",
+        codes::SQL_LIMIT,
         "LIMIT would cut across subjects".to_owned(),
         "use row_number() over (partition by subject_id order by …) and keep the first numbers",
     )
@@ -416,14 +417,14 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
                 if call.func.signature().volatility == Volatility::Volatile || CLOCKS.contains(&call.func.name()) =>
             {
                 refuse(
-                    "E0706",
+                    codes::SQL_VOLATILE,
                     format!("{}() gives another result at every run", call.func.name()),
                     "take the time from a column of an input",
                 )
             }
             Expr::AggregateFunction(call) if ORDERED.contains(&call.func.name()) && call.params.order_by.is_empty() => {
                 refuse(
-                    "E0707",
+                    codes::SQL_ORDER,
                     format!(
                         "{}() without ORDER BY depends on the order of the rows",
                         call.func.name()
@@ -432,7 +433,7 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
                 )
             }
             Expr::WindowFunction(window) if window.params.order_by.is_empty() && depends_on_order(window) => refuse(
-                "E0707",
+                codes::SQL_ORDER,
                 format!(
                     "{}() without ORDER BY depends on the order of the rows",
                     window.fun.name()
@@ -440,7 +441,7 @@ fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
                 "write the order into the window: over (partition by … order by …)",
             ),
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => refuse(
-                "E0708",
+                codes::SQL_SUBQUERY,
                 "a subquery inside an expression is not subject-local".to_owned(),
                 "write it as a join",
             ),

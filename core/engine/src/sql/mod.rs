@@ -11,6 +11,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
+use clinmill_spec::codes;
 use datafusion::{
     common::TableReference,
     datasource::MemTable,
@@ -220,7 +221,7 @@ impl SqlStep {
             | LogicalPlan::Explain(_)
             | LogicalPlan::DescribeTable(_) => {
                 return Err(NotLocal::Refused(
-                    "E0709",
+                    codes::SQL_NO_SELECT,
                     "only SELECT is allowed".to_owned(),
                     "write the step as one SELECT",
                 ));
