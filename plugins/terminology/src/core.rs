@@ -63,8 +63,9 @@ impl<'a> Told<'a> {
 struct Row {
     entry: Entry,
     target: Option<usize>,
-    /// What the target measures, and in which specimen, where the row itself has no condition on that.
+    /// What the target measures, where the row itself has no condition on that.
     measures: Option<&'static str>,
+    /// The specimen that the target is in: a condition adds to it, and takes nothing away.
     specimen: Option<&'static str>,
 }
 
@@ -110,10 +111,10 @@ impl Lookup {
                 lookup.folded.entry(folded).or_default().push(index);
             }
             lookup.exact.entry(entry.key.clone()).or_default().push(index);
-            let (any_unit, any_specimen) = (entry.unit.is_none(), entry.specimen.is_none());
+            let any_unit = entry.unit.is_none();
             lookup.rows.push(Row {
                 measures: any_unit.then(|| measure::of_target(&entry.target)).flatten(),
-                specimen: any_specimen.then(|| specimen::of_name(&entry.target.name)).flatten(),
+                specimen: specimen::of_name(&entry.target.name),
                 target,
                 entry,
             });
@@ -184,7 +185,7 @@ impl Lookup {
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
         let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
         let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
-        // A row without a condition holds for what its target can be measured in, and for the target's specimen.
+        // A row without a condition holds for what its target can be measured in; every row for the target's specimen.
         let like = move |row: &&Row| {
             !measure::contradict(measured, row.measures) && !specimen::contradict(taken, row.specimen)
         };
@@ -367,6 +368,53 @@ mod tests {
         ] {
             let got = code(lookup, name, &Told::of(unit, specimen, None));
             assert_eq!(got, want, "{name} | {unit} | {specimen}");
+        }
+    }
+
+    /// What serum is told of is not told of blood with its cells, whatever the row says; 血 may be either.
+    #[test]
+    fn blood_with_its_cells_is_no_serum() {
+        let (zh, en) = (shipped("lab-zh__loinc"), shipped("lab-en__loinc"));
+        for (lookup, name, specimen, want) in [
+            (&zh, "肌酐", "血清", "14682-9"),
+            (&zh, "肌酐", "EDTA血浆", "14682-9"),
+            (&zh, "肌酐", "血", "14682-9"),
+            (&zh, "肌酐", "静脉血", "14682-9"),
+            (&zh, "肌酐", "全血", "Unlike"),
+            (&zh, "血红蛋白", "全血", "718-7"),
+            (&zh, "血红蛋白", "EDTA抗凝血", "718-7"),
+            (&zh, "血红蛋白", "末梢血", "718-7"),
+            (&zh, "血红蛋白", "指血", "718-7"),
+            (&zh, "血红蛋白", "血清", "Unlike"),
+            (&en, "Creatinine", "SER/PLAS", "2160-0"),
+            (&en, "Creatinine", "whole blood", "Unlike"),
+            (&en, "Hemoglobin", "BLD", "718-7"),
+            (&en, "Hemoglobin", "plasma", "Unlike"),
+        ] {
+            let got = code(lookup, name, &Told::of("", specimen, None));
+            assert_eq!(got, want, "{name} | {specimen}");
+        }
+    }
+
+    /// No row asks for a specimen that its target is not in.
+    #[test]
+    fn conditions_on_specimens_fit_their_targets() {
+        let lookup = lookup(",a,s,1,x in Serum or Plasma,equivalent,accepted,,,全血,,,,\n");
+        for (place, lookup) in [("planted", lookup.unwrap())]
+            .into_iter()
+            .chain(["lab-zh__loinc", "lab-en__loinc"].map(|table| (table, shipped(table))))
+        {
+            let unlike: Vec<u32> = lookup
+                .rows
+                .iter()
+                .filter(|row| {
+                    row.entry
+                        .specimen
+                        .any(|one| specimen::contradict(specimen::told(one), row.specimen))
+                })
+                .map(|row| row.entry.line)
+                .collect();
+            assert_eq!(unlike.len(), usize::from(place == "planted"), "{place}: {unlike:?}");
         }
     }
 

@@ -62,6 +62,12 @@ impl When {
         self.any_of.is_empty()
     }
 
+    /// Whether this is true of one of the alternatives, folded.
+    #[cfg(test)]
+    pub fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.any_of.iter().any(|one| is(one))
+    }
+
     /// Whether the condition holds for what the source says (folded), and by how much it is about it.
     pub fn holds(&self, told: Option<&str>) -> Option<u8> {
         match told {
