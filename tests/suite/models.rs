@@ -414,6 +414,65 @@ fn events_far_from_their_visit_are_counted() {
     }
 }
 
+/// A result of the year 2199 warns, and is named.
+#[test]
+fn dates_of_the_future_are_counted() {
+    let site = hospital();
+    site.put(
+        "inbox/labs4.csv",
+        "mrn,order_no,visit_no,test,value,unit,at\nb,10,,K,4.1,mmol/L,2199-01-16 07:00:00\n",
+    );
+    site.refresh();
+    let late = gate(&site.manifest(1), "measurement.measurement_date.plausibleValueHigh");
+    assert_eq!(
+        (late["passed"].as_bool(), late["measured"]["failed"].as_u64()),
+        (Some(false), Some(1)),
+        "{late}"
+    );
+    assert_eq!(late["measured"]["dqd"].as_str(), Some("plausibleValueHigh"), "{late}");
+    assert_eq!(
+        late["failing"]
+            .as_array()
+            .or(late["measured"]["row_ids"].as_array())
+            .map(Vec::len),
+        Some(1),
+        "{late}"
+    );
+    let birth = gate(&site.manifest(1), "visit_occurrence.visit_end_date.plausibleValueHigh");
+    assert_eq!(birth["passed"].as_bool(), Some(true), "{birth}");
+}
+
+/// A converted number beside the source's unit would be read in that unit.
+#[test]
+fn a_converted_number_without_a_concept_of_its_unit_is_not_published() {
+    let with = |concept: &str| {
+        let labs = format!(
+            "  labs:\n    sql: |\n      select order_no, visit_source_value, measurement_source_value, measurement_datetime, \
+             concat('<', value_as_number) as value_source_value, value_as_number * 18.0156 as value_as_number, {concept} \
+             as unit_concept_id, unit_source_value from lis\ntables:\n"
+        );
+        let pipeline = OMOP
+            .replace("tables:\n", &labs)
+            .replace("{ from: lis, ", "{ from: labs, key: [order_no], ");
+        let site = Site::new(&format!("{HEAD}{pipeline}"));
+        for (path, bytes) in clinmill_tests::site::tree(&hospital().at("inbox")) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            site.put(&format!("inbox/{name}"), bytes);
+        }
+        site
+    };
+    let error = with("cast(null as bigint)")
+        .try_refresh(&RefreshOptions::default())
+        .unwrap_err()
+        .to_string();
+    // The result without a unit may be any number.
+    assert!(
+        error.contains("measurement.value_as_number.unitOfValue: 3 of 4 rows"),
+        "{error}"
+    );
+    assert_eq!(with("8840").refresh().release, 1);
+}
+
 #[test]
 fn a_reference_to_nothing_blocks_and_ids_do_not_depend_on_the_refresh() {
     let site = hospital();

@@ -23,6 +23,7 @@ pub mod near;
 pub mod reference;
 pub mod sparse;
 pub mod testing;
+pub mod units;
 
 pub use arrow;
 pub use blank::says_nothing;

@@ -329,6 +329,8 @@ pub enum Check {
         /// `change`: such as -0.1 and 0.5.
         change: (Option<f64>, Option<f64>),
     },
+    /// What a standard model says of the values of a column, as SQL that is true of those that fail. No pipeline file says it.
+    Model(ColumnRef, String),
     /// `sql`: the rows that a query over the tables returns fail; `_row_id` among its columns lists them.
     Sql {
         /// The query.
@@ -348,6 +350,7 @@ impl Check {
             Self::Values(..) => "values",
             Self::Range(..) => "range",
             Self::After(..) | Self::Before(..) | Self::Age(..) | Self::Sex(..) => "plausible",
+            Self::Model(..) => "model",
             Self::Unit(..) => "unit",
             Self::Drift(..) => "drift",
             Self::Fresh(..) => "fresh",
@@ -363,6 +366,7 @@ impl Check {
             | Self::Values(column, _)
             | Self::Range(column, _)
             | Self::Drift(column, _)
+            | Self::Model(column, _)
             | Self::Fresh(column, _) => vec![column],
             Self::Unique(columns) => columns.iter().collect(),
             Self::ForeignKey(a, b)

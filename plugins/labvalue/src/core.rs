@@ -78,13 +78,19 @@ impl Parsed<'_> {
         }
     }
 
+    /// The power of ten that is written behind the numbers; nothing where the ends of a range have different ones.
+    pub fn scaled(&self) -> Option<i32> {
+        match self.range {
+            Some((low, high)) => (low.power() == high.power()).then_some(high.power()),
+            None => Some(self.number.map_or(0, Number::power)),
+        }
+    }
+
     /// The power of ten that is written behind the numbers, where the text has no unit of its own; 0 without one, nothing
     /// where the ends of a range have different ones.
     pub fn power(&self) -> Option<i32> {
-        let of = |number: Option<Number>| number.map_or(0, Number::power);
-        match (self.unit, self.range) {
-            ("", Some((low, high))) => (low.power() == high.power()).then_some(high.power()),
-            ("", None) => Some(of(self.number)),
+        match self.unit {
+            "" => self.scaled(),
             _ => Some(0),
         }
     }
@@ -252,6 +258,11 @@ mod tests {
             ("approx. 5", "number ~ 5"),
             ("5.60E+02", "number 560"),
             ("5.6 mmol/L H", "number 5.6 unit mmol/L flag H"),
+            ("不小于89 low", "number >= 89 flag L"),
+            ("大于200 HIGH", "number > 200 flag H"),
+            ("不小于89 mg/L L", "number >= 89 unit mg/L flag L"),
+            ("about 5 low", "number ~ 5 flag L"),
+            ("x 5 low", "unparsed"),
             ("5.6 mmol/L ↑", "number 5.6 unit mmol/L flag H"),
             ("5.6偏高", "number 5.6 flag H"),
             ("5.6 低", "number 5.6 flag L"),

@@ -1,5 +1,7 @@
 //! Flags of laboratories at the ends of a value.
 
+use crate::operator::operator;
+
 /// Flags in words, behind a value.
 const FLAG_WORDS: [(&str, &str); 14] = [
     ("(偏高)", "H"),
@@ -75,7 +77,9 @@ pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
             }
         }
         let worded = FLAG_WORDS.iter().find_map(|(word, meaning)| {
-            let less = without_end(rest, word).filter(|less| less.starts_with(|c: char| !c.is_alphabetic()))?;
+            let less = without_end(rest, word)?;
+            let value = less.starts_with(|c: char| !c.is_alphabetic()) || operator(less).0.is_some();
+            let less = Some(less).filter(|_| value)?;
             Some((less.trim_end(), *meaning))
         });
         if let Some((less, meaning)) = worded {
@@ -95,7 +99,7 @@ pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
                 let value = less.trim_end();
                 // Behind a unit, a space tells the flag from the unit: 5.6 mg/L H, but not 5 U L.
                 let unit = value.len() < less.len()
-                    && value.starts_with(|c: char| c.is_ascii_digit() || "<>".contains(c))
+                    && (value.starts_with(|c: char| c.is_ascii_digit()) || operator(value).0.is_some())
                     && value.rsplit(' ').next().is_some_and(|unit| unit.contains(['/', '%']));
                 (unit || value.ends_with(|c: char| c.is_ascii_digit())).then_some(value)
             });

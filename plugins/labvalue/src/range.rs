@@ -45,6 +45,11 @@ impl Range {
         self.unit.is_empty() && self.ends().any(|number| number.power() != 0)
     }
 
+    /// True where it has numbers.
+    pub fn is_numeric(&self) -> bool {
+        self.ends().next().is_some()
+    }
+
     /// The range beside a unit that begins with a power of ten (0: with none): a power that both have is the unit's.
     /// Nothing where they differ.
     pub fn beside(&self, tens: i32) -> Option<Self> {

@@ -135,6 +135,7 @@ impl Transform for Labvalue {
             ranges: vec![None; REMEMBERED],
             patterns: BTreeMap::new(),
             meant: BTreeMap::new(),
+            powers: Vec::new(),
         }))
     }
 }
@@ -154,6 +155,8 @@ struct Run<'a> {
     patterns: BTreeMap<String, u64>,
     /// Texts that the columns beside them say more about, by what was made of them; of one batch.
     meant: BTreeMap<&'static str, u64>,
+    /// Rows of one batch, by where they are kept, whose text has a power of ten; of ranges with two powers nothing.
+    powers: Vec<(usize, Option<i32>)>,
 }
 
 /// The new columns of one batch.
@@ -319,6 +322,9 @@ impl Run<'_> {
             None => false,
             Some(Said { beside: Some(_), .. }) => self.read_beside(columns, row, place, near),
             Some(said) => {
+                if said.parsed.scaled() != Some(0) {
+                    self.powers.push((row, said.parsed.scaled()));
+                }
                 columns.add(row, said);
                 true
             }
@@ -338,6 +344,9 @@ impl Run<'_> {
         let Some(beside) = &said.beside else {
             return false;
         };
+        if said.parsed.scaled() != Some(0) {
+            self.powers.push((row, said.parsed.scaled()));
+        }
         let meant = beside.meant(near, qualitative, &mut self.scratch);
         if let Some(count) = meant.count() {
             *self.meant.entry(count).or_default() += 1;
@@ -385,7 +394,9 @@ impl Run<'_> {
             .transpose()?;
         let (mut low, mut high) = (Decimals::new(rows), Decimals::new(rows));
         let (mut qualitative, mut units) = (Texts::new(rows), Texts::new(rows));
-        let (mut unparsed, mut unchosen, mut unlike) = (0, 0, 0);
+        let (mut unparsed, mut unchosen, mut unlike, mut unscaled) = (0, 0, 0, 0);
+        let powers = std::mem::take(&mut self.powers);
+        let mut powers = powers.into_iter().peekable();
         let mut near = Neighbours::of(batch, step.unit, None);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
@@ -418,8 +429,19 @@ impl Run<'_> {
                 unchosen += 1;
                 continue;
             };
+            while powers.next_if(|(at, _)| *at < row).is_some() {}
+            let power = powers.next_if(|(at, _)| *at == row);
             let resolved;
             let range = match range.is_open() {
+                // 5.6×10^3 beside 4-10: these are thousands where the unit says so, else nobody knows.
+                false if power.is_some() && range.unit.is_empty() && range.is_numeric() => {
+                    near.go(row);
+                    if power.and_then(|(_, power)| power) != near.tens(&mut self.scratch) {
+                        unscaled += 1;
+                        continue;
+                    }
+                    range
+                }
                 false => range,
                 true => {
                     near.go(row);
@@ -448,6 +470,7 @@ impl Run<'_> {
             ("range unparsed", unparsed),
             ("range for other people", unchosen),
             ("range power unlike the unit", unlike),
+            ("range without the power of the value", unscaled),
         ] {
             if count > 0 {
                 out.count(name, count);

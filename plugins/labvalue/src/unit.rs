@@ -4,7 +4,9 @@
 const HAN: &str = "次分钟个毫微纳皮飞克升摩尔秒小时天日年岁单位国际米厘千卡焦帕汞柱水度万亿百视野高低倍每人拷贝";
 
 /// Words behind a number that say something else.
-const NO_UNITS: [&str; 12] = [
+const NO_UNITS: [&str; 14] = [
+    "low",
+    "high",
     "critical",
     "panic",
     "alert",

@@ -2,9 +2,10 @@
 
 use crate::{
     By,
-    fold::{bare, condition, fold, unit_condition},
+    fold::{bare, condition, halves, name, unit_condition},
     measure, specimen,
     table::{ENDLESS, Entry, Target, When, entries},
+    units,
 };
 use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
@@ -63,8 +64,9 @@ impl<'a> Told<'a> {
 struct Row {
     entry: Entry,
     target: Option<usize>,
-    /// What the target measures, and in which specimen, where the row itself has no condition on that.
+    /// What the target measures, where the row itself has no condition on that.
     measures: Option<&'static str>,
+    /// The specimen that the target is in: a condition adds to it, and takes nothing away.
     specimen: Option<&'static str>,
 }
 
@@ -105,15 +107,15 @@ impl Lookup {
                 })
             });
             if by == By::Name {
-                let folded = fold(&entry.key);
+                let folded = name(&entry.key);
                 lookup.bare.entry(bare(&folded)).or_default().push(index);
                 lookup.folded.entry(folded).or_default().push(index);
             }
             lookup.exact.entry(entry.key.clone()).or_default().push(index);
-            let (any_unit, any_specimen) = (entry.unit.is_none(), entry.specimen.is_none());
+            let any_unit = entry.unit.is_none();
             lookup.rows.push(Row {
                 measures: any_unit.then(|| measure::of_target(&entry.target)).flatten(),
-                specimen: any_specimen.then(|| specimen::of_name(&entry.target.name)).flatten(),
+                specimen: specimen::of_name(&entry.target.name),
                 target,
                 entry,
             });
@@ -121,17 +123,47 @@ impl Lookup {
         Ok(lookup)
     }
 
-    /// Looks a value up: as it is (without white space around it), then folded, then without punctuation.
+    /// Looks a value up: as it is (without white space around it), then folded, then without punctuation, then as two names
+    /// that mean the same.
     pub fn find(&self, value: &str, told: &Told<'_>) -> Found {
-        let places = self.places(value);
-        places.map_or(Found::Unmapped, |places| self.decide(places, told))
+        match self.places(value) {
+            Some(places) => self.decide(places, told),
+            None => match self.both(value) {
+                Some((one, other)) => match (self.decide(one, told), self.decide(other, told)) {
+                    (one, other) if one == other => one,
+                    (Found::Unlike, _) | (_, Found::Unlike) => Found::Unlike,
+                    _ => Found::Unmapped,
+                },
+                None => Found::Unmapped,
+            },
+        }
+    }
+
+    /// Where the two names of a value stand, such as those of `谷丙转氨酶(ALT)`; nothing where one of them is not known.
+    fn both(&self, value: &str) -> Option<(&[usize], &[usize])> {
+        if self.by == By::Code {
+            return None;
+        }
+        let folded = name(value);
+        let (one, other) = halves(&folded)?;
+        Some((self.places(one)?, self.places(other)?))
     }
 
     /// The lines of `map.csv` that decided what [`find`](Self::find) says.
     pub fn lines(&self, value: &str, told: &Told<'_>) -> Vec<u32> {
         let Some(places) = self.places(value) else {
-            return Vec::new();
+            return match (self.find(value, told), self.both(value)) {
+                (Found::Mapped(_), Some((one, other))) => [one, other]
+                    .iter()
+                    .flat_map(|places| self.lines_of(places, told))
+                    .collect(),
+                _ => Vec::new(),
+            };
         };
+        self.lines_of(places, told)
+    }
+
+    fn lines_of(&self, places: &[usize], told: &Told<'_>) -> Vec<u32> {
         let most = self.deciding(places, told).map(|(about, _)| about).max();
         let deciding = self.deciding(places, told).filter(|(about, _)| Some(*about) == most);
         let lines: Vec<u32> = deciding.map(|(_, row)| row.entry.line).collect();
@@ -147,7 +179,7 @@ impl Lookup {
             Some(places) => Some(places),
             None if self.by == By::Code => None,
             None => {
-                let folded = fold(value);
+                let folded = name(value);
                 self.folded.get(&folded).or_else(|| match bare(&folded) {
                     // A value of nothing but punctuation is no name.
                     bare if bare.is_empty() => None,
@@ -178,23 +210,30 @@ impl Lookup {
             told.specimen.and_then(specimen::told),
         );
         let unit = told.unit.map(unit_condition).filter(|unit| !unit.is_empty());
+        // None of the rows may ask.
+        let asked = unit.is_some()
+            && places
+                .iter()
+                .any(|at| self.rows.get(*at).is_some_and(|row| !row.entry.unit.is_none()));
+        let code = told.unit.filter(|_| asked).and_then(units::code);
         let specimen = told.specimen.map(condition);
         let rows = self.of_the_day(places, told);
         // Where the source does not say and every row asks, all of them are meant.
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
         let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
         let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
-        // A row without a condition holds for what its target can be measured in, and for the target's specimen.
+        // A row without a condition holds for what its target can be measured in; every row for the target's specimen.
         let like = move |row: &&Row| {
             !measure::contradict(measured, row.measures) && !specimen::contradict(taken, row.specimen)
         };
         rows.filter(decides).filter(like).filter_map(move |row| {
-            let about = |any: bool, when: &When, told: Option<&str>| if any { Some(0) } else { when.holds(told) };
-            let by_unit = about(any_unit, &row.entry.unit, unit.as_deref())?;
-            Some((
-                by_unit + about(any_specimen, &row.entry.specimen, specimen.as_deref())?,
-                row,
-            ))
+            let about = |any: bool, when: &When, told: Option<&str>, code: Option<&str>| match any {
+                true => Some(0),
+                false => when.holds(told, code),
+            };
+            let by_unit = about(any_unit, &row.entry.unit, unit.as_deref(), code.as_deref())?;
+            let by_specimen = about(any_specimen, &row.entry.specimen, specimen.as_deref(), None)?;
+            Some((by_unit + by_specimen, row))
         })
     }
 
@@ -367,6 +406,160 @@ mod tests {
         ] {
             let got = code(lookup, name, &Told::of(unit, specimen, None));
             assert_eq!(got, want, "{name} | {unit} | {specimen}");
+        }
+    }
+
+    #[test]
+    fn abbreviations_and_names_beside_them() {
+        let zh = shipped("lab-zh__loinc");
+        for (name, unit, specimen, want) in [
+            ("TBIL", "umol/L", "", "14631-6"),
+            ("ALB", "g/L", "", "1751-7"),
+            ("CREA", "umol/L", "血清", "14682-9"),
+            ("Cr", "umol/L", "血清", "14682-9"),
+            ("Cr", "umol/L", "尿", "14683-7"),
+            ("Cr", "", "", "Ambiguous"),
+            ("Cr", "ug/L", "", "Unlike"),
+            ("Na", "mmol/L", "", "2951-2"),
+            ("Na", "mmol/L", "尿", "2955-3"),
+            ("K", "mmol/L", "脑脊液", "Unlike"),
+            ("ALT", "U/L", "EDTA血浆", "1742-6"),
+            ("PLT", "10^9·L-1", "指血", "26515-7"),
+            ("PLT", "1000/uL", "末梢血", "26515-7"),
+            ("INR", "", "", "6301-6"),
+            ("谷丙转氨酶(ALT)", "U/L", "", "1742-6"),
+            ("★谷丙转氨酶（ALT）", "U/L", "", "1742-6"),
+            ("ALT谷丙转氨酶", "U/L", "", "1742-6"),
+            ("谷丙转氨酶(AST)", "U/L", "", "Unmapped"),
+            ("谷丙转氨酶(尿)", "U/L", "", "Unmapped"),
+            ("★肌酐", "umol/L", "", "14682-9"),
+            ("*肌酐", "mg/dL", "", "2160-0"),
+        ] {
+            let got = code(&zh, name, &Told::of(unit, specimen, None));
+            assert_eq!(got, want, "{name} | {unit} | {specimen}");
+        }
+        assert_eq!(zh.lines("谷丙转氨酶(ALT)", &Told::default()).len(), 2);
+        assert!(zh.lines("谷丙转氨酶(AST)", &Told::default()).is_empty());
+    }
+
+    /// What serum is told of is not told of blood with its cells, whatever the row says; 血 may be either.
+    #[test]
+    fn blood_with_its_cells_is_no_serum() {
+        let (zh, en) = (shipped("lab-zh__loinc"), shipped("lab-en__loinc"));
+        for (lookup, name, specimen, want) in [
+            (&zh, "肌酐", "血清", "14682-9"),
+            (&zh, "肌酐", "EDTA血浆", "14682-9"),
+            (&zh, "肌酐", "血", "14682-9"),
+            (&zh, "肌酐", "静脉血", "14682-9"),
+            (&zh, "肌酐", "全血", "Unlike"),
+            (&zh, "血红蛋白", "全血", "718-7"),
+            (&zh, "血红蛋白", "EDTA抗凝血", "718-7"),
+            (&zh, "血红蛋白", "末梢血", "718-7"),
+            (&zh, "血红蛋白", "指血", "718-7"),
+            (&zh, "血红蛋白", "血清", "Unlike"),
+            (&en, "Creatinine", "SER/PLAS", "2160-0"),
+            (&en, "Creatinine", "whole blood", "Unlike"),
+            (&en, "Hemoglobin", "BLD", "718-7"),
+            (&en, "Hemoglobin", "plasma", "Unlike"),
+        ] {
+            let got = code(lookup, name, &Told::of("", specimen, None));
+            assert_eq!(got, want, "{name} | {specimen}");
+        }
+    }
+
+    /// Words of `when_unit` that say that there is no unit, or what a result is.
+    const NO_UNITS: [&str; 16] = [
+        "+",
+        "+/-",
+        "±",
+        ":1",
+        "OD",
+        "PEI",
+        "R",
+        "na",
+        "qualitative",
+        "text",
+        "无单位",
+        "定性",
+        "阳性",
+        "阴性",
+        "阴性/阳性",
+        "比值",
+    ];
+
+    /// One source of truth: what a row asks for is a unit to the step `units`, of the measure of the row's own unit.
+    #[test]
+    fn conditions_on_units_are_units() {
+        use clinmill_sdk::units::{fits, told_apart, ucum};
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
+        for name in ["lab-zh__loinc", "lab-en__loinc"] {
+            let read = |file: &str| std::fs::read(folder.join(name).join(file)).unwrap();
+            let files = ["map.csv", "mapping.yaml"].map(|file| (file.to_owned(), read(file)));
+            let table = MappingTable::read("maps:x", &Resource { files: files.into() }).unwrap();
+            let (when, unit) = (table.column("when_unit").unwrap(), table.column("unit").unwrap());
+            let mut asked = 0;
+            for row in &table.rows {
+                let words = row.cell(when).split('|').filter(|one| !matches!(*one, "" | "*"));
+                for one in words.filter(|one| !NO_UNITS.contains(one) && !unit_condition(one).is_empty()) {
+                    let at = format!("{name}:{} {one}", row.line);
+                    let code = units::code(one).unwrap_or_else(|| panic!("{at} is no unit"));
+                    // Units of enzymes and those of standards meet by the table of molar masses, analyte by analyte.
+                    let [own, told] = [row.cell(unit), &code].map(|code| code.replace("[IU]", "U"));
+                    let measure = |code: &str| ucum::unit(code).unwrap();
+                    let like =
+                        own.is_empty() || told_apart(&own, &told).is_none() && fits(&measure(&own), &measure(&told));
+                    assert!(like, "{at} is {code}, not {own}");
+                    asked += 1;
+                }
+            }
+            assert!(asked > 1000, "{asked}");
+        }
+    }
+
+    /// Rows of one name that their units tell apart ask for no unit twice.
+    #[test]
+    fn units_tell_rows_apart() {
+        for name in ["lab-zh__loinc", "lab-en__loinc"] {
+            let lookup = shipped(name);
+            for (key, places) in &lookup.folded {
+                let rows: Vec<&Row> = places.iter().filter_map(|at| lookup.rows.get(*at)).collect();
+                for (at, one) in rows.iter().enumerate() {
+                    for other in rows.iter().skip(at + 1).filter(|other| other.target != one.target) {
+                        let apart = !one.entry.unit.is_none()
+                            && !other.entry.unit.is_none()
+                            && one.entry.specimen == other.entry.specimen;
+                        let both = one.entry.unit.shares(&other.entry.unit);
+                        assert!(
+                            !apart || !both,
+                            "{name} {key}: lines {} and {}",
+                            one.entry.line,
+                            other.entry.line
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// No row asks for a specimen that its target is not in.
+    #[test]
+    fn conditions_on_specimens_fit_their_targets() {
+        let lookup = lookup(",a,s,1,x in Serum or Plasma,equivalent,accepted,,,全血,,,,\n");
+        for (place, lookup) in [("planted", lookup.unwrap())]
+            .into_iter()
+            .chain(["lab-zh__loinc", "lab-en__loinc"].map(|table| (table, shipped(table))))
+        {
+            let unlike: Vec<u32> = lookup
+                .rows
+                .iter()
+                .filter(|row| {
+                    row.entry
+                        .specimen
+                        .any(|one| specimen::contradict(specimen::told(one), row.specimen))
+                })
+                .map(|row| row.entry.line)
+                .collect();
+            assert_eq!(unlike.len(), usize::from(place == "planted"), "{place}: {unlike:?}");
         }
     }
 

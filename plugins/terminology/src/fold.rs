@@ -14,6 +14,32 @@ pub fn fold(name: &str) -> String {
         .collect()
 }
 
+/// A name as [`fold`] has it, without the marks that reports print at it: `★肌酐` and `*肌酐` for tests that are accredited.
+pub fn name(text: &str) -> String {
+    let marks = ['★', '☆', '▲', '△', '※', '◆', '●', '○', ' ', '\u{3000}'];
+    let unmarked = text.trim_matches(marks);
+    let behind = unmarked
+        .trim_start_matches(['*', '#', '＊', '＃'])
+        .trim_start_matches(marks);
+    // Nothing but marks is no name.
+    fold(if behind.is_empty() { text } else { behind })
+}
+
+/// The two names of `谷丙转氨酶(ALT)`, `ALT[谷丙转氨酶]`, `谷丙转氨酶ALT` and `ALT 谷丙转氨酶`, folded; nothing where there is one.
+pub fn halves(folded: &str) -> Option<(&str, &str)> {
+    for (open, close) in [('(', ')'), ('[', ']'), ('【', '】')] {
+        if let Some((before, inner)) = folded.strip_suffix(close).and_then(|rest| rest.rsplit_once(open)) {
+            return Some((before, inner)).filter(|_| !before.is_empty() && !inner.is_empty());
+        }
+    }
+    let latin = |c: char| !('\u{3400}'..='\u{9fff}').contains(&c);
+    let first = folded.chars().next()?;
+    let at = folded.find(|c: char| latin(c) != latin(first))?;
+    let (one, other) = folded.split_at(at);
+    // One change of script alone.
+    (other.chars().all(|c| latin(c) != latin(first))).then_some((one, other.trim_matches(['-', ':', '/', '_'])))
+}
+
 /// A folded name without punctuation, except for what tells tests apart: `%`, `#`, `+`, `/`, and points and commas
 /// between digits.
 pub fn bare(folded: &str) -> String {
@@ -107,6 +133,29 @@ mod tests {
         assert_eq!(fold("血紅蛋白濃度"), fold("血红蛋白浓度"));
         assert_ne!(fold("嗜酸细胞(%)"), fold("嗜酸细胞(#)"));
         assert_eq!(fold(&fold("㎎／㎗ ＡＢ")), fold("mg/dl ab"));
+    }
+
+    #[test]
+    fn marks_are_no_part_of_a_name() {
+        for text in ["★肌酐", "*肌酐", "# 肌酐", "☆▲肌酐", "＊肌酐", "肌酐★", " △ 肌酐"] {
+            assert_eq!(name(text), "肌酐", "{text}");
+        }
+        assert_eq!(name("嗜酸细胞(#)"), "嗜酸细胞(#)");
+        assert_eq!(name("NEUT#"), "neut#");
+        assert_eq!(name("***"), "***");
+        for text in [
+            "谷丙转氨酶(ALT)",
+            "谷丙转氨酶（ALT）",
+            "谷丙转氨酶[ALT]",
+            "谷丙转氨酶 ALT",
+            "谷丙转氨酶-ALT",
+        ] {
+            assert_eq!(halves(&name(text)), Some(("谷丙转氨酶", "alt")), "{text}");
+        }
+        assert_eq!(halves("alt谷丙转氨酶"), Some(("alt", "谷丙转氨酶")));
+        for one in ["谷丙转氨酶", "alt", "β2微球蛋白x", "", "()"] {
+            assert_eq!(halves(one), None, "{one}");
+        }
     }
 
     #[test]

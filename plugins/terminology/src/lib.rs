@@ -22,6 +22,7 @@ pub mod sheet;
 mod specimen;
 pub mod table;
 mod transform;
+mod units;
 
 pub use crate::core::{Found, Lookup, Told};
 pub use config::{By, TerminologyConfig, Unmapped};

@@ -220,6 +220,20 @@ pub struct Merged {
     pub replaced: u64,
     /// Reviewed rows that are still proposed, and were left.
     pub left: u64,
+    /// Rows of the merged table that were reviewed, and which of the reviewed rows each of them is.
+    pub lines: HashMap<usize, usize>,
+}
+
+/// A message about a line of a table, said of where the line comes from: `MERGED/map.csv:7: …` with what `place` says of
+/// line 7, or as it is.
+pub fn located(message: &str, table: &str, place: impl Fn(u32) -> Option<String>) -> String {
+    let found = message
+        .split_once(&format!("{table}/map.csv:"))
+        .and_then(|(before, rest)| {
+            let (line, after) = rest.split_once(':')?;
+            Some(format!("{before}{}:{after}", place(line.parse().ok()?)?))
+        });
+    found.unwrap_or_else(|| message.to_owned())
 }
 
 /// Merges reviewed rows into a table: a row for the same key and target is replaced, another one added. Rows that are
@@ -235,12 +249,14 @@ pub fn merge(table: &mut Sheet, reviewed: &Sheet) -> Merged {
         places.entry(place(line)).or_insert(index);
     }
     let mut merged = Merged::default();
-    for line in &reviewed.lines {
+    for (index, line) in reviewed.lines.iter().enumerate() {
         if line.get("status") == "proposed" {
             merged.left += 1;
             continue;
         }
-        match places.get(&place(line)).and_then(|index| table.lines.get_mut(*index)) {
+        let known = places.get(&place(line)).copied();
+        merged.lines.insert(known.unwrap_or(table.lines.len()), index);
+        match known.and_then(|at| table.lines.get_mut(at)) {
             Some(known) => {
                 *known = line.clone();
                 merged.replaced += 1;
@@ -300,6 +316,15 @@ mod tests {
         assert_eq!((merged.added, merged.replaced, merged.left), (1, 0, 1));
         assert_eq!(merge(&mut sheet, &offered).replaced, 1);
         assert_eq!(sheet.lines.len(), 3);
+    }
+
+    #[test]
+    fn faults_are_said_where_the_reviewer_wrote_them() {
+        let place = |line: u32| (line == 7).then(|| "reviewed.csv:2".to_owned());
+        let said = |message: &str| located(message, "merged", place);
+        assert_eq!(said("merged/map.csv:7: why"), "reviewed.csv:2: why");
+        assert_eq!(said("merged/map.csv:8: why"), "merged/map.csv:8: why");
+        assert_eq!(said("why"), "why");
     }
 
     #[test]

@@ -37,10 +37,23 @@ const WHOLE: [(&str, &[&str]); 5] = [
     ("semen", &["smn"]),
 ];
 
-/// The group that a source's words name; nothing where they name none or several.
+/// Words of what is left of blood when the cells are taken out of it, and of blood that nothing was taken out of.
+const WITHOUT_CELLS: [&str; 7] = ["血清", "血浆", "serum", "plasma", "ser", "plas", "ppp"];
+const WITH_CELLS: [&str; 4] = ["全血", "wholeblood", "wb", "rbc"];
+
+/// The group that a source's words name; nothing where they name none or several. Blood of which they do not say whether its
+/// cells are in it (`血`, `静脉血`, `抗凝血`, `BLD`) is `blood`.
 pub fn told(text: &str) -> Option<&'static str> {
     let text = condition(text);
-    let whole = WHOLE.iter().find(|(_, words)| words.contains(&text.as_str()));
+    match group(&text)? {
+        "blood" => Some(blood(&text)),
+        group => Some(group),
+    }
+}
+
+/// The group of a folded text, blood as one.
+fn group(text: &str) -> Option<&'static str> {
+    let whole = WHOLE.iter().find(|(_, words)| words.contains(&text));
     if let Some((group, _)) = whole {
         return Some(group);
     }
@@ -54,22 +67,53 @@ pub fn told(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Which blood a folded text names.
+fn blood(text: &str) -> &'static str {
+    // Short codes are words by themselves.
+    let names = |words: &[&str]| {
+        let parts = || text.split(['/', '-', '_', ',']);
+        words.iter().any(|word| match word.is_ascii() && word.len() <= 4 {
+            true => parts().any(|part| part == *word),
+            false => text.contains(word),
+        })
+    };
+    match (names(&WITHOUT_CELLS), names(&WITH_CELLS)) {
+        (true, false) => "serum or plasma",
+        (false, true) => "whole blood",
+        _ => "blood",
+    }
+}
+
 /// The group that the system in a LOINC name belongs to, such as `Urine` of `Glucose [Mass/volume] in Urine by Test strip`.
 pub fn of_name(name: &str) -> Option<&'static str> {
     let (_, system) = name.rsplit_once(" in ").or_else(|| name.rsplit_once(" of "))?;
     let system = system.split(" by ").next().unwrap_or(system);
     let system = system.split(" --").next().unwrap_or(system);
-    match system.contains("Tissue") {
-        true => None,
-        false => told(system),
+    if system.contains("Tissue") {
+        return None;
+    }
+    match told(system)? {
+        // LOINC's Blood has its cells; "Serum, Plasma or Blood" is any.
+        "blood" if system.contains("Serum") || system.contains("Plasma") => Some("blood"),
+        "blood" => Some("whole blood"),
+        "serum or plasma" if system.contains("Blood") && !system.contains("Cord") => Some("blood"),
+        group => Some(group),
     }
 }
 
-/// Whether one group is not the other, as far as both are known: a body fluid may be of any cavity.
+/// Whether one group is not the other, as far as both are known: a body fluid may be of any cavity, blood with its cells or
+/// without.
 pub fn contradict(one: Option<&'static str>, other: Option<&'static str>) -> bool {
-    let cavity = |group: &str| !matches!(group, "blood" | "urine" | "stool" | "spinal fluid");
+    let cavity = |group: &str| {
+        !matches!(
+            group,
+            "blood" | "whole blood" | "serum or plasma" | "urine" | "stool" | "spinal fluid"
+        )
+    };
     match (one, other) {
         (Some("body fluid"), Some(group)) | (Some(group), Some("body fluid")) => !cavity(group),
+        (Some("blood"), Some("whole blood" | "serum or plasma"))
+        | (Some("whole blood" | "serum or plasma"), Some("blood")) => false,
         (Some(one), Some(other)) => one != other,
         _ => false,
     }
@@ -83,9 +127,15 @@ mod tests {
     fn words_and_names_meet() {
         for (text, group) in [
             ("静脉血", Some("blood")),
-            ("ＥＤＴＡ抗凝全血", Some("blood")),
-            ("SER/PLAS", Some("blood")),
-            ("Serum", Some("blood")),
+            ("ＥＤＴＡ抗凝全血", Some("whole blood")),
+            ("WB", Some("whole blood")),
+            ("EDTA抗凝血", Some("blood")),
+            ("BLD", Some("blood")),
+            ("指血", Some("blood")),
+            ("EDTA血浆", Some("serum or plasma")),
+            ("SER/PLAS", Some("serum or plasma")),
+            ("Serum", Some("serum or plasma")),
+            ("血清/全血", Some("blood")),
             ("24小时尿", Some("urine")),
             ("腦脊液", Some("spinal fluid")),
             ("Cerebrospinal Fluid (CSF)", Some("spinal fluid")),
@@ -105,7 +155,17 @@ mod tests {
             ("pH of Urine", Some("urine")),
             (
                 "Prothrombin time (PT) in Platelet poor plasma by Coagulation assay",
-                Some("blood"),
+                Some("serum or plasma"),
+            ),
+            ("Hemoglobin A1c/Hemoglobin.total in Blood", Some("whole blood")),
+            (
+                "Glucose [Moles/volume] in Capillary blood by Glucometer",
+                Some("whole blood"),
+            ),
+            ("Glucose [Moles/volume] in Serum, Plasma or Blood", Some("blood")),
+            (
+                "Bilirubin.total [Mass/volume] in Serum or Plasma from Cord blood",
+                Some("serum or plasma"),
             ),
             ("Creatinine renal clearance in 24 hour Urine and Serum or Plasma", None),
             ("Bacteria identified in Specimen by Culture", None),
@@ -123,10 +183,20 @@ mod tests {
             ("CSF", "urine"),
             ("body fluid", "blood"),
             ("胸水", "腹水"),
+            ("全血", "血清"),
+            ("EDTA血浆", "WB"),
+            ("全血", "尿"),
+            ("体液", "血浆"),
         ] {
             assert!(unlike(one, other) && unlike(other, one), "{one} {other}");
         }
-        for (one, other) in [("全血", "血清"), ("胸水", "体液"), ("", "血"), ("拭子", "血")] {
+        for (one, other) in [
+            ("全血", "血"),
+            ("BLD", "血清"),
+            ("胸水", "体液"),
+            ("", "血"),
+            ("拭子", "血"),
+        ] {
             assert!(!unlike(one, other) && !unlike(other, one), "{one} {other}");
         }
     }

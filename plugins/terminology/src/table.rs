@@ -3,6 +3,7 @@
 use crate::{
     By, error,
     fold::{condition, unit_condition},
+    units,
 };
 use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
 use std::collections::HashMap;
@@ -36,10 +37,13 @@ pub struct When {
     pub untold: bool,
     /// What the source may say, folded; empty with `untold` for no condition.
     any_of: Vec<String>,
+    /// Of a condition on the unit: the UCUM codes of those that are known.
+    codes: Vec<String>,
 }
 
 impl When {
-    fn parse(text: &str, fold: fn(&str) -> String) -> Self {
+    fn parse(text: &str, fold: fn(&str) -> String, code: &mut dyn FnMut(&str) -> Option<String>) -> Self {
+        let mut codes: Vec<String> = Vec::new();
         let mut any_of: Vec<String> = Vec::new();
         let mut untold = text.is_empty();
         for one in text.split('|').map(str::trim).filter(|one| !one.is_empty()) {
@@ -47,14 +51,19 @@ impl When {
                 "*" => untold = true,
                 one => match fold(one) {
                     // What says that there is none.
-                    one if one.is_empty() => untold = true,
-                    one => any_of.push(one),
+                    folded if folded.is_empty() => untold = true,
+                    folded => {
+                        any_of.push(folded);
+                        codes.extend(code(one));
+                    }
                 },
             }
         }
-        any_of.sort();
-        any_of.dedup();
-        Self { untold, any_of }
+        for list in [&mut any_of, &mut codes] {
+            list.sort();
+            list.dedup();
+        }
+        Self { untold, any_of, codes }
     }
 
     /// True for no condition.
@@ -62,12 +71,29 @@ impl When {
         self.any_of.is_empty()
     }
 
-    /// Whether the condition holds for what the source says (folded), and by how much it is about it.
-    pub fn holds(&self, told: Option<&str>) -> Option<u8> {
+    /// Whether both name one unit.
+    #[cfg(test)]
+    pub fn shares(&self, other: &Self) -> bool {
+        let named = self.any_of.iter().any(|one| other.any_of.contains(one));
+        named || self.codes.iter().any(|code| units::any_is(&other.codes, code))
+    }
+
+    /// Whether this is true of one of the alternatives, folded.
+    #[cfg(test)]
+    pub fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        self.any_of.iter().any(|one| is(one))
+    }
+
+    /// Whether the condition holds for what the source says (folded; of a unit the code too), and by how much it is about
+    /// it.
+    pub fn holds(&self, told: Option<&str>, code: Option<&str>) -> Option<u8> {
         match told {
             None => self.untold.then_some(0),
             Some(_) if self.any_of.is_empty() => Some(0),
-            Some(told) => self.any_of.iter().any(|one| one == told).then_some(1),
+            Some(told) => {
+                let named = self.any_of.iter().any(|one| one == told);
+                (named || code.is_some_and(|code| units::any_is(&self.codes, code))).then_some(1)
+            }
         }
     }
 }
@@ -124,6 +150,15 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
     }
     let keys = ["source_code", "source_name"].map(|name| table.column(name));
     let mut entries = Vec::new();
+    // Many rows ask for the same spellings.
+    let mut codes: HashMap<String, Option<String>> = HashMap::new();
+    let mut code = |unit: &str| match codes.get(unit) {
+        Some(code) => code.clone(),
+        None => codes
+            .entry(unit.to_owned())
+            .or_insert_with(|| units::code(unit))
+            .clone(),
+    };
     #[allow(clippy::type_complexity)]
     let mut decided: HashMap<(String, When, When), Vec<(u32, (i32, i32), String)>> = HashMap::new();
     for row in &table.rows {
@@ -135,7 +170,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
             }
             continue;
         }
-        let entry = entry(table, row, row.cell(key))?;
+        let entry = entry(table, row, row.cell(key), &mut code)?;
         if matches!(entry.state, RowState::Accepted | RowState::Unmapped) {
             let place = (entry.key.clone(), entry.unit.clone(), entry.specimen.clone());
             let others = decided.entry(place).or_default();
@@ -161,7 +196,12 @@ fn wrong(table: &MappingTable, row: &MappingRow, what: String) -> PluginError {
     }
 }
 
-fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, PluginError> {
+fn entry(
+    table: &MappingTable,
+    row: &MappingRow,
+    key: &str,
+    code: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<Entry, PluginError> {
     let cell = |name: &str| table.column(name).map_or("", |column| row.cell(column));
     let wrong = |what: String| wrong(table, row, what);
     let target = Target {
@@ -212,8 +252,8 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str) -> Result<Entry, Plu
         key: key.to_owned(),
         state,
         target,
-        unit: When::parse(cell("when_unit"), unit_condition),
-        specimen: When::parse(cell("when_specimen"), condition),
+        unit: When::parse(cell("when_unit"), unit_condition, code),
+        specimen: When::parse(cell("when_specimen"), condition, &mut |_| None),
         days,
     })
 }
@@ -316,14 +356,41 @@ mod tests {
 
     #[test]
     fn a_condition_tells_what_it_is_about() {
-        let when = When::parse("*|mmol/L", unit_condition);
+        let when = When::parse("*|mmol/L", unit_condition, &mut units::code);
         assert_eq!(
-            [when.holds(None), when.holds(Some("mmol/l")), when.holds(Some("mg/dl"))],
+            [
+                when.holds(None, None),
+                when.holds(Some("mmol/l"), None),
+                when.holds(Some("mg/dl"), None)
+            ],
             [Some(0), Some(1), None]
         );
-        let when = When::parse("mg/dL", unit_condition);
-        assert_eq!([when.holds(None), when.holds(Some("mg/dl"))], [None, Some(1)]);
-        let when = When::parse("", unit_condition);
-        assert_eq!([when.holds(None), when.holds(Some("x"))], [Some(0), Some(0)]);
+        let when = When::parse("mg/dL", unit_condition, &mut units::code);
+        assert_eq!(
+            [when.holds(None, None), when.holds(Some("mg/dl"), None)],
+            [None, Some(1)]
+        );
+        let when = When::parse("*|10^9/L|mg/dL", unit_condition, &mut units::code);
+        let told = |unit: &str| when.holds(Some(&unit_condition(unit)), units::code(unit).as_deref());
+        for unit in [
+            "K/uL",
+            "10^9/L",
+            "10^9·L-1",
+            "10e09/L",
+            "1000/uL",
+            "/nL",
+            "千/μL",
+            "×10⁹/L",
+        ] {
+            assert_eq!(told(unit), Some(1), "{unit}");
+        }
+        for unit in ["10^12/L", "g/L", "/uL", "U/L"] {
+            assert_eq!(told(unit), None, "{unit}");
+        }
+        let when = When::parse("", unit_condition, &mut units::code);
+        assert_eq!(
+            [when.holds(None, None), when.holds(Some("x"), None)],
+            [Some(0), Some(0)]
+        );
     }
 }

@@ -2,16 +2,19 @@
 
 use crate::{
     bridge::Bridges,
-    core::{Conversion, told_apart},
-    local::Local,
+    core::Conversion,
+    error,
     ucum::{self, Ratio},
 };
-use clinmill_sdk::{MappingTable, PluginError};
+use clinmill_sdk::{
+    MappingTable, PluginError,
+    units::{Spellings, told_apart},
+};
 
 /// The tables that a step would be given.
 #[derive(Debug, Default)]
 pub struct Tables {
-    local: Local,
+    local: Spellings,
     bridges: Bridges,
 }
 
@@ -38,7 +41,11 @@ impl Tables {
     /// What the step says of a table that it cannot use.
     pub fn new(map: Option<&MappingTable>, analytes: Option<&MappingTable>) -> Result<Self, PluginError> {
         Ok(Self {
-            local: map.map(Local::new).transpose()?.unwrap_or_default(),
+            local: map
+                .map(Spellings::new)
+                .transpose()
+                .map_err(error::of_table)?
+                .unwrap_or_default(),
             bridges: analytes.map(Bridges::new).transpose()?.unwrap_or_default(),
         })
     }

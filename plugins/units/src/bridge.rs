@@ -4,7 +4,7 @@ use crate::{
     error,
     ucum::{self, Ratio, Unit},
 };
-use clinmill_sdk::{MappingTable, PluginError, RowState};
+use clinmill_sdk::{MappingTable, PluginError, RowState, units::fits};
 use std::collections::HashMap;
 
 /// `1 one = factor is`, for one analyte.
@@ -21,6 +21,16 @@ pub struct Bridge {
 pub struct Bridges {
     analytes: HashMap<String, usize>,
     bridges: Vec<Vec<Bridge>>,
+}
+
+/// Whether two bridges between the same measures differ by more than a thousandth, in either direction.
+fn contradict(one: &Bridge, other: &Unit) -> bool {
+    let same = |one: &Unit, other: &Unit| {
+        let ratio = fits(one, other).then(|| one.ratio_to(other, &Ratio::one())).flatten();
+        ratio.map(|ratio| (ratio.to_f64() - 1.0).abs() < 1e-3)
+    };
+    let turned = ucum::unit("1").ok().and_then(|one| one.over(other));
+    same(&one.unit, other) == Some(false) || turned.is_some_and(|turned| same(&one.unit, &turned) == Some(false))
 }
 
 impl Bridges {
@@ -81,6 +91,13 @@ impl Bridges {
                 if let Some(line) = lines.insert(pair, row.line) {
                     return Err(wrong(format!("{key:?} stands in line {line} already")));
                 }
+                if let Some(other) = bridges
+                    .of(bridges.analyte(key))
+                    .iter()
+                    .find(|other| contradict(other, &bridge))
+                {
+                    return Err(wrong(format!("{key:?} has another factor in line {}", other.line)));
+                }
                 let count = bridges.bridges.len();
                 let analyte = *bridges.analytes.entry(key.to_owned()).or_insert(count);
                 if analyte == count {
@@ -125,6 +142,35 @@ mod tests {
             resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
         }
         Bridges::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_second_factor_in_other_units_is_refused() {
+        let with = |rows: &str| {
+            let head = "source_code,source_name,one,is,factor,status,origin,licence,note\n";
+            let yaml = "title: t\nfrom: a\nto: b\nversion: 1\norigin: here\nlicence: x\n";
+            let files = [("mapping.yaml", yaml.to_owned()), ("map.csv", format!("{head}{rows}"))];
+            let files = files.map(|(name, text)| (name.to_owned(), text.into_bytes()));
+            let table = MappingTable::read("maps:x", &Resource { files: files.into() }).unwrap();
+            Bridges::new(&table).map(drop).map_err(|error| error.message)
+        };
+        let first = "a,,mol,g,180.156,accepted,o,,\n";
+        for other in [
+            "a,,mmol,mg,180.156,accepted,o,,\n",
+            "a,,g,mol,0.00555075,accepted,o,,\n",
+            "a,,[IU],U,1,accepted,o,,\n",
+            "b,,mol,g,60,accepted,o,,\n",
+        ] {
+            assert_eq!(with(&format!("{first}{other}")), Ok(()), "{other}");
+        }
+        for other in [
+            "a,,mmol,mg,181,accepted,o,,\n",
+            "a,,g,mol,0.0056,accepted,o,,\n",
+            "a,,mmol,g,180.156,accepted,o,,\n",
+        ] {
+            let said = "maps:x/map.csv:3: \"a\" has another factor in line 2";
+            assert_eq!(with(&format!("{first}{other}")).unwrap_err(), said, "{other}");
+        }
     }
 
     /// Factors as tables of conversion to SI print them (such as that of the AMA Manual of Style, 11th edition, chapter 17),

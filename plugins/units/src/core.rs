@@ -4,6 +4,7 @@ use crate::{
     bridge::Bridge,
     ucum::{Ratio, Unit},
 };
+use clinmill_sdk::units::fits;
 
 /// How values of one unit become values of another.
 #[derive(Clone, Debug)]
@@ -146,33 +147,11 @@ fn small(value: i128, over: i128, under: i128, scale: u8, to_scale: u8) -> Optio
     Some(down + i128::from(rest > left || (rest == left && down & 1 == 1)))
 }
 
-/// Why two units that UCUM takes for the same measure are none; nothing where they may be.
-///
-/// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
-/// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
-/// NGSP, by an equation of its own.
-pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
-    let differ = |one, other| from.contains(one) && to.contains(other);
-    if differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}") {
-        return Some("fibrinogen equivalent units are no D-dimer units");
-    }
-    let moles = |code: &str| {
-        code.split_once('/')
-            .is_some_and(|(over, under)| over.ends_with("mol") && under.ends_with("mol"))
-    };
-    (moles(from) != moles(to)).then_some("moles per mole are no percentage")
-}
-
-/// Whether two units measure the same, with moles, equivalents and fields of view told apart. A value of pH is one of
-/// moles per litre.
-fn fits(from: &Unit, to: &Unit) -> bool {
-    from.dimension() == to.dimension() && from.kinds() == to.kinds()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ucum;
+    use clinmill_sdk::units::told_apart;
     use proptest::prelude::*;
 
     fn between(from: &str, to: &str) -> Option<Conversion> {

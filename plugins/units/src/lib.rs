@@ -2,27 +2,22 @@
 //!
 //! - [`UnitsConfig`]: the options
 //! - [`Units`]: the transform itself
-//! - `core`: from a written unit to a code, from a pair of codes to a conversion
-//! - `local`: the spellings of hospitals; `bridge`: what one mole of an analyte weighs
+//! - `core`: from a pair of codes to a conversion; `bridge`: what one mole of an analyte weighs
 //! - [`targets`]: the units of other tables' targets
-//! - `capitals`: units in other capitals than UCUM's; [`ask`]: one value at a time
-//! - [`ucum`]: the code system; [`suite`]: published tests of it
+//! - [`ask`]: one value at a time; [`suite`]: published tests of the code system, which is the SDK's, as spellings are
 //! - `error`: the codes
 
 pub mod ask;
 mod bridge;
-mod capitals;
 mod config;
 mod core;
 mod error;
-mod local;
 mod rule;
 pub mod suite;
 pub mod targets;
 mod transform;
-pub mod ucum;
-mod xml;
 
+pub use clinmill_sdk::units::ucum;
 pub use config::{OnError, UnitsConfig};
 pub use transform::Units;
 

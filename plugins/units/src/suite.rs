@@ -1,12 +1,10 @@
 //! Runs published UCUM tests: files of the format of `UcumFunctionalTests.xml`.
 
-use crate::{
-    ucum::{
-        self,
-        number::{Digits, Ratio, Rounding},
-    },
-    xml::{self, Element},
+use crate::ucum::{
+    self,
+    number::{Digits, Ratio, Rounding},
 };
+use clinmill_sdk::units::xml::{self, Element};
 use std::collections::BTreeMap;
 
 /// The outcome of a file of tests.

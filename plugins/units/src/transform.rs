@@ -6,7 +6,6 @@ use crate::{
     OnError, UnitsConfig,
     bridge::Bridges,
     error,
-    local::Local,
     rule::names,
     targets,
     ucum::{self, Unit},
@@ -21,6 +20,7 @@ use clinmill_sdk::{
     },
     near::same,
     sparse::{Decimals, Texts},
+    units::Spellings,
 };
 use plan::Plan;
 use std::{
@@ -40,7 +40,7 @@ pub struct Units {
     unit_in_range: Option<usize>,
     target: Target,
     analyte: Option<usize>,
-    local: Local,
+    local: Spellings,
     bridges: Bridges,
     /// The tables behind the two, by reference.
     tables: (String, String),
@@ -151,7 +151,7 @@ impl Transform for Units {
         let (local, spellings) = match &config.map {
             Some(reference) => {
                 let table = table("/map", reference)?;
-                let local = Local::new(&table).map_err(at("/map"))?;
+                let local = Spellings::new(&table).map_err(error::of_table).map_err(at("/map"))?;
                 (local, names(&table, &["source_name"]))
             }
             None => Default::default(),

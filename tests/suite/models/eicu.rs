@@ -80,10 +80,14 @@ transforms:
           analytes: "maps:molar-mass__ucum"
           analyte: loinc_code
           on_error: null
+      - terminology: { column: standard_unit, map: "maps:ucum__omop-unit", by: code, as: unit_concept }
   labs:
     sql: |
       select l.lab_id, l.visit_source_value, l.measurement_source_value, l.value_source_value, l.unit_source_value,
-             cast(coalesce(l.standard_value, l.value_number) as double) as value_as_number, l.standard_unit as unit_code,
+             cast(l.unit_concept_code as bigint) as unit_concept_id,
+             case when l.unit_concept_code is not null then l.standard_unit end as unit_code,
+             cast(case when l.unit_concept_code is not null then l.standard_value else l.value_number end as double)
+             as value_as_number,
              case l.value_operator when '<' then 4171756 when '>' then 4172704 end as operator_concept_id,
              arrow_cast(arrow_cast(s.visit_start_datetime, 'Int64') + l.minute * 60000000, 'Timestamp(Microsecond, None)')
              as measurement_datetime
@@ -104,7 +108,7 @@ fn site(raw: &Path) -> Site {
     for name in ["patient.csv", "diagnosis.csv", "lab.csv"] {
         site.put(&format!("inbox/{name}"), std::fs::read(raw.join(name)).unwrap());
     }
-    for table in ["units-local__ucum", "molar-mass__ucum"] {
+    for table in ["units-local__ucum", "molar-mass__ucum", "ucum__omop-unit"] {
         copy_dir(&root().join("mappings").join(table), &site.at(&format!("maps/{table}")));
     }
     site.put("maps/eicu-labs__loinc/map.csv", include_str!("eicu_labs.csv"));

@@ -37,7 +37,7 @@ found = {
     name: rest
     for name, *rest in base.execute(
         "select measurement_source_value, count(value_as_number), sum(value_as_number), min(value_as_number),"
-        " max(value_as_number), count(distinct coalesce(unit, unit_source_value, ''))"
+        " max(value_as_number), count(distinct coalesce(value_as_number_unit, unit_source_value, ''))"
         " from measurement group by 1"
     ).fetchall()
 }

@@ -120,7 +120,7 @@ fn a_planted_factor_of_ten_is_noticed() {
         .replace(
             "tables:\n",
             "  tenfold:\n    sql: |\n      select row_id, visit_source_value, measurement_source_value, measurement_datetime, \
-             value_source_value, unit_source_value, case when measurement_source_value = '50868' then value_as_number * 10 \
+             cast(null as varchar) as value_source_value, unit_source_value, case when measurement_source_value = '50868' then value_as_number * 10 \
              else value_as_number end as value_as_number from labs\ntables:\n",
         )
         .replace("{ from: labs, ", "{ from: tenfold, key: [row_id], ");

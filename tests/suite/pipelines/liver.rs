@@ -133,12 +133,32 @@ fn every_result_is_in_one_unit_per_analyte_and_keeps_what_was_written() {
         let of = |column: &str| text(row, column);
         let written = units.entry(of("measurement_source_value").to_owned()).or_default();
         assert!(!of("value_source_value").is_empty() && known.contains(&of("visit_occurrence_id")));
+        // The number is in the unit of the concept: OHDSI/EunomiaDatasets, Synthea27Nj.
+        let concept = match of("value_as_number_unit") {
+            "mg/dL" => "8840",
+            "g/L" => "8636",
+            "10*9/L" => "9444",
+            "mmol/L" => "8753",
+            "ng/mL" => "8842",
+            "U/L" => "8645",
+            _ => "0",
+        };
+        let unit = of("unit_source_value");
+        assert_eq!(
+            of("unit_concept_id"),
+            if unit.is_empty() { "" } else { concept },
+            "{unit}"
+        );
         if of("status") == "no-target" {
+            assert_eq!(
+                of("value_as_number"),
+                of("value_source_value").trim_start_matches(['<', '>'])
+            );
             assert_eq!((of("unit_source_value"), of("loinc_code")), ("U/L", ""));
             continue;
         }
-        *written.entry(of("unit").to_owned()).or_default() += 1;
-        if of("unit_source_value").contains("mol/L") && of("unit") == "mg/dL" {
+        *written.entry(of("value_as_number_unit").to_owned()).or_default() += 1;
+        if of("unit_source_value").contains("mol/L") && of("value_as_number_unit") == "mg/dL" {
             assert!(of("rule").contains("maps:molar-mass__ucum \""), "{}", of("rule"));
             let factor: f64 = of("factor").parse().unwrap();
             let source: f64 = of("value_source_value").trim_start_matches('>').parse().unwrap_or(0.0);

@@ -170,7 +170,7 @@ fn suggestions_are_reviewed_and_accepted() {
     project.write("review.csv", format!("{}\n{row}\n", lines[0]));
     let run = project.run(accept).expect_code(1);
     assert!(
-        run.stderr.contains("stands in line") && run.stderr.contains("总胆红素测定"),
+        run.stderr.contains("review.csv:2: ") && run.stderr.contains("stands in line"),
         "{}",
         run.stderr
     );
@@ -184,7 +184,7 @@ fn suggestions_are_reviewed_and_accepted() {
     let run = project.run(accept).expect_code(1);
     assert!(
         run.stderr
-            .contains("the unit \"umoll/L\" of the target is no UCUM code"),
+            .contains("review.csv:2: the unit \"umoll/L\" of the target is no UCUM code"),
         "{}",
         run.stderr
     );
@@ -197,6 +197,37 @@ fn suggestions_are_reviewed_and_accepted() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn what_an_import_cannot_say_is_counted_and_located() {
+    let project = project();
+    project.write(
+        "usagi.csv",
+        "sourceCode,sourceName,mappingStatus,equivalence,conceptId,mappingType\n\
+         K,Potassium,APPROVED,EQUAL,3023103,MAPS_TO\nK,Potassium,APPROVED,EQUAL,8753,MAPS_TO_UNIT\n",
+    );
+    let import = [
+        "map",
+        "import",
+        "usagi.csv",
+        "--from",
+        "usagi",
+        "--to",
+        "maps/usagi",
+        "--licence",
+        "x",
+        "--format",
+        "json",
+    ];
+    let run = project.run(import).expect_code(0);
+    assert!(
+        run.stderr.contains("1 mapping left out") && run.stderr.contains("line 3: MAPS_TO_UNIT"),
+        "{}",
+        run.stderr
+    );
+    let json = run.json();
+    assert_eq!((json["rows"].as_u64(), json["left_out"].as_u64()), (Some(1), Some(1)));
 }
 
 /// Where two tests are called the same, their numbers tell them apart.

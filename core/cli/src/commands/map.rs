@@ -11,7 +11,7 @@ use clinmill_engine::inspect;
 use clinmill_host::regular;
 use clinmill_plugin_terminology::{
     By, Lookup, Terminology, TerminologyConfig,
-    exchange::{Format, export, import},
+    exchange::{Format, Imported, export, import},
     review::{self, Coverage, Values},
     search::Index,
     sheet::Sheet,
@@ -101,8 +101,19 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("{} is there already", path.display())));
     }
     let text = read(&args.file)?;
-    let sheet = import(&text, format(args.from))
+    let Imported { sheet, aside } = import(&text, format(args.from))
         .map_err(|error| Failure::new(FAILED, format!("{}: {error}", args.file.display())))?;
+    if !aside.is_empty() {
+        let left = counted(aside.len() as u64, "mapping", "mappings");
+        let mut told: Vec<String> = aside.iter().take(10).map(|one| format!("  {one}")).collect();
+        told.extend((aside.len() > 10).then(|| format!("  … and {} more", aside.len() - 10)));
+        let what = format!(
+            "{left} left out, which a table cannot say ({}):\n{}",
+            args.file.display(),
+            told.join("\n")
+        );
+        context.console.warn(None, &what);
+    }
     let target = sheet
         .lines
         .iter()
@@ -133,9 +144,11 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
     let declared = args.to.join("mapping.yaml");
     fs::write(&declared, yaml).map_err(|error| Failure::io("write", &declared, &error))?;
     let rows = sheet.lines.len() as u64;
-    context.console.result(&json!({ "rows": rows, "to": path }), || {
-        format!("{} to {}\n", counted(rows, "row", "rows"), path.display())
-    })?;
+    context
+        .console
+        .result(&json!({ "rows": rows, "left_out": aside.len(), "to": path }), || {
+            format!("{} to {}\n", counted(rows, "row", "rows"), path.display())
+        })?;
     let put_right = |failure: Failure| Failure {
         message: format!(
             "{}: what was read is in {}, to be put right there",
@@ -167,6 +180,10 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
             None,
             &format!("the format has no place for the columns {lost}: they are left out"),
         );
+    }
+    if let Some(column) = file.cut {
+        let what = format!("{column} is the folder's name cut to 20 characters, as many as the format has");
+        context.console.warn(None, &what);
     }
     let Some(out) = &args.out else {
         let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost });
@@ -455,6 +472,9 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     Ok(OK)
 }
 
+/// What the table is called that reviewed rows would make.
+const MERGED: &str = "the merged table";
+
 fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
     let known = table(&args.into)?;
     let text = read(&args.file)?;
@@ -467,6 +487,7 @@ fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
         return Err(located((row.line, "the row has not as many cells as the header")));
     }
     let reviewed = Sheet::from_rows(header.cells(), rows);
+    let lines: Vec<u32> = rows.iter().map(|row| row.line).collect();
     let mut sheet = Sheet::of(&known);
     let merged = review::merge(&mut sheet, &reviewed);
     let path: PathBuf = args.into.join("map.csv");
@@ -478,8 +499,18 @@ fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
         ]
         .into(),
     };
-    let merged_table = MappingTable::read("the merged table", &resource).map_err(|error| broken(&error))?;
-    check(&merged_table)?;
+    // What is wrong with a row that was reviewed is said where the reviewer wrote it.
+    let written = records(&sheet.to_csv(), ',').map_err(located)?;
+    let source = |failure: Failure| Failure {
+        message: review::located(&failure.message, MERGED, |line| {
+            let row = written.iter().skip(1).position(|row| row.line == line)?;
+            let line = lines.get(*merged.lines.get(&row)?)?;
+            Some(format!("{}:{line}", args.file.display()))
+        }),
+        ..failure
+    };
+    let merged_table = MappingTable::read(MERGED, &resource).map_err(|error| source(broken(&error)))?;
+    check(&merged_table).map_err(source)?;
     write(&path, &sheet.to_csv())?;
     let value = json!({ "added": merged.added, "replaced": merged.replaced, "left": merged.left, "to": path });
     context.console.result(&value, || {

@@ -111,6 +111,8 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
         Check::Drift(..) => (None, plausibility, D::Consistent),
         Check::Fresh(..) => (None, completeness, D::Timely),
         Check::RowCount { .. } => (None, completeness, D::Complete),
+        Check::Model(..) if dqd == Some(VALUE_HIGH) => (dqd, plausibility, D::Accurate),
+        Check::Model(..) => (None, conformance, D::Consistent),
         Check::Sql { .. } if dqd == Some(WITHIN_VISIT) => (dqd, plausibility, D::Accurate),
         Check::Sql { .. } => (None, conformance, D::Consistent),
     };
@@ -136,6 +138,18 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
 
 /// The DataQualityDashboard's check that an event lies within a week of its visit; five of a hundred may not.
 const WITHIN_VISIT: &str = "withinVisitDates";
+
+/// The DataQualityDashboard's check that a date is not later than tomorrow; one of a hundred may be.
+const VALUE_HIGH: &str = "plausibleValueHigh";
+
+/// Dates that may be of the future, or that the dashboard does not look at.
+const OF_THE_FUTURE: [&str; 4] = ["valid_start_date", "valid_end_date", "metadata_date", "nlp_date"];
+
+/// Of what a number is that is not the one in the source's text, beside a unit that has no concept: of a unit that the row
+/// does not show. Numbers behind a comparison count too; what is rounded differs by less than a hundredth.
+const CONVERTED_WITHOUT_A_UNIT: &str = "coalesce(unit_concept_id, 0) = 0 and unit_source_value is not null and \
+     abs(value_as_number - try_cast(ltrim(value_source_value, ' <>=≤≥~') as double)) \
+     > 0.000001 + 0.01 * abs(try_cast(ltrim(value_source_value, ' <>=≤≥~') as double))";
 
 /// The dates that it is about, by table.
 const VISITED: [(&str, &str); 8] = [
@@ -222,6 +236,10 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
             let check = Check::Before(own(name), own(&end));
             add(name, "plausibleStartBeforeEnd", check, 1.0, OnFail::Warn);
         }
+        if is_time && !OF_THE_FUTURE.contains(&name) {
+            let late = format!("cast({name} as timestamp) > {}", query::UNTIL);
+            add(name, VALUE_HIGH, Check::Model(own(name), late), 0.99, OnFail::Warn);
+        }
         if is_time && table.subject && table.name != "person" && modelled("person") {
             let check = Check::After(own(name), column("person", "birth_datetime", span));
             add(name, "plausibleAfterBirth", check, 1.0, OnFail::Warn);
@@ -230,6 +248,12 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
             let check = Check::Before(own(name), column("death", "death_date", span));
             add(name, "plausibleBeforeDeath", check, 1.0, OnFail::Warn);
         }
+    }
+    let beside = ["unit_concept_id", "unit_source_value", "value_source_value"];
+    if model.field("value_as_number").is_some() && beside.iter().all(|name| model.field(name).is_some()) {
+        let check = Check::Model(own("value_as_number"), CONVERTED_WITHOUT_A_UNIT.to_owned());
+        let gate = own_gate(table, "value_as_number", "unitOfValue", check, 1.0, OnFail::Block, span);
+        gates.push((gate, None));
     }
     gates
 }

@@ -68,8 +68,14 @@ pub enum Plan {
     },
 }
 
-/// Stands in a query for the end of tomorrow: what is dated later says nothing of how fresh the rest is.
-pub const UNTIL: &str = "timestamp '2200-01-01 00:00:00'";
+/// Stands in a query for a day from now, as [`at`] puts it: what is dated later is a mistake.
+pub const UNTIL: &str = "timestamp '2200-01-01 00:00:00.000001'";
+
+/// A query of now, a local time.
+pub fn at(query: &str, now: jiff::civil::DateTime) -> String {
+    let until = now.saturating_add(jiff::Span::new().days(1));
+    query.replace(UNTIL, &format!("timestamp '{}'", until.strftime("%Y-%m-%d %H:%M:%S")))
+}
 
 /// The columns of the tables.
 pub type Schemas = BTreeMap<String, SchemaRef>;
@@ -134,6 +140,7 @@ pub fn plan(
             let column = name(&c.column);
             rows(&c.table, format!("{column} is not null"), outside(&column, *bounds))
         }
+        Check::Model(c, fails) => rows(&c.table, format!("{} is not null", name(&c.column)), fails.clone()),
         Check::After(a, b) => order(a, b, &types, ("<", "min"), &about, schemas)?,
         Check::Before(a, b) => order(a, b, &types, (">", "max"), &about, schemas)?,
         Check::Age(a, b, bounds) => {

@@ -2,7 +2,7 @@
 
 use super::{
     GateSpec, TableState, drift,
-    query::{Plan, UNTIL},
+    query::{Plan, at},
     state,
 };
 use crate::{bound::Bound, error::EngineError, refresh::Session, sql::NotLocal};
@@ -84,7 +84,7 @@ pub async fn run(
     listed: usize,
 ) -> Result<Audit, EngineError> {
     let context = state::session(tables, previous)?;
-    let mut counts = row_counts(&context, gates, tables).await?;
+    let mut counts = row_counts(&context, gates, tables, now).await?;
     let mut audit = Audit::default();
     for dimension in Dimension::ALL {
         audit.scores.insert(dimension, Score::default());
@@ -102,7 +102,7 @@ pub async fn run(
                 failed,
                 row_ids: match failed {
                     0 => Vec::new(),
-                    _ => failing_rows(&context, gate, listed).await?,
+                    _ => failing_rows(&context, gate, now, listed).await?,
                 },
                 index: None,
                 detail: None,
@@ -193,6 +193,7 @@ async fn row_counts(
     context: &SessionContext,
     gates: &[GateSpec],
     tables: &[TableState],
+    now: jiff::civil::DateTime,
 ) -> Result<RowCounts, EngineError> {
     let mut found = RowCounts {
         rows: HashMap::new(),
@@ -216,7 +217,7 @@ async fn row_counts(
             .map(|(i, expression)| format!("{expression} as c{i}"))
             .collect();
         let text = format!("select {} from {}", list.join(", "), super::query::name(&state.name));
-        let batches = query(context, &text).await?;
+        let batches = query(context, &at(&text, now)).await?;
         let counts: Vec<u64> = (0..wanted.len())
             .map(|c| batches.first().map_or(0, |b| integer(b, c)))
             .collect();
@@ -232,7 +233,12 @@ async fn row_counts(
     Ok(found)
 }
 
-async fn failing_rows(context: &SessionContext, gate: &GateSpec, listed: usize) -> Result<Vec<String>, EngineError> {
+async fn failing_rows(
+    context: &SessionContext,
+    gate: &GateSpec,
+    now: jiff::civil::DateTime,
+    listed: usize,
+) -> Result<Vec<String>, EngineError> {
     // A gate of which nothing must hold only measures.
     if gate.at_least <= 0.0 {
         return Ok(Vec::new());
@@ -248,7 +254,7 @@ async fn failing_rows(context: &SessionContext, gate: &GateSpec, listed: usize) 
     };
     let text = format!("select {ROW_ID} from ({text}) as rows order by 1 limit {listed}");
     let mut ids = Vec::new();
-    for batch in query(context, &text).await? {
+    for batch in query(context, &at(&text, now)).await? {
         let column = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
         ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
     }
@@ -283,7 +289,7 @@ async fn measure(
                 failed,
                 row_ids: match failed {
                     0 => Vec::new(),
-                    _ => failing_rows(context, gate, listed).await?,
+                    _ => failing_rows(context, gate, now, listed).await?,
                 },
                 index: None,
                 detail: None,
@@ -295,7 +301,7 @@ async fn measure(
             // A query without `_row_id` counts, but names no rows.
             let row_ids = match failed {
                 0 => Vec::new(),
-                _ => failing_rows(context, gate, listed).await.unwrap_or_default(),
+                _ => failing_rows(context, gate, now, listed).await.unwrap_or_default(),
             };
             match table {
                 Some(table) => Counted {
@@ -345,9 +351,7 @@ async fn measure(
             }
         }
         Plan::Fresh { newest, within } => {
-            let until = now.saturating_add(jiff::Span::new().days(1));
-            let until = format!("timestamp '{}'", until.strftime("%Y-%m-%d %H:%M:%S"));
-            let batches = query(context, &newest.replace(UNTIL, &until)).await?;
+            let batches = query(context, &at(newest, now)).await?;
             let newest = batches.first().and_then(|b| {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
                 let times = arrow::compute::cast(b.column(0), &micros).ok()?;

@@ -1,6 +1,6 @@
 //! FHIR ConceptMap, R4 and R5 (HL7 FHIR, resource ConceptMap).
 
-use super::{Broken, Exported, PLACED};
+use super::{Broken, Exported, Imported, PLACED};
 use crate::sheet::{Line, Sheet};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-pub(super) fn from_json(file: &str) -> Result<Sheet, Broken> {
+pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
     let map: Value = serde_json::from_str(file).map_err(|error| Broken {
         line: u32::try_from(error.line()).unwrap_or_default(),
         what: "the file is no JSON".into(),
@@ -39,22 +39,37 @@ pub(super) fn from_json(file: &str) -> Result<Sheet, Broken> {
             what: "the resource is no ConceptMap".into(),
         });
     }
-    let mut sheet = Sheet::default();
-    for group in list(&map, "group") {
+    let mut imported = Imported::default();
+    for (at, group) in list(&map, "group").enumerate() {
         // A canonical URL may carry the version of the system.
         let system = text(group, "target").split('|').next().unwrap_or_default();
-        for element in list(group, "element") {
+        for (of, element) in list(group, "element").enumerate() {
             let mut targets: Vec<&Value> = list(element, "target").collect();
             let none = Value::Null;
             if targets.is_empty() {
                 targets.push(&none);
             }
-            for target in targets {
-                sheet.lines.push(line(element, target, system));
+            for (to, target) in targets.into_iter().enumerate() {
+                let more = |key: &str| list(target, key).next().is_some();
+                let beyond = match (more("dependsOn"), more("product")) {
+                    (true, _) => "a mapping that depends on something else (dependsOn)",
+                    (_, true) => "a mapping to more than one thing (product)",
+                    _ => {
+                        imported.sheet.lines.push(line(element, target, system));
+                        continue;
+                    }
+                };
+                imported.put_aside(0, format!("group[{at}].element[{of}].target[{to}]: {beyond}"));
             }
         }
+        if group.get("unmapped").is_some_and(Value::is_object) {
+            imported.put_aside(
+                0,
+                format!("group[{at}].unmapped: what is to be done with all other codes"),
+            );
+        }
     }
-    Ok(sheet)
+    Ok(imported)
 }
 
 fn line(element: &Value, target: &Value, system: &str) -> Line {
@@ -123,6 +138,7 @@ pub(super) fn to_json(sheet: &Sheet, name: &str, r5: bool) -> Exported {
         text: format!("{map:#}\n"),
         left_out: 0,
         lost: Vec::new(),
+        cut: None,
     }
 }
 

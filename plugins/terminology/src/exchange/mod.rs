@@ -48,6 +48,25 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// A file of another format as a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// The rows.
+    pub sheet: Sheet,
+    /// What a table of mappings cannot say, and was left out: a unit or value of the target, a mapping under a condition.
+    pub aside: Vec<Broken>,
+}
+
+impl Imported {
+    /// Leaves something out.
+    fn put_aside(&mut self, line: u32, what: impl Into<String>) {
+        self.aside.push(Broken {
+            line,
+            what: what.into(),
+        });
+    }
+}
+
 /// A file in another format, and how many rows it has no place for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
@@ -57,13 +76,15 @@ pub struct Exported {
     pub left_out: usize,
     /// Columns of the rows it holds that it has no place for.
     pub lost: Vec<String>,
+    /// A text that was cut, by the column that it stands in.
+    pub cut: Option<&'static str>,
 }
 
 /// Reads a file. `name` is the table's title, for formats that carry one.
 ///
 /// # Errors
 /// What is broken, with its line.
-pub fn import(text: &str, format: Format) -> Result<Sheet, Broken> {
+pub fn import(text: &str, format: Format) -> Result<Imported, Broken> {
     let text = text.trim_start_matches('\u{feff}');
     match format {
         Format::Usagi => tables::from_usagi(text),
@@ -163,7 +184,8 @@ mod tests {
         for format in [Format::Usagi, Format::FhirR4, Format::FhirR5, Format::Sssom] {
             let file = export(&sheet, "x__y", format);
             assert_eq!((file.left_out, file.lost.len()), (0, 0), "{format:?}");
-            let back = import(&file.text, format).unwrap();
+            let Imported { sheet: back, aside } = import(&file.text, format).unwrap();
+            assert_eq!(aside, [], "{format:?}");
             assert_eq!(sorted(&back), sorted(&sheet), "{format:?}\n{}", file.text);
         }
     }
@@ -177,7 +199,10 @@ mod tests {
         narrowed.lines[1].set("when_unit", "mmol/L");
         let narrower = export(&narrowed, "x__y", Format::SourceToConceptMap);
         assert_eq!(narrower.left_out, 4, "a row with a condition would count everywhere");
-        let back = import(&file.text, Format::SourceToConceptMap).unwrap();
+        assert_eq!(file.cut, None);
+        let long = export(&sheet(), "a-name-of-more-than-20", Format::SourceToConceptMap);
+        assert_eq!(long.cut, Some("source_vocabulary_id"), "varchar(20)");
+        let back = import(&file.text, Format::SourceToConceptMap).unwrap().sheet;
         let cells: Vec<_> = back
             .lines
             .iter()
@@ -196,7 +221,7 @@ mod tests {
                      statusSetBy,statusSetOn,conceptId,conceptName,domainId,mappingType,comment,createdBy,createdOn,assignedReviewer\n\
                      K,Potassium,12,,0.93,APPROVED,EQUAL,me,1700000000000,3023103,Potassium,Measurement,MAPS_TO,ok,me,1700000000000,\n\
                      X,Unknown,1,,0.0,UNCHECKED,UNREVIEWED,,0,0,,,,,,0,\n";
-        let sheet = import(usagi, Format::Usagi).unwrap();
+        let sheet = import(usagi, Format::Usagi).unwrap().sheet;
         let cells = |line: usize, columns: [&str; 4]| columns.map(|column| sheet.lines[line].get(column).to_owned());
         assert_eq!(
             cells(0, ["target_system", "target_code", "status", "equivalence"]),
@@ -210,13 +235,74 @@ mod tests {
             {"code":"GLU","display":"Glucose","target":[{"code":"2345-7","equivalence":"wider"}]},
             {"code":"ZZZ","target":[{"equivalence":"unmatched","comment":"no idea"}]},
             {"code":"HHH","target":[{"code":"2160-0","equivalence":"disjoint"}]}]}]}"#;
-        let sheet = import(r4, Format::FhirR4).unwrap();
+        let sheet = import(r4, Format::FhirR4).unwrap().sheet;
         assert_eq!(sheet.lines[0].get("equivalence"), "source-is-narrower-than-target");
         assert_eq!(
             [sheet.lines[1].get("status"), sheet.lines[1].get("note")],
             ["unmapped", "no idea"]
         );
         assert_eq!(sheet.lines[2].get("status"), "rejected", "not related is no mapping");
+    }
+
+    /// A unit is no target of a name, and a mapping under a condition none without it.
+    #[test]
+    fn what_a_table_cannot_say_is_left_out_and_located() {
+        let told = |text: &str, format| {
+            let Imported { sheet, aside } = import(text, format).unwrap();
+            let rows: Vec<String> = sheet
+                .lines
+                .iter()
+                .map(|line| {
+                    ["target_code", "status", "equivalence"]
+                        .map(|column| line.get(column))
+                        .join(" ")
+                })
+                .collect();
+            (
+                rows.join("|"),
+                aside.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"),
+            )
+        };
+        let usagi = "sourceCode,sourceName,mappingStatus,equivalence,conceptId,mappingType\n\
+                     K,Potassium,APPROVED,EQUAL,3023103,MAPS_TO\n\
+                     K,Potassium,APPROVED,EQUAL,8753,MAPS_TO_UNIT\n\
+                     P,Positive,APPROVED,EQUAL,9191,MAPS_TO_VALUE\n";
+        assert_eq!(
+            told(usagi, Format::Usagi),
+            (
+                "3023103 accepted equivalent".to_owned(),
+                "line 3: MAPS_TO_UNIT is no mapping of the name|line 4: MAPS_TO_VALUE is no mapping of the name"
+                    .to_owned()
+            )
+        );
+        let sssom = "subject_id\tpredicate_id\tobject_id\n\
+                     a:1\trdfs:subClassOf\tLOINC:2345-7\na:2\towl:sameAs\tLOINC:2345-7\n\
+                     a:3\tskos:closeMatch\tLOINC:2345-7\na:4\toboInOwl:hasDbXref\tLOINC:2345-7\n";
+        assert_eq!(
+            told(sssom, Format::Sssom),
+            (
+                "2345-7 accepted source-is-narrower-than-target|2345-7 accepted equivalent|2345-7 accepted related-to"
+                    .to_owned(),
+                "line 5: the predicate says no equivalence".to_owned()
+            )
+        );
+        let r4 = r#"{"resourceType":"ConceptMap","group":[{"target":"http://loinc.org","element":[
+            {"code":"GLU","target":[{"code":"2345-7","equivalence":"equivalent",
+                "dependsOn":[{"property":"urn:specimen","value":"blood"}]}, {"code":"2350-7","equivalence":"equivalent"}]},
+            {"code":"NA","target":[{"code":"2951-2","equivalence":"equivalent","product":[{"property":"p","value":"v"}]}]}],
+            "unmapped":{"mode":"fixed","code":"0"}}]}"#;
+        assert_eq!(
+            told(r4, Format::FhirR4),
+            (
+                "2350-7 accepted equivalent".to_owned(),
+                "group[0].element[0].target[0]: a mapping that depends on something else (dependsOn)|\
+                 group[0].element[1].target[0]: a mapping to more than one thing (product)|\
+                 group[0].unmapped: what is to be done with all other codes"
+                    .to_owned()
+            )
+        );
+        let r5 = r#"{"resourceType":"ConceptMap","group":[{"target":"http://loinc.org","element":[{"code":"X","noMap":true}]}]}"#;
+        assert_eq!(told(r5, Format::FhirR5), (" unmapped ".to_owned(), String::new()));
     }
 
     #[test]

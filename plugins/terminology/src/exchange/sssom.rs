@@ -1,6 +1,6 @@
 //! SSSOM (Simple Standard for Sharing Ontological Mappings, 1.0): tab-separated, metadata in comments before the header.
 
-use super::{Broken, Exported, OMOP, PLACED, tables::Grid};
+use super::{Broken, Exported, Imported, OMOP, PLACED, tables::Grid};
 use crate::sheet::{Line, Sheet, delimited};
 use std::fmt::Write;
 
@@ -20,6 +20,19 @@ const PREDICATES: [(&str, &str); 5] = [
     ("source-is-broader-than-target", "skos:narrowMatch"),
     ("related-to", "skos:relatedMatch"),
     ("not-related-to", "semapv:differentFrom"),
+];
+
+/// The predicate of a row that says no equivalence.
+const UNSAID: &str = "skos:mappingRelation";
+
+/// Predicates of other vocabularies that say one of these (SSSOM's list of predicates; OWL 2, RDF Schema).
+const OTHERS: [(&str, &str); 6] = [
+    ("equivalent", "owl:sameAs"),
+    ("equivalent", "owl:equivalentClass"),
+    ("equivalent", "owl:equivalentProperty"),
+    ("source-is-narrower-than-target", "rdfs:subClassOf"),
+    ("source-is-broader-than-target", "sssom:superClassOf"),
+    ("related-to", "skos:closeMatch"),
 ];
 
 /// What stands for no target (SSSOM, `sssom:NoTermFound`).
@@ -116,7 +129,7 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             subject.as_str(),
             line.get("source_name"),
             if subject.is_empty() { "rdfs literal" } else { "" },
-            predicate.map_or("skos:mappingRelation", |(_, theirs)| theirs),
+            predicate.map_or(UNSAID, |(_, theirs)| theirs),
             object.as_str(),
             line.get("target_name"),
             justification,
@@ -134,10 +147,11 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
         text,
         left_out: 0,
         lost: Vec::new(),
+        cut: None,
     }
 }
 
-pub(super) fn from_tsv(file: &str) -> Result<Sheet, Broken> {
+pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
     let mut systems: Vec<(String, String)> = PREFIXES
         .iter()
         .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
@@ -160,7 +174,7 @@ pub(super) fn from_tsv(file: &str) -> Result<Sheet, Broken> {
     }
     let grid = Grid::read(rest, '\t', skipped, &["subject_label", "predicate_id", "object_id"])
         .or_else(|_| Grid::read(rest, '\t', skipped, &["subject_id", "predicate_id", "object_id"]))?;
-    let mut sheet = Sheet::default();
+    let mut imported = Imported::default();
     for row in &grid.rows {
         let cell = |name: &str| grid.cell(row, name);
         let mut line = Line::default();
@@ -198,7 +212,14 @@ pub(super) fn from_tsv(file: &str) -> Result<Sheet, Broken> {
         };
         line.set("target_name", cell("object_label"))
             .set("note", cell("comment"));
-        let ours = PREDICATES.iter().find(|(_, theirs)| *theirs == cell("predicate_id"));
+        let mut known = PREDICATES.iter().chain(&OTHERS);
+        let ours = known.find(|(_, theirs)| *theirs == cell("predicate_id"));
+        // skos:mappingRelation says that there is one, and not which.
+        let unsaid = cell("predicate_id") == UNSAID || line.get("status") == "unmapped";
+        if ours.is_none() && !unsaid {
+            imported.put_aside(row.line, "the predicate says no equivalence");
+            continue;
+        }
         line.set("equivalence", ours.map_or("", |(ours, _)| ours));
         line.set("score", cell("confidence"))
             .set("licence", cell("license"))
@@ -211,7 +232,7 @@ pub(super) fn from_tsv(file: &str) -> Result<Sheet, Broken> {
                 line.set(column, text);
             }
         }
-        sheet.lines.push(line);
+        imported.sheet.lines.push(line);
     }
-    Ok(sheet)
+    Ok(imported)
 }

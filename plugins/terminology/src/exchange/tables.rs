@@ -1,6 +1,6 @@
 //! Usagi's save files and OMOP's `source_to_concept_map`: comma-separated, with a header.
 
-use super::{Broken, Exported, OMOP, PLACED};
+use super::{Broken, Exported, Imported, OMOP, PLACED};
 use crate::sheet::{Line, Sheet, delimited};
 use clinmill_sdk::mapping::{MappingRow, records};
 
@@ -92,16 +92,23 @@ const EQUIVALENCE: [(&str, &str); 6] = [
     ("not-related-to", "UNMATCHED"),
 ];
 
-pub(super) fn from_usagi(text: &str) -> Result<Sheet, Broken> {
+pub(super) fn from_usagi(text: &str) -> Result<Imported, Broken> {
     let grid = Grid::read(
         text,
         ',',
         0,
         &["sourceCode", "sourceName", "mappingStatus", "conceptId"],
     )?;
-    let mut sheet = Sheet::default();
+    let mut imported = Imported::default();
     for row in &grid.rows {
         let cell = |name: &str| grid.cell(row, name);
+        // Usagi maps a code to a unit, a value or an operator beside the concept: no targets of the code itself.
+        if let kind @ ("MAPS_TO_VALUE" | "MAPS_TO_UNIT" | "MAPS_TO_OPERATOR" | "MAPS_TO_TYPE" | "MAPS_TO_NUMBER") =
+            cell("mappingType")
+        {
+            imported.put_aside(row.line, format!("{kind} is no mapping of the name"));
+            continue;
+        }
         let mut line = Line::default();
         line.set("source_code", cell("sourceCode"))
             .set("source_name", cell("sourceName"));
@@ -138,9 +145,9 @@ pub(super) fn from_usagi(text: &str) -> Result<Sheet, Broken> {
                 .set("target_system", "")
                 .set("target_name", "");
         }
-        sheet.lines.push(line);
+        imported.sheet.lines.push(line);
     }
-    Ok(sheet)
+    Ok(imported)
 }
 
 pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
@@ -196,6 +203,7 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
         text,
         left_out: 0,
         lost: Vec::new(),
+        cut: None,
     }
 }
 
@@ -224,14 +232,14 @@ const STCM_HOLDS: [&str; 9] = [
     "origin",
 ];
 
-pub(super) fn from_stcm(text: &str) -> Result<Sheet, Broken> {
+pub(super) fn from_stcm(text: &str) -> Result<Imported, Broken> {
     let grid = Grid::read(
         text,
         ',',
         0,
         &["source_code", "source_code_description", "target_concept_id"],
     )?;
-    let mut sheet = Sheet::default();
+    let mut imported = Imported::default();
     for row in &grid.rows {
         let cell = |name: &str| grid.cell(row, name);
         let concept = cell("target_concept_id");
@@ -264,9 +272,9 @@ pub(super) fn from_stcm(text: &str) -> Result<Sheet, Broken> {
                 .unwrap_or_default(),
         );
         line.set("origin", cell("source_vocabulary_id"));
-        sheet.lines.push(line);
+        imported.sheet.lines.push(line);
     }
-    Ok(sheet)
+    Ok(imported)
 }
 
 pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
@@ -317,5 +325,10 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
         ];
         text.push_str(&delimited(cells.into_iter(), ','));
     }
-    Exported { text, left_out, lost }
+    Exported {
+        text,
+        left_out,
+        lost,
+        cut: (name.chars().count() > 20).then_some("source_vocabulary_id"),
+    }
 }

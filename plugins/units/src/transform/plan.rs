@@ -1,11 +1,11 @@
 //! What is done with rows: from a unit, a unit to convert to and an analyte to a conversion and what is said of it.
 
 use super::{Units, checked};
-use crate::{
-    core::{Conversion, told_apart},
-    error, ucum,
+use crate::{core::Conversion, error, ucum};
+use clinmill_sdk::{
+    says_nothing,
+    units::{Known, fits, fold, told_apart},
 };
-use clinmill_sdk::says_nothing;
 
 /// What is done with all rows of one unit, target and analyte.
 #[derive(Debug)]
@@ -34,18 +34,37 @@ impl Plan {
     }
 }
 
+/// `G/L` is thousands of millions per litre of cells, and grams per litre of protein.
+const EITHER: &str = "G/L";
+
+/// A unit in the light of what it is converted to.
+fn as_meant(known: Known, unit: &str, target: &str) -> Known {
+    let measure = |code: &str| ucum::unit(code).ok();
+    match (measure("g/L"), measure(target)) {
+        (Some(mass), Some(to)) if fold(unit) == EITHER && fits(&mass, &to) => Known {
+            code: "g/L".to_owned(),
+            line: None,
+        },
+        _ => known,
+    }
+}
+
 impl Units {
     /// What is done with the rows of a unit, a unit to convert to (empty without one) and an analyte.
     pub fn plan(&self, unit: &str, target: &str, analyte: &str) -> Plan {
         if says_nothing(unit) {
             return Plan::without("no-unit", "", "");
         }
-        let known = self.local.find(unit);
+        let target = target.trim();
+        // Nobody can tell which it is, and nothing is to be converted.
+        if target.is_empty() && fold(unit) == EITHER {
+            return Plan::without("unknown-unit", "", "");
+        }
+        let known = self.local.find(unit).map(|known| as_meant(known, unit, target));
         let Some((known, from)) = known.and_then(|known| ucum::unit(&known.code).ok().map(|unit| (known, unit))) else {
             let reason = "the unit is neither in the table of spellings nor a UCUM code";
             return Plan::without("unknown-unit", error::UNKNOWN, reason);
         };
-        let target = target.trim();
         let (to, code) = match target.is_empty() {
             true => (Ok(from.clone()), known.code.as_str()),
             false => (checked(target), target),

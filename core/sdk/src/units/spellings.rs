@@ -1,7 +1,7 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
-use crate::{capitals, error, ucum};
-use clinmill_sdk::{MappingTable, PluginError, RowState, han::simplified};
+use super::{capitals, ucum};
+use crate::{MappingTable, PluginError, RowState, han::simplified};
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
@@ -16,13 +16,13 @@ pub struct Known {
 
 /// A table of spellings; the default one is empty.
 #[derive(Debug, Default)]
-pub struct Local {
+pub struct Spellings {
     exact: HashMap<String, Known>,
     /// Without case, where that leaves one meaning.
     loose: HashMap<String, Option<Known>>,
 }
 
-impl Local {
+impl Spellings {
     /// Indexes a table by `source_name`.
     ///
     /// # Errors
@@ -37,8 +37,8 @@ impl Local {
         let mut local = Self::default();
         let mut lines: HashMap<String, u32> = HashMap::new();
         for row in &table.rows {
-            let wrong = |what: String| error::of_table(table.error(row.line, what));
-            if table.state(row, status).map_err(error::of_table)? != RowState::Accepted {
+            let wrong = |what: String| table.error(row.line, what);
+            if table.state(row, status)? != RowState::Accepted {
                 continue;
             }
             let (spelling, target) = (fold(row.cell(name)), row.cell(code));
@@ -187,7 +187,12 @@ fn powers(text: &str) -> String {
                 .trim_start_matches(['-', '+'])
                 .starts_with(|c: char| c.is_ascii_digit()) =>
         {
-            format!("10*{power}")
+            // 10e09/L
+            let digits = power.trim_start_matches('0');
+            match digits.starts_with(|c: char| c.is_ascii_digit()) {
+                true => format!("10*{digits}"),
+                false => format!("10*{power}"),
+            }
         }
         _ => text.to_owned(),
     }
@@ -196,17 +201,17 @@ fn powers(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinmill_sdk::Resource;
+    use crate::Resource;
     use std::{fs, path::Path};
 
     /// The committed table.
-    fn shipped() -> Local {
+    fn shipped() -> Spellings {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings/units-local__ucum");
         let mut resource = Resource::default();
         for file in ["map.csv", "mapping.yaml"] {
             resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
         }
-        Local::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+        Spellings::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
     }
 
     #[test]
@@ -362,6 +367,15 @@ mod tests {
             ("deg F", "[degF]"),
             ("mmol/mol Hb", "mmol/mol"),
             ("MBq", "MBq"),
+            ("ku/l", "kU/L"),
+            ("kU/L", "kU/L"),
+            ("mu/l", "mU/L"),
+            ("mu/ml", "mU/mL"),
+            ("u/l", "U/L"),
+            ("u/ml", "U/mL"),
+            ("10^9·L-1", "10*9.L-1"),
+            ("10e09/L", "10*9/L"),
+            ("1000/uL", "10*3/uL"),
         ] {
             assert_eq!(
                 local.find(text).map(|known| known.code).as_deref(),
@@ -370,10 +384,11 @@ mod tests {
             );
         }
         for text in [
-            "", "no unit", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM", "NM", "PM", "Mm",
+            "", "no unit", "R", "mg/TV", "M/L", "CU", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM",
+            "NM", "PM", "Mm",
         ] {
             assert_eq!(local.find(text), None, "{text}");
         }
-        assert_eq!(Local::default().find("mmol/L").unwrap().line, None);
+        assert_eq!(Spellings::default().find("mmol/L").unwrap().line, None);
     }
 }

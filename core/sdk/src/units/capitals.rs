@@ -3,7 +3,7 @@
 //! Read with case, some of these are codes of another meaning: `MG` is a megagauss, `U/ML` units per megalitre, a
 //! thousand millions times less than what is meant. Nothing of a laboratory is measured so.
 
-use crate::ucum;
+use super::ucum;
 
 /// Prefixes that no measure of a laboratory has.
 const LARGE: [&str; 7] = ["M", "G", "T", "P", "E", "Z", "Y"];
@@ -61,8 +61,8 @@ fn runs(code: &str) -> impl Iterator<Item = &str> {
     .filter(|run| !run.is_empty())
 }
 
-/// Whether a valid code is hardly what a hospital means by it: a large prefix before a unit of laboratories, gauss, henry
-/// or astronomical units.
+/// Whether a valid code is hardly what a hospital means by it: a large prefix before a unit of laboratories, gauss, henry,
+/// roentgen, astronomical or atomic mass units.
 pub fn unlikely(code: &str) -> bool {
     runs(code).any(|run| {
         let large = LARGE.iter().find_map(|prefix| run.strip_prefix(prefix));
@@ -74,6 +74,9 @@ pub fn unlikely(code: &str) -> bool {
             || rest == "H"
             || run == "G"
             || rest == "G"
+            // A laboratory's R is a ratio and no roentgen, its u a unit and no mass of an atom, TV a volume.
+            || run == "R"
+            || matches!(run, "u" | "ku" | "mu" | "uu" | "nu" | "cU" | "TV")
             || enzyme
             || matches!(
                 large,
@@ -91,7 +94,7 @@ pub fn molar_or_metre(text: &str) -> bool {
 pub fn read(text: &str) -> Option<String> {
     let upper = text.to_ascii_uppercase();
     // One letter is too little to tell: M may be metre, molar or a million.
-    if upper.len() < 2 && upper != "G" {
+    if (upper.len() < 2 && upper != "G") || upper.starts_with("M/") {
         return None;
     }
     let mut code = String::with_capacity(upper.len());
@@ -131,7 +134,7 @@ mod tests {
     fn what_is_hardly_meant() {
         for code in [
             "MG", "MG/L", "Mg/dL", "PG/mL", "U/ML", "mg/Ml", "ML", "MU/L", "MG/G", "G", "mG/dL", "Gm/dL", "Pmol/L",
-            "Meq/L", "mm/H", "MS", "EU/mL", "AU/L",
+            "Meq/L", "mm/H", "MS", "EU/mL", "AU/L", "R", "mg/TV", "ku/L", "mu/L", "cU", "u/L",
         ] {
             assert_eq!(ucum::validate(code), Ok(()), "{code} is a code");
             assert!(unlikely(code), "{code}");
@@ -184,10 +187,16 @@ mod tests {
             ("KG/M2", "kg/m2"),
             ("/HPF", "/[HPF]"),
             ("ng/Ml", "ng/mL"),
+            ("ku/l", "kU/L"),
+            ("mu/l", "mU/L"),
+            ("uu/ml", "uU/mL"),
+            ("u/l", "U/L"),
         ] {
             assert_eq!(read(text).as_deref(), Some(want), "{text}");
         }
-        for text in ["M", "D", "", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL", "PH", "COI"] {
+        for text in [
+            "M", "D", "", "R", "M/L", "CU", "MG/TV", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL", "PH", "COI",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! The table of prefixes and units, `ucum-essence.xml` as published, read when it is first needed.
 
 use super::{number::Ratio, special::Function};
-use crate::xml::{self, Element};
+use crate::units::xml::{self, Element};
 use std::{collections::HashMap, sync::LazyLock};
 
 /// The table.
@@ -56,7 +56,7 @@ pub enum Meaning {
 /// Base units: length, time, mass, plane angle, temperature, charge, luminous intensity.
 pub const BASES: usize = 7;
 
-static SOURCE: &[u8] = include_bytes!("../../ucum/ucum-essence.xml");
+static SOURCE: &[u8] = include_bytes!("../../../ucum/ucum-essence.xml");
 
 static ESSENCE: LazyLock<Essence> = LazyLock::new(|| read(SOURCE).unwrap_or_default());
 

@@ -1,0 +1,91 @@
+//! Units of measure, for every plugin that reads one: UCUM, the spellings of hospitals, and whether two units are one.
+//!
+//! - [`ucum`]: the code system
+//! - [`Spellings`]: from a written unit to a code
+//! - [`told_apart`], [`fits`], [`same`]: whether two units measure the same
+//! - `capitals`: units in other capitals than UCUM's
+//! - [`xml`]: small XML files, such as UCUM's own
+
+mod capitals;
+mod spellings;
+pub mod ucum;
+pub mod xml;
+
+pub use spellings::{Known, Spellings, fold};
+
+use ucum::{Ratio, Unit};
+
+/// Whether two codes are one unit: the same measure and the same size, such as `10*3/uL`, `10*9/L` and `/nL`.
+pub fn same(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let (Ok(a), Ok(b)) = (ucum::unit(one), ucum::unit(other)) else {
+        return false;
+    };
+    // Annotations stand for nothing in UCUM, and for all there is in mg/L{FEU}, mL/min/{1.73_m2} and {copies}/mL.
+    let annotated = annotations(one).eq(annotations(other));
+    let size = |value: Ratio| a.ratio_to(&b, &value) == Some(value);
+    annotated && told_apart(one, other).is_none() && fits(&a, &b) && size(Ratio::integer(0)) && size(Ratio::one())
+}
+
+/// What stands in braces, in order.
+fn annotations(code: &str) -> impl Iterator<Item = &str> {
+    code.split('{').skip(1).filter_map(|rest| rest.split('}').next())
+}
+
+/// Why two units that UCUM takes for the same measure are none; nothing where they may be.
+///
+/// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
+/// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
+/// NGSP, by an equation of its own.
+pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
+    let differ = |one, other| from.contains(one) && to.contains(other);
+    if differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}") {
+        return Some("fibrinogen equivalent units are no D-dimer units");
+    }
+    let moles = |code: &str| {
+        code.split_once('/')
+            .is_some_and(|(over, under)| over.ends_with("mol") && under.ends_with("mol"))
+    };
+    (moles(from) != moles(to)).then_some("moles per mole are no percentage")
+}
+
+/// Whether two units measure the same, with moles, equivalents and fields of view told apart. A value of pH is one of
+/// moles per litre.
+pub fn fits(from: &Unit, to: &Unit) -> bool {
+    from.dimension() == to.dimension() && from.kinds() == to.kinds()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unit_in_several_codes() {
+        for (one, other) in [
+            ("10*3/uL", "10*9/L"),
+            ("/nL", "10*9/L"),
+            ("mg/L", "ug/mL"),
+            ("g/L", "mg/mL"),
+            ("ng{FEU}/mL", "ug/L{FEU}"),
+            ("Cel", "Cel"),
+        ] {
+            assert!(same(one, other) && same(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("mg/dL", "g/L"),
+            ("mg/L{FEU}", "mg/L{DDU}"),
+            ("mg/L{FEU}", "mg/L"),
+            ("mL/min", "mL/min/{1.73_m2}"),
+            ("mmol/mol", "[ppth]"),
+            ("Cel", "K"),
+            ("mmol/L", "meq/L"),
+            ("/[HPF]", "/[LPF]"),
+            ("U/L", "[IU]/L"),
+            ("x", "x/L"),
+        ] {
+            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+        }
+    }
+}
