@@ -6,9 +6,10 @@ use crate::{
     frame::Line,
     plan::{Issuer, Kind, Per, Place, Plan},
     rows::Rows,
-    version,
+    version::{self, Clock},
 };
 use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordKind, RecordSink, Rejection, SubjectId};
+use jiff::tz::TimeZone;
 use memchr::memchr;
 use std::borrow::Cow;
 
@@ -36,6 +37,7 @@ pub struct Reader<'p> {
     counts: Counts,
     scratch: String,
     version: String,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -63,8 +65,8 @@ struct Found<'t> {
 }
 
 impl<'p> Reader<'p> {
-    /// A reader that sends batches of about `batch_rows` rows.
-    pub fn new(plan: &'p Plan, kinds: &'p [RecordKind], batch_rows: usize) -> Self {
+    /// A reader that sends batches of about `batch_rows` rows. `zone` is that of times without an offset.
+    pub fn new(plan: &'p Plan, kinds: &'p [RecordKind], batch_rows: usize, zone: Option<TimeZone>) -> Self {
         Self {
             plan,
             kinds,
@@ -77,6 +79,7 @@ impl<'p> Reader<'p> {
             },
             scratch: String::new(),
             version: String::new(),
+            clock: Clock::new(zone),
         }
     }
 
@@ -202,7 +205,8 @@ impl<'p> Reader<'p> {
         if !self.plan.messages.is_empty() && !self.plan.messages.iter().any(asked) {
             return false;
         }
-        version::comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
+        self.clock
+            .comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
         found.sequence = self.context.raw(message, &known.sequence).trim().parse().unwrap_or(0);
         true
     }
@@ -340,12 +344,12 @@ impl<'p> Reader<'p> {
     /// that of two equally old ones a preliminary result never replaces a final one.
     fn write_version(&mut self, message: &Message<'_>, found: &mut Found<'_>, per: Per, status: &str) {
         let known = &self.plan.known;
-        let context = &self.context;
-        let timed = |cache: &mut (u32, Option<String>), place: &Place| {
+        let (context, clock) = (&self.context, &mut self.clock);
+        let mut timed = |cache: &mut (u32, Option<String>), place: &Place| {
             let stamp = context.stamp(place.slot);
             if cache.0 != stamp || stamp == 0 {
                 let mut text = String::new();
-                let there = stamp > 0 && version::comparable(context.raw(message, place), &mut text);
+                let there = stamp > 0 && clock.comparable(context.raw(message, place), &mut text);
                 *cache = (stamp, there.then_some(text));
             }
         };
@@ -363,7 +367,7 @@ impl<'p> Reader<'p> {
         match time {
             Some(text) => self.version.push_str(text),
             None if per == Per::Obx
-                && version::comparable(context.raw(message, &known.result_time), &mut self.version) => {}
+                && clock.comparable(context.raw(message, &known.result_time), &mut self.version) => {}
             None => self.version.push_str(&found.message_time),
         }
         if self.version.is_empty() {

@@ -37,6 +37,8 @@ pub const BAD_COLUMN: &str = "HL7_COLUMN";
 pub const BAD_MESSAGE_TYPE: &str = "HL7_MESSAGE_TYPE";
 /// A limit out of its range.
 pub const BAD_LIMIT: &str = "HL7_LIMIT";
+/// A time zone of the pipeline that the time zone database does not have.
+pub const ZONE: &str = "HL7_ZONE";
 /// Something that must be there is empty.
 pub const EMPTY: &str = "HL7_EMPTY";
 

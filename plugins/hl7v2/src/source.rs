@@ -17,6 +17,7 @@ use clinmill_sdk::{
     Split, TaskContext, decode,
 };
 use encoding_rs::{Encoding, GB18030, UTF_8};
+use jiff::tz::TimeZone;
 use memchr::memchr;
 use std::{borrow::Cow, io::Read};
 
@@ -32,6 +33,7 @@ pub struct Hl7v2 {
     plan: Plan,
     kinds: Vec<RecordKind>,
     encoding: decode::Encoding,
+    zone: Option<TimeZone>,
     max_message: usize,
     split: u64,
 }
@@ -50,13 +52,20 @@ impl Source for Hl7v2 {
         config.check(findings);
     }
 
-    fn bind(config: Hl7Config, _: &BindContext) -> Result<Self, PluginError> {
+    fn bind(config: Hl7Config, context: &BindContext) -> Result<Self, PluginError> {
         let (plan, kinds) = Plan::new(&config)?;
+        let zone = match context.timezone.as_deref() {
+            Some(name) => Some(TimeZone::get(name).map_err(|_| {
+                PluginError::config("", error::ZONE, format!("the pipeline's time zone {name:?} is unknown"))
+            })?),
+            None => None,
+        };
         let max_message = usize::try_from(config.max_message.min(1 << 30)).unwrap_or(1 << 30);
         Ok(Self {
             plan,
             kinds,
             encoding: config.encoding,
+            zone,
             max_message,
             split: SPLIT,
         })
@@ -114,7 +123,7 @@ impl Source for Hl7v2 {
         let mut before = Vec::new();
         InputReader::new(input, split.start.saturating_sub(BEFORE as u64)..split.start).read_to_end(&mut before)?;
         let mut frames = Frames::new(Bytes::new(input, &range, wide), self.max_message).after(before);
-        let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows);
+        let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows, self.zone.clone());
         let mut envelope = Envelope::default();
         let mut lines = Vec::new();
         let mut decoded = Decoded::default();
