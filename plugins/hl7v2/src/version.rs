@@ -5,11 +5,14 @@ use jiff::{
     tz::{AmbiguousOffset, TimeZone},
 };
 
+/// How many days of a zone are kept: more than a year.
+const DAYS: usize = 512;
+
 /// Makes times comparable: those with an offset become UTC, and with a zone so do those without. One per split.
 #[derive(Default)]
 pub struct Clock {
     zone: Option<TimeZone>,
-    /// The days last asked for, each at its day of the month: a zone is asked once per day.
+    /// The days last asked for, each at its number: a zone is asked once per day.
     days: Vec<Day>,
 }
 
@@ -30,7 +33,7 @@ impl Clock {
     /// A clock for times of this zone; without one, times without an offset stay local.
     pub fn new(zone: Option<TimeZone>) -> Self {
         let days = if zone.is_some() {
-            vec![Day::default(); 32]
+            vec![Day::default(); DAYS]
         } else {
             Vec::new()
         };
@@ -67,7 +70,8 @@ impl Clock {
     fn utc(&mut self, local: u64) -> u64 {
         let Some(zone) = &self.zone else { return local };
         let (date, time) = ((local / 1_000_000) as u32, (local % 1_000_000) as i64);
-        let Some(day) = self.days.get_mut((date % 32) as usize) else {
+        let number = date / 10_000 * 372 + date / 100 % 100 * 31 + date % 100;
+        let Some(day) = self.days.get_mut(number as usize % DAYS) else {
             return local;
         };
         if day.written != date {
