@@ -312,13 +312,10 @@ impl Decoded {
             };
             self.origins.extend(lines.iter().map(origin));
         }
-        let encoding = if wide || bytes.is_ascii() {
+        let encoding = if wide || charset::is_ascii(bytes) {
             UTF_8
         } else {
-            choose(bytes, charset::declared(msh, &delimiters), option).ok_or(Refused {
-                code: error::CHARSET,
-                message: "MSH-18 names a character set that is not known here: set the option `encoding`".into(),
-            })?
+            choose(bytes, charset::declared(msh, &delimiters), option, frame.offset)?
         };
         let bad = |at: usize| Refused {
             code: error::ENCODING,
@@ -391,15 +388,33 @@ impl Decoded {
     }
 }
 
-/// The character set of a message that is not ASCII; none where it names one that is not known.
-fn choose(bytes: &[u8], declared: Declared, option: decode::Encoding) -> Option<&'static Encoding> {
+/// The character set of a message that is not ASCII alone.
+fn choose(
+    bytes: &[u8],
+    declared: Declared,
+    option: decode::Encoding,
+    offset: u64,
+) -> Result<&'static Encoding, Refused> {
     if option != decode::Encoding::Auto {
-        return Some(option.encoding_rs());
+        return Ok(option.encoding_rs());
     }
-    match declared {
-        Declared::Known(encoding) => Some(encoding),
-        Declared::Unknown => None,
-        Declared::Nothing if std::str::from_utf8(bytes).is_ok() => Some(UTF_8),
-        Declared::Nothing => Some(GB18030),
+    let beyond = bytes.iter().position(|byte| !byte.is_ascii());
+    match (declared, beyond) {
+        (Declared::Known(encoding), _) => Ok(encoding),
+        (Declared::Unknown, _) => Err(Refused {
+            code: error::CHARSET,
+            message: "MSH-18 names a character set that is not known here: set the option `encoding`".into(),
+        }),
+        (Declared::Ascii, Some(at)) => Err(Refused {
+            code: error::ENCODING,
+            message: format!(
+                "byte {} is not in the character set ASCII, which MSH-18 names: set the option `encoding`",
+                offset + at as u64
+            )
+            .into(),
+        }),
+        (_, None) => Ok(UTF_8),
+        (Declared::Nothing, _) if std::str::from_utf8(bytes).is_ok() => Ok(UTF_8),
+        (Declared::Nothing, _) => Ok(GB18030),
     }
 }
