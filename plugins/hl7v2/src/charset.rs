@@ -1,40 +1,64 @@
 //! The character set of a message: what MSH-18 says, or what its bytes are.
 
 use crate::text::Delimiters;
-use encoding_rs::{DecoderResult, Encoding, GB18030, UTF_8};
-use memchr::memchr_iter;
+use encoding_rs::{DecoderResult, Encoding, GB18030, ISO_2022_JP, UTF_8};
+use memchr::{memchr, memchr_iter};
 
 /// What a message says of its character set (HL7 table 0211).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declared {
-    /// Nothing, or ASCII.
+    /// Nothing.
     Nothing,
+    /// ASCII and no other.
+    Ascii,
     /// This one.
     Known(&'static Encoding),
     /// One that is not known here.
     Unknown,
 }
 
-/// Reads the first repetition of MSH-18 of an undecoded message.
+/// Begins an escape sequence of ISO 2022, by which a set of 7-bit codes takes the place of ASCII.
+const ESC: u8 = 0x1b;
+
+/// True where the bytes are ASCII, whatever MSH-18 says.
+#[inline]
+pub fn is_ascii(bytes: &[u8]) -> bool {
+    bytes.is_ascii() && memchr(ESC, bytes).is_none()
+}
+
+/// Reads MSH-18 of an undecoded message: its first repetition, or where that is empty or ASCII, what the others add.
 ///
 /// A character before MSH-18 may have a delimiter as its second byte. Therefore an `MSH` that is not ASCII is read
 /// in up to three ways, and the first that gives the name of a character set counts.
 pub fn declared(msh: &[u8], delimiters: &Delimiters) -> Declared {
-    if msh.is_ascii() {
-        return named(field_18(msh, delimiters));
-    }
-    let utf8 = std::str::from_utf8(msh).ok().map(|_| named(field_18(msh, delimiters)));
-    if let Some(found) = utf8 {
-        return found;
-    }
-    let raw = named(field_18(msh, delimiters));
-    if let Declared::Known(_) = raw {
+    let raw = any(field_18(msh, delimiters), delimiters);
+    if is_ascii(msh) || matches!(raw, Declared::Known(_)) {
         return raw;
     }
-    match GB18030.decode_without_bom_handling_and_without_replacement(msh) {
-        Some(text) => named(field_18(text.as_bytes(), delimiters)),
-        None => raw,
+    let other = if msh.is_ascii() { ISO_2022_JP } else { GB18030 };
+    let text = match std::str::from_utf8(msh) {
+        Ok(_) if other == GB18030 => None,
+        _ => other.decode_without_bom_handling_and_without_replacement(msh),
+    };
+    match text.map(|text| any(field_18(text.as_bytes(), delimiters), delimiters)) {
+        // A set that is none of those in which it was read.
+        Some(found) if other == GB18030 || found == Declared::Known(ISO_2022_JP) => found,
+        _ => raw,
     }
+}
+
+/// What the repetitions of MSH-18 say together.
+fn any(field: &[u8], delimiters: &Delimiters) -> Declared {
+    let mut found = Declared::Nothing;
+    for name in field.split(|&b| b == delimiters.repetition) {
+        match named(name) {
+            known @ Declared::Known(_) => return known,
+            Declared::Unknown => found = Declared::Unknown,
+            Declared::Ascii if found == Declared::Nothing => found = Declared::Ascii,
+            Declared::Ascii | Declared::Nothing => {}
+        }
+    }
+    found
 }
 
 fn field_18<'m>(msh: &'m [u8], delimiters: &Delimiters) -> &'m [u8] {
@@ -42,8 +66,7 @@ fn field_18<'m>(msh: &'m [u8], delimiters: &Delimiters) -> &'m [u8] {
     let mut separators = memchr_iter(delimiters.field, msh);
     let Some(start) = separators.nth(16) else { return &[] };
     let end = separators.next().unwrap_or(msh.len());
-    let field = msh.get(start + 1..end).unwrap_or_default();
-    field.split(|&b| b == delimiters.repetition).next().unwrap_or_default()
+    msh.get(start + 1..end).unwrap_or_default()
 }
 
 fn named(name: &[u8]) -> Declared {
@@ -58,21 +81,25 @@ fn named(name: &[u8]) -> Declared {
         .map(|b| b.to_ascii_uppercase() as char)
         .collect();
     let label = match key.as_str() {
-        "" | "ASCII" | "USASCII" | "ISOIR6" | "UNICODEUTF16" | "UNICODEUTF32" => return Declared::Nothing,
+        "" | "UNICODEUTF16" | "UNICODEUTF32" => return Declared::Nothing,
+        "ASCII" | "USASCII" | "ISOIR6" => return Declared::Ascii,
         "UNICODEUTF8" | "UTF8" | "UNICODE" => "utf-8",
         "GB180302000" | "GB18030" | "GB180302005" | "GBK" | "CP936" | "GB2312" | "GB23121980" => "gb18030",
         "BIG5" => "big5",
         "KSX1001" => "euc-kr",
+        "ISOIR87" | "JISX0208" => "iso-2022-jp",
         "CP1252" => "windows-1252",
         _ => match key.strip_prefix("ISO").unwrap_or(&key).strip_prefix("8859") {
-            Some(part) => {
-                let label = format!("iso-8859-{part}");
-                return Encoding::for_label(label.as_bytes()).map_or(Declared::Unknown, Declared::Known);
-            }
-            None => return Encoding::for_label(name).map_or(Declared::Unknown, Declared::Known),
+            Some(part) => return of_label(format!("iso-8859-{part}").as_bytes()),
+            None => return of_label(name),
         },
     };
-    Encoding::for_label(label.as_bytes()).map_or(Declared::Unknown, Declared::Known)
+    of_label(label.as_bytes())
+}
+
+fn of_label(label: &[u8]) -> Declared {
+    // Some labels stand for sets that are known and never decoded, ISO-2022-KR among them.
+    Encoding::for_label_no_replacement(label).map_or(Declared::Unknown, Declared::Known)
 }
 
 /// Appends `bytes` to `text`.
@@ -80,7 +107,7 @@ fn named(name: &[u8]) -> Declared {
 /// # Errors
 /// The index of the first byte that is not in the encoding.
 pub fn decode_into(encoding: &'static Encoding, bytes: &[u8], text: &mut String) -> Result<(), usize> {
-    if encoding == UTF_8 || bytes.is_ascii() {
+    if encoding == UTF_8 || bytes.is_ascii() && encoding != ISO_2022_JP {
         let piece = std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
         text.push_str(piece);
         return Ok(());
@@ -120,8 +147,36 @@ mod tests {
                 other => panic!("{name}: {other:?}"),
             }
         }
-        assert_eq!(named(b"ASCII"), Declared::Nothing);
-        assert_eq!(named(b"ISO IR87"), Declared::Unknown);
+        assert_eq!(named(b"ASCII"), Declared::Ascii);
+        assert_eq!(named(b"ISO IR87"), Declared::Known(ISO_2022_JP));
+        for unknown in ["ISO IR149", "ISO IR159", "ISO-2022-KR", "CNS 11643-1992", "XYZ"] {
+            assert_eq!(named(unknown.as_bytes()), Declared::Unknown, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn repetitions() {
+        let delimiters = Delimiters::of(br"MSH|^~\&|").unwrap();
+        for (field, declared) in [
+            ("", Declared::Nothing),
+            ("ASCII", Declared::Ascii),
+            ("~ASCII", Declared::Ascii),
+            ("ASCII~ISO IR87", Declared::Known(ISO_2022_JP)),
+            ("~ISO IR87~ISO IR159", Declared::Known(ISO_2022_JP)),
+            ("ASCII~ISO IR149", Declared::Unknown),
+            ("GBK~UNICODE UTF-8", Declared::Known(GB18030)),
+        ] {
+            assert_eq!(any(field.as_bytes(), &delimiters), declared, "{field}");
+        }
+    }
+
+    #[test]
+    fn finds_msh_18_behind_a_character_of_7_bits_with_a_delimiter_in_it() {
+        let text = "MSH|^~\\&|亨|区|||20240101||ORU^R01|1|P|2.4||||||~ISO IR87";
+        let (bytes, _, _) = ISO_2022_JP.encode(text);
+        assert!(bytes.is_ascii() && bytes.iter().filter(|&&b| b == b'|').count() > text.matches('|').count());
+        let delimiters = Delimiters::of(&bytes).unwrap();
+        assert_eq!(declared(&bytes, &delimiters), Declared::Known(ISO_2022_JP));
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub struct RecordConfig {
     /// per subject. Left out: the content.
     pub key: Option<Vec<String>>,
     /// Columns and where their values stand: in the record's own segment, or in the nearest one before it in its group
-    /// (an OBX sees the OBR, ORC, PV1, PID and MSH it belongs to; what its group lacks is null).
+    /// (an OBX sees the OBR, ORC, PV1, PID and MSH it belongs to; what its group lacks is null), or in one directly after
+    /// it that continues it (NTE; PD1 of PID, PV2 of PV1).
     pub fields: Ordered<String>,
     /// How versions of a record combine. Default: `patch` for PID, PD1, PV1 and PV2, else `replace`.
     pub fold: Option<FoldConfig>,

@@ -1,19 +1,27 @@
 //! From a message's segments to records: group context, subject, version, void records, merges.
 
+mod merge;
+
 use crate::{
     context::{Context, Message},
     error,
     frame::Line,
-    plan::{Issuer, Kind, Per, Place, Plan},
+    plan::{Issuer, Kind, Per, Place, Plan, Slot},
     rows::Rows,
-    version,
+    version::{self, Clock},
 };
-use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordKind, RecordSink, Rejection, SubjectId};
+use clinmill_sdk::{Locator, PluginError, RecordKind, RecordSink, Rejection};
+use jiff::tz::TimeZone;
 use memchr::memchr;
 use std::borrow::Cow;
 
 /// Merges of patients or persons (HL7 v2.5, chapter 3): MRG-1 is replaced by PID-3.
 const MERGES: [&str; 7] = ["A18", "A30", "A34", "A36", "A39", "A40", "A41"];
+/// Patients or persons linked without a merge, unlinked, or moved with their visits and accounts (v2.5, sections 3.3.24,
+/// 3.3.37 and 3.3.43 to 3.3.45).
+const NOT_DONE: [&str; 5] = ["A24", "A37", "A43", "A44", "A45"];
+const NOT_DONE_MESSAGE: &str =
+    "the message links, unlinks or moves identifiers without a merge, which is not done: its records are read";
 const NO_TYPE: &str = "the message has no type (MSH-9)";
 const CUT: &str = "the message ends within its MSH segment";
 
@@ -36,6 +44,7 @@ pub struct Reader<'p> {
     counts: Counts,
     scratch: String,
     version: String,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -63,8 +72,8 @@ struct Found<'t> {
 }
 
 impl<'p> Reader<'p> {
-    /// A reader that sends batches of about `batch_rows` rows.
-    pub fn new(plan: &'p Plan, kinds: &'p [RecordKind], batch_rows: usize) -> Self {
+    /// A reader that sends batches of about `batch_rows` rows. `zone` is that of times without an offset.
+    pub fn new(plan: &'p Plan, kinds: &'p [RecordKind], batch_rows: usize, zone: Option<TimeZone>) -> Self {
         Self {
             plan,
             kinds,
@@ -77,6 +86,7 @@ impl<'p> Reader<'p> {
             },
             scratch: String::new(),
             version: String::new(),
+            clock: Clock::new(zone),
         }
     }
 
@@ -97,6 +107,8 @@ impl<'p> Reader<'p> {
         let mut found = Found::default();
         let mut records = 0;
         let mut part = 0;
+        // A segment whose records also take from the one after it.
+        let mut waiting: Option<(&Slot, Locator)> = None;
         for (line, origin) in lines.iter().zip(origins) {
             let mut at = Locator {
                 offset: origin.offset,
@@ -115,9 +127,17 @@ impl<'p> Reader<'p> {
                 .as_bytes()
                 .get(line.start as usize..)
                 .and_then(|rest| rest.first_chunk::<3>());
-            let Some(index) = id.and_then(|id| plan.slot_of(*id)) else {
-                continue;
-            };
+            let index = id.and_then(|id| plan.slot_of(*id));
+            if let Some((owner, at)) = waiting.filter(|(owner, _)| !index.is_some_and(|i| owner.followed.contains(&i)))
+            {
+                records += self.records(message, &mut found, owner, at, out)?;
+                waiting = None;
+            }
+            if let Some(notes) = plan.notes.filter(|_| index != plan.notes) {
+                // A note is about the segment directly before it, and no other.
+                self.context.forget(notes);
+            }
+            let Some(index) = index else { continue };
             let Some(slot) = plan.slots.get(index) else { continue };
             if &slot.id == b"OBR" && self.context.stamp(index) > 0 {
                 // The order before the last panel is not this panel's.
@@ -131,14 +151,25 @@ impl<'p> Reader<'p> {
                 self.counts.messages += 1;
                 return Ok(());
             }
-            for &kind in &slot.kinds {
+            if let Some((owner, at)) = waiting.take() {
+                records += self.records(message, &mut found, owner, at, out)?;
+            }
+            if part == 1 && NOT_DONE.contains(&found.trigger) {
                 records += 1;
-                self.record(message, &mut found, kind, at, out)?;
+                reject(out, None, error::NOT_DONE, NOT_DONE_MESSAGE, at)?;
+            }
+            if slot.followed.is_empty() {
+                records += self.records(message, &mut found, slot, at, out)?;
+            } else {
+                waiting = Some((slot, at));
             }
             if &slot.id == b"MRG" && MERGES.contains(&found.trigger) {
                 records += 1;
                 self.merge(message, &mut found, at, out)?;
             }
+        }
+        if let Some((owner, at)) = waiting {
+            records += self.records(message, &mut found, owner, at, out)?;
         }
         if records == 0 {
             if ends_within_msh(message, lines) {
@@ -202,7 +233,8 @@ impl<'p> Reader<'p> {
         if !self.plan.messages.is_empty() && !self.plan.messages.iter().any(asked) {
             return false;
         }
-        version::comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
+        self.clock
+            .comparable(self.context.raw(message, &known.message_time), &mut found.message_time);
         found.sequence = self.context.raw(message, &known.sequence).trim().parse().unwrap_or(0);
         true
     }
@@ -210,6 +242,22 @@ impl<'p> Reader<'p> {
     /// MSH-9 is required (v2.5, section 2.15.9.9): without it nobody knows whether the message was asked for.
     fn lacks_type(&self, message: &Message<'_>) -> bool {
         self.context.raw(message, &self.plan.known.message_type).is_empty()
+    }
+
+    /// Makes the records of a segment; returns how many kinds there are of it.
+    #[inline]
+    fn records<'t>(
+        &mut self,
+        message: &Message<'t>,
+        found: &mut Found<'t>,
+        slot: &Slot,
+        at: Locator,
+        out: &mut dyn RecordSink,
+    ) -> Result<usize, PluginError> {
+        for &kind in &slot.kinds {
+            self.record(message, found, kind, at, out)?;
+        }
+        Ok(slot.kinds.len())
     }
 
     fn record<'t>(
@@ -227,7 +275,7 @@ impl<'p> Reader<'p> {
         for (place, values) in &kind.filter {
             if !values
                 .iter()
-                .any(|value| value == self.decoded(message, place).as_ref())
+                .any(|value| value == decoded(message, self.context.raw(message, place)).as_ref())
             {
                 if let Some(count) = self.counts.filtered.get_mut(index) {
                     *count += 1;
@@ -294,30 +342,18 @@ impl<'p> Reader<'p> {
         (!id.is_empty()).then_some((id, issuer))
     }
 
-    /// A value used as identifier: blanks around it mean nothing (HL7 v2.5, section 2.A.75), and HL7's null is none.
     fn identifier<'t>(&self, message: &Message<'t>, place: &Place) -> Cow<'t, str> {
-        match self.decoded(message, place) {
-            Cow::Borrowed("\"\"") => Cow::Borrowed(""),
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-        }
+        identifier(message, self.context.raw(message, place))
     }
 
-    fn decoded<'t>(&self, message: &Message<'t>, place: &Place) -> Cow<'t, str> {
-        let raw = self.context.raw(message, place);
-        if !message.escapes || memchr(message.delimiters.escape, raw.as_bytes()).is_none() {
-            return Cow::Borrowed(raw);
-        }
-        let mut text = String::new();
-        message.delimiters.unescape(raw, message.encoding, &mut text);
-        Cow::Owned(text)
-    }
-
-    /// Whether the record says that it does not hold (HL7 tables 0085, 0123 and 0119; ADT A11). A23 asks to forget
+    /// Whether the record says that it does not hold (HL7 tables 0085, 0123 and 0119; ADT A11, A29). A23 asks to forget
     /// old data and is no cancellation (v2.5, section 3.3.23).
     fn is_void(&self, message: &Message<'_>, found: &mut Found<'_>, per: Per, status: &str) -> bool {
         let known = &self.plan.known;
         let cancelled = |context: &Context| matches!(context.raw(message, &known.order_control), "CA" | "OC" | "DC");
+        if found.trigger == "A29" {
+            return true;
+        }
         match per {
             Per::Pv1 => found.trigger == "A11",
             Per::Orc => cancelled(&self.context),
@@ -340,12 +376,12 @@ impl<'p> Reader<'p> {
     /// that of two equally old ones a preliminary result never replaces a final one.
     fn write_version(&mut self, message: &Message<'_>, found: &mut Found<'_>, per: Per, status: &str) {
         let known = &self.plan.known;
-        let context = &self.context;
-        let timed = |cache: &mut (u32, Option<String>), place: &Place| {
+        let (context, clock) = (&self.context, &mut self.clock);
+        let mut timed = |cache: &mut (u32, Option<String>), place: &Place| {
             let stamp = context.stamp(place.slot);
             if cache.0 != stamp || stamp == 0 {
                 let mut text = String::new();
-                let there = stamp > 0 && version::comparable(context.raw(message, place), &mut text);
+                let there = stamp > 0 && clock.comparable(context.raw(message, place), &mut text);
                 *cache = (stamp, there.then_some(text));
             }
         };
@@ -363,7 +399,7 @@ impl<'p> Reader<'p> {
         match time {
             Some(text) => self.version.push_str(text),
             None if per == Per::Obx
-                && version::comparable(context.raw(message, &known.result_time), &mut self.version) => {}
+                && clock.comparable(context.raw(message, &known.result_time), &mut self.version) => {}
             None => self.version.push_str(&found.message_time),
         }
         if self.version.is_empty() {
@@ -381,57 +417,24 @@ impl<'p> Reader<'p> {
             });
         }
     }
+}
 
-    fn merge<'t>(
-        &mut self,
-        message: &Message<'t>,
-        found: &mut Found<'t>,
-        at: Locator,
-        out: &mut dyn RecordSink,
-    ) -> Result<(), PluginError> {
-        let known = &self.plan.known;
-        let retired = self.identifier(message, &known.retired);
-        let own = match &self.plan.issuer {
-            // Only an issuer that belongs to the identifier differs between the two.
-            Issuer::At(place) if place.path.segment == *b"PID" => self.identifier(message, &known.retired_issuer),
-            _ => Cow::Borrowed(""),
-        };
-        self.write_version(message, found, Per::Other, "");
-        let version = Some(self.version.clone()).filter(|text| !text.is_empty());
-        let Some((id, issuer)) = self.subject(message, found).filter(|_| !retired.is_empty()) else {
-            return reject(
-                out,
-                None,
-                error::MERGE,
-                "a merge needs the identifiers in PID-3 and MRG-1",
-                at,
-            );
-        };
-        let survivor = SubjectId {
-            issuer: issuer.to_owned(),
-            id: id.to_owned(),
-        };
-        // An identifier without issuer is one of the same issuer.
-        let issuer = if own.is_empty() {
-            survivor.issuer.clone()
-        } else {
-            own.into_owned()
-        };
-        let retired = SubjectId {
-            issuer,
-            id: retired.into_owned(),
-        };
-        if survivor == retired {
-            self.counts.same_identifier += 1;
-            return Ok(());
-        }
-        out.link(IdentityLink {
-            survivor,
-            retired,
-            version,
-            at,
-        })
+/// A value used as identifier: blanks around it mean nothing (HL7 v2.5, section 2.A.75), and HL7's null is none.
+fn identifier<'t>(message: &Message<'_>, raw: &'t str) -> Cow<'t, str> {
+    match decoded(message, raw) {
+        Cow::Borrowed("\"\"") => Cow::Borrowed(""),
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
+}
+
+fn decoded<'t>(message: &Message<'_>, raw: &'t str) -> Cow<'t, str> {
+    if !message.escapes || memchr(message.delimiters.escape, raw.as_bytes()).is_none() {
+        return Cow::Borrowed(raw);
+    }
+    let mut text = String::new();
+    message.delimiters.unescape(raw, message.encoding, &mut text);
+    Cow::Owned(text)
 }
 
 /// Appends the columns of one record.

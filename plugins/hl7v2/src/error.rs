@@ -22,6 +22,8 @@ pub const NO_SUBJECT: &str = "HL7_NO_SUBJECT";
 pub const STATUS_ONLY: &str = "HL7_STATUS_ONLY";
 /// A merge message that lacks one of the two identifiers.
 pub const MERGE: &str = "HL7_MERGE";
+/// A message that links, unlinks or moves identifiers otherwise than by a merge.
+pub const NOT_DONE: &str = "HL7_NOT_DONE";
 /// A batch or file trailer whose count differs from what was read, or a batch or file without its trailer.
 pub const BATCH_COUNT: &str = "HL7_BATCH_COUNT";
 
@@ -37,6 +39,8 @@ pub const BAD_COLUMN: &str = "HL7_COLUMN";
 pub const BAD_MESSAGE_TYPE: &str = "HL7_MESSAGE_TYPE";
 /// A limit out of its range.
 pub const BAD_LIMIT: &str = "HL7_LIMIT";
+/// A time zone of the pipeline that the time zone database does not have.
+pub const ZONE: &str = "HL7_ZONE";
 /// Something that must be there is empty.
 pub const EMPTY: &str = "HL7_EMPTY";
 

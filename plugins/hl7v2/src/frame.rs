@@ -3,7 +3,10 @@
 //! CR, LF and the MLLP bytes never occur inside a character of UTF-8, GB18030 or a single-byte set, so messages are
 //! cut from undecoded bytes. UTF-16 is turned into UTF-8 on the way in, and offsets are counted back.
 
-use crate::bytes::Bytes;
+use crate::{
+    bytes::Bytes,
+    glued::{self, Own},
+};
 use clinmill_sdk::PluginError;
 use memchr::memchr3;
 
@@ -15,13 +18,15 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How many bytes of a line are looked at to tell what it is.
 const LOOK: usize = 64;
 const BLOCK: usize = 1 << 20;
+/// How much of a message is read before it is searched for a header in the middle of a line.
+const STRIDE: usize = 4096;
 /// Bytes before a message that are looked at: what stands between two is shorter.
 pub const BEFORE: usize = 64;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
-    /// A line that begins with `MSH`, and the segments after it.
+    /// A line that begins with `MSH`, and the segments after it, up to the next header wherever it stands.
     Message,
     /// One line of a batch envelope: `FHS`, `BHS`, `BTS` or `FTS`.
     Envelope,
@@ -80,6 +85,9 @@ pub struct Frames<'a> {
     offset: u64,
     eof: bool,
     max: usize,
+    own: Own,
+    /// So many bytes from `pos` on are known to hold no line end.
+    unbroken: usize,
 }
 
 impl<'a> Frames<'a> {
@@ -94,6 +102,8 @@ impl<'a> Frames<'a> {
             offset,
             eof: false,
             max,
+            own: Own::default(),
+            unbroken: 0,
         }
     }
 
@@ -141,26 +151,44 @@ impl<'a> Frames<'a> {
     }
 
     /// Drops the line at hand and all that follow up to a line that begins a message or belongs to an envelope.
-    /// Returns how many bytes of the input were dropped.
     ///
     /// # Errors
     /// When the input cannot be read.
-    pub fn skip_to_header(&mut self) -> Result<u64, PluginError> {
-        let from = self.offset;
+    pub fn skip_to_header(&mut self) -> Result<(), PluginError> {
+        self.drop_to_header(None)
+    }
+
+    /// The same. With `glued`, a header in the middle of a line ends it, too, that many bytes on or later.
+    fn drop_to_header(&mut self, glued: Option<usize>) -> Result<(), PluginError> {
+        let mut glued = glued;
         loop {
-            match memchr3(b'\r', b'\n', FS, self.rest(0)) {
+            let end = memchr3(b'\r', b'\n', FS, self.rest(0));
+            let line = self.rest(0).get(..end.unwrap_or(usize::MAX)).unwrap_or(self.rest(0));
+            let within = glued.and_then(|from| Some(from + glued::find(line.get(from..)?)?));
+            if let Some(at) = within {
+                let text = line.get(..at).unwrap_or_default();
+                let blanks = text.iter().rev().take_while(|byte| is_blank(**byte)).count();
+                self.advance(at - blanks);
+                return Ok(());
+            }
+            match end {
                 Some(end) => {
                     self.want(end + 2)?;
                     let text = matches!(self.rest(end), [FS, next, ..] if *next != VT);
                     self.advance(end + 1);
+                    glued = glued.map(|_| 0);
                     if text {
                         continue;
                     }
                 }
                 None => {
-                    self.advance(self.filled - self.pos);
+                    // What is kept may be the first bytes of a header.
+                    let kept = if self.eof { 0 } else { glued::LONGEST };
+                    let gone = (self.filled - self.pos).saturating_sub(kept);
+                    self.advance(gone);
+                    glued = glued.map(|from| from.saturating_sub(gone));
                     if self.eof {
-                        return Ok(self.offset - from);
+                        return Ok(());
                     }
                     self.fill()?;
                     continue;
@@ -168,7 +196,7 @@ impl<'a> Frames<'a> {
             }
             self.want(LOOK)?;
             if self.rest(0).is_empty() || header(indented(look(self.rest(0)))).is_some() {
-                return Ok(self.offset - from);
+                return Ok(());
             }
         }
     }
@@ -176,10 +204,11 @@ impl<'a> Frames<'a> {
     fn message(&mut self, lines: &mut Vec<Line>) -> Result<Frame, PluginError> {
         let block = begins_block(self.buf.get(..self.pos).unwrap_or_default());
         let separator = self.rest(0).get(3).copied().unwrap_or(0);
-        let mut at = 0;
+        self.own.learn(self.buf.get(self.pos..self.filled).unwrap_or_default());
+        let (mut at, mut searched) = (0, 0);
         let mut told = End::Told;
         // Where the message ends, and where the next frame may begin.
-        let (end, next) = loop {
+        let (end, mut next) = loop {
             self.want(at + LOOK)?;
             let rest = self.rest(at);
             let mut shape = Shape::Segment;
@@ -209,12 +238,30 @@ impl<'a> Frames<'a> {
                 Shape::Header => break (at, at),
                 Shape::Other => (at, false),
             };
-            let Some(end) = self.line_end(start)? else {
-                return self.skip(FrameKind::TooLong);
-            };
+            let whole = self.line_end(start)?;
+            let end = whole.unwrap_or(self.filled - self.pos);
             self.line(lines, start, end, segment);
             at = end;
+            if segment && whole.is_some() && end - searched < STRIDE {
+                continue;
+            }
+            let glued = self.header_within(searched, start, end, segment);
+            searched = end;
+            match glued {
+                Some(header) => {
+                    self.unbroken = if header > start { end } else { 0 };
+                    self.cut(lines, header);
+                    break (header, header);
+                }
+                None if whole.is_none() => return self.skip(FrameKind::TooLong),
+                None => {}
+            }
         };
+        if let Some(header) = self.header_within(searched, end, end, true) {
+            told = End::Told;
+            self.cut(lines, header);
+            next = header;
+        }
         let end = lines.last().map_or(end, |line| line.end as usize);
         if end > self.max {
             lines.clear();
@@ -224,6 +271,30 @@ impl<'a> Frames<'a> {
             end: told,
             ..self.take(FrameKind::Message, end, next)
         })
+    }
+
+    /// Where a header stands in the middle of a line between `from` and `end`: one with the message's own delimiters,
+    /// or in the line at `start`, where that is no segment, one with any.
+    fn header_within(&self, from: usize, start: usize, end: usize, segment: bool) -> Option<usize> {
+        let within = |from: usize| self.rest(0).get(from..end).unwrap_or_default();
+        let own = self.own.find(within(from)).map(|at| from + at);
+        let any = if segment { None } else { glued::find(within(start)) };
+        own.into_iter().chain(any.map(|at| start + at)).min()
+    }
+
+    /// The message ends where a header stands in the middle of a line.
+    fn cut(&self, lines: &mut Vec<Line>, header: usize) {
+        while lines.pop_if(|line| line.start as usize >= header).is_some() {}
+        let Some(last) = lines.last_mut().filter(|line| line.end as usize > header) else {
+            return;
+        };
+        let text = self.rest(last.start as usize).get(..header - last.start as usize);
+        let text = text.unwrap_or_default();
+        let marks = text.iter().rev().take_while(|byte| matches!(**byte, VT | FS)).count();
+        last.end = (header - marks) as u32;
+        if trim(text).is_empty() {
+            lines.pop();
+        }
     }
 
     /// Adds a line to those of the message.
@@ -249,7 +320,7 @@ impl<'a> Frames<'a> {
 
     /// The end of the line that begins at `start`; none where the message grows too long.
     fn line_end(&mut self, start: usize) -> Result<Option<usize>, PluginError> {
-        let mut from = start;
+        let mut from = start.max(self.unbroken);
         loop {
             match memchr3(b'\r', b'\n', FS, self.rest(from)) {
                 Some(i) => {
@@ -275,14 +346,25 @@ impl<'a> Frames<'a> {
 
     fn envelope(&mut self) -> Result<Frame, PluginError> {
         match self.line_end(0)? {
-            Some(end) => Ok(self.take(FrameKind::Envelope, end, end)),
+            Some(end) => {
+                let line = self.rest(0).get(..end).unwrap_or_default();
+                // Behind the name of the line itself.
+                let glued = glued::find(line.get(3..).unwrap_or_default()).map(|at| at + 3);
+                if glued.is_some() {
+                    self.unbroken = end;
+                }
+                let end = glued.unwrap_or(end);
+                Ok(self.take(FrameKind::Envelope, end, end))
+            }
             None => self.skip(FrameKind::TooLong),
         }
     }
 
     fn skip(&mut self, kind: FrameKind) -> Result<Frame, PluginError> {
         let offset = self.offset;
-        let length = self.skip_to_header()?;
+        // What is too long begins with a header itself.
+        self.drop_to_header(Some(if kind == FrameKind::TooLong { 3 } else { 0 }))?;
+        let length = self.offset - offset;
         Ok(Frame {
             kind,
             end: End::Told,
@@ -331,6 +413,7 @@ impl<'a> Frames<'a> {
             .bytes
             .input_length(self.buf.get(self.pos..self.pos + n).unwrap_or_default());
         self.pos += n;
+        self.unbroken = self.unbroken.saturating_sub(n);
     }
 
     /// Reads on until `n` bytes are at hand or the end is reached.
@@ -430,9 +513,9 @@ fn begins_block(before: &[u8]) -> bool {
     let blanks = before.iter().rev().take_while(|byte| is_blank(**byte)).count();
     let text = before.len() - blanks;
     let blanks = before.get(text..).unwrap_or_default();
-    // What stands before the first line end belongs to a line of text.
+    // What stands before the first line end belongs to a line of text, unless the message begins in that line.
     let line = blanks.iter().position(|byte| matches!(*byte, b'\r' | b'\n' | FS));
-    let from = if text == 0 { 0 } else { line.unwrap_or(blanks.len()) };
+    let from = if text == 0 { 0 } else { line.unwrap_or(0) };
     let last = blanks.iter().skip(from).rfind(|byte| matches!(**byte, VT | FS));
     last == Some(&VT)
 }

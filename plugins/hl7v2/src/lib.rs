@@ -10,6 +10,7 @@ pub mod core;
 pub mod envelope;
 pub mod error;
 pub mod frame;
+pub mod glued;
 pub mod path;
 pub mod plan;
 pub mod rows;

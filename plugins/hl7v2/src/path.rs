@@ -29,16 +29,6 @@ pub struct PathError {
 const HINT: &str = "write SEGMENT-FIELD[REPETITION].COMPONENT.SUBCOMPONENT, such as PID-3.1 or PID-3[2].4.1";
 
 impl Path {
-    /// The same place in another field, segment and component.
-    pub const fn moved(self, segment: [u8; 3], field: u16, component: u16) -> Self {
-        Self {
-            segment,
-            field,
-            component,
-            ..self
-        }
-    }
-
     /// A whole field.
     pub const fn of_field(segment: [u8; 3], field: u16) -> Self {
         Self {

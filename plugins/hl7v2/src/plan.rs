@@ -29,6 +29,8 @@ pub struct Slot {
     pub last_field: usize,
     /// The kinds that make a record of this segment.
     pub kinds: Vec<usize>,
+    /// Slots of segments that belong to this one when they stand directly after it, where one of the kinds asks for them.
+    pub followed: Vec<usize>,
 }
 
 /// Segments whose meaning decides about versions and void records.
@@ -99,8 +101,6 @@ pub struct Known {
     pub result_time: Place,
     /// MRG-1 at the subject's repetition and component.
     pub retired: Place,
-    /// MRG-1.4, where the issuer is a path into PID.
-    pub retired_issuer: Place,
 }
 
 /// The compiled options.
@@ -118,6 +118,8 @@ pub struct Plan {
     ids: Vec<[u8; 3]>,
     /// Slots of an order's own segments, before its panel.
     pub order: Vec<usize>,
+    /// The slot of `NTE`, if anything asks for it.
+    pub notes: Option<usize>,
     /// Places that have a meaning of their own.
     pub known: Known,
     /// Message types to read; empty: all.
@@ -137,10 +139,6 @@ impl Plan {
             Issuer::At(slots.place(parse("/subject/issuer", &config.subject.issuer)?))
         } else {
             Issuer::Literal(config.subject.issuer.clone())
-        };
-        let retired_issuer = match &issuer {
-            Issuer::At(at) => at.path.moved(*b"MRG", 1, 4),
-            Issuer::Literal(_) => Path::of_component(*b"MRG", 1, 4),
         };
         let mut compiled = Vec::new();
         let mut kinds = Vec::new();
@@ -163,6 +161,9 @@ impl Plan {
                 fold: if kind.replace { Fold::Replace } else { Fold::Patch },
                 subject: true,
             });
+            let asked = kind.columns.iter().chain(kind.filter.iter().map(|(place, _)| place));
+            let followed: Vec<usize> = asked.filter(|p| follows(id, p.path.segment)).map(|p| p.slot).collect();
+            slots.entry(own, |slot| slot.followed.extend(followed));
             compiled.push(kind);
         }
         let known = Known {
@@ -177,8 +178,11 @@ impl Plan {
             value: slots.place(Path::of_field(*b"OBX", 5)),
             result_status: slots.place(Path::of_component(*b"OBX", 11, 1)),
             result_time: slots.place(Path::of_component(*b"OBX", 14, 1)),
-            retired: slots.place(subject_path.moved(*b"MRG", 1, subject_path.component.max(1))),
-            retired_issuer: slots.place(retired_issuer),
+            retired: slots.place(Path {
+                segment: *b"MRG",
+                field: 1,
+                ..subject_path
+            }),
         };
         let messages = config
             .messages
@@ -191,9 +195,11 @@ impl Plan {
         let slots = slots.finish();
         let order = (0..slots.len()).filter(|&i| slots.get(i).is_some_and(|slot| matches!(rank(slot.id), 5 | 6)));
         let ids = slots.iter().map(|slot| slot.id).collect();
+        let notes = slots.iter().position(|slot| &slot.id == b"NTE");
         Ok((
             Self {
                 order: order.collect(),
+                notes,
                 ids,
                 slots,
                 kinds: compiled,
@@ -267,6 +273,18 @@ fn rank(id: [u8; 3]) -> u8 {
     }
 }
 
+/// Whether a segment continues the one of id `of` when it stands directly after it.
+fn follows(of: [u8; 3], id: [u8; 3]) -> bool {
+    match &id {
+        b"NTE" => of != id,
+        b"PD1" => &of == b"PID",
+        b"PV2" => &of == b"PV1",
+        b"IN2" | b"IN3" => &of == b"IN1",
+        b"RXR" | b"RXC" => matches!(&of, b"RXO" | b"RXE" | b"RXD" | b"RXG" | b"RXA"),
+        _ => false,
+    }
+}
+
 #[derive(Default)]
 struct Slots(Vec<Slot>);
 
@@ -278,6 +296,7 @@ impl Slots {
                 resets: Vec::new(),
                 last_field: 0,
                 kinds: Vec::new(),
+                followed: Vec::new(),
             });
             self.0.len() - 1
         })
@@ -314,6 +333,15 @@ impl Slots {
                 .map(|(i, _)| i)
                 .collect();
             self.entry(opener, |slot| slot.resets = resets);
+        }
+        let ids: Vec<[u8; 3]> = self.0.iter().map(|slot| slot.id).collect();
+        for slot in &mut self.0 {
+            for (i, id) in ids.iter().enumerate() {
+                // Notes end with any segment.
+                if id != b"NTE" && follows(slot.id, *id) && !slot.resets.contains(&i) {
+                    slot.resets.push(i);
+                }
+            }
         }
         self.0
     }

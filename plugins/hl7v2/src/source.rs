@@ -17,6 +17,7 @@ use clinmill_sdk::{
     Split, TaskContext, decode,
 };
 use encoding_rs::{Encoding, GB18030, UTF_8};
+use jiff::tz::TimeZone;
 use memchr::memchr;
 use std::{borrow::Cow, io::Read};
 
@@ -32,6 +33,7 @@ pub struct Hl7v2 {
     plan: Plan,
     kinds: Vec<RecordKind>,
     encoding: decode::Encoding,
+    zone: Option<TimeZone>,
     max_message: usize,
     split: u64,
 }
@@ -50,13 +52,20 @@ impl Source for Hl7v2 {
         config.check(findings);
     }
 
-    fn bind(config: Hl7Config, _: &BindContext) -> Result<Self, PluginError> {
+    fn bind(config: Hl7Config, context: &BindContext) -> Result<Self, PluginError> {
         let (plan, kinds) = Plan::new(&config)?;
+        let zone = match context.timezone.as_deref() {
+            Some(name) => Some(TimeZone::get(name).map_err(|_| {
+                PluginError::config("", error::ZONE, format!("the pipeline's time zone {name:?} is unknown"))
+            })?),
+            None => None,
+        };
         let max_message = usize::try_from(config.max_message.min(1 << 30)).unwrap_or(1 << 30);
         Ok(Self {
             plan,
             kinds,
             encoding: config.encoding,
+            zone,
             max_message,
             split: SPLIT,
         })
@@ -114,7 +123,7 @@ impl Source for Hl7v2 {
         let mut before = Vec::new();
         InputReader::new(input, split.start.saturating_sub(BEFORE as u64)..split.start).read_to_end(&mut before)?;
         let mut frames = Frames::new(Bytes::new(input, &range, wide), self.max_message).after(before);
-        let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows);
+        let mut reader = Reader::new(&self.plan, &self.kinds, task.batch_rows, self.zone.clone());
         let mut envelope = Envelope::default();
         let mut lines = Vec::new();
         let mut decoded = Decoded::default();
@@ -303,13 +312,10 @@ impl Decoded {
             };
             self.origins.extend(lines.iter().map(origin));
         }
-        let encoding = if wide || bytes.is_ascii() {
+        let encoding = if wide || charset::is_ascii(bytes) {
             UTF_8
         } else {
-            choose(bytes, charset::declared(msh, &delimiters), option).ok_or(Refused {
-                code: error::CHARSET,
-                message: "MSH-18 names a character set that is not known here: set the option `encoding`".into(),
-            })?
+            choose(bytes, charset::declared(msh, &delimiters), option, frame.offset)?
         };
         let bad = |at: usize| Refused {
             code: error::ENCODING,
@@ -382,15 +388,33 @@ impl Decoded {
     }
 }
 
-/// The character set of a message that is not ASCII; none where it names one that is not known.
-fn choose(bytes: &[u8], declared: Declared, option: decode::Encoding) -> Option<&'static Encoding> {
+/// The character set of a message that is not ASCII alone.
+fn choose(
+    bytes: &[u8],
+    declared: Declared,
+    option: decode::Encoding,
+    offset: u64,
+) -> Result<&'static Encoding, Refused> {
     if option != decode::Encoding::Auto {
-        return Some(option.encoding_rs());
+        return Ok(option.encoding_rs());
     }
-    match declared {
-        Declared::Known(encoding) => Some(encoding),
-        Declared::Unknown => None,
-        Declared::Nothing if std::str::from_utf8(bytes).is_ok() => Some(UTF_8),
-        Declared::Nothing => Some(GB18030),
+    let beyond = bytes.iter().position(|byte| !byte.is_ascii());
+    match (declared, beyond) {
+        (Declared::Known(encoding), _) => Ok(encoding),
+        (Declared::Unknown, _) => Err(Refused {
+            code: error::CHARSET,
+            message: "MSH-18 names a character set that is not known here: set the option `encoding`".into(),
+        }),
+        (Declared::Ascii, Some(at)) => Err(Refused {
+            code: error::ENCODING,
+            message: format!(
+                "byte {} is not in the character set ASCII, which MSH-18 names: set the option `encoding`",
+                offset + at as u64
+            )
+            .into(),
+        }),
+        (_, None) => Ok(UTF_8),
+        (Declared::Nothing, _) if std::str::from_utf8(bytes).is_ok() => Ok(UTF_8),
+        (Declared::Nothing, _) => Ok(GB18030),
     }
 }

@@ -147,6 +147,84 @@ fn splits_give_what_the_whole_gives() {
     }
 }
 
+/// What may stand between two messages, the first of which ends within its last line or behind its end.
+const BETWEEN: [&str; 9] = [
+    "",
+    "\0",
+    "\u{c}",
+    "10:01 ",
+    "\r\0",
+    "\r10:01 ",
+    "\rnoise \u{b}",
+    "\u{1c}\r\0\0\u{b}",
+    "\r\n2026-01-05 < \u{b}",
+];
+
+#[test]
+fn no_message_gets_what_belongs_to_its_neighbour() {
+    let parts = || {
+        source(json!({ "r": { "per": "OBX",
+            "fields": { "of": "MSH-10", "order": "OBR-3", "patient": "PID-3.1", "value": "OBX-5" } } }))
+    };
+    let source = parts();
+    for between in BETWEEN {
+        for (first, second) in [
+            (r"MSH|^~\&|", r"MSH|^~\&#|"),
+            (r"MSH|^~\&|", r"MSH|^~\&|"),
+            (r"MSH@^~\&@", r"MSH@^~\&@"),
+        ] {
+            // Longer than what is searched at once, and shorter.
+            for results in [1, 400] {
+                let mut text = String::new();
+                for n in 0..7 {
+                    let head = if n % 2 == 0 { first } else { second };
+                    let lines =
+                        format!("{head}A||||||ORU^R01|{n}|P|2.5\rPID|||{n}^^^H\rOBR|1||{n}").replace('|', &head[3..4]);
+                    text += if n == 0 { "" } else { between };
+                    text += &lines;
+                    for i in 0..results {
+                        text += &format!("\rOBX|{i}|ST|A||{n}||||||F").replace('|', &head[3..4]);
+                    }
+                }
+                text += if between.contains('\u{b}') { "\u{1c}\r" } else { "" };
+                let collected = read_bytes(&source, text.as_bytes());
+                let expected: Vec<_> = (0..7 * results).map(|i| Some((i / results).to_string())).collect();
+                for of in 0..4 {
+                    assert_eq!(column(&collected, 0, of), expected, "{between:?} {first} {of}");
+                }
+                let garbage = if between.starts_with(['\r', '\u{1c}']) { 6 } else { 0 };
+                assert_eq!(collected.rejections.len(), garbage, "{between:?}");
+                for split in [1, 100, 5000] {
+                    let part = parts().with_split(split);
+                    let parts = read(&part, &MemoryInput::new("x", text.as_bytes()));
+                    assert_eq!(codes(&parts), codes(&collected));
+                    assert_eq!(ranges(&parts, 0), ranges(&collected, 0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_test_named_like_a_header_is_data() {
+    let text = "MSH|^~\\&|A\rPID|||P1^^^H\rOBX|1|ST|MSH|(-)|MSH|[+-]|\rOBX|2|ST|MSH||see MSH\\F\\^~\\E\\\\T\\|\r";
+    let collected = read_bytes(&source(results()), text);
+    assert_eq!(
+        column(&collected, 0, 1),
+        [Some("MSH".to_owned()), Some("MSH".to_owned())]
+    );
+}
+
+#[test]
+fn headers_without_end_are_read_in_time() {
+    let text = r"MSH|^~\&|A".repeat(100_000);
+    let collected = read_bytes(&source(results()), text);
+    assert_eq!(
+        codes(&collected).len() + collected.filtered.values().sum::<u64>() as usize,
+        100_000
+    );
+}
+
 #[test]
 fn every_gbk_character_with_a_delimiter_in_it_stays_whole() {
     let mut characters = Vec::new();
@@ -229,6 +307,8 @@ proptest! {
             Just(b"MSH|^~\\&|A\r".to_vec()), Just(b"\nMSH".to_vec()), Just(b"PID|||P1^^^H\r".to_vec()),
             Just(b"OBX|1|ST|A||v\r".to_vec()), Just(b"OBX|1|ST|A||v||||||I\r".to_vec()), Just(b"\x1c\r\x0b".to_vec()),
             Just(b"BHS|^~\\&\r".to_vec()), Just(b"BTS|1\r".to_vec()), Just(b"\xef\xbb\xbf".to_vec()), Just(b"OBR|1\n".to_vec()),
+            Just(b"OBX|1|ST|A||vMSH|^~\\&|A\r".to_vec()), Just(b"\0 \x0bMSH|^~\\&|A\r".to_vec()), Just(b"FTS|1FHS|^~\\&\r".to_vec()),
+            Just(b"MSH@^~\\&@A\r".to_vec()), Just(b"10:01 MSH@^~\\&@A\n".to_vec()), Just(b"MSH|^~\\&|A".to_vec()),
             prop::collection::vec(any::<u8>(), 0..20),
         ], 0..40),
         size in 1u64..200,
