@@ -7,13 +7,14 @@ use crate::{
     header::Header,
     plan::{self, RecordPlan},
     rows::Rows,
-    xml,
+    xml::{Fault, Tags},
 };
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
 use std::{
     io::{self, BufReader, Read, Seek, SeekFrom},
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
 };
 
 /// The most entries of a workbook's archive.
@@ -58,6 +59,19 @@ fn not_xlsx() -> PluginError {
     PluginError::data(0, error::NOT_XLSX, "the input is no XLSX workbook")
 }
 
+fn of_xml(input: &dyn Input, fault: Fault) -> PluginError {
+    match fault {
+        Fault::Io(e) if e.kind() == io::ErrorKind::Other => PluginError::from(io::Error::from(e.kind())),
+        Fault::Io(_) => damaged(input, "an entry of the archive"),
+        Fault::Tags => damaged(input, "its XML"),
+        Fault::Utf16 => PluginError::data(
+            0,
+            error::NOT_XLSX,
+            "a part of the workbook is in UTF-16, which is not read: open it in a spreadsheet program and save it again",
+        ),
+    }
+}
+
 /// Looks at the archive's directory before anything is unpacked. The archive reader holds each entry to the size that
 /// the directory states.
 fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> {
@@ -86,7 +100,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
             held = held.saturating_add(entry.size());
         }
         workbook |= name.ends_with("xl/workbook.xml") || name.starts_with("xl/workbook");
-        if name.ends_with(".xml") && (name.contains("worksheets/") || name.contains("sharedstrings")) {
+        if name.ends_with(".xml") && name.contains("sharedstrings") {
             texts.push(i);
         }
     }
@@ -105,9 +119,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         let entry = archive
             .by_index(i)
             .map_err(|_| damaged(input, "an entry of the archive"))?;
-        if !xml::is_balanced(entry).map_err(|_| damaged(input, "an entry of the archive"))? {
-            return Err(damaged(input, "its XML"));
-        }
+        Tags::new(entry).finish().map_err(|fault| of_xml(input, fault))?;
     }
     Ok(())
 }
@@ -119,7 +131,12 @@ fn read_workbook(
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
-    let mut workbook = Xlsx::new(seekable(input)).map_err(|e| of_workbook(input, &e))?;
+    let place = Rc::new(std::cell::Cell::new(0));
+    let file = InputCursor {
+        place: place.clone(),
+        ..InputCursor::new(input)
+    };
+    let mut workbook = Xlsx::new(BufReader::with_capacity(1 << 16, file)).map_err(|e| of_workbook(input, &e))?;
     let names = workbook.sheet_names();
     let index = match &config.sheet {
         None => Some(0),
@@ -133,6 +150,8 @@ fn read_workbook(
     let mut cells = workbook
         .worksheet_cells_reader(name)
         .map_err(|e| of_workbook(input, &e))?;
+    let mut archive = zip::ZipArchive::new(seekable(input)).map_err(|_| damaged(input, "the archive's directory"))?;
+    let mut tags = Tags::new(opened(&mut archive, place.get()).ok_or_else(|| damaged(input, "a sheet"))?);
     let mut sheet = SheetReader {
         config,
         plans,
@@ -146,6 +165,7 @@ fn read_workbook(
         rows: Rows::default(),
     };
     while let Some(cell) = cells.next_cell().map_err(|e| of_workbook(input, &e))? {
+        let raw = tags.cell().map_err(|fault| of_xml(input, fault))?.unwrap_or_default();
         let (row, column) = cell.get_position();
         if matches!(cell.get_value(), DataRef::Empty) {
             continue;
@@ -157,10 +177,43 @@ fn read_workbook(
             sheet.end_row()?;
             sheet.row = Some(row);
         }
-        sheet.texts.put(column as usize, |into| render(cell.get_value(), into));
+        let number = match cell.get_value() {
+            DataRef::Float(number) => Some(digits(*number, raw).ok_or_else(|| damaged(input, "a number"))?),
+            _ => None,
+        };
+        sheet.texts.put(column as usize, |into| match number {
+            Some(Some(digits)) => into.push_str(digits),
+            _ => render(cell.get_value(), into),
+        });
     }
+    tags.finish().map_err(|fault| of_xml(input, fault))?;
     sheet.end_row()?;
     sheet.finish()
+}
+
+/// The entry of an archive whose bytes begin here.
+fn opened<'a, 'i>(
+    archive: &'a mut zip::ZipArchive<BufReader<InputCursor<'i>>>,
+    place: u64,
+) -> Option<zip::read::ZipFile<'a, BufReader<InputCursor<'i>>>> {
+    let index = (0..archive.len()).find(|i| {
+        let entry = archive.by_index_raw(*i);
+        entry.is_ok_and(|entry| entry.data_start() == Some(place))
+    })?;
+    archive.by_index(index).ok()
+}
+
+/// The digits of a whole number that has more than a double keeps (15: IEEE 754, 5.12.2), as they stand in the file; of
+/// every other number `Some(None)`. `None` where the text is not the number's: another cell's.
+fn digits(number: f64, raw: &[u8]) -> Option<Option<&str>> {
+    let text = std::str::from_utf8(raw).ok()?;
+    if text.parse::<f64>().ok()? != number {
+        return None;
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let figures = whole.strip_prefix('-').unwrap_or(whole);
+    let is_long = figures.len() > 15 && figures.bytes().all(|b| b.is_ascii_digit());
+    Some((is_long && fraction.bytes().all(|b| b == b'0')).then_some(whole))
 }
 
 fn of_workbook(input: &dyn Input, error: &XlsxError) -> PluginError {
@@ -340,13 +393,25 @@ fn render_clock(days: f64, of_a_day: bool, into: &mut String) {
 }
 
 fn seekable(input: &dyn Input) -> BufReader<InputCursor<'_>> {
-    BufReader::with_capacity(1 << 16, InputCursor { input, at: 0 })
+    BufReader::with_capacity(1 << 16, InputCursor::new(input))
 }
 
 /// An input as the archive reader wants it.
 struct InputCursor<'i> {
     input: &'i dyn Input,
     at: u64,
+    /// The last place that was sought: where the entry begins that was opened last.
+    place: Rc<std::cell::Cell<u64>>,
+}
+
+impl<'i> InputCursor<'i> {
+    fn new(input: &'i dyn Input) -> Self {
+        Self {
+            input,
+            at: 0,
+            place: Rc::default(),
+        }
+    }
 }
 
 impl Read for InputCursor<'_> {
@@ -365,6 +430,9 @@ impl Seek for InputCursor<'_> {
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        if let SeekFrom::Start(at) = to {
+            self.place.set(at);
+        }
         Ok(self.at)
     }
 }
