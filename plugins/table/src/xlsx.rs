@@ -8,6 +8,7 @@ use crate::{
     plan::{self, RecordPlan},
     rows::Rows,
     xml::{Fault, Tags},
+    zone::Zone,
 };
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
 use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
@@ -37,14 +38,17 @@ const HEAVY: usize = 8 << 20;
 pub fn read(
     config: &Config,
     plans: &[RecordPlan],
+    zone: &Zone,
     input: &dyn Input,
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
     check_archive(config, input)?;
     // The XML and zip readers below are not ours and may panic on hostile input.
-    catch_unwind(AssertUnwindSafe(|| read_workbook(config, plans, input, task, out)))
-        .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
+    catch_unwind(AssertUnwindSafe(|| {
+        read_workbook(config, plans, zone, input, task, out)
+    }))
+    .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
 }
 
 fn damaged(input: &dyn Input, what: &str) -> PluginError {
@@ -127,6 +131,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
 fn read_workbook(
     config: &Config,
     plans: &[RecordPlan],
+    zone: &Zone,
     input: &dyn Input,
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
@@ -155,6 +160,7 @@ fn read_workbook(
     let mut sheet = SheetReader {
         config,
         plans,
+        zone,
         input,
         task,
         out,
@@ -247,6 +253,7 @@ impl Line {
 struct SheetReader<'s, 'o> {
     config: &'s Config,
     plans: &'s [RecordPlan],
+    zone: &'s Zone,
     input: &'s dyn Input,
     task: &'s TaskContext<'s>,
     out: &'o mut dyn RecordSink,
@@ -316,7 +323,7 @@ impl SheetReader<'_, '_> {
         };
         let resolved = plan::resolve(self.config, self.plans, header, self.input.captures())?;
         self.rows = Rows::new(width, self.part);
-        self.core = Some(Core::new(resolved, self.task.batch_rows, true));
+        self.core = Some(Core::new(resolved, self.zone, self.task.batch_rows, true));
         Ok(())
     }
 
