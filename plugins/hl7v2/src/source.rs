@@ -390,7 +390,7 @@ fn choose(bytes: &[u8], declared: Declared, option: decode::Encoding) -> Option<
     match declared {
         Declared::Known(encoding) => Some(encoding),
         Declared::Unknown => None,
-        Declared::Nothing if std::str::from_utf8(bytes).is_ok() => Some(UTF_8),
+        Declared::Nothing if decode::is_utf8(bytes, true) => Some(UTF_8),
         Declared::Nothing => Some(GB18030),
     }
 }

@@ -121,6 +121,7 @@ impl Source for Notes {
     ) -> Result<(), PluginError> {
         task.check()?;
         let head = head(input)?;
+        self.config.encoding.check_mark(&head).map_err(error::encoding)?;
         let resolved = self.config.encoding.resolve(&head, head.len() as u64 == input.size());
         let mut batch = Batch::new(self, input.captures());
         match self.config.format {

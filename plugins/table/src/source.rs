@@ -74,14 +74,14 @@ impl Source for Table {
 }
 
 impl Table {
-    /// The format given, or found by the first bytes. A zip archive is never CSV: it is read as a workbook and named
-    /// as none if it is none.
+    /// The format given, or found by the first bytes. A zip archive is never CSV, nor is an old
+    /// workbook: it is read as a workbook and named as none if it is none.
     fn format(&self, input: &dyn Input) -> Result<Format, PluginError> {
         if self.config.format != Format::Auto {
             return Ok(self.config.format);
         }
         Ok(match layout::read(input, 0, 4)?.as_slice() {
-            b"PK\x03\x04" | b"PK\x05\x06" => Format::Xlsx,
+            b"PK\x03\x04" | b"PK\x05\x06" | xlsx::OLE => Format::Xlsx,
             b"PAR1" => Format::Parquet,
             _ => Format::Csv,
         })

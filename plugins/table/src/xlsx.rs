@@ -28,6 +28,8 @@ const MOST_RATIO: u64 = 400;
 const HARMLESS: u64 = 64 << 20;
 /// Columns of a sheet (ECMA-376 part 1, 18.3.1.13).
 const MOST_COLUMNS: usize = 16_384;
+/// How OLE compound files begin: workbooks before 2007, and encrypted ones (MS-CFB 2.2).
+pub const OLE: &[u8] = b"\xd0\xcf\x11\xe0";
 /// Bytes of fields at which rows are pushed whatever their number.
 const HEAVY: usize = 8 << 20;
 
@@ -80,7 +82,12 @@ fn of_xml(input: &dyn Input, fault: Fault) -> PluginError {
 /// the directory states.
 fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> {
     let mut magic = [0; 4];
-    if input.read_at(0, &mut magic)? < 4 || !matches!(&magic, b"PK\x03\x04" | b"PK\x05\x06") {
+    let length = input.read_at(0, &mut magic)?;
+    if magic == OLE {
+        let message = "the input is an old workbook (.xls) or an encrypted one: save it as .xlsx, without a password";
+        return Err(PluginError::data(0, error::NOT_XLSX, message));
+    }
+    if length < 4 || !matches!(&magic, b"PK\x03\x04" | b"PK\x05\x06") {
         return Err(not_xlsx());
     }
     let mut archive = zip::ZipArchive::new(seekable(input)).map_err(|_| damaged(input, "the archive's directory"))?;
