@@ -10,7 +10,7 @@ use crate::{
     xml::{Fault, Tags},
     zone::Zone,
 };
-use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
+use calamine::{DataRef, ExcelDateTime, Reader, Style, Xlsx, XlsxError};
 use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
 use std::{
     io::{self, BufReader, Read, Seek, SeekFrom},
@@ -150,6 +150,7 @@ fn read_workbook(
     };
     let mut workbook = Xlsx::new(BufReader::with_capacity(1 << 16, file)).map_err(|e| of_workbook(input, &e))?;
     let names = workbook.sheet_names();
+    let is_1904 = workbook.has_1904_epoch();
     let index = match &config.sheet {
         None => Some(0),
         Some(Sheet::Number(number)) => Some(number.saturating_sub(1) as usize),
@@ -177,7 +178,7 @@ fn read_workbook(
         core: None,
         rows: Rows::default(),
     };
-    while let Some(cell) = cells.next_cell().map_err(|e| of_workbook(input, &e))? {
+    while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(|e| of_workbook(input, &e))? {
         let raw = tags.cell().map_err(|fault| of_xml(input, fault))?.unwrap_or_default();
         let (row, column) = cell.get_position();
         if matches!(cell.get_value(), DataRef::Empty) {
@@ -190,13 +191,14 @@ fn read_workbook(
             sheet.end_row()?;
             sheet.row = Some(row);
         }
+        let first_day = is_1904 && cells.styles().get(style).is_some_and(shows_a_day);
         let number = match cell.get_value() {
             DataRef::Float(number) => Some(digits(*number, raw).ok_or_else(|| damaged(input, "a number"))?),
             _ => None,
         };
         sheet.texts.put(column as usize, |into| match number {
             Some(Some(digits)) => into.push_str(digits),
-            _ => render(cell.get_value(), into),
+            _ => render(cell.get_value(), first_day, into),
         });
     }
     tags.finish().map_err(|fault| of_xml(input, fault))?;
@@ -344,8 +346,8 @@ impl SheetReader<'_, '_> {
     }
 }
 
-/// A cell as text: numbers in their shortest form, dates in ISO 8601.
-fn render(value: &DataRef<'_>, into: &mut String) {
+/// A cell as text: numbers in their shortest form, dates in ISO 8601. `first_day`: 0 is a day here.
+fn render(value: &DataRef<'_>, first_day: bool, into: &mut String) {
     use std::fmt::Write;
     // Writing to a string does not fail.
     let _ = match value {
@@ -355,7 +357,7 @@ fn render(value: &DataRef<'_>, into: &mut String) {
         DataRef::SharedString(text) => into.write_str(text),
         DataRef::Bool(flag) => into.write_str(if *flag { "TRUE" } else { "FALSE" }),
         DataRef::DateTime(time) => {
-            render_time(time, into);
+            render_time(time, first_day, into);
             Ok(())
         }
         DataRef::Error(error) => write!(into, "{error}"),
@@ -366,14 +368,14 @@ fn render(value: &DataRef<'_>, into: &mut String) {
 /// The day after the last of Excel's calendar, 9999-12-31.
 const LAST_DAY: f64 = 2_958_466.0;
 
-fn render_time(time: &ExcelDateTime, into: &mut String) {
+fn render_time(time: &ExcelDateTime, first_day: bool, into: &mut String) {
     use std::fmt::Write;
     let serial = time.as_f64();
     // A number below 1 is a time of a day that is not told (ECMA-376 part 1, 18.17.4.2).
-    if (0.0..1.0).contains(&serial) || time.is_duration() && serial.abs() < LAST_DAY {
+    if (0.0..1.0).contains(&serial) && !first_day || time.is_duration() && serial.abs() < LAST_DAY {
         return render_clock(serial, !time.is_duration(), into);
     }
-    if !(1.0..LAST_DAY).contains(&serial) {
+    if !(0.0..LAST_DAY).contains(&serial) {
         let _ = write!(into, "{serial}");
         return;
     }
@@ -381,8 +383,29 @@ fn render_time(time: &ExcelDateTime, into: &mut String) {
     let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
     match date::DateFormat::Iso.timestamp(&text) {
         Some(micros) => date::iso_text(micros, into),
-        None => into.push_str(&text),
+        // 1900-02-29, a day that never was.
+        None => {
+            let _ = write!(into, "{serial}");
+        }
     }
+}
+
+/// True for a format with a year or a day, besides what it quotes (ECMA-376 part 1, 18.8.31).
+fn shows_a_day(style: &Style) -> bool {
+    let Some(format) = &style.number_format else {
+        return false;
+    };
+    let mut ends = None;
+    format.format_code.chars().any(|c| {
+        match (ends, c) {
+            (Some(end), _) if c == end => ends = None,
+            (None, '"') => ends = Some('"'),
+            (None, '[') => ends = Some(']'),
+            (None, 'y' | 'Y' | 'd' | 'D') => return true,
+            _ => {}
+        }
+        false
+    })
 }
 
 /// Hours, minutes and seconds, as the sheet shows them: `08:30:00` of a day, `36:00:00` of a duration.
@@ -464,6 +487,8 @@ mod tests {
             (0.999_999_999_9, DateTime, "23:59:59.999"),
             (45_000.5, DateTime, "2023-03-15T12:00:00"),
             (45_000.0, DateTime, "2023-03-15"),
+            (60.0, DateTime, "60"),
+            (61.0, DateTime, "1900-03-01"),
             (-1.0, DateTime, "-1"),
             (1.5, TimeDelta, "36:00:00"),
             (-0.25, TimeDelta, "-06:00:00"),
@@ -471,7 +496,7 @@ mod tests {
             (1e300, TimeDelta, &format!("{}", 1e300)),
         ] {
             let mut out = String::new();
-            render_time(&ExcelDateTime::new(serial, kind, false), &mut out);
+            render_time(&ExcelDateTime::new(serial, kind, false), false, &mut out);
             assert_eq!(out, text, "{serial} {kind:?}");
         }
     }
