@@ -11,9 +11,9 @@ use crate::{
     zone::Zone,
 };
 use calamine::{DataRef, ExcelDateTime, Reader, Style, Xlsx, XlsxError};
-use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
+use clinmill_sdk::{Input, MemoryInput, PluginError, RecordSink, TaskContext};
 use std::{
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
 };
@@ -45,10 +45,11 @@ pub fn read(
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
-    check_archive(config, input)?;
+    let repaired = check_archive(config, input)?;
+    let file: &dyn Input = repaired.as_ref().map_or(input, |repaired| repaired);
     // The XML and zip readers below are not ours and may panic on hostile input.
     catch_unwind(AssertUnwindSafe(|| {
-        read_workbook(config, plans, zone, input, task, out)
+        read_workbook(config, plans, zone, (input, file), task, out)
     }))
     .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
 }
@@ -79,8 +80,8 @@ fn of_xml(input: &dyn Input, fault: Fault) -> PluginError {
 }
 
 /// Looks at the archive's directory before anything is unpacked. The archive reader holds each entry to the size that
-/// the directory states.
-fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> {
+/// the directory states. Returns the archive with names that the reader of workbooks finds, where it would not find them.
+fn check_archive(config: &Config, input: &dyn Input) -> Result<Option<MemoryInput>, PluginError> {
     let mut magic = [0; 4];
     let length = input.read_at(0, &mut magic)?;
     if magic == OLE {
@@ -99,7 +100,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         ));
     }
     let (mut total, mut held, mut workbook) = (0u64, 0u64, false);
-    let mut texts = Vec::new();
+    let (mut texts, mut relations) = (Vec::new(), None);
     for i in 0..archive.len() {
         let entry = archive
             .by_index_raw(i)
@@ -113,6 +114,9 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         workbook |= name.ends_with("xl/workbook.xml") || name.starts_with("xl/workbook");
         if name.ends_with(".xml") && name.contains("sharedstrings") {
             texts.push(i);
+        }
+        if name.ends_with("_rels/workbook.xml.rels") {
+            relations = Some(i);
         }
     }
     if !workbook {
@@ -132,23 +136,55 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
             .map_err(|_| damaged(input, "an entry of the archive"))?;
         Tags::new(entry).finish().map_err(|fault| of_xml(input, fault))?;
     }
-    Ok(())
+    let repaired = relations
+        .map(|i| without_dots(&mut archive, i, input.size()))
+        .transpose();
+    Ok(repaired
+        .map_err(|_| damaged(input, "an entry of the archive"))?
+        .flatten())
+}
+
+/// The archive with `./worksheets/sheet1.xml` as `worksheets/sheet1.xml` in its relations, where it has such names (RFC
+/// 3986, 5.2.4).
+fn without_dots(
+    archive: &mut zip::ZipArchive<BufReader<InputCursor<'_>>>,
+    relations: usize,
+    size: u64,
+) -> zip::result::ZipResult<Option<MemoryInput>> {
+    let mut xml = Vec::new();
+    archive.by_index(relations)?.read_to_end(&mut xml)?;
+    let xml = String::from_utf8(xml).unwrap_or_default();
+    if !xml.contains("=\"./") || size > MOST_HELD {
+        return Ok(None);
+    }
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i)?;
+        if i != relations {
+            writer.raw_copy_file(entry)?;
+            continue;
+        }
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        writer.start_file(entry.name()?.into_owned(), stored)?;
+        writer.write_all(xml.replace("=\"./", "=\"").as_bytes())?;
+    }
+    Ok(Some(MemoryInput::new("repaired", writer.finish()?.into_inner())))
 }
 
 fn read_workbook(
     config: &Config,
     plans: &[RecordPlan],
     zone: &Zone,
-    input: &dyn Input,
+    (input, file): (&dyn Input, &dyn Input),
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
     let place = Rc::new(std::cell::Cell::new(0));
-    let file = InputCursor {
+    let cursor = InputCursor {
         place: place.clone(),
-        ..InputCursor::new(input)
+        ..InputCursor::new(file)
     };
-    let mut workbook = Xlsx::new(BufReader::with_capacity(1 << 16, file)).map_err(|e| of_workbook(input, &e))?;
+    let mut workbook = Xlsx::new(BufReader::with_capacity(1 << 16, cursor)).map_err(|e| of_workbook(input, &e))?;
     let names = workbook.sheet_names();
     let is_1904 = workbook.has_1904_epoch();
     let index = match &config.sheet {
@@ -160,11 +196,20 @@ fn read_workbook(
         let message = format!("the workbook has no such sheet; it has {} sheets", names.len());
         return Err(PluginError::data(0, error::NO_SHEET, message));
     };
-    let mut cells = workbook
-        .worksheet_cells_reader(name)
-        .map_err(|e| of_workbook(input, &e))?;
-    let mut archive = zip::ZipArchive::new(seekable(input)).map_err(|_| damaged(input, "the archive's directory"))?;
-    let mut tags = Tags::new(opened(&mut archive, place.get()).ok_or_else(|| damaged(input, "a sheet"))?);
+    let cells = workbook.worksheet_cells_reader(name);
+    let mut archive = zip::ZipArchive::new(seekable(file)).map_err(|_| damaged(input, "the archive's directory"))?;
+    let tags = opened(&mut archive, place.get()).map(Tags::new);
+    let (mut cells, mut tags) = match (cells, tags) {
+        (Ok(cells), Some(tags)) => (cells, tags),
+        (Err(error), Some(mut tags)) => {
+            return Err(match tags.finish() {
+                Err(Fault::Utf16) => of_xml(input, Fault::Utf16),
+                _ => of_workbook(input, &error),
+            });
+        }
+        (Err(error), None) => return Err(of_workbook(input, &error)),
+        (Ok(_), None) => return Err(damaged(input, "a sheet")),
+    };
     let mut sheet = SheetReader {
         config,
         plans,
