@@ -10,7 +10,7 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// Recognised by byte order mark, else UTF-8 where the bytes are valid UTF-8, else GB18030.
+    /// Recognised by byte order mark, else UTF-8 where the bytes are valid UTF-8 but for a few, else GB18030.
     #[default]
     Auto,
     /// UTF-8, with or without byte order mark.
@@ -67,6 +67,27 @@ impl Encoding {
         }
     }
 
+    /// Refuses an input whose byte order mark says another encoding than the options do.
+    ///
+    /// # Errors
+    /// `ENCODING`, which names both.
+    pub fn check_mark(self, head: &[u8]) -> Result<(), PluginError> {
+        let marked = Self::Auto.resolve(head.get(..3).unwrap_or(head), false);
+        let agrees = match (self, marked.encoding) {
+            (Self::Auto, _) | (Self::Utf16, Self::Utf16Be) => true,
+            (named, marked) => named == marked,
+        };
+        if marked.bom == 0 || agrees {
+            return Ok(());
+        }
+        let message = format!(
+            "the input begins with the byte order mark of {}, and the option `encoding` says {}",
+            marked.encoding.name(),
+            self.name()
+        );
+        Err(PluginError::data(0, "ENCODING", message))
+    }
+
     /// The encoding as `encoding_rs` knows it; [`Encoding::Auto`] counts as UTF-8.
     pub fn encoding_rs(self) -> &'static encoding_rs::Encoding {
         match self {
@@ -107,7 +128,8 @@ impl Encoding {
     }
 }
 
-/// Without a byte order mark: zero bytes in every second place are UTF-16; valid UTF-8 is UTF-8; the rest GB18030.
+/// Without a byte order mark: zero bytes in every second place are UTF-16; UTF-8 is UTF-8; what cannot be GB18030 and is
+/// Chinese in UTF-16 is UTF-16; the rest GB18030.
 fn guess(head: &[u8], whole: bool) -> Encoding {
     let pairs = head.chunks_exact(2);
     let half = (pairs.len() * 2 / 5).max(1);
@@ -119,12 +141,49 @@ fn guess(head: &[u8], whole: bool) -> Encoding {
             return Encoding::Utf16Be;
         }
     }
-    match std::str::from_utf8(head) {
-        Ok(_) => Encoding::Utf8,
-        // A sequence cut by the end of the sample is no evidence against UTF-8.
-        Err(error) if !whole && error.error_len().is_none() => Encoding::Utf8,
-        Err(_) => Encoding::Gb18030,
+    if is_utf8(head, whole) {
+        return Encoding::Utf8;
     }
+    let is_wide = |unit: fn([u8; 2]) -> u16| {
+        let units = head.chunks_exact(2).filter_map(|pair| pair.first_chunk().copied());
+        let fit = units.filter(|pair| is_of_chinese(unit(*pair))).count();
+        fit > 0 && fit * 50 >= head.len() / 2 * 49
+    };
+    // Text has no such bytes; MLLP has VT and FS.
+    let strange = |b: &u8| matches!(b, 0..=8 | 0x0e..=0x1b | 0x1d..=0x1f | 0x7f | 0xff);
+    if head.iter().any(strange) {
+        if is_wide(u16::from_le_bytes) {
+            return Encoding::Utf16;
+        }
+        if is_wide(u16::from_be_bytes) {
+            return Encoding::Utf16Be;
+        }
+    }
+    Encoding::Gb18030
+}
+
+/// A unit of UTF-16 that Chinese text consists of: ASCII, ideographs, and the marks between them.
+const fn is_of_chinese(unit: u16) -> bool {
+    matches!(unit, 9 | 10 | 13 | 0x20..=0x7e | 0x3000..=0x303f | 0x4e00..=0x9fff | 0xff00..=0xffef)
+}
+
+/// True for UTF-8 and for UTF-8 with a few bytes that are not, such as one broken field or a last character that is cut:
+/// sequences of three bytes and more, as Chinese has them, outnumber what is not UTF-8 by two to one. Text in GB18030 often
+/// has sequences of two bytes that are valid, and hardly ever longer ones. `whole`: nothing follows these bytes.
+pub fn is_utf8(bytes: &[u8], whole: bool) -> bool {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => return true,
+        // A sequence cut by the end of the sample is no evidence against UTF-8.
+        Err(error) if !whole && error.error_len().is_none() => return true,
+        Err(_) => {}
+    }
+    let (mut long, mut bad) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        // Leading bytes of U+3000 and up.
+        long += chunk.valid().bytes().filter(|b| (0xe3..0xf8).contains(b)).count();
+        bad += usize::from(!chunk.invalid().is_empty());
+    }
+    long >= 2 && long >= 2 * bad
 }
 
 fn first_bad(encoding: &'static encoding_rs::Encoding, bytes: &[u8]) -> usize {
@@ -157,6 +216,58 @@ mod tests {
             Encoding::Auto.resolve(&"病".as_bytes()[..2], false).encoding,
             Encoding::Utf8
         );
+    }
+
+    #[test]
+    fn a_few_bad_bytes_are_no_other_encoding() {
+        let of = |bytes: &[u8]| Encoding::Auto.resolve(bytes, true).encoding;
+        let utf8 = "检查正常".as_bytes();
+        assert_eq!(of(&[utf8, b"\xb5g"].concat()), Encoding::Utf8);
+        assert_eq!(of(&[b"5 \xb5g,", utf8].concat()), Encoding::Utf8);
+        assert_eq!(of(&utf8[..utf8.len() - 1]), Encoding::Utf8);
+        // As many characters of GB18030 are valid as it may be: these are UTF-8 too, and are taken for it.
+        assert_eq!(of(&GB18030.encode("通").0), Encoding::Utf8);
+        for text in [
+            "联通丨",
+            "联通联通血",
+            "病案号,姓名\n1,张三",
+            "铵阿",
+            "患者女性，六十岁，一般情况可，心肺听诊正常。",
+            "a long line in English, and then 正常",
+            "5 正",
+        ] {
+            assert_eq!(of(&GB18030.encode(text).0), Encoding::Gb18030, "{text}");
+        }
+    }
+
+    #[test]
+    fn chinese_in_utf16_without_a_mark() {
+        let of = |bytes: &[u8]| Encoding::Auto.resolve(bytes, true).encoding;
+        let units = |of: fn(u16) -> [u8; 2]| "入院记录患者男".encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        assert_eq!(of(&units(u16::to_le_bytes)), Encoding::Utf16);
+        assert_eq!(of(&units(u16::to_be_bytes)), Encoding::Utf16Be);
+        assert_eq!(
+            of(&[b"\x0bMSH|^~", &GB18030.encode("入院记录").0[..], b"\x1c\r"].concat()),
+            Encoding::Gb18030
+        );
+    }
+
+    #[test]
+    fn a_mark_that_says_otherwise() {
+        for (encoding, head, agrees) in [
+            (Encoding::Gb18030, &b"\xef\xbb\xbfid"[..], false),
+            (Encoding::Utf8, b"\xef\xbb\xbfid", true),
+            (Encoding::Utf8, b"\xff\xfei\0", false),
+            (Encoding::Utf16, b"\xfe\xff\0i", true),
+            (Encoding::Utf16Be, b"\xff\xfei\0", false),
+            (Encoding::Auto, b"\xff\xfei\0", true),
+            (Encoding::Gb18030, b"id", true),
+            (Encoding::Gb18030, b"", true),
+        ] {
+            assert_eq!(encoding.check_mark(head).is_ok(), agrees, "{encoding:?} {head:?}");
+        }
+        let resolved = Encoding::Utf16.resolve(b"\xfe\xff\0i", true);
+        assert_eq!((resolved.encoding, resolved.bom), (Encoding::Utf16Be, 2));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod decode;
 pub mod export;
 pub mod han;
 pub mod near;
+pub mod number;
 pub mod reference;
 pub mod sparse;
 pub mod testing;

@@ -414,7 +414,7 @@ fn choose(
             .into(),
         }),
         (_, None) => Ok(UTF_8),
-        (Declared::Nothing, _) if std::str::from_utf8(bytes).is_ok() => Ok(UTF_8),
+        (Declared::Nothing, _) if decode::is_utf8(bytes, true) => Ok(UTF_8),
         (Declared::Nothing, _) => Ok(GB18030),
     }
 }

@@ -1,7 +1,8 @@
 //! Values, their types, and casts between them. A cast never loses: what does not fit exactly is an error.
 
 use crate::config::{Scalar, TypeName};
-use jiff::{SignedDuration, civil};
+use clinmill_sdk::number;
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use std::borrow::Cow;
 
 /// The type of a column or expression.
@@ -148,12 +149,15 @@ impl<'a> Value<'a> {
             }
             (value, Type::Str) => Self::Str(Cow::Owned(value.write()?)),
             (Self::Int(value), Type::Dec(scale)) => Self::Dec(rescale(value.into(), 0, scale)?, scale),
-            (Self::Int(value), Type::Num) => Self::Num(value as f64),
+            (Self::Int(value), Type::Num) => Self::Num(number::whole_double(value).ok_or(Unfit)?),
             (Self::Int(value @ (0 | 1)), Type::Bool) => Self::Bool(value == 1),
             (Self::Bool(value), Type::Int) => Self::Int(value.into()),
             (Self::Dec(value, scale), Type::Dec(to)) => Self::Dec(rescale(value, scale, to)?, to),
             (Self::Dec(value, scale), Type::Int) => Self::Int(rescale(value, scale, 0)?.try_into().map_err(|_| Unfit)?),
-            (Self::Dec(value, scale), Type::Num) => Self::Num(value as f64 / 10f64.powi(scale.into())),
+            (Self::Dec(value, scale), Type::Num) => {
+                let text = write_decimal(value, scale);
+                Self::Num(number::double(&text).ok_or(Unfit)?)
+            }
             (Self::Num(value), Type::Int) if value.fract() == 0.0 && value.abs() < 9.0e15 => Self::Int(value as i64),
             // The shortest decimal text of a floating-point number is what was meant by it.
             (Self::Num(value), to @ Type::Dec(_)) => read(&value.to_string(), to)?,
@@ -198,28 +202,39 @@ fn read(text: &str, to: Type) -> Result<Value<'static>, Unfit> {
         Type::Str => Value::Str(Cow::Owned(text.to_owned())),
         Type::Int => Value::Int(text.parse().map_err(|_| Unfit)?),
         Type::Dec(scale) => Value::Dec(read_decimal(text, scale)?, scale),
-        Type::Num => {
-            let plain = text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
-            let value: f64 = text.parse().map_err(|_| Unfit)?;
-            if plain && value.is_finite() {
-                Value::Num(value)
-            } else {
-                return Err(Unfit);
-            }
-        }
+        Type::Num => Value::Num(number::double(text).ok_or(Unfit)?),
         Type::Bool => match text.to_ascii_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "1" => Value::Bool(true),
             "false" | "f" | "no" | "n" | "0" => Value::Bool(false),
             _ => return Err(Unfit),
         },
+        // What carries an offset means another time here, if it means one: `local` reads it.
+        Type::Date | Type::Ts if instant(text).is_some() => return Err(Unfit),
         Type::Date => {
             let date: civil::Date = text.parse().map_err(|_| Unfit)?;
             Value::Date((micros_of(date.into())? / DAY).try_into().map_err(|_| Unfit)?)
         }
         Type::Ts => Value::Ts(micros_of(text.parse().map_err(|_| Unfit)?)?),
     })
+}
+
+/// A text that carries its offset from UTC (`2026-04-20T08:30:00Z`, `…+09:00`) as local time of a zone; every other value
+/// as it is.
+///
+/// # Errors
+/// Where it carries one and no zone is known.
+pub fn local<'a>(value: Value<'a>, zone: Option<&TimeZone>) -> Result<Value<'a>, Unfit> {
+    let Value::Str(text) = &value else { return Ok(value) };
+    let Some(instant) = instant(text.trim()) else {
+        return Ok(value);
+    };
+    Ok(Value::Ts(micros_of(zone.ok_or(Unfit)?.to_datetime(instant))?))
+}
+
+/// The instant that a text with an offset means.
+fn instant(text: &str) -> Option<Timestamp> {
+    let time = text.get(11..)?;
+    time.contains(['+', '-', 'Z', 'z']).then(|| text.parse().ok()).flatten()
 }
 
 /// Reads `[+-]digits[.digits]` with at most `scale` digits after the point, zeros aside.

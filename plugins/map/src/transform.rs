@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Column, MapConfig, OnError},
-    core::{Type, Unfit, Value},
+    core::{Type, Unfit, Value, local},
     error,
     eval::{Expr, compile},
     parse::{Tree, Wrong, parse},
@@ -21,6 +21,7 @@ use clinmill_sdk::{
         },
     },
 };
+use jiff::tz::TimeZone;
 use std::{borrow::Cow, sync::Arc};
 
 /// A configured `map` step.
@@ -31,6 +32,18 @@ pub struct Map {
     /// Where each output column comes from.
     pick: Vec<Pick>,
     output: SchemaRef,
+    /// The pipeline's.
+    zone: Option<TimeZone>,
+}
+
+impl Map {
+    fn cast<'a>(&self, value: Value<'a>, to: Type) -> Result<Value<'a>, Unfit> {
+        let value = match to {
+            Type::Date | Type::Ts => local(value, self.zone.as_ref())?,
+            _ => value,
+        };
+        value.cast(to)
+    }
 }
 
 /// A computed column.
@@ -97,7 +110,7 @@ impl Transform for Map {
         }
     }
 
-    fn bind(config: MapConfig, input: &Schema, _: &BindContext) -> Result<Self, PluginError> {
+    fn bind(config: MapConfig, input: &Schema, context: &BindContext) -> Result<Self, PluginError> {
         let mut fields = renamed(&config, input)?;
         let mut read = Vec::new();
         let mut set = Vec::new();
@@ -150,6 +163,13 @@ impl Transform for Map {
             set,
             pick,
             output: Arc::new(Schema::new(fields)),
+            zone: match &context.timezone {
+                Some(name) => Some(
+                    TimeZone::get(name)
+                        .map_err(|_| PluginError::config("", error::OPTIONS, "the pipeline's time zone is unknown"))?,
+                ),
+                None => None,
+            },
         })
     }
 
@@ -333,7 +353,7 @@ impl TransformRun for Run<'_> {
             let mut rejected = None;
             for new in &step.set {
                 let value = match new.expr.value(&column) {
-                    Ok(value) => value.cast(new.to).map_err(|Unfit| error::CAST),
+                    Ok(value) => step.cast(value, new.to).map_err(|Unfit| error::CAST),
                     Err(Unfit) => Err(error::VALUE),
                 };
                 match (value, new.on_error) {

@@ -3,11 +3,13 @@
 //! - [`NotesConfig`]: the options
 //! - [`Notes`]: the source itself
 //! - `core`: cuts bytes into lines and CSV records, in bounded memory
+//! - `json`: the members of a JSON line, as they are written
 //! - `error`: the codes
 
 mod config;
 mod core;
 mod error;
+mod json;
 mod source;
 
 pub use config::{Format, NotesConfig, Subject};

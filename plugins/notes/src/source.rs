@@ -4,6 +4,7 @@ use crate::{
     Format, NotesConfig,
     core::{Content, Cut, Frames, cells},
     error::{self, rejection},
+    json::{Member, Object, Wrong},
 };
 use clinmill_sdk::{
     BindContext, Caps, Findings, Fold, Input, Locator, PluginError, RecordBatchOf, RecordKey, RecordKind,
@@ -14,7 +15,6 @@ use clinmill_sdk::{
     },
     decode::{Encoding, Resolved},
 };
-use serde_json::{Map, Value};
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// A configured `notes` source.
@@ -121,6 +121,7 @@ impl Source for Notes {
     ) -> Result<(), PluginError> {
         task.check()?;
         let head = head(input)?;
+        self.config.encoding.check_mark(&head).map_err(error::encoding)?;
         let resolved = self.config.encoding.resolve(&head, head.len() as u64 == input.size());
         let mut batch = Batch::new(self, input.captures());
         match self.config.format {
@@ -331,18 +332,20 @@ impl Notes {
         batch: &mut Batch<'_>,
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError> {
-        // serde_json's messages may quote: only category and column may leave.
-        let object: Map<String, Value> = match serde_json::from_str(text) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => return out.reject(rejection(error::JSON, "the line is not a JSON object", at)),
-            Err(bad) => {
-                let what = if bad.is_eof() { "ends too early" } else { "is not JSON" };
-                let message = format!("line {} {what} (column {})", at.row, bad.column());
+        let object = match Object::read(text) {
+            Ok(object) => object,
+            Err(Wrong::NoObject) => return out.reject(rejection(error::JSON, "the line is not a JSON object", at)),
+            Err(Wrong::Twice) => {
+                return out.reject(rejection(error::JSON, "a member of the object stands twice", at));
+            }
+            Err(Wrong::Syntax { column, ends }) => {
+                let what = if ends { "ends too early" } else { "is not JSON" };
+                let message = format!("line {} {what} (column {column})", at.row);
                 return out.reject(rejection(error::JSON, message, at));
             }
         };
         let note = match object.get(&self.config.text) {
-            Some(Value::String(text)) => Some(text.as_str()),
+            Some(Member::Text(text)) => Some(text.as_ref()),
             _ => None,
         };
         batch.push(&Fields::Object(&object), note, at, out)
@@ -357,7 +360,7 @@ impl Notes {
 enum Fields<'a> {
     Path,
     Row(&'a [String], &'a [Cow<'a, str>]),
-    Object(&'a Map<String, Value>),
+    Object(&'a Object<'a>),
 }
 
 impl Fields<'_> {
@@ -372,11 +375,23 @@ impl Fields<'_> {
                     .filter(|cell| !cell.is_empty())
             }
             Self::Object(object) => match object.get(field)? {
-                Value::Null => None,
-                Value::String(text) => Some(Cow::Borrowed(text)),
-                other => Some(Cow::Owned(other.to_string())),
+                Member::Null => None,
+                Member::Text(text) => Some(Cow::Borrowed(text)),
+                Member::Number(text) => Some(Cow::Borrowed(text)),
+                Member::Other(json) => Some(Cow::Borrowed(json)),
             },
         }
+    }
+
+    /// As `get`, of an identifier: a text or a number that is more than white space, without the white space round it.
+    fn id(&self, field: &str, captures: &BTreeMap<String, String>) -> Option<String> {
+        if let Self::Object(object) = self
+            && matches!(object.get(field), Some(Member::Other(_)))
+        {
+            return None;
+        }
+        let id = self.get(field).or_else(|| captures.get(field).map(Cow::from))?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
     }
 }
 
@@ -422,30 +437,25 @@ impl<'a> Batch<'a> {
         if text.trim().is_empty() {
             return out.reject(rejection(error::EMPTY, "the note is empty", at));
         }
-        let Some(subject) = get(&config.subject.id).filter(|id| !id.trim().is_empty()) else {
+        let Some(subject) = fields.id(&config.subject.id, captures) else {
             let message = format!("the field {:?} names no subject", config.subject.id);
             return out.reject(rejection(error::NO_SUBJECT, message, at));
         };
         let values: Vec<Option<Cow<'_, str>>> = source.kept.iter().map(|kept| get(&kept.field)).collect();
         for (kept, value) in source.kept.iter().zip(&values) {
-            if kept.is_key && value.is_none() {
+            if kept.is_key && value.as_ref().is_none_or(|v| v.trim().is_empty()) {
                 let message = format!("the field {:?} of the key is absent", kept.field);
                 return out.reject(rejection(error::NO_KEY, message, at));
             }
         }
-        let version = config.version.as_deref().and_then(get);
+        let version = config.version.as_deref().and_then(get).filter(|v| !v.trim().is_empty());
         let size = text.len() + values.iter().flatten().map(|v| v.len()).sum::<usize>();
         if self.bytes + size > BATCH_BYTES {
             self.flush(out)?;
         }
         self.bytes += size;
-        self.meta.push(
-            &config.subject.issuer,
-            Some(subject.trim()),
-            version.as_deref(),
-            false,
-            at,
-        );
+        self.meta
+            .push(&config.subject.issuer, Some(&subject), version.as_deref(), false, at);
         for (column, value) in self.columns.iter_mut().zip(values) {
             column.append_option(value);
         }

@@ -160,7 +160,7 @@ pub enum Version {
 pub struct VersionOptions {
     /// The column.
     pub column: String,
-    /// Its format, as for columns.
+    /// Its format, as for columns. A row whose version does not fit it is rejected.
     pub format: String,
 }
 
@@ -209,7 +209,7 @@ pub enum Type {
     Boolean,
     /// A day.
     Date,
-    /// A local date and time, to the microsecond.
+    /// A local date and time, to the microsecond; one with its offset from UTC becomes a time of the pipeline's zone.
     Timestamp,
 }
 

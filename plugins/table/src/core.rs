@@ -3,30 +3,27 @@
 use crate::{
     date::{self, DateFormat},
     error,
-    plan::{Kind, Place, Resolved, ResolvedRecord},
+    maker::Maker,
+    plan::{Place, Resolved, ResolvedRecord},
     rows::{Rows, View},
-    value,
+    zone::Zone,
 };
 use clinmill_sdk::{
     IdentityLink, Locator, PluginError, RecordBatchOf, RecordMetaBuilder, RecordSink, Rejection, SubjectId,
-    arrow::{
-        array::{
-            ArrayRef, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
-            StringBuilder, TimestampMicrosecondBuilder,
-        },
-        compute::filter,
-    },
+    arrow::{array::BooleanArray, compute::filter},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 /// Bytes of text at which a batch of cells is pushed whatever its rows: each cell repeats the other columns of its row.
 const MOST_BYTES: usize = 32 << 20;
 
 /// Records of one row or one cell.
 #[derive(Clone, Copy)]
-struct Record {
-    row: u32,
-    cell: u32,
+pub struct Record {
+    /// The row.
+    pub row: u32,
+    /// The cell, among those that become records.
+    pub cell: u32,
 }
 
 /// Turns rows into batches; keeps what must be known from one lot of rows to the next.
@@ -39,12 +36,23 @@ pub struct Core<'a> {
     above: Vec<Above>,
     /// Further identifiers that were told, by their option, and whom they name.
     linked: HashMap<(usize, String), String>,
+    zone: &'a Zone,
+    /// The versions of the rows, where they have a format.
+    versions: Vec<Stamp>,
     /// The rows that can be used, and the records of one kind among them; kept for their memory.
     usable: Vec<u32>,
     records: Vec<Record>,
     meta: RecordMetaBuilder,
     /// Rejections since the last push: they are told in the order of their rows, however the rows are batched.
     rejections: Vec<Rejection>,
+}
+
+/// The version of a row, as a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    None,
+    At(i64),
+    Unfit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +63,7 @@ enum Above {
 
 impl<'a> Core<'a> {
     /// A core for one input.
-    pub fn new(plan: Resolved<'a>, batch_rows: usize, typed_cells: bool) -> Self {
+    pub fn new(plan: Resolved<'a>, zone: &'a Zone, batch_rows: usize, typed_cells: bool) -> Self {
         let above = vec![Above::Value(String::new()); plan.fill_down.len()];
         Self {
             plan,
@@ -63,6 +71,8 @@ impl<'a> Core<'a> {
             typed_cells,
             above,
             linked: HashMap::new(),
+            zone,
+            versions: Vec::new(),
             usable: Vec::new(),
             records: Vec::new(),
             meta: RecordMetaBuilder::default(),
@@ -84,6 +94,7 @@ impl<'a> Core<'a> {
             let unfilled = self.fill_down(text, rows);
             let view = rows.view(text);
             self.select(&view, &unfilled);
+            self.stamp(&view);
             self.push_links(&view, out)?;
             for kind in 0..self.plan.records.len() {
                 self.push_kind(kind, &view, out)?;
@@ -151,7 +162,7 @@ impl<'a> Core<'a> {
                 continue;
             }
             if let Some((_, place)) = &self.plan.subject
-                && self.value(view, place, row).is_none()
+                && self.id(view, place, row).is_none()
             {
                 self.rejections.push(at(error::NO_SUBJECT, "the row names no subject"));
                 continue;
@@ -168,11 +179,14 @@ impl<'a> Core<'a> {
         let mut linked = std::mem::take(&mut self.linked);
         let mut version = String::new();
         for &row in &self.usable {
-            let Some(subject) = self.value(view, place, row) else {
+            if self.versions.get(row as usize) == Some(&Stamp::Unfit) {
+                continue;
+            }
+            let Some(subject) = self.id(view, place, row) else {
                 continue;
             };
             for (i, (other, place)) in self.plan.also.iter().enumerate() {
-                let Some(id) = self.value(view, place, row) else {
+                let Some(id) = self.id(view, place, row) else {
                     continue;
                 };
                 if linked.get(&(i, id.to_owned())).is_some_and(|known| known == subject) {
@@ -203,6 +217,12 @@ impl<'a> Core<'a> {
             Place::Cell | Place::CellName => return None,
         };
         (!is_null(text, self.plan.nulls)).then_some(text)
+    }
+
+    /// An identifier of a row; `None` where there is none.
+    fn id<'v>(&'v self, view: &View<'v>, place: &'v Place, row: u32) -> Option<&'v str> {
+        let id = trimmed(self.value(view, place, row)?);
+        (!is_null(id, self.plan.nulls)).then_some(id)
     }
 
     fn push_kind(&mut self, kind: usize, view: &View<'_>, out: &mut dyn RecordSink) -> Result<(), PluginError> {
@@ -283,6 +303,7 @@ impl<'a> Core<'a> {
             records,
             nulls: self.plan.nulls,
             typed_cells: self.typed_cells,
+            zone: self.zone,
         };
         let mut bad: Vec<(u32, Fault)> = Vec::new();
         if !plan.plan.key.is_empty() {
@@ -291,6 +312,11 @@ impl<'a> Core<'a> {
         let mut columns = Vec::with_capacity(plan.places.len());
         for (i, (place, column)) in plan.places.iter().zip(&plan.plan.columns).enumerate() {
             columns.push(maker.array(place, &column.kind, |record| bad.push((record, Fault::Type(i)))));
+        }
+        if self.versions.contains(&Stamp::Unfit) {
+            let unfit = |record: &Record| self.versions.get(record.row as usize) == Some(&Stamp::Unfit);
+            let records = records.iter().enumerate().filter(|(_, record)| unfit(record));
+            bad.extend(records.map(|(i, _)| (i as u32, Fault::Version)));
         }
         let (keep, rejected) = self.reject_bad(kind, view, records, bad);
         if let Some(keep) = &keep {
@@ -309,7 +335,7 @@ impl<'a> Core<'a> {
                 .plan
                 .subject
                 .as_ref()
-                .and_then(|(_, place)| self.value(view, place, record.row));
+                .and_then(|(_, place)| self.id(view, place, record.row));
             let version = self.version(view, record.row, &mut version_text);
             let at = view.locator(record.row as usize, maker.cell_number(*record));
             meta.push(issuer, subject, version, false, at);
@@ -327,26 +353,34 @@ impl<'a> Core<'a> {
     /// The version of a row; `text` holds one that has to be written anew.
     fn version<'v>(&'v self, view: &View<'v>, row: u32, text: &'v mut String) -> Option<&'v str> {
         let (place, format) = self.plan.version.as_ref()?;
-        let said = self.value(view, place, row)?;
-        let Some(format) = format else {
-            return Some(said);
+        if format.is_none() {
+            return self.value(view, place, row).filter(|said| !trimmed(said).is_empty());
+        }
+        let Some(Stamp::At(micros)) = self.versions.get(row as usize) else {
+            return None;
         };
         text.clear();
-        match self.time(format, said) {
-            Some(micros) => date::iso_text(micros, text),
-            None => text.push_str(said),
-        }
+        date::iso_text(*micros, text);
         Some(text)
     }
 
+    /// Reads the versions that have a format.
+    fn stamp(&mut self, view: &View<'_>) {
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.clear();
+        if let Some((place, Some(format))) = &self.plan.version {
+            versions.extend((0..view.len()).map(|row| match self.id(view, place, row as u32) {
+                None => Stamp::None,
+                Some(said) => self.time(format, said).map_or(Stamp::Unfit, Stamp::At),
+            }));
+        }
+        self.versions = versions;
+    }
+
     fn time(&self, format: &DateFormat, text: &str) -> Option<i64> {
-        format.timestamp(text).or_else(|| {
-            if self.typed_cells {
-                DateFormat::Iso.timestamp(text)
-            } else {
-                None
-            }
-        })
+        let typed = || self.typed_cells.then(|| DateFormat::Iso.timestamp(text)).flatten();
+        let zoned = || (self.typed_cells || *format == DateFormat::Iso).then(|| self.zone.read(text));
+        format.timestamp(text).or_else(typed).or_else(|| zoned().flatten())
     }
 
     /// Which records to keep, if not all, and the rejections of the others, each with its first fault.
@@ -372,6 +406,7 @@ impl<'a> Core<'a> {
             let cell = plan.cells.as_ref().and_then(|cells| cells.get(record.cell as usize));
             let (code, message) = match fault {
                 Fault::NoKey => (error::NO_KEY, "all key columns are empty".to_owned()),
+                Fault::Version => (error::TYPE, self.version_message()),
                 Fault::Type(column) => (
                     error::TYPE,
                     self.type_message(plan, column, cell.map(|(field, _)| *field)),
@@ -385,6 +420,17 @@ impl<'a> Core<'a> {
             });
         }
         (Some(BooleanArray::from(keep)), rejected)
+    }
+
+    fn version_message(&self) -> String {
+        let field = match &self.plan.version {
+            Some((Place::Field(field), _)) => self.plan.header.get(*field),
+            _ => None,
+        };
+        match field {
+            Some(header) => format!("the version in column {header:?} does not have the version's format"),
+            None => "the version does not have its format".to_owned(),
+        }
     }
 
     fn type_message(&self, plan: &ResolvedRecord<'_>, column: usize, cell: Option<usize>) -> String {
@@ -407,151 +453,28 @@ impl<'a> Core<'a> {
 
 /// What is wrong with a record; the order says which is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
+pub enum Fault {
+    /// Its key is empty.
     NoKey,
+    /// The value of this column is not of its type.
     Type(usize),
+    /// Its version is none of the version's format.
+    Version,
 }
 
-fn is_null(text: &str, nulls: &[String]) -> bool {
+/// An identifier without the white space round it, which is none of it.
+#[inline]
+pub fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [b'!'..=b'~'] | [b'!'..=b'~', .., b'!'..=b'~'] => text,
+        _ => text.trim(),
+    }
+}
+
+/// True for a text that means nothing.
+#[inline]
+pub fn is_null(text: &str, nulls: &[String]) -> bool {
     text.is_empty() || (!nulls.is_empty() && nulls.iter().any(|null| null == text))
-}
-
-/// Makes the columns of one batch.
-struct Maker<'m> {
-    plan: &'m ResolvedRecord<'m>,
-    view: &'m View<'m>,
-    records: &'m [Record],
-    nulls: &'m [String],
-    typed_cells: bool,
-}
-
-impl Maker<'_> {
-    #[inline]
-    fn text<'t>(&'t self, place: &'t Place, record: Record) -> Option<&'t str> {
-        let text = match place {
-            Place::Field(field) => self.view.get(record.row as usize, *field),
-            Place::Constant(value) => value,
-            Place::CellName => self.cell(record).map_or("", |(_, name)| name),
-            Place::Cell => self
-                .cell(record)
-                .map_or("", |(field, _)| self.view.get(record.row as usize, *field)),
-        };
-        (!is_null(text, self.nulls)).then_some(text)
-    }
-
-    fn cell(&self, record: Record) -> Option<&(usize, String)> {
-        self.plan.cells.as_ref()?.get(record.cell as usize)
-    }
-
-    fn cell_number(&self, record: Record) -> Option<u32> {
-        self.cell(record).map(|(field, _)| *field as u32 + 1)
-    }
-
-    fn keyless(&self, bad: &mut Vec<(u32, Fault)>) {
-        let places: Vec<&Place> = self
-            .plan
-            .plan
-            .key
-            .iter()
-            .filter_map(|i| self.plan.places.get(*i))
-            .collect();
-        for (i, record) in self.records.iter().enumerate() {
-            if places.iter().all(|place| self.text(place, *record).is_none()) {
-                bad.push((i as u32, Fault::NoKey));
-            }
-        }
-    }
-
-    fn array(&self, place: &Place, kind: &Kind, bad: impl FnMut(u32)) -> ArrayRef {
-        let n = self.records.len();
-        match kind {
-            Kind::String => self.strings(place),
-            Kind::Integer => {
-                let mut builder = Int64Builder::with_capacity(n);
-                self.each(place, value::integer, |v| builder.append_option(v), bad);
-                Arc::new(builder.finish())
-            }
-            Kind::Decimal(scale) => {
-                let mut builder = Decimal128Builder::with_capacity(n).with_data_type(kind.data_type());
-                self.each(
-                    place,
-                    |text| value::decimal(text, *scale),
-                    |v| builder.append_option(v),
-                    bad,
-                );
-                Arc::new(builder.finish())
-            }
-            Kind::Number => {
-                let mut builder = Float64Builder::with_capacity(n);
-                self.each(place, value::number, |v| builder.append_option(v), bad);
-                Arc::new(builder.finish())
-            }
-            Kind::Boolean => {
-                let mut builder = BooleanBuilder::with_capacity(n);
-                self.each(place, value::boolean, |v| builder.append_option(v), bad);
-                Arc::new(builder.finish())
-            }
-            Kind::Date(format) => {
-                let mut builder = Date32Builder::with_capacity(n);
-                let read = |text: &str| format.date(text).or_else(|| self.iso(|| DateFormat::Iso.date(text)));
-                self.each(place, read, |v| builder.append_option(v), bad);
-                Arc::new(builder.finish())
-            }
-            Kind::Timestamp(format) => {
-                let mut builder = TimestampMicrosecondBuilder::with_capacity(n);
-                let read = |text: &str| {
-                    format
-                        .timestamp(text)
-                        .or_else(|| self.iso(|| DateFormat::Iso.timestamp(text)))
-                };
-                self.each(place, read, |v| builder.append_option(v), bad);
-                Arc::new(builder.finish())
-            }
-        }
-    }
-
-    fn iso<T>(&self, read: impl FnOnce() -> Option<T>) -> Option<T> {
-        if self.typed_cells { read() } else { None }
-    }
-
-    #[inline]
-    fn each<T>(
-        &self,
-        place: &Place,
-        read: impl Fn(&str) -> Option<T>,
-        mut append: impl FnMut(Option<T>),
-        mut bad: impl FnMut(u32),
-    ) {
-        self.texts(place, |i, text| {
-            let value = text.and_then(&read);
-            if text.is_some() && value.is_none() {
-                bad(i as u32);
-            }
-            append(value);
-        });
-    }
-
-    /// All values of a column. Fields, the common case, are looked up without asking each time what they are.
-    #[inline]
-    fn texts(&self, place: &Place, mut take: impl FnMut(usize, Option<&str>)) {
-        if let Place::Field(field) = place {
-            for (i, record) in self.records.iter().enumerate() {
-                let text = self.view.get(record.row as usize, *field);
-                take(i, (!is_null(text, self.nulls)).then_some(text));
-            }
-        } else {
-            for (i, record) in self.records.iter().enumerate() {
-                take(i, self.text(place, *record));
-            }
-        }
-    }
-
-    fn strings(&self, place: &Place) -> ArrayRef {
-        let guess = self.records.len() * 12;
-        let mut builder = StringBuilder::with_capacity(self.records.len(), guess);
-        self.texts(place, |_, text| builder.append_option(text));
-        Arc::new(builder.finish())
-    }
 }
 
 /// Where a row stands in its input.

@@ -9,6 +9,7 @@ use crate::{
     plan::{self, RecordPlan},
     rows::Rows,
     walk::{Next, Visit, walk},
+    zone::Zone,
 };
 use clinmill_sdk::{Input, PluginError, RecordSink, Split, TaskContext};
 
@@ -128,6 +129,7 @@ fn row_after(input: &dyn Input, layout: &Layout, offset: u64) -> Result<Option<u
 pub fn read(
     config: &Config,
     plans: &[RecordPlan],
+    zone: &Zone,
     input: &dyn Input,
     split: &Split,
     task: &TaskContext<'_>,
@@ -142,7 +144,7 @@ pub fn read(
         offset: layout.bom,
     };
     let resolved = plan::resolve(config, plans, header, input.captures())?;
-    let core = Core::new(resolved, task.batch_rows, false);
+    let core = Core::new(resolved, zone, task.batch_rows, false);
     let start = if split.start > data.offset {
         Next {
             offset: split.start,
@@ -295,7 +297,7 @@ mod tests {
             batch_rows: 7,
         };
         for split in splits {
-            read(config, &plans, input, split, &task, &mut collected).expect("a readable input");
+            read(config, &plans, &Zone::default(), input, split, &task, &mut collected).expect("a readable input");
         }
         let rows = collected.batches.iter().flat_map(|b| {
             let meta = &b.meta;

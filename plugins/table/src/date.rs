@@ -124,18 +124,26 @@ pub fn iso_text(micros: i64, into: &mut String) {
     // Writing to a string does not fail.
     let _ = write!(into, "{year:04}-{month:02}-{day:02}");
     if time != 0 {
-        let seconds = time / 1_000_000;
-        let _ = write!(
-            into,
-            "T{:02}:{:02}:{:02}",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        );
-        if time % 1_000_000 != 0 {
-            let fraction = format!(".{:06}", time % 1_000_000);
-            into.push_str(fraction.trim_end_matches('0'));
-        }
+        into.push('T');
+        clock_text(time, into);
+    }
+}
+
+/// Hours, minutes and seconds, and what is left of a second where anything is.
+pub fn clock_text(micros: i64, into: &mut String) {
+    use std::fmt::Write;
+    let seconds = micros / 1_000_000;
+    // Writing to a string does not fail.
+    let _ = write!(
+        into,
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
+    if micros % 1_000_000 != 0 {
+        let fraction = format!(".{:06}", micros % 1_000_000);
+        into.push_str(fraction.trim_end_matches('0'));
     }
 }
 

@@ -1,13 +1,18 @@
 //! What a delimited file looks like: encoding, delimiter, quote and line end, given or found in its first bytes.
 
 use crate::config::Config;
-use clinmill_sdk::{Input, PluginError, decode::Encoding};
+use clinmill_sdk::{
+    Input, PluginError,
+    decode::{self, Encoding},
+};
 use std::borrow::Cow;
 
 /// Bytes looked at to find delimiter and line end.
 const HEAD: usize = 1 << 16;
 /// With `encoding: auto`: how far to look for the first byte that is not ASCII.
 const ASCII_SCAN: u64 = 64 << 20;
+/// Bytes beyond ASCII that are too few to say what the encoding is.
+const FEW: usize = 64;
 /// Delimiters that are found without being named, the likelier first.
 const CANDIDATES: [u8; 4] = [b',', b'\t', b';', b'|'];
 /// Lines that vote on the delimiter.
@@ -37,10 +42,14 @@ impl Layout {
     /// When it cannot be read.
     pub fn detect(input: &dyn Input, config: &Config) -> Result<Self, PluginError> {
         let head = read(input, 0, HEAD)?;
+        config.encoding.check_mark(&head)?;
         let whole = head.len() as u64 == input.size();
         let mut resolved = config.encoding.resolve(&head, whole);
         if config.encoding == Encoding::Auto && resolved.encoding == Encoding::Utf8 && head.is_ascii() && !whole {
             resolved.encoding = beyond_ascii(input, head.len() as u64)?;
+        }
+        if config.encoding == Encoding::Auto && resolved.encoding == Encoding::Gb18030 && !whole {
+            resolved.encoding = with_more(input, head.clone())?;
         }
         let text = decoded(resolved.encoding, head.get(resolved.bom..).unwrap_or_default());
         let quote = config.quote.and_then(|c| u8::try_from(c).ok());
@@ -121,6 +130,26 @@ pub fn read(input: &dyn Input, offset: u64, most: usize) -> Result<Vec<u8>, Plug
 
 /// UTF-8 or GB18030, by the first bytes that are not ASCII.
 fn beyond_ascii(input: &dyn Input, from: u64) -> Result<Encoding, PluginError> {
+    Ok(sample_beyond(input, from)?.map_or(Encoding::Utf8, |(sample, whole)| {
+        Encoding::Auto.resolve(&sample, whole).encoding
+    }))
+}
+
+/// UTF-8 or GB18030, where the first bytes say GB18030: so few of them may be beyond ASCII that they are no more than damage.
+fn with_more(input: &dyn Input, mut head: Vec<u8>) -> Result<Encoding, PluginError> {
+    if head.iter().filter(|b| !b.is_ascii()).count() > FEW {
+        return Ok(Encoding::Gb18030);
+    }
+    let more = sample_beyond(input, head.len() as u64)?;
+    let is_utf8 = more.is_some_and(|(sample, whole)| {
+        head.extend(sample);
+        decode::is_utf8(&head, whole)
+    });
+    Ok(if is_utf8 { Encoding::Utf8 } else { Encoding::Gb18030 })
+}
+
+/// What begins with the first byte that is not ASCII, and whether it goes to the end.
+fn sample_beyond(input: &dyn Input, from: u64) -> Result<Option<(Vec<u8>, bool)>, PluginError> {
     let mut offset = from;
     while offset < input.size().min(ASCII_SCAN) {
         let bytes = read(input, offset, 1 << 20)?;
@@ -129,14 +158,14 @@ fn beyond_ascii(input: &dyn Input, from: u64) -> Result<Encoding, PluginError> {
         }
         if let Some(first) = bytes.iter().position(|b| !b.is_ascii()) {
             let at = offset + first as u64;
+            // The sample begins with a lead byte, so it cannot be cut in front.
             let sample = read(input, at, HEAD)?;
             let whole = at + sample.len() as u64 == input.size();
-            // The sample begins with a lead byte, so it cannot be cut in front.
-            return Ok(Encoding::Auto.resolve(&sample, whole).encoding);
+            return Ok(Some((sample, whole)));
         }
         offset += bytes.len() as u64;
     }
-    Ok(Encoding::Utf8)
+    Ok(None)
 }
 
 fn decoded(encoding: Encoding, head: &[u8]) -> Cow<'_, str> {
@@ -225,5 +254,17 @@ mod tests {
         let mut bytes = b"a,b\n".repeat(40_000);
         bytes.extend_from_slice("病案号,姓名\n".as_bytes());
         assert_eq!(detect(&bytes).encoding, Encoding::Utf8);
+    }
+
+    #[test]
+    fn one_bad_byte_far_before_the_rest_is_no_encoding() {
+        let ascii = b"a,b\n".repeat(40_000);
+        let with = |rest: &[u8]| [b"a,b\n5 \xb5g,b\n", ascii.as_slice(), rest].concat();
+        assert_eq!(detect(&with("病案号,姓名\n".as_bytes())).encoding, Encoding::Utf8);
+        assert_eq!(
+            detect(&with(&encoding_rs::GB18030.encode("病案号,姓名\n").0)).encoding,
+            Encoding::Gb18030
+        );
+        assert_eq!(detect(&with(b"")).encoding, Encoding::Gb18030);
     }
 }

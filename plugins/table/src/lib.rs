@@ -1,7 +1,7 @@
 //! Source plugin `table`: CSV, XLSX and Parquet files to record batches.
 //!
 //! Reading order: `config` (the options), `source` (what the engine calls), `plan` (options and header put together),
-//! `core` (rows of text to Arrow columns), then one reader per format.
+//! `core` and `maker` (rows of text to Arrow columns), then one reader per format.
 
 mod config;
 mod core;
@@ -11,6 +11,7 @@ mod error;
 mod header;
 mod hits;
 mod layout;
+mod maker;
 mod parquet;
 mod plan;
 mod rows;
@@ -20,6 +21,7 @@ mod value;
 mod walk;
 mod xlsx;
 mod xml;
+mod zone;
 
 pub use config::{
     Column, ColumnOptions, Columns, Condition, Config, Format, NoSubject, Record, Records, Sheet, Subject,

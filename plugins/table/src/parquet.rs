@@ -8,9 +8,14 @@ use crate::{
     layout,
     plan::{self, RecordPlan},
     rows::Rows,
+    zone::Zone,
 };
 use ::parquet::{
-    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    },
+    basic::Compression,
     errors::{ParquetError, Result as ParquetResult},
     file::{
         metadata::{ParquetMetaData, ParquetMetaDataReader},
@@ -21,9 +26,10 @@ use bytes::{Buf, Bytes, buf::Reader};
 use clinmill_sdk::{
     Input, PluginError, RecordSink, TaskContext,
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+        array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
         compute::cast,
-        datatypes::{DataType, Float32Type, Float64Type},
+        datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimeUnit},
+        error::ArrowError,
     },
 };
 use std::{
@@ -46,6 +52,7 @@ const HEAVY: usize = 16 << 20;
 pub fn read(
     config: &Config,
     plans: &[RecordPlan],
+    zone: &Zone,
     input: &dyn Input,
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
@@ -61,11 +68,11 @@ pub fn read(
         names: &names,
         offset: input.size(),
     };
-    let mut core = Core::new(
-        plan::resolve(config, plans, header, input.captures())?,
-        task.batch_rows,
-        true,
-    );
+    let resolved = plan::resolve(config, plans, header, input.captures())?;
+    // What no option names is neither read nor looked at.
+    let fields: Vec<usize> = resolved.fields().into_iter().collect();
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), fields.iter().copied());
+    let mut core = Core::new(resolved, zone, task.batch_rows, true);
     let mut rows = Rows::new(names.len(), 0);
     let mut number = 0;
     for group in 0..metadata.metadata().num_row_groups() {
@@ -76,28 +83,46 @@ pub fn read(
             .file_offset()
             .and_then(|o| u64::try_from(o).ok())
             .unwrap_or(0);
+        let failed = |error: String| unread(&error, metadata.metadata(), group, start);
         let chunks = group_bytes(input, metadata.metadata(), group)?;
         let mut reader = caught(start, || {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone());
             let batch_rows = task.batch_rows.clamp(1, 65_536);
             builder
                 .with_row_groups(vec![group])
+                .with_projection(mask.clone())
                 .with_batch_size(batch_rows)
                 .build()
-                .map_err(|_| damaged(start))
+                .map_err(|e| failed(e.to_string()))
         })?;
-        while let Some(batch) = caught(start, || reader.next().transpose().map_err(|_| damaged(start)))? {
-            let columns = caught(start, || texts(&batch, start))?;
+        while let Some(batch) = caught(start, || {
+            let batch = reader.next().transpose();
+            batch.map_err(|e| failed(e.to_string()))
+        })? {
+            let columns = caught(start, || texts(&batch, &fields, zone, start))?;
             for row in 0..batch.num_rows() {
                 number += 1;
-                for column in &columns {
-                    rows.written(|into| column.write(row, into));
-                }
-                rows.end_row(RowAt {
+                let at = RowAt {
                     offset: 0,
                     length: input.size(),
                     row: number,
-                });
+                };
+                if let Some((field, _)) = columns.iter().find(|(_, column)| column.is_lost(row)) {
+                    let name = names.get(*field).map_or("", String::as_str);
+                    let message = format!("the value of column {name:?} cannot be shown as text");
+                    core.reject(&mut rows, at, error::ENCODING, message);
+                    continue;
+                }
+                let mut columns = columns.iter().peekable();
+                for field in 0..names.len() {
+                    let column = columns.next_if(|(of, _)| *of == field);
+                    rows.written(|into| {
+                        if let Some((_, column)) = column {
+                            column.write(row, into);
+                        }
+                    });
+                }
+                rows.end_row(at);
                 if rows.weight() > HEAVY {
                     core.push("", &mut rows, out)?;
                 }
@@ -111,6 +136,27 @@ pub fn read(
 
 fn damaged(offset: u64) -> PluginError {
     PluginError::data(offset, error::PARQUET_DAMAGED, "the Parquet file is cut off or damaged")
+}
+
+/// Why a row group cannot be read: a codec that is not built in, or else damage.
+fn unread(error: &str, metadata: &ParquetMetaData, group: usize, offset: u64) -> PluginError {
+    let mut codecs = metadata.row_group(group).columns().iter().map(|c| c.compression());
+    let is_foreign = |codec: &Compression| {
+        !matches!(
+            codec,
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)
+        )
+    };
+    match codecs.find(is_foreign) {
+        Some(codec) if error.contains("Disabled feature") => {
+            let codec = codec.to_string();
+            let codec = codec.split('(').next().unwrap_or_default();
+            let message =
+                format!("its columns are compressed with {codec}, which is not read: write them with snappy or zstd");
+            PluginError::data(offset, error::PARQUET_TYPE, message)
+        }
+        _ => damaged(offset),
+    }
 }
 
 fn caught<T>(offset: u64, run: impl FnOnce() -> Result<T, PluginError>) -> Result<T, PluginError> {
@@ -192,16 +238,25 @@ impl ChunkReader for Chunks {
 
 /// A column whose values can be written as text.
 enum Texts {
-    Strings(StringArray),
+    /// With the values as they were, where some of them have no text.
+    Strings(StringArray, Option<ArrayRef>),
     Doubles(ArrayRef),
     Singles(ArrayRef),
 }
 
 impl Texts {
+    /// True for a value that is there and has no text.
+    fn is_lost(&self, row: usize) -> bool {
+        match self {
+            Self::Strings(array, Some(values)) => array.is_null(row) && values.is_valid(row),
+            _ => false,
+        }
+    }
+
     fn write(&self, row: usize, into: &mut String) {
         // Writing to a string does not fail.
         let _ = match self {
-            Self::Strings(array) if array.is_valid(row) => into.write_str(array.value(row)),
+            Self::Strings(array, _) if array.is_valid(row) => into.write_str(array.value(row)),
             Self::Doubles(array) if array.is_valid(row) => {
                 write!(into, "{}", array.as_primitive::<Float64Type>().value(row))
             }
@@ -213,32 +268,63 @@ impl Texts {
     }
 }
 
-fn texts(batch: &RecordBatch, offset: u64) -> Result<Vec<Texts>, PluginError> {
+/// The columns of these fields, each with its field.
+fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Result<Vec<(usize, Texts)>, PluginError> {
     let mut columns = Vec::with_capacity(batch.num_columns());
-    for (array, field) in batch.columns().iter().zip(batch.schema().fields()) {
-        columns.push(match array.data_type() {
+    for ((array, column), field) in batch.columns().iter().zip(batch.schema().fields()).zip(fields) {
+        let texts = match array.data_type() {
             DataType::Float64 => Texts::Doubles(array.clone()),
             DataType::Float32 => Texts::Singles(array.clone()),
             kind if kind.is_nested() => {
                 let message = format!(
                     "the column {:?} is nested: only plain columns are table cells",
-                    field.name()
+                    column.name()
                 );
                 return Err(PluginError::data(offset, error::PARQUET_TYPE, message));
             }
             kind => {
-                // An instant is shown in UTC: tables hold no time zones.
-                let plain = match kind {
-                    DataType::Timestamp(unit, Some(_)) => cast(array, &DataType::Timestamp(*unit, None))?,
-                    _ => array.clone(),
+                let strings = match kind {
+                    DataType::Timestamp(unit, Some(_)) => instants(array, *unit, zone),
+                    _ => cast(array, &DataType::Utf8).map(|strings| strings.as_string().clone()),
                 };
-                let strings = cast(&plain, &DataType::Utf8).map_err(|_| {
-                    let message = format!("the column {:?} cannot be shown as text", field.name());
+                let strings = strings.map_err(|_| {
+                    let message = format!("the column {:?} cannot be shown as text", column.name());
                     PluginError::data(offset, error::PARQUET_TYPE, message)
                 })?;
-                Texts::Strings(strings.as_string::<i32>().clone())
+                let is_whole = strings.null_count() == array.null_count();
+                Texts::Strings(strings, (!is_whole).then(|| array.clone()))
             }
-        });
+        };
+        columns.push((*field, texts));
     }
     Ok(columns)
+}
+
+/// Instants as local times of the zone; where none is known, as times of UTC that say so.
+fn instants(array: &ArrayRef, unit: TimeUnit, zone: &Zone) -> Result<StringArray, ArrowError> {
+    let plain = DataType::Timestamp(unit, None);
+    let utc = cast(array, &plain)?;
+    if !zone.is_known() {
+        let texts = cast(&utc, &DataType::Utf8)?;
+        return Ok(texts
+            .as_string::<i32>()
+            .iter()
+            .map(|text| Some(format!("{}Z", text?)))
+            .collect());
+    }
+    let second = match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    };
+    let counts = cast(&utc, &DataType::Int64)?;
+    let local = |count: i64| count.checked_add(zone.offset(count.div_euclid(second))?.checked_mul(second)?);
+    let locals: Int64Array = counts
+        .as_primitive::<Int64Type>()
+        .iter()
+        .map(|count| local(count?))
+        .collect();
+    let texts = cast(&cast(&locals, &plain)?, &DataType::Utf8)?;
+    Ok(texts.as_string().clone())
 }

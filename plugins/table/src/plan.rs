@@ -271,6 +271,25 @@ pub struct ResolvedRecord<'a> {
     pub only: Vec<(Place, &'a [String])>,
 }
 
+impl Resolved<'_> {
+    /// The fields that are looked at, in order.
+    pub fn fields(&self) -> BTreeSet<usize> {
+        let ids = self.subject.iter().chain(&self.also).map(|(_, place)| place);
+        let version = self.version.iter().map(|(place, _)| place);
+        let records = self.records.iter();
+        let places = records.flat_map(|r| r.places.iter().chain(r.only.iter().map(|(place, _)| place)));
+        let cells = self.records.iter().flat_map(|r| r.cells.iter().flatten());
+        let named = ids.chain(version).chain(places).filter_map(|place| match place {
+            Place::Field(field) => Some(*field),
+            _ => None,
+        });
+        named
+            .chain(cells.map(|(field, _)| *field))
+            .chain(self.fill_down.iter().copied())
+            .collect()
+    }
+}
+
 /// Puts options and header together.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use crate::{
     csv, layout, parquet,
     plan::{self, RecordPlan},
     xlsx,
+    zone::Zone,
 };
 use clinmill_sdk::{
     BindContext, Caps, Findings, Input, PluginError, RecordKind, RecordSink, Source, Split, TaskContext,
@@ -16,6 +17,7 @@ pub struct Table {
     config: Config,
     plans: Vec<RecordPlan>,
     kinds: Vec<RecordKind>,
+    zone: Zone,
 }
 
 impl Source for Table {
@@ -29,14 +31,19 @@ impl Source for Table {
         config::check(config, findings);
     }
 
-    fn bind(config: Config, _: &BindContext) -> Result<Self, PluginError> {
+    fn bind(config: Config, context: &BindContext) -> Result<Self, PluginError> {
         let mut findings = Findings::default();
         config::check(&config, &mut findings);
         if let Some(first) = findings.into_vec().into_iter().next() {
             return Err(PluginError::config(first.pointer, first.code, first.message));
         }
         let (plans, kinds) = plan::plan(&config)?;
-        Ok(Self { config, plans, kinds })
+        Ok(Self {
+            config,
+            plans,
+            kinds,
+            zone: Zone::named(context.timezone.as_deref())?,
+        })
     }
 
     fn records(&self) -> &[RecordKind] {
@@ -59,22 +66,22 @@ impl Source for Table {
     ) -> Result<(), PluginError> {
         task.check()?;
         match self.format(input)? {
-            Format::Xlsx => xlsx::read(&self.config, &self.plans, input, task, out),
-            Format::Parquet => parquet::read(&self.config, &self.plans, input, task, out),
-            Format::Csv | Format::Auto => csv::read(&self.config, &self.plans, input, split, task, out),
+            Format::Xlsx => xlsx::read(&self.config, &self.plans, &self.zone, input, task, out),
+            Format::Parquet => parquet::read(&self.config, &self.plans, &self.zone, input, task, out),
+            Format::Csv | Format::Auto => csv::read(&self.config, &self.plans, &self.zone, input, split, task, out),
         }
     }
 }
 
 impl Table {
-    /// The format given, or found by the first bytes. A zip archive is never CSV: it is read as a workbook and named
-    /// as none if it is none.
+    /// The format given, or found by the first bytes. A zip archive is never CSV, nor is an old
+    /// workbook: it is read as a workbook and named as none if it is none.
     fn format(&self, input: &dyn Input) -> Result<Format, PluginError> {
         if self.config.format != Format::Auto {
             return Ok(self.config.format);
         }
         Ok(match layout::read(input, 0, 4)?.as_slice() {
-            b"PK\x03\x04" | b"PK\x05\x06" => Format::Xlsx,
+            b"PK\x03\x04" | b"PK\x05\x06" | xlsx::OLE => Format::Xlsx,
             b"PAR1" => Format::Parquet,
             _ => Format::Csv,
         })

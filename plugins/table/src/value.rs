@@ -102,7 +102,7 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
-/// A finite double, correctly rounded; exponents are allowed, `NaN` and `inf` are not.
+/// A finite double, correctly rounded; exponents are allowed, `NaN` and `inf` are not, nor what a double loses.
 pub fn number(text: &str) -> Option<f64> {
     let text = text.trim_ascii();
     if let Some(Digits {
@@ -119,13 +119,7 @@ pub fn number(text: &str) -> Option<f64> {
             return Some(if negative { -value } else { value });
         }
     }
-    if !text
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
-    {
-        return None;
-    }
-    text.parse().ok().filter(|value: &f64| value.is_finite())
+    clinmill_sdk::number::double(text)
 }
 
 /// `true`, `yes`, `y`, `t`, `1`, `是` and their opposites, in any case.
@@ -189,7 +183,19 @@ mod tests {
 
     #[test]
     fn numbers_are_finite() {
-        for text in ["1e999", "NaN", "inf", "-infinity", "", "1,5", "0x10", "e", "--1"] {
+        for text in [
+            "1e999",
+            "1e-999",
+            "9007199254740993",
+            "NaN",
+            "inf",
+            "-infinity",
+            "",
+            "1,5",
+            "0x10",
+            "e",
+            "--1",
+        ] {
             assert_eq!(number(text), None, "{text}");
         }
         assert_eq!(number("6.02e23"), Some(6.02e23));

@@ -7,13 +7,15 @@ use crate::{
     header::Header,
     plan::{self, RecordPlan},
     rows::Rows,
-    xml,
+    xml::{Fault, Tags},
+    zone::Zone,
 };
-use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
-use clinmill_sdk::{Input, PluginError, RecordSink, TaskContext};
+use calamine::{DataRef, ExcelDateTime, Reader, Style, Xlsx, XlsxError};
+use clinmill_sdk::{Input, MemoryInput, PluginError, RecordSink, TaskContext};
 use std::{
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
 };
 
 /// The most entries of a workbook's archive.
@@ -26,6 +28,8 @@ const MOST_RATIO: u64 = 400;
 const HARMLESS: u64 = 64 << 20;
 /// Columns of a sheet (ECMA-376 part 1, 18.3.1.13).
 const MOST_COLUMNS: usize = 16_384;
+/// How OLE compound files begin: workbooks before 2007, and encrypted ones (MS-CFB 2.2).
+pub const OLE: &[u8] = b"\xd0\xcf\x11\xe0";
 /// Bytes of fields at which rows are pushed whatever their number.
 const HEAVY: usize = 8 << 20;
 
@@ -36,14 +40,18 @@ const HEAVY: usize = 8 << 20;
 pub fn read(
     config: &Config,
     plans: &[RecordPlan],
+    zone: &Zone,
     input: &dyn Input,
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
-    check_archive(config, input)?;
+    let repaired = check_archive(config, input)?;
+    let file: &dyn Input = repaired.as_ref().map_or(input, |repaired| repaired);
     // The XML and zip readers below are not ours and may panic on hostile input.
-    catch_unwind(AssertUnwindSafe(|| read_workbook(config, plans, input, task, out)))
-        .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
+    catch_unwind(AssertUnwindSafe(|| {
+        read_workbook(config, plans, zone, (input, file), task, out)
+    }))
+    .unwrap_or_else(|_| Err(damaged(input, "a part of it")))
 }
 
 fn damaged(input: &dyn Input, what: &str) -> PluginError {
@@ -58,11 +66,29 @@ fn not_xlsx() -> PluginError {
     PluginError::data(0, error::NOT_XLSX, "the input is no XLSX workbook")
 }
 
+fn of_xml(input: &dyn Input, fault: Fault) -> PluginError {
+    match fault {
+        Fault::Io(e) if e.kind() == io::ErrorKind::Other => PluginError::from(io::Error::from(e.kind())),
+        Fault::Io(_) => damaged(input, "an entry of the archive"),
+        Fault::Tags => damaged(input, "its XML"),
+        Fault::Utf16 => PluginError::data(
+            0,
+            error::NOT_XLSX,
+            "a part of the workbook is in UTF-16, which is not read: open it in a spreadsheet program and save it again",
+        ),
+    }
+}
+
 /// Looks at the archive's directory before anything is unpacked. The archive reader holds each entry to the size that
-/// the directory states.
-fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> {
+/// the directory states. Returns the archive with names that the reader of workbooks finds, where it would not find them.
+fn check_archive(config: &Config, input: &dyn Input) -> Result<Option<MemoryInput>, PluginError> {
     let mut magic = [0; 4];
-    if input.read_at(0, &mut magic)? < 4 || !matches!(&magic, b"PK\x03\x04" | b"PK\x05\x06") {
+    let length = input.read_at(0, &mut magic)?;
+    if magic == OLE {
+        let message = "the input is an old workbook (.xls) or an encrypted one: save it as .xlsx, without a password";
+        return Err(PluginError::data(0, error::NOT_XLSX, message));
+    }
+    if length < 4 || !matches!(&magic, b"PK\x03\x04" | b"PK\x05\x06") {
         return Err(not_xlsx());
     }
     let mut archive = zip::ZipArchive::new(seekable(input)).map_err(|_| damaged(input, "the archive's directory"))?;
@@ -74,7 +100,7 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         ));
     }
     let (mut total, mut held, mut workbook) = (0u64, 0u64, false);
-    let mut texts = Vec::new();
+    let (mut texts, mut relations) = (Vec::new(), None);
     for i in 0..archive.len() {
         let entry = archive
             .by_index_raw(i)
@@ -86,8 +112,11 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
             held = held.saturating_add(entry.size());
         }
         workbook |= name.ends_with("xl/workbook.xml") || name.starts_with("xl/workbook");
-        if name.ends_with(".xml") && (name.contains("worksheets/") || name.contains("sharedstrings")) {
+        if name.ends_with(".xml") && name.contains("sharedstrings") {
             texts.push(i);
+        }
+        if name.ends_with("_rels/workbook.xml.rels") {
+            relations = Some(i);
         }
     }
     if !workbook {
@@ -105,22 +134,59 @@ fn check_archive(config: &Config, input: &dyn Input) -> Result<(), PluginError> 
         let entry = archive
             .by_index(i)
             .map_err(|_| damaged(input, "an entry of the archive"))?;
-        if !xml::is_balanced(entry).map_err(|_| damaged(input, "an entry of the archive"))? {
-            return Err(damaged(input, "its XML"));
-        }
+        Tags::new(entry).finish().map_err(|fault| of_xml(input, fault))?;
     }
-    Ok(())
+    let repaired = relations
+        .map(|i| without_dots(&mut archive, i, input.size()))
+        .transpose();
+    Ok(repaired
+        .map_err(|_| damaged(input, "an entry of the archive"))?
+        .flatten())
+}
+
+/// The archive with `./worksheets/sheet1.xml` as `worksheets/sheet1.xml` in its relations, where it has such names (RFC
+/// 3986, 5.2.4).
+fn without_dots(
+    archive: &mut zip::ZipArchive<BufReader<InputCursor<'_>>>,
+    relations: usize,
+    size: u64,
+) -> zip::result::ZipResult<Option<MemoryInput>> {
+    let mut xml = Vec::new();
+    archive.by_index(relations)?.read_to_end(&mut xml)?;
+    let xml = String::from_utf8(xml).unwrap_or_default();
+    if !xml.contains("=\"./") || size > MOST_HELD {
+        return Ok(None);
+    }
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i)?;
+        if i != relations {
+            writer.raw_copy_file(entry)?;
+            continue;
+        }
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        writer.start_file(entry.name()?.into_owned(), stored)?;
+        writer.write_all(xml.replace("=\"./", "=\"").as_bytes())?;
+    }
+    Ok(Some(MemoryInput::new("repaired", writer.finish()?.into_inner())))
 }
 
 fn read_workbook(
     config: &Config,
     plans: &[RecordPlan],
-    input: &dyn Input,
+    zone: &Zone,
+    (input, file): (&dyn Input, &dyn Input),
     task: &TaskContext<'_>,
     out: &mut dyn RecordSink,
 ) -> Result<(), PluginError> {
-    let mut workbook = Xlsx::new(seekable(input)).map_err(|e| of_workbook(input, &e))?;
+    let place = Rc::new(std::cell::Cell::new(0));
+    let cursor = InputCursor {
+        place: place.clone(),
+        ..InputCursor::new(file)
+    };
+    let mut workbook = Xlsx::new(BufReader::with_capacity(1 << 16, cursor)).map_err(|e| of_workbook(input, &e))?;
     let names = workbook.sheet_names();
+    let is_1904 = workbook.has_1904_epoch();
     let index = match &config.sheet {
         None => Some(0),
         Some(Sheet::Number(number)) => Some(number.saturating_sub(1) as usize),
@@ -130,12 +196,24 @@ fn read_workbook(
         let message = format!("the workbook has no such sheet; it has {} sheets", names.len());
         return Err(PluginError::data(0, error::NO_SHEET, message));
     };
-    let mut cells = workbook
-        .worksheet_cells_reader(name)
-        .map_err(|e| of_workbook(input, &e))?;
+    let cells = workbook.worksheet_cells_reader(name);
+    let mut archive = zip::ZipArchive::new(seekable(file)).map_err(|_| damaged(input, "the archive's directory"))?;
+    let tags = opened(&mut archive, place.get()).map(Tags::new);
+    let (mut cells, mut tags) = match (cells, tags) {
+        (Ok(cells), Some(tags)) => (cells, tags),
+        (Err(error), Some(mut tags)) => {
+            return Err(match tags.finish() {
+                Err(Fault::Utf16) => of_xml(input, Fault::Utf16),
+                _ => of_workbook(input, &error),
+            });
+        }
+        (Err(error), None) => return Err(of_workbook(input, &error)),
+        (Ok(_), None) => return Err(damaged(input, "a sheet")),
+    };
     let mut sheet = SheetReader {
         config,
         plans,
+        zone,
         input,
         task,
         out,
@@ -145,7 +223,8 @@ fn read_workbook(
         core: None,
         rows: Rows::default(),
     };
-    while let Some(cell) = cells.next_cell().map_err(|e| of_workbook(input, &e))? {
+    while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(|e| of_workbook(input, &e))? {
+        let raw = tags.cell().map_err(|fault| of_xml(input, fault))?.unwrap_or_default();
         let (row, column) = cell.get_position();
         if matches!(cell.get_value(), DataRef::Empty) {
             continue;
@@ -157,10 +236,44 @@ fn read_workbook(
             sheet.end_row()?;
             sheet.row = Some(row);
         }
-        sheet.texts.put(column as usize, |into| render(cell.get_value(), into));
+        let first_day = is_1904 && cells.styles().get(style).is_some_and(shows_a_day);
+        let number = match cell.get_value() {
+            DataRef::Float(number) => Some(digits(*number, raw).ok_or_else(|| damaged(input, "a number"))?),
+            _ => None,
+        };
+        sheet.texts.put(column as usize, |into| match number {
+            Some(Some(digits)) => into.push_str(digits),
+            _ => render(cell.get_value(), first_day, into),
+        });
     }
+    tags.finish().map_err(|fault| of_xml(input, fault))?;
     sheet.end_row()?;
     sheet.finish()
+}
+
+/// The entry of an archive whose bytes begin here.
+fn opened<'a, 'i>(
+    archive: &'a mut zip::ZipArchive<BufReader<InputCursor<'i>>>,
+    place: u64,
+) -> Option<zip::read::ZipFile<'a, BufReader<InputCursor<'i>>>> {
+    let index = (0..archive.len()).find(|i| {
+        let entry = archive.by_index_raw(*i);
+        entry.is_ok_and(|entry| entry.data_start() == Some(place))
+    })?;
+    archive.by_index(index).ok()
+}
+
+/// The digits of a whole number that has more than a double keeps (15: IEEE 754, 5.12.2), as they stand in the file; of
+/// every other number `Some(None)`. `None` where the text is not the number's: another cell's.
+fn digits(number: f64, raw: &[u8]) -> Option<Option<&str>> {
+    let text = std::str::from_utf8(raw).ok()?;
+    if text.parse::<f64>().ok()? != number {
+        return None;
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let figures = whole.strip_prefix('-').unwrap_or(whole);
+    let is_long = figures.len() > 15 && figures.bytes().all(|b| b.is_ascii_digit());
+    Some((is_long && fraction.bytes().all(|b| b == b'0')).then_some(whole))
 }
 
 fn of_workbook(input: &dyn Input, error: &XlsxError) -> PluginError {
@@ -194,6 +307,7 @@ impl Line {
 struct SheetReader<'s, 'o> {
     config: &'s Config,
     plans: &'s [RecordPlan],
+    zone: &'s Zone,
     input: &'s dyn Input,
     task: &'s TaskContext<'s>,
     out: &'o mut dyn RecordSink,
@@ -263,7 +377,7 @@ impl SheetReader<'_, '_> {
         };
         let resolved = plan::resolve(self.config, self.plans, header, self.input.captures())?;
         self.rows = Rows::new(width, self.part);
-        self.core = Some(Core::new(resolved, self.task.batch_rows, true));
+        self.core = Some(Core::new(resolved, self.zone, self.task.batch_rows, true));
         Ok(())
     }
 
@@ -277,8 +391,8 @@ impl SheetReader<'_, '_> {
     }
 }
 
-/// A cell as text: numbers in their shortest form, dates in ISO 8601.
-fn render(value: &DataRef<'_>, into: &mut String) {
+/// A cell as text: numbers in their shortest form, dates in ISO 8601. `first_day`: 0 is a day here.
+fn render(value: &DataRef<'_>, first_day: bool, into: &mut String) {
     use std::fmt::Write;
     // Writing to a string does not fail.
     let _ = match value {
@@ -288,7 +402,7 @@ fn render(value: &DataRef<'_>, into: &mut String) {
         DataRef::SharedString(text) => into.write_str(text),
         DataRef::Bool(flag) => into.write_str(if *flag { "TRUE" } else { "FALSE" }),
         DataRef::DateTime(time) => {
-            render_time(time, into);
+            render_time(time, first_day, into);
             Ok(())
         }
         DataRef::Error(error) => write!(into, "{error}"),
@@ -299,14 +413,14 @@ fn render(value: &DataRef<'_>, into: &mut String) {
 /// The day after the last of Excel's calendar, 9999-12-31.
 const LAST_DAY: f64 = 2_958_466.0;
 
-fn render_time(time: &ExcelDateTime, into: &mut String) {
+fn render_time(time: &ExcelDateTime, first_day: bool, into: &mut String) {
     use std::fmt::Write;
     let serial = time.as_f64();
     // A number below 1 is a time of a day that is not told (ECMA-376 part 1, 18.17.4.2).
-    if (0.0..1.0).contains(&serial) || time.is_duration() && serial.abs() < LAST_DAY {
+    if (0.0..1.0).contains(&serial) && !first_day || time.is_duration() && serial.abs() < LAST_DAY {
         return render_clock(serial, !time.is_duration(), into);
     }
-    if !(1.0..LAST_DAY).contains(&serial) {
+    if !(0.0..LAST_DAY).contains(&serial) {
         let _ = write!(into, "{serial}");
         return;
     }
@@ -314,39 +428,61 @@ fn render_time(time: &ExcelDateTime, into: &mut String) {
     let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
     match date::DateFormat::Iso.timestamp(&text) {
         Some(micros) => date::iso_text(micros, into),
-        None => into.push_str(&text),
+        // 1900-02-29, a day that never was.
+        None => {
+            let _ = write!(into, "{serial}");
+        }
     }
+}
+
+/// True for a format with a year or a day, besides what it quotes (ECMA-376 part 1, 18.8.31).
+fn shows_a_day(style: &Style) -> bool {
+    let Some(format) = &style.number_format else {
+        return false;
+    };
+    let mut ends = None;
+    format.format_code.chars().any(|c| {
+        match (ends, c) {
+            (Some(end), _) if c == end => ends = None,
+            (None, '"') => ends = Some('"'),
+            (None, '[') => ends = Some(']'),
+            (None, 'y' | 'Y' | 'd' | 'D') => return true,
+            _ => {}
+        }
+        false
+    })
 }
 
 /// Hours, minutes and seconds, as the sheet shows them: `08:30:00` of a day, `36:00:00` of a duration.
 fn render_clock(days: f64, of_a_day: bool, into: &mut String) {
-    use std::fmt::Write;
     let micros = (days.abs() * date::DAY as f64 / 1000.0).round() as i64 * 1000;
     let micros = if of_a_day { micros.min(date::DAY - 1000) } else { micros };
     if days < 0.0 {
         into.push('-');
     }
-    let seconds = micros / 1_000_000;
-    let _ = write!(
-        into,
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
-    if micros % 1_000_000 != 0 {
-        let _ = write!(into, ".{:03}", micros % 1_000_000 / 1000);
-    }
+    date::clock_text(micros, into);
 }
 
 fn seekable(input: &dyn Input) -> BufReader<InputCursor<'_>> {
-    BufReader::with_capacity(1 << 16, InputCursor { input, at: 0 })
+    BufReader::with_capacity(1 << 16, InputCursor::new(input))
 }
 
 /// An input as the archive reader wants it.
 struct InputCursor<'i> {
     input: &'i dyn Input,
     at: u64,
+    /// The last place that was sought: where the entry begins that was opened last.
+    place: Rc<std::cell::Cell<u64>>,
+}
+
+impl<'i> InputCursor<'i> {
+    fn new(input: &'i dyn Input) -> Self {
+        Self {
+            input,
+            at: 0,
+            place: Rc::default(),
+        }
+    }
 }
 
 impl Read for InputCursor<'_> {
@@ -365,6 +501,9 @@ impl Seek for InputCursor<'_> {
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        if let SeekFrom::Start(at) = to {
+            self.place.set(at);
+        }
         Ok(self.at)
     }
 }
@@ -382,14 +521,16 @@ mod tests {
             (0.999_999_999_9, DateTime, "23:59:59.999"),
             (45_000.5, DateTime, "2023-03-15T12:00:00"),
             (45_000.0, DateTime, "2023-03-15"),
+            (60.0, DateTime, "60"),
+            (61.0, DateTime, "1900-03-01"),
             (-1.0, DateTime, "-1"),
             (1.5, TimeDelta, "36:00:00"),
             (-0.25, TimeDelta, "-06:00:00"),
-            (0.000_017_361_111_111, TimeDelta, "00:00:01.500"),
+            (0.000_017_361_111_111, TimeDelta, "00:00:01.5"),
             (1e300, TimeDelta, &format!("{}", 1e300)),
         ] {
             let mut out = String::new();
-            render_time(&ExcelDateTime::new(serial, kind, false), &mut out);
+            render_time(&ExcelDateTime::new(serial, kind, false), false, &mut out);
             assert_eq!(out, text, "{serial} {kind:?}");
         }
     }

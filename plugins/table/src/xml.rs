@@ -2,11 +2,16 @@
 //! written into a text as it is, it would go on within another cell, and a value would come under another row.
 
 use memchr::{memchr, memchr3, memmem};
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    ops::Range,
+};
 
 /// A longer tag or comment is none of a workbook's.
 const LONGEST: usize = 1 << 20;
 const BLOCK: usize = 1 << 16;
+/// The most bytes of a value that are kept: no number is longer.
+const MOST_TEXT: usize = 400;
 
 enum Found {
     /// It goes on beyond the bytes at hand.
@@ -16,56 +21,176 @@ enum Found {
     Other(usize),
     Open(usize, usize),
     Close(usize, usize),
-    Empty(usize),
+    Empty(usize, usize),
 }
 
-/// True when every tag has a name, and each end its beginning (XML 1.0, productions 40 to 44).
-///
-/// # Errors
-/// When it cannot be read.
-pub fn is_balanced(mut from: impl Read) -> io::Result<bool> {
-    let (mut names, mut lengths): (Vec<u8>, Vec<usize>) = Default::default();
-    let mut text: Vec<u8> = Vec::with_capacity(2 * BLOCK);
-    let mut block = vec![0; BLOCK];
-    loop {
-        let n = from.read(&mut block)?;
-        text.extend_from_slice(block.get(..n).unwrap_or_default());
-        if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-            // UTF-16: not looked at, and not read either.
-            return Ok(true);
+/// Why an XML text cannot be read.
+#[derive(Debug)]
+pub enum Fault {
+    /// The bytes cannot be had.
+    Io(io::Error),
+    /// Its tags do not fit together.
+    Tags,
+    /// It is in UTF-16, which the reader of workbooks does not know.
+    Utf16,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The tags of an XML text, each of them checked: it has a name, and each end its beginning (XML 1.0, productions 40
+/// to 44).
+pub struct Tags<R> {
+    from: R,
+    text: Vec<u8>,
+    block: Vec<u8>,
+    at: usize,
+    ended: bool,
+    names: Vec<u8>,
+    lengths: Vec<usize>,
+    /// The first bytes between the last tag and this one.
+    before: Vec<u8>,
+}
+
+/// A tag that opens, or closes, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    Open,
+    Close,
+    Empty,
+}
+
+impl<R: Read> Tags<R> {
+    /// Of a text.
+    pub fn new(from: R) -> Self {
+        Self {
+            from,
+            text: Vec::with_capacity(2 * BLOCK),
+            block: vec![0; BLOCK],
+            at: 0,
+            ended: false,
+            names: Vec::new(),
+            lengths: Vec::new(),
+            before: Vec::new(),
         }
-        let mut at = 0;
-        while let Some(tag) = memchr(b'<', text.get(at..).unwrap_or_default()) {
-            at += tag;
-            let rest = text.get(at..).unwrap_or_default();
-            match look(rest) {
-                Found::Cut => break,
-                Found::Bad => return Ok(false),
-                Found::Other(length) | Found::Empty(length) => at += length,
+    }
+
+    /// Reads to the end.
+    ///
+    /// # Errors
+    /// As [`Fault`] says.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        while self.next(false)?.is_some() {}
+        Ok(())
+    }
+
+    /// The next tag and the place of its name in the text at hand. `keep`: the text before it is wanted.
+    fn next(&mut self, keep: bool) -> Result<Option<(Tag, Range<usize>)>, Fault> {
+        self.before.clear();
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let tag = memchr(b'<', rest);
+            let before = rest.get(..tag.unwrap_or(rest.len())).unwrap_or_default();
+            if keep {
+                let room = MOST_TEXT.saturating_sub(self.before.len());
+                self.before.extend(before.iter().take(room));
+            }
+            self.at += before.len();
+            let start = self.at;
+            let found = match tag {
+                Some(_) => look(self.text.get(start..).unwrap_or_default()),
+                None => Found::Cut,
+            };
+            match found {
+                Found::Cut => {
+                    if self.ended {
+                        let is_whole = tag.is_none() && self.lengths.is_empty();
+                        return if is_whole { Ok(None) } else { Err(Fault::Tags) };
+                    }
+                    self.read_on()?;
+                }
+                Found::Bad => return Err(Fault::Tags),
+                Found::Other(length) => self.at += length,
+                Found::Empty(length, name) => {
+                    self.at += length;
+                    return Ok(Some((Tag::Empty, start + 1..start + 1 + name)));
+                }
                 Found::Open(length, name) => {
-                    names.extend_from_slice(rest.get(1..=name).unwrap_or_default());
-                    lengths.push(name);
-                    at += length;
+                    self.at += length;
+                    let name = start + 1..start + 1 + name;
+                    self.names
+                        .extend_from_slice(self.text.get(name.clone()).unwrap_or_default());
+                    self.lengths.push(name.len());
+                    return Ok(Some((Tag::Open, name)));
                 }
                 Found::Close(length, name) => {
-                    let Some(open) = lengths.pop() else { return Ok(false) };
-                    let began = names.len().saturating_sub(open);
-                    if names.get(began..) != rest.get(2..2 + name) {
-                        return Ok(false);
+                    self.at += length;
+                    let name = start + 2..start + 2 + name;
+                    let open = self.lengths.pop().ok_or(Fault::Tags)?;
+                    let began = self.names.len().saturating_sub(open);
+                    if self.names.get(began..) != self.text.get(name.clone()) {
+                        return Err(Fault::Tags);
                     }
-                    names.truncate(began);
-                    at += length;
+                    self.names.truncate(began);
+                    return Ok(Some((Tag::Close, name)));
                 }
             }
         }
-        let has_tag = text.get(at) == Some(&b'<');
-        text.drain(..if has_tag { at } else { text.len() });
-        if n == 0 {
-            return Ok(!has_tag && lengths.is_empty());
+    }
+
+    fn read_on(&mut self) -> Result<(), Fault> {
+        self.text.drain(..self.at);
+        self.at = 0;
+        if self.text.len() > LONGEST {
+            return Err(Fault::Tags);
         }
-        if text.len() > LONGEST {
-            return Ok(false);
+        let n = self.from.read(&mut self.block)?;
+        self.ended = n == 0;
+        self.text.extend_from_slice(self.block.get(..n).unwrap_or_default());
+        if self.lengths.is_empty() && (self.text.starts_with(&[0xff, 0xfe]) || self.text.starts_with(&[0xfe, 0xff])) {
+            return Err(Fault::Utf16);
         }
+        Ok(())
+    }
+
+    /// The next cell of a sheet: the text of its value as it stands in the file, empty where it has none. `None` after the
+    /// last.
+    ///
+    /// # Errors
+    /// As [`Fault`] says.
+    pub fn cell(&mut self) -> Result<Option<&[u8]>, Fault> {
+        loop {
+            match self.next(false)? {
+                None => return Ok(None),
+                Some((Tag::Open, name)) if self.is(name.clone(), b"c") => break,
+                Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => return Ok(Some(&[])),
+                Some(_) => {}
+            }
+        }
+        let depth = self.lengths.len();
+        let mut value = Vec::new();
+        let mut in_value = false;
+        while let Some((tag, name)) = self.next(in_value)? {
+            if in_value {
+                value.clone_from(&self.before);
+            }
+            in_value = tag == Tag::Open && self.lengths.len() == depth + 1 && self.is(name, b"v");
+            if self.lengths.len() < depth {
+                break;
+            }
+        }
+        self.before = value;
+        Ok(Some(&self.before))
+    }
+
+    /// Whether a name is this one, whatever its prefix.
+    fn is(&self, name: Range<usize>, local: &[u8]) -> bool {
+        let name = self.text.get(name).unwrap_or_default();
+        name.strip_suffix(local)
+            .is_some_and(|prefix| prefix.is_empty() || prefix.ends_with(b":"))
     }
 }
 
@@ -112,7 +237,7 @@ fn look(text: &[u8]) -> Found {
                 }
                 at += stop;
                 match text.get(at).copied() {
-                    Some(b'>') if text.get(at - 1) == Some(&b'/') => return Found::Empty(at + 1),
+                    Some(b'>') if text.get(at - 1) == Some(&b'/') => return Found::Empty(at + 1, n),
                     Some(b'>') => return Found::Open(at + 1, n),
                     Some(quote) => {
                         let Some(end) = memchr(quote, text.get(at + 1..).unwrap_or_default()) else {
@@ -152,8 +277,8 @@ mod tests {
                 Ok(n)
             }
         }
-        let at_once = is_balanced(text.as_bytes()).unwrap();
-        assert_eq!(at_once, is_balanced(Drip(text.as_bytes())).unwrap(), "{text}");
+        let at_once = Tags::new(text.as_bytes()).finish().is_ok();
+        assert_eq!(at_once, Tags::new(Drip(text.as_bytes())).finish().is_ok(), "{text}");
         at_once
     }
 
@@ -183,5 +308,17 @@ mod tests {
         ] {
             assert!(!whole(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn values_as_they_stand() {
+        let sheet = "<x:worksheet><x:row r=\"1\"><x:c r=\"A1\"><x:f>c<!-- <c> -->1</x:f><x:v>0012</x:v></x:c><x:c/>\
+            <x:c t=\"inlineStr\"><x:is><x:t>5</x:t></x:is></x:c><x:c><x:v></x:v></x:c><x:c><x:v>1e2</x:v></x:c></x:row></x:worksheet>";
+        let mut tags = Tags::new(sheet.as_bytes());
+        for value in ["0012", "", "", "", "1e2"] {
+            assert_eq!(tags.cell().unwrap(), Some(value.as_bytes()));
+        }
+        assert_eq!(tags.cell().unwrap(), None);
+        assert!(matches!(Tags::new(&b"\xff\xfe<\0"[..]).finish(), Err(Fault::Utf16)));
     }
 }
