@@ -78,20 +78,22 @@ fn every_segment_is_a_row_or_accounted_for() {
             segments += records;
             merges += count("MRG");
             let mut patient = (String::new(), String::new());
-            let (mut panel, mut reported, mut cancelled) = ((String::new(), String::new()), "", false);
+            // Everything in an A29 is deleted.
+            let deletes = message[0].component(9, 2) == "A29";
+            let (mut panel, mut reported, mut cancelled) = ((String::new(), String::new()), "", deletes);
             for s in &message {
                 match s.name() {
                     "PID" => {
                         patient = (s.component(3, 1), s.component(3, 4));
                         patients.insert(patient.clone());
-                        if message[0].component(9, 2) == "A29" {
+                        if deletes {
                             deleted.insert(patient.clone());
                         }
                     }
                     "OBR" => {
                         panel = (s.component(3, 1), s.component(4, 1));
                         reported = s.field(22);
-                        cancelled = s.field(25) == "X";
+                        cancelled = deletes || s.field(25) == "X";
                     }
                     // Ordered, pending, not asked for: no result is there.
                     "OBX" if ["I", "O", "N"].contains(&s.field(11)) => {}
