@@ -244,3 +244,52 @@ fn a_record_beyond_its_input_is_refused() {
         fails(&project, "ABI_LOCATOR");
     }
 }
+
+#[test]
+fn a_source_that_panics_publishes_nothing() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    project.write("inbox/a.txt", "7\tone\n8\ttwo\n");
+    // As a library made with the SDK says it, and what it says of every call after.
+    for (status, code) in [("panic", "PANIC"), ("invalid_state", "POISONED")] {
+        own_source(
+            &project,
+            &python,
+            &format!("raise Failure(\"{status}\", \"{code}\", \"x\")"),
+        );
+        fails(&project, code);
+    }
+    own_source(&project, &python, "pass");
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+    assert_eq!(run.json()["counts"]["written"], 2, "no input is lost: {}", run.stdout);
+}
+
+#[test]
+fn a_merge_without_an_identifier_merges_nobody() {
+    let Some(python) = python("pyarrow") else { return };
+    let project = Project::new();
+    project.write("pipeline.yaml", REMARKS);
+    project.write("inbox/a.txt", "7\tone\n8\ttwo\n");
+    let ids = [("", "7"), ("", "8"), ("7", "")];
+    let links = ids.map(|(survivor, retired)| {
+        format!(
+            "send({{\"reply\": \"link\", \"survivor\": {{\"issuer\": \"MRN\", \"id\": \"{survivor}\"}}, \"retired\": \
+             {{\"issuer\": \"MRN\", \"id\": \"{retired}\"}}, \"version\": None, \"offset\": 0, \"length\": 1, \"row\": 1, \
+             \"part\": 0}})"
+        )
+    });
+    own_source(&project, &python, &links.join("; "));
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(0);
+    let report = run.json();
+    assert_eq!(
+        report["sources"]["remarks"]["rejected_by"]["NO_SUBJECT"], 3,
+        "{}",
+        run.stdout
+    );
+    let rows = project
+        .run(["preview", "pipeline.yaml", "remarks", "--format", "json"])
+        .expect_code(0);
+    let text = rows.stdout;
+    assert!(text.contains("one") && text.contains("two"), "{text}");
+}

@@ -10,6 +10,26 @@ fn project() -> Project {
 }
 
 #[test]
+fn a_pipeline_that_is_not_there_has_no_plugins() {
+    let project = project();
+    for args in [
+        vec!["plugin", "list", "--pipeline", "nosuch.yaml"],
+        vec!["plugin", "info", "table", "--pipeline", "nosuch.yaml"],
+        vec!["schema", "nosuch.yaml"],
+    ] {
+        let run = project.run(args).expect_code(2);
+        assert!(run.stderr.contains("nosuch.yaml"), "{}", run.stderr);
+    }
+    let project = project.env("CLINMILL_PLUGIN_SECONDS", "1.5");
+    let run = project.run(["validate", "p/pipeline.yaml"]).expect_code(2);
+    assert!(
+        run.stderr.contains("CLINMILL_PLUGIN_SECONDS is to be"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn every_failure_is_told_in_json_too() {
     let project = project();
     for (args, code) in [

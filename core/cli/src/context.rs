@@ -11,6 +11,7 @@ use clinmill_engine::{
     bound::{self, Bound},
     refresh::folder,
 };
+use clinmill_host::regular;
 use clinmill_sdk::Registry;
 use std::{
     fs,
@@ -44,6 +45,15 @@ impl Context {
     /// When one of them was refused.
     pub fn registry_of(&self, file: &Path) -> Result<Registry, Failure> {
         crate::plugins::Named::read(file).registry(&self.registry)
+    }
+
+    /// The plugins that a pipeline has, where nothing else of it is read.
+    ///
+    /// # Errors
+    /// As [`registry_of`](Self::registry_of); when there is no such file.
+    pub fn plugins_of(&self, file: &Path) -> Result<Registry, Failure> {
+        regular::text(file).map_err(|error| Failure::argument(file, &error))?;
+        self.registry_of(file)
     }
 
     /// Reads and binds a pipeline file; its warnings are shown.

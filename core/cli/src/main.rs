@@ -53,6 +53,7 @@ async fn run(context: &Context, cli: &Cli) -> u8 {
 }
 
 async fn dispatch(context: &Context, cli: &Cli) -> Result<u8, Failure> {
+    plugins::seconds()?;
     let format = cli.global.format;
     if format.is_drawing() && !matches!(cli.command, Command::Graph(_)) {
         return Err(Failure::usage(

@@ -28,9 +28,25 @@ pub const ANY_TARGET: &str = "any";
 /// Names how many seconds one call into a plugin may take.
 const SECONDS: &str = "CLINMILL_PLUGIN_SECONDS";
 
+/// How long one call may take, where the environment says it.
+///
+/// # Errors
+/// When what it says is no number of seconds.
+pub fn seconds() -> Result<Option<u64>, Failure> {
+    let Some(text) = environment(SECONDS) else {
+        return Ok(None);
+    };
+    match text.parse().ok().filter(|seconds| *seconds > 0) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(Failure::usage(format!(
+            "{SECONDS} is to be a number of whole seconds, 1 or more"
+        ))),
+    }
+}
+
 fn limits() -> Limits {
-    let seconds = environment(SECONDS).and_then(|text| text.parse().ok());
-    match seconds.filter(|seconds| *seconds > 0) {
+    // One that is wrong was refused before.
+    match seconds().ok().flatten() {
         Some(seconds) => Limits {
             call: Some(Duration::from_secs(seconds)),
             progress: Some(Duration::from_secs(seconds.saturating_mul(10))),

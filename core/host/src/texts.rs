@@ -5,7 +5,10 @@ use clinmill_sdk::{Finding, PluginError, Status};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// How long a text of a plugin may be, in bytes.
@@ -19,6 +22,9 @@ pub const MOST_NAMES: usize = 256;
 
 /// The phases that see no rows: what a plugin says in them is of its options, and is shown.
 const WITHOUT_ROWS: [&str; 8] = ["load", "init", "start", "describe", "check", "bind", "probe", "open"];
+
+/// The phases in which a plugin is handed rows or the bytes that they are read from.
+const WITH_ROWS: [&str; 4] = ["splits", "read", "process", "write"];
 
 fn has_few_digits(text: &str) -> bool {
     text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
@@ -53,6 +59,8 @@ pub fn is_name(text: &str) -> bool {
 pub struct Known {
     said: Mutex<[BTreeSet<String>; 2]>,
     shows_texts: bool,
+    /// Rows were handed to the plugin: from then on what it says in any phase may be of them.
+    has_seen_rows: AtomicBool,
 }
 
 impl Known {
@@ -61,13 +69,22 @@ impl Known {
         Self {
             said: Mutex::default(),
             shows_texts: limits.shows_texts,
+            has_seen_rows: AtomicBool::new(false),
+        }
+    }
+
+    /// A call in this phase begins.
+    pub fn enter(&self, phase: &str) {
+        if WITH_ROWS.contains(&phase) {
+            self.has_seen_rows.store(true, Ordering::Relaxed);
         }
     }
 
     /// What a plugin says in a phase, as it may be shown. In a phase that sees rows its text may hold a value, and is left
     /// out: its options' schema says under `x-codes` what a code means. A place in the options is kept for who resolves it.
     pub fn shown(&self, schema: &Value, plugin: &str, phase: &str, error: PluginError) -> PluginError {
-        let sees_rows = !self.shows_texts && !WITHOUT_ROWS.contains(&phase);
+        let sees_rows =
+            !self.shows_texts && (self.has_seen_rows.load(Ordering::Relaxed) || !WITHOUT_ROWS.contains(&phase));
         if !sees_rows && error.status != Status::Panic {
             return error;
         }
@@ -250,6 +267,17 @@ mod tests {
         let data = Status::InvalidData;
         assert_eq!(of("bind", data, "OWN_X", "no column 王"), "no column 王");
         assert!(!of("process", data, "OWN_X", "王小明 is no name").contains('王'));
+        let later = Known::new(&Limits::default());
+        let of_open = |known: &Known| {
+            let error = PluginError::new(data, "OWN_X", "it was 王小明");
+            known.shown(&schema, "own", "open", error).message
+        };
+        for phase in ["bind", "release"] {
+            later.enter(phase);
+        }
+        assert!(of_open(&later).contains('王'), "no row yet");
+        later.enter("process");
+        assert!(!of_open(&later).contains('王'), "it has kept one");
         assert!(!of("commit", data, "OWN_X", "王小明 is no name").contains('王'));
         let late = of("process", data, "OWN_LATE", "2070-01-01");
         assert_eq!(late, "the plugin \"own\" in process: the time lies in the future");

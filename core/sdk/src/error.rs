@@ -67,6 +67,9 @@ pub struct PluginError {
     pub offset: Option<u64>,
 }
 
+/// The code of a plugin made with this crate that is called after it panicked.
+pub const POISONED: &str = "POISONED";
+
 impl PluginError {
     /// A failure that trying again does not mend.
     pub fn new(status: Status, code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -101,11 +104,13 @@ impl PluginError {
         Self { status, ..self }
     }
 
-    /// Whether the host says it of the plugin and not the plugin of its input: it was lost, or broke the boundary's rules.
-    /// A panic that was caught is neither: it may well be the input's doing.
+    /// Whether it is of the plugin and not of its input: it was lost, it panicked and takes no further call, or it broke the
+    /// boundary's rules. What the engine itself caught of a source that is linked in (`PLUGIN_PANIC`) is of the input: the
+    /// source goes on.
     pub fn is_of_boundary(&self) -> bool {
         let of = |prefix| self.code.starts_with(prefix);
-        (of("PLUGIN_") || of("ABI_")) && self.code != "PLUGIN_PANIC"
+        (of("PLUGIN_") || of("ABI_") || self.status == Status::Panic || self.code == POISONED)
+            && self.code != "PLUGIN_PANIC"
     }
 
     /// The host asked to stop.

@@ -5,6 +5,7 @@ use crate::{
     args,
     context::Context,
     failure::{FAILED, Failure, OK},
+    plugins::seconds,
 };
 use clinmill_host::{
     Limits, Loaded, load_unlocked,
@@ -37,7 +38,7 @@ struct Found {
 /// When it is no plugin of this host.
 pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
     let limits = Limits {
-        call: Some(Duration::from_secs(10)),
+        call: Some(Duration::from_secs(seconds()?.unwrap_or(10))),
         // The rows are those of its own cases.
         shows_texts: true,
         ..Limits::default()

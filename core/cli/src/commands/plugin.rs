@@ -28,7 +28,7 @@ pub fn all(registry: &Registry) -> Vec<(&'static str, Descriptor)> {
 
 fn registry(context: &Context, pipeline: Option<&Path>) -> Result<Registry, Failure> {
     match pipeline {
-        Some(file) => context.registry_of(file),
+        Some(file) => context.plugins_of(file),
         None => Ok(context.registry.clone()),
     }
 }

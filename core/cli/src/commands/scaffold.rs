@@ -58,10 +58,12 @@ pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
         && name.len() <= 48
         && name
             .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        // Its codes begin with it, and no code has more.
+        && name.bytes().filter(u8::is_ascii_digit).count() <= 4;
     if !plain {
         return Err(Failure::usage(format!(
-            "{name:?} cannot be a plugin's name: lower-case letters, digits and _, a letter first"
+            "{name:?} cannot be a plugin's name: lower-case letters, four digits at most and _, a letter first"
         )));
     }
     if context.registry.holds(name) {
@@ -181,7 +183,7 @@ mod tests {
             dir: Some(dir.path().join("p")),
             sdk: None,
         };
-        for bad in ["", "Drug", "7t", "a-b", "datetime", "病"] {
+        for bad in ["", "icd10_2024", "Drug", "7t", "a-b", "datetime", "病"] {
             assert!(run(&context, &new(bad)).is_err(), "{bad}");
         }
         assert_eq!(run(&context, &new("drug")).unwrap(), OK);

@@ -15,7 +15,7 @@ use serde_json::Value;
 /// When a plugin of the pipeline is not loaded.
 pub fn run(context: &Context, args: &args::Schema) -> Result<u8, Failure> {
     let schema = match &args.file {
-        Some(file) => schema(&context.registry_of(file)?),
+        Some(file) => schema(&context.plugins_of(file)?),
         None => schema(&context.registry),
     };
     context.console.print(&format!("{schema:#}\n"));

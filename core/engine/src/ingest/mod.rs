@@ -260,7 +260,7 @@ fn read_split(
         cancelled,
         batch_rows: 16_384,
     };
-    // A panic of a parser costs its input, not the refresh.
+    // A panic of a parser that is linked in costs its input, not the refresh.
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         source.bound.read(bytes.as_ref(), split, &task, &mut sink)
     }));
@@ -378,6 +378,14 @@ impl RecordSink for SplitSink<'_, '_> {
     }
 
     fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
+        if link.survivor.id.is_empty() || link.retired.id.is_empty() {
+            return self.reject(Rejection {
+                kind: None,
+                code: "NO_SUBJECT".to_owned(),
+                message: "the merge does not name both identifiers".to_owned(),
+                at: link.at,
+            });
+        }
         self.report.counts.read = self.report.counts.read.saturating_add(1);
         self.report.links.push(link);
         Ok(())

@@ -492,6 +492,7 @@ impl Caller {
             ));
         };
         let argument: *mut c_void = (&raw mut **frame).cast();
+        self.account.known.enter(phase);
         let under = Under::new(&self.plugin, phase);
         // What is released may come when a command is at its end, and has no task.
         let tick = || Sign {

@@ -259,6 +259,7 @@ impl Program {
         if let Value::Object(head) = &mut head {
             head.insert("call".into(), call.into());
         }
+        self.known.enter(call);
         running.begin();
         running.send(call, head, body, until)?;
         loop {

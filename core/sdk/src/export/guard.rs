@@ -241,7 +241,13 @@ pub unsafe fn with<T, H>(
         // SAFETY: as above.
         return unsafe { slot(error, || Err(null("a handle"))) };
     };
-    let refuse = || PluginError::new(Status::InvalidState, "POISONED", "the plugin panicked before");
+    let refuse = || {
+        PluginError::new(
+            Status::InvalidState,
+            crate::error::POISONED,
+            "the plugin panicked before",
+        )
+    };
     // SAFETY: as above.
     let status = unsafe {
         slot(error, || match handle.poisoned.load(Ordering::Acquire) {
@@ -271,7 +277,13 @@ pub unsafe fn with_mut<T, H>(
     };
     let poisoned = *handle.poisoned.get_mut();
     let value = &mut handle.value;
-    let refuse = || PluginError::new(Status::InvalidState, "POISONED", "the plugin panicked before");
+    let refuse = || {
+        PluginError::new(
+            Status::InvalidState,
+            crate::error::POISONED,
+            "the plugin panicked before",
+        )
+    };
     // SAFETY: as above.
     let status = unsafe { slot(error, || if poisoned { Err(refuse()) } else { body(value) }) };
     if status == Status::Panic as StatusCode {
