@@ -4,8 +4,8 @@
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
-        UInt64Array,
+        Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, RecordBatchOptions, StringArray, UInt8Array,
+        UInt32Array, UInt64Array,
     },
     buffer::Buffer,
     compute::{concat_batches, take},
@@ -111,6 +111,7 @@ struct Held {
 struct Versions<'a> {
     as_of: &'a StringArray,
     version: &'a StringArray,
+    void: &'a UInt8Array,
     content: &'a UInt64Array,
     as_of_first: bool,
 }
@@ -135,8 +136,10 @@ impl Versions<'_> {
         } else {
             (self.version, self.as_of)
         };
+        // A deletion is of what has the same version.
         text(first)
             .then_with(|| text(second))
+            .then_with(|| self.void.value(a as usize).cmp(&self.void.value(b as usize)))
             .then_with(|| self.content.value(a as usize).cmp(&self.content.value(b as usize)))
     }
 }
@@ -160,6 +163,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
     let versions = Versions {
         as_of: by_name(events::AS_OF)?.as_string(),
         version: by_name(events::VERSION)?.as_string(),
+        void,
         content: by_name(events::CONTENT)?.as_primitive::<UInt64Type>(),
         as_of_first: rule.as_of_first,
     };

@@ -34,6 +34,33 @@ pub struct Origin {
     pub length: u64,
 }
 
+/// Segments that stand between one and those that continue it (PRT since v2.7; TQ1 and TQ2 in orders of drugs; ROL and ARV
+/// behind a patient or visit).
+const BETWEEN: [&[u8; 3]; 5] = [b"PRT", b"TQ1", b"TQ2", b"ROL", b"ARV"];
+
+/// A segment whose records also take from those after it that continue it.
+struct Waiting<'p> {
+    slot: &'p Slot,
+    at: Locator,
+    /// A note that comes next is about it. Its records take the first.
+    takes_notes: bool,
+}
+
+impl Waiting<'_> {
+    /// Whether what comes next still belongs to it.
+    fn goes_on(&mut self, index: Option<usize>, slot: Option<&Slot>, id: Option<&[u8; 3]>, is_note: bool) -> bool {
+        if index.is_some_and(|index| self.slot.followed.contains(&index)) {
+            let takes = self.takes_notes;
+            // The notes of a patient stand behind the PD1 (ORU_R01).
+            self.takes_notes &= id == Some(b"PD1");
+            return !is_note || takes;
+        }
+        let is_between = id.is_some_and(|id| BETWEEN.contains(&id)) && slot.is_none_or(|slot| slot.followed.is_empty());
+        self.takes_notes &= id == Some(b"PRT");
+        is_between
+    }
+}
+
 /// Turns messages into rows. One per split.
 pub struct Reader<'p> {
     plan: &'p Plan,
@@ -107,8 +134,7 @@ impl<'p> Reader<'p> {
         let mut found = Found::default();
         let mut records = 0;
         let mut part = 0;
-        // A segment whose records also take from the one after it.
-        let mut waiting: Option<(&Slot, Locator)> = None;
+        let mut waiting: Option<Waiting<'_>> = None;
         for (line, origin) in lines.iter().zip(origins) {
             let mut at = Locator {
                 offset: origin.offset,
@@ -128,17 +154,18 @@ impl<'p> Reader<'p> {
                 .get(line.start as usize..)
                 .and_then(|rest| rest.first_chunk::<3>());
             let index = id.and_then(|id| plan.slot_of(*id));
-            if let Some((owner, at)) = waiting.filter(|(owner, _)| !index.is_some_and(|i| owner.followed.contains(&i)))
-            {
-                records += self.records(message, &mut found, owner, at, out)?;
-                waiting = None;
+            let slot = index.and_then(|index| plan.slots.get(index));
+            let is_note = index.is_some() && index == plan.notes;
+            if let Some(ended) = waiting.take_if(|w| !w.goes_on(index, slot, id, is_note)) {
+                records += self.records(message, &mut found, ended.slot, ended.at, out)?;
             }
-            if let Some(notes) = plan.notes.filter(|_| index != plan.notes) {
-                // A note is about the segment directly before it, and no other.
+            if let Some(notes) = plan.notes.filter(|_| !is_note && waiting.is_none()) {
+                // A note is about the segment before it, and no other.
                 self.context.forget(notes);
             }
-            let Some(index) = index else { continue };
-            let Some(slot) = plan.slots.get(index) else { continue };
+            let (Some(index), Some(slot)) = (index, slot) else {
+                continue;
+            };
             if &slot.id == b"OBR" && self.context.stamp(index) > 0 {
                 // The order before the last panel is not this panel's.
                 plan.order.iter().for_each(|&order| self.context.forget(order));
@@ -151,8 +178,10 @@ impl<'p> Reader<'p> {
                 self.counts.messages += 1;
                 return Ok(());
             }
-            if let Some((owner, at)) = waiting.take() {
-                records += self.records(message, &mut found, owner, at, out)?;
+            if let Some(ended) = waiting.take_if(|_| !slot.followed.is_empty()) {
+                // It begins what is its own.
+                records += self.records(message, &mut found, ended.slot, ended.at, out)?;
+                plan.notes.into_iter().for_each(|notes| self.context.forget(notes));
             }
             if part == 1 && NOT_DONE.contains(&found.trigger) {
                 records += 1;
@@ -161,15 +190,19 @@ impl<'p> Reader<'p> {
             if slot.followed.is_empty() {
                 records += self.records(message, &mut found, slot, at, out)?;
             } else {
-                waiting = Some((slot, at));
+                waiting = Some(Waiting {
+                    slot,
+                    at,
+                    takes_notes: true,
+                });
             }
             if &slot.id == b"MRG" && MERGES.contains(&found.trigger) {
                 records += 1;
                 self.merge(message, &mut found, at, out)?;
             }
         }
-        if let Some((owner, at)) = waiting {
-            records += self.records(message, &mut found, owner, at, out)?;
+        if let Some(ended) = waiting {
+            records += self.records(message, &mut found, ended.slot, ended.at, out)?;
         }
         if records == 0 {
             if ends_within_msh(message, lines) {

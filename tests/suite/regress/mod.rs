@@ -99,6 +99,34 @@ fn a_referenced_file_that_was_overwritten_is_told_once() {
 }
 
 #[test]
+fn a_deletion_of_the_same_version_deletes_whichever_comes_first() {
+    let message = |status: &str| {
+        format!(
+            "MSH|^~\\&|A|B|C|D|20260301100000||ORU^R01|1|P|2.5\rPID|1||P1^^^H\rOBR|1||O1\rOBX|1|ST|K||4||||||{status}\r"
+        )
+    };
+    for order in [["F", "W"], ["W", "F"]] {
+        let site = Site::new(&format!(
+            r#"{HEAD}sources:
+  h:
+    plugin: hl7v2
+    inputs: {{ glob: "inbox/*.hl7" }}
+    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
+    records: {{ res: {{ per: OBX, fields: {{ code: OBX-3.1, value: OBX-5 }} }} }}
+tables:
+  res: {{ from: h.res }}
+"#
+        ));
+        let mut rows = 9;
+        for status in order {
+            site.put(&format!("inbox/{status}.hl7"), message(status));
+            rows = site.refresh_with(&approved()).tables["res"].rows;
+        }
+        assert_eq!(rows, 0, "{order:?}");
+    }
+}
+
+#[test]
 fn what_a_pipeline_writes_is_no_input_of_it() {
     let site = lis("order: order, val: val", "tables:\n  measurement: { from: lis }\n");
     site.edit(|p| p.replace("inbox/*.csv", "**/*.*"));
