@@ -71,6 +71,7 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
 
 static void release_instance(clinmill_instance* self) {
   if (is(self, "endless_release")) for (;;) usleep(1000);
+  if (is(self, "crash_release")) { sleep(2); *(volatile int*)8 = 1; }
   free(self);
 }
 
@@ -135,6 +136,7 @@ static void to_streams(const struct clinmill_instance* of) {
     if (is(of, "close_out")) close(fd);
     if (is(of, "replace_out")) { int file = open("/dev/null", O_WRONLY); dup2(file, fd); close(file); }
   }
+  if (is(of, "close_kept")) for (int fd = 200; fd < 210; fd++) close(fd);
   if (is(of, "close_all")) for (int fd = 3; fd < 4096; fd++) close(fd);
 }
 
@@ -165,6 +167,11 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "change_folder") && chdir("/") != 0) return CLINMILL_INTERNAL;
   if (is(of, "fork") && fork() == 0) for (;;) pause();
   if (is(of, "stop")) raise(SIGSTOP);
+  for (int i = 0; i < 3; i++) {
+    int signals[] = { SIGTTIN, SIGTTOU, SIGTSTP };
+    if (is(of, "stop_as_terminal")) signal(signals[i], SIG_DFL);
+    if (is(of, "stop_as_terminal") || is(of, "terminal")) raise(signals[i]);
+  }
   if (is(of, "thread_exit")) pthread_exit(NULL);
   if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);
   if (is(of, "until_cancel")) {
