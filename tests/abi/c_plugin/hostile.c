@@ -64,6 +64,7 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
     copy.release(&copy);
   }
   if (is(self, "null_instance")) { free(self); *out = NULL; return CLINMILL_OK; }
+  if (is(self, "silent")) { free(self); return CLINMILL_INVALID_CONFIG; }
   if (is(self, "unknown_status")) { free(self); return 99; }
   *out = self;
   return CLINMILL_OK;
@@ -194,6 +195,8 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
     return CLINMILL_OK;
   }
   if (is(of, "null_array")) { moved->release(moved); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, NULL, NULL); }
+  if (is(of, "no_context")) { emit->emit(NULL, CLINMILL_PORT_MAIN, moved, NULL); return CLINMILL_OK; }
+  if (is(of, "count_without")) { static const clinmill_str name = STR("rows"); emit->count(NULL, name, 1); }
   if (is(of, "wrong_port")) return emit->emit(emit->ctx, 7, moved, NULL);
   if (is(of, "emit_twice")) { emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); }
   moved->release(moved);

@@ -2,6 +2,7 @@
 //! the phase in what it says.
 
 mod begin;
+mod context;
 mod desk;
 mod emitted;
 mod lent;
@@ -304,7 +305,7 @@ impl Native {
         let findings = findings
             .as_ref()
             .and_then(Value::as_array)
-            .map(|all| all.iter().map(finding).collect::<Option<_>>());
+            .map(|all| all.iter().map(|one| finding(&self.plugin, one)).collect::<Option<_>>());
         findings.flatten().ok_or_else(|| {
             self.blame(
                 "check",
