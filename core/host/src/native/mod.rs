@@ -236,14 +236,8 @@ impl Native {
                 ((*frame).args.0)(&raw mut (*frame).args.1, &raw mut (*frame).error)
             }
         }
-        let slot = self.component.schema.ok_or_else(|| {
-            self.blame(
-                "describe",
-                Status::Internal,
-                "ABI_NULL",
-                "a slot that must be there is NULL",
-            )
-        })?;
+        let null = || self.blame("describe", Status::Internal, "ABI_NULL", "it has no schema");
+        let slot = self.component.schema.ok_or_else(null)?;
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("describe", Frame::new((slot, Buf::EMPTY)), run) }?;
         // SAFETY: the plugin filled it.
