@@ -38,10 +38,12 @@ fn no_exit_code_of_a_library_looks_like_success() {
     let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
     assert!(run.stderr.contains("ended in the midst of it"), "{}", run.stderr);
     assert!(run.stderr.contains("`clinmill releases` tells"), "{}", run.stderr);
-    deed(&project, "stop");
-    let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
-    assert!(run.stderr.contains("command was stopped"), "{}", run.stderr);
-    assert!(no_release(&project.at("out")));
+    for name in ["stop", "stop_as_terminal"] {
+        deed(&project, name);
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+        assert!(run.stderr.contains("command was stopped"), "{}", run.stderr);
+        assert!(no_release(&project.at("out")));
+    }
     // Also where the pipeline is named behind an option's `=`.
     hostile_c(&project, &["-DLEAVES"]).unwrap();
     locked(&project);
@@ -93,6 +95,67 @@ fn a_command_that_is_ended_from_outside_blames_no_library() {
         let run = Run::from(child.wait_with_output().unwrap()).expect_code(code);
         assert!(!run.stderr.contains("library"), "{}", run.stderr);
     }
+}
+
+/// Runs a command on a terminal of its own that stops who writes to it from the background, and ends with its code.
+const TERMINAL: &str = "
+import os, pty, sys, termios
+pid, fd = pty.fork()
+if pid == 0:
+    how = termios.tcgetattr(0)
+    how[3] |= termios.TOSTOP
+    termios.tcsetattr(0, termios.TCSANOW, how)
+    os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while said := os.read(fd, 65536):
+        os.write(1, said)
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn a_terminal_does_not_stop_the_command() {
+    for name in ["nothing", "terminal"] {
+        let project = project(&format!("hostile_c: {{ deed: {name} }}"), ROWS);
+        let (Some(()), Some(python)) = (hostile_c(&project, &[]), python("pyarrow")) else {
+            return;
+        };
+        locked(&project);
+        let args = ["run", "pipeline.yaml"];
+        let mut command = Command::new("timeout");
+        command.args(["-k", "2", "60"]).arg(&python).args(["-c", TERMINAL]);
+        command.arg(project.command(args).get_program()).args(args);
+        let run = Run::from(command.current_dir(project.at("")).output().unwrap()).expect_code(0);
+        assert!(!run.stdout.is_empty());
+        assert_eq!(releases(&project), 1, "{name}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_crash_is_told_also_of_a_command_that_was_told_to_end() {
+    let project = project("hostile_c: { deed: crash_release }", ROWS);
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    let child = project
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while no_release(&project.at("out")) {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let run = Run::from(child.wait_with_output().unwrap()).expect_code(1);
+    assert!(run.stderr.contains("was ended by signal 11"), "{}", run.stderr);
+    assert!(run.stderr.contains("`clinmill releases` tells"), "{}", run.stderr);
 }
 
 #[test]

@@ -40,7 +40,14 @@ fn the_streams_of_the_command_are_its_own() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let run = Run::from(command.stdout(full).output().unwrap()).expect_code(1);
     assert!(run.stderr.contains("cannot write to stdout"), "{}", run.stderr);
-    // Where also what the host keeps is gone, the command has not succeeded.
+    // What the host keeps is gone: who answers for it says so, and which libraries it had loaded.
+    let Some(project) = deed("close_kept") else { return };
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(1);
+    assert_eq!(run.json()["error"]["code"], "PLUGIN_STREAMS", "{}", run.stdout);
+    let said = "could not say all: a library closed its standard output or error, or put another file there. \
+                It had loaded \"hostile_c\"";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    // Where also the way to say it is gone, the command has not succeeded.
     let Some(project) = deed("close_all") else { return };
     let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(1);
     assert!(run.stderr.contains("`clinmill releases` tells"), "{}", run.stderr);

@@ -28,6 +28,15 @@
  *              plugin are read-only, also after it has moved them on. Every array is a struct array whose own validity is
  *              absent (no null rows).
  *   secrecy    No code, message or name holds a row's value, a path or a secret.
+ *   codes      [A-Z][A-Z0-9_]*, 64 bytes at most, with four digits at most in all: "HL7_NO_MSH". Of rejections one plugin has
+ *              256 at most in a run of the host. Another code is an error of the plugin.
+ *   names      of counts and of rules: words with one space between, 64 bytes at most. The first is [a-z][a-z0-9_.,-]*. The
+ *              others are such words, too, or shapes: ASCII punctuation, one of the signs U+2191 U+2193 U+00B1 U+00D7 U+FF5E
+ *              U+2014 U+FF0C U+FF08 U+FF09 U+FF1A U+FF1B U+3001 U+3002 U+2026, and a, 9 or U+5B57 for letters, digits and
+ *              Chinese characters, 9 not twice in a row. The words that are no shapes have four digits at most in all. A rule
+ *              may begin with the name of a kind of records and a full stop. 256 at most, as codes. Another name is an error.
+ *   messages   4,096 bytes of one are kept, without control and format characters (Unicode Cc, Cf). Those of calls that see
+ *              rows are not shown: what the schema of the options says of their code is, under "x-codes": {"CODE": "text"}.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -87,8 +96,8 @@ typedef struct clinmill_buf { uint8_t* ptr; size_t len; void* private_data; void
 typedef struct clinmill_error { uint32_t struct_size; int32_t retry;
   uint32_t retry_after_ms; uint32_t has_offset;    /* has_offset 1: offset is the byte of the input that is at fault */
   uint64_t offset;
-  clinmill_str code;               /* stable, upper case with the plugin's prefix: "HL7_NO_MSH" */
-  clinmill_str message;            /* for people */
+  clinmill_str code;               /* stable, upper case with the plugin's prefix: "HL7_NO_MSH" (see codes); empty: PLUGIN_FAILED */
+  clinmill_str message;            /* for people; not empty */
   clinmill_str config_pointer;     /* RFC 6901 pointer into the options; ptr NULL: not the options' fault */
   void* private_data; void (*release)(struct clinmill_error*); } clinmill_error;
 
@@ -183,7 +192,7 @@ typedef struct clinmill_records { uint32_t struct_size, reserved; void* ctx;
   clinmill_status (*rows)(void* ctx, uint32_t kind, struct ArrowArray* moved, const struct ArrowSchema* schema);
   clinmill_status (*reject)(void* ctx, const clinmill_rejection*);
   clinmill_status (*link)(void* ctx, const clinmill_link*);
-  void (*filtered)(void* ctx, clinmill_str rule, uint64_t count);          /* records that the options leave out */
+  void (*filtered)(void* ctx, clinmill_str rule, uint64_t count);          /* records that the options leave out (see names) */
   void (*progress)(void* ctx, uint64_t bytes);                             /* bytes read since the last call */
 } clinmill_records;
 
@@ -214,7 +223,7 @@ typedef struct clinmill_emit { uint32_t struct_size, reserved; void* ctx;
    * row is not in the output. Ownership passes whatever is returned. schema: what the columns are (without "_in"), when it
    * is not certain that they are the output's; borrowed; else NULL. */
   clinmill_status (*emit)(void* ctx, uint32_t port, struct ArrowArray* moved, const struct ArrowSchema* schema);
-  void (*count)(void* ctx, clinmill_str name, uint64_t n);                 /* adds to a named count, such as "unmapped" */
+  void (*count)(void* ctx, clinmill_str name, uint64_t n);                 /* adds to a named count, such as "unmapped" (see names) */
 } clinmill_emit;
 
 typedef struct clinmill_transform_vt { uint32_t struct_size, reserved;

@@ -4,7 +4,7 @@
 use crate::{
     args::{Command, Plugin},
     context::Context,
-    failure::{FAILED, Failure},
+    failure::{FAILED, Failure, OK},
     plugins::Named,
 };
 use clinmill_host::{
@@ -47,8 +47,17 @@ pub fn stand(context: &Context, command: &Command) -> Option<u8> {
     let mut again = std::process::Command::new(std::env::current_exe().ok()?);
     again.args(std::env::args_os().skip(1));
     let token = (u128::from(context.env.random_u64()) << 64) | u128::from(context.env.random_u64());
+    let rest = match command {
+        Command::Run(_) => "Whether it had published a release before, `clinmill releases` tells",
+        _ => "The command is not done",
+    };
     let (how, under_way) = match guard::stand(again, token.to_ne_bytes()) {
         Ok(Ended::Done(code)) => return Some(code),
+        Ok(Ended::Mute {
+            code,
+            is_result,
+            loaded,
+        }) => return Some(mute(context, code, is_result, &loaded, rest)),
         // As shells say it: 130 after Ctrl-C.
         Ok(Ended::Asked(signal)) => return Some(u8::try_from(128 + signal).unwrap_or(FAILED)),
         Ok(Ended::Lost { how, under_way }) => (how, under_way),
@@ -62,10 +71,6 @@ pub fn stand(context: &Context, command: &Command) -> Option<u8> {
         [one] => format!("{one} was called, and may have done that"),
         all => format!("{} were called, and one of them may have done that", all.join(", ")),
     };
-    let rest = match command {
-        Command::Run(_) => "Whether it had published a release before, `clinmill releases` tells",
-        _ => "The command is not done",
-    };
     let message = format!("the process that ran the command {how}: {by}. {rest}");
     let failure = Failure {
         code: Some("PLUGIN_PROCESS"),
@@ -73,6 +78,30 @@ pub fn stand(context: &Context, command: &Command) -> Option<u8> {
     };
     context.console.failure(&failure);
     Some(failure.exit)
+}
+
+/// Says what the command could not, for a library has taken its streams. A result that was printed stays one.
+fn mute(context: &Context, code: u8, is_result: bool, loaded: &[String], rest: &str) -> u8 {
+    let names: Vec<String> = loaded.iter().map(|name| format!("{name:?}")).collect();
+    let what = format!(
+        "the command could not say all: a library closed its standard output or error, or put another file there. \
+         It had loaded {}",
+        names.join(", ")
+    );
+    if code == OK && !is_result {
+        context.console.warn(Some("PLUGIN_STREAMS"), &what);
+        return code;
+    }
+    let exit = if code == OK { FAILED } else { code };
+    let message = format!("{what}. {rest}");
+    match is_result {
+        true => context.console.failure(&Failure {
+            code: Some("PLUGIN_STREAMS"),
+            ..Failure::new(exit, message)
+        }),
+        false => context.console.error(Some("PLUGIN_STREAMS"), &message),
+    }
+    exit
 }
 
 #[cfg(test)]

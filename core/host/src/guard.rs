@@ -2,13 +2,16 @@
 //! that loaded it, and no code of ours runs after it: only who waits for that process can tell.
 //!
 //! The two share a socket. Over it the guarded one gets a token before it loads anything, and sends it back with its exit
-//! code when it is done: who ends without that was ended.
+//! code when it is done: who ends without that was ended. With it comes which streams a library took away, and which
+//! plugins were loaded, for who still has both streams to say so.
 
 use crate::{
     calls::{self, Shared},
     streams,
+    texts::said,
 };
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read as _, Write as _},
     os::{
@@ -20,11 +23,8 @@ use std::{
         },
     },
     process::{Child, Command},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Names the socket of a guarded process and the memory that it shares, by their numbers: `7,8`.
@@ -64,22 +64,32 @@ impl Line {
         })
     }
 
-    fn answer(&self, code: u8) -> io::Result<()> {
+    fn answer(&self, code: u8, lost: [bool; 2], loaded: &str) -> io::Result<()> {
         let found = self.socket.metadata()?;
         if (found.dev(), found.ino()) != self.file {
             return Ok(());
         }
         let mut said = self.token.to_vec();
-        said.push(code);
+        said.extend([code, u8::from(lost[0]), u8::from(lost[1])]);
+        said.extend(loaded.bytes().take(LONGEST_LIST));
         (&self.socket).write_all(&said)
     }
 }
 
-/// Whether a library was loaded here.
-static LOADED: AtomicBool = AtomicBool::new(false);
+/// How long the list of the plugins that were loaded may be, in bytes.
+const LONGEST_LIST: usize = 2048;
 
-pub(crate) fn library_is_loaded() {
-    LOADED.store(true, Ordering::Relaxed);
+/// The plugins whose libraries were loaded here.
+static LOADED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn loaded() -> Vec<String> {
+    let all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().cloned().collect()
+}
+
+pub(crate) fn library_is_loaded(plugin: &str) {
+    let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.insert(plugin.to_owned());
 }
 
 /// Learns whether this process is guarded. To be called first, while it has one thread: nothing of it is left in the
@@ -111,13 +121,14 @@ pub fn is_guarded() -> bool {
 /// not come back, or end with another code.
 pub fn leave(code: u8) {
     let line = LINE.get();
-    if line.is_none() && !LOADED.load(Ordering::Relaxed) {
+    let loaded = loaded();
+    if line.is_none() && loaded.is_empty() {
         return;
     }
     let _ = streams::out().flush();
     let _ = streams::err().flush();
     if let Some(line) = line {
-        let _ = line.answer(code);
+        let _ = line.answer(code, streams::lost(), &loaded.join("\n"));
     }
     // SAFETY: a plain call; what is to be written was written.
     unsafe { libc::_exit(i32::from(code)) }
@@ -128,6 +139,15 @@ pub fn leave(code: u8) {
 pub enum Ended {
     /// It was done, with this exit code.
     Done(u8),
+    /// It was done, and could not say all: a library closed its streams, or put another file in their place.
+    Mute {
+        /// The exit code.
+        code: u8,
+        /// Whether it was standard output: the result.
+        is_result: bool,
+        /// The plugins whose libraries it had loaded.
+        loaded: Vec<String>,
+    },
     /// By this signal, which was passed on to it.
     Asked(i32),
     /// Without a word.
@@ -157,13 +177,15 @@ fn look(pid: libc::pid_t) -> io::Result<Sight> {
         }
         Ok(match seen.si_code {
             _ if seen.si_pid() == 0 => Sight::Runs,
-            // Other signals that stop are those of a terminal, after which it goes on.
-            libc::CLD_STOPPED if seen.si_status() == libc::SIGSTOP => Sight::Stopped,
-            libc::CLD_STOPPED => Sight::Runs,
+            libc::CLD_STOPPED => Sight::Stopped,
             _ => Sight::Ended,
         })
     }
 }
+
+/// How long a process may take to end that was told to once, and again: a refresh first ends what it is at, and its plugins
+/// are given up after two seconds of their own.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(2)];
 
 /// Runs a command and waits for it. It has a group of its own, of which nothing is left afterwards; what would end this
 /// process is passed on to it, and it ends with this process. To be called on the thread that lives as long as the process,
@@ -172,6 +194,10 @@ fn look(pid: libc::pid_t) -> io::Result<Sight> {
 /// # Errors
 /// When it cannot be started.
 pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
+    attend(command, token, PATIENCE)
+}
+
+fn attend(command: Command, token: Token, [once, again]: [Duration; 2]) -> io::Result<Ended> {
     let (mut own, given) = UnixStream::pair()?;
     own.write_all(&token)?;
     own.set_nonblocking(true)?;
@@ -186,11 +212,15 @@ pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
     })?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    let mut asked = None;
-    let is_stopped = loop {
+    let mut asked = Vec::new();
+    let mut until: Option<Instant> = None;
+    let ended_here = loop {
         match look(pid)? {
-            Sight::Ended => break false,
-            Sight::Stopped => break true,
+            Sight::Ended => break None,
+            Sight::Stopped => break Some("was stopped"),
+            Sight::Runs if until.is_some_and(|until| Instant::now() >= until) => {
+                break Some("did not end when it was told to");
+            }
             Sight::Runs => {}
         }
         // A look from time to time: another thread may have taken the signal that it ended.
@@ -201,13 +231,21 @@ pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
         // SAFETY: the signals of the set are blocked, and wait.
         let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const wait) };
         if signal > 0 && signal != libc::SIGCHLD {
-            asked.get_or_insert(signal);
-            // SAFETY: a plain call; nobody has waited for the child yet.
-            unsafe { libc::kill(pid, signal) };
+            let patience = if asked.is_empty() { once } else { again };
+            until = Some(until.map_or(Instant::now() + patience, |until| until.min(Instant::now() + patience)));
+            asked.push(signal);
+            // SAFETY: plain calls; nobody has waited for the child yet. Who was stopped in this moment hears it, too.
+            unsafe {
+                libc::kill(pid, signal);
+                libc::kill(pid, libc::SIGCONT);
+            }
         }
     };
-    // SAFETY: as above: until it is waited for, the number of the group is its own.
-    unsafe { libc::kill(-pid, libc::SIGKILL) };
+    // SAFETY: as above: until it is waited for, its number and that of its group are its own. It may have left its group.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::kill(-pid, libc::SIGKILL);
+    }
     let status = child.wait()?;
     // What else was in it is ended in a moment, and gives back its locks.
     // SAFETY: as above; nothing is sent.
@@ -215,13 +253,20 @@ pub fn stand(command: Command, token: Token) -> io::Result<Ended> {
     (0..200)
         .take_while(|_| is_left())
         .for_each(|_| std::thread::sleep(Duration::from_millis(1)));
-    if let Some(code) = answer(&own, token) {
-        return Ok(Ended::Done(code));
+    if let Some(done) = answer(&own, token) {
+        return Ok(done);
     }
-    let how = match (asked, is_stopped, status.signal()) {
-        (Some(signal), ..) => return Ok(Ended::Asked(signal)),
-        (_, true, _) => "was stopped".to_owned(),
-        (_, _, Some(signal)) => format!("was ended by signal {signal}"),
+    // Told to end, it ends by that signal, or with the code of such an end. Whatever else ended it is no answer to that.
+    let is_orderly = match status.signal() {
+        Some(signal) => asked.contains(&signal),
+        None => matches!(status.code(), Some(130 | 143)),
+    };
+    if let Some(signal) = asked.first().filter(|_| is_orderly && ended_here.is_none()) {
+        return Ok(Ended::Asked(*signal));
+    }
+    let how = match (ended_here, status.signal()) {
+        (Some(how), _) => how.to_owned(),
+        (_, Some(signal)) => format!("was ended by signal {signal}"),
         _ => "ended in the midst of it".to_owned(),
     };
     let under_way = shared.under_way();
@@ -253,7 +298,11 @@ fn start(mut command: Command, socket: RawFd, memory: RawFd) -> io::Result<Child
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             let ends_with_it = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 && libc::getppid() == own;
             let hands_on = |fd| libc::fcntl(fd, libc::F_SETFD, 0) == 0;
-            if !ends_with_it || !hands_on(socket) || !hands_on(memory) {
+            // Its group is none of the terminal's foreground: it may write there all the same, and what it reads there fails.
+            let goes_on = [libc::SIGTTOU, libc::SIGTTIN, libc::SIGTSTP]
+                .iter()
+                .all(|signal| libc::signal(*signal, libc::SIG_IGN) != libc::SIG_ERR);
+            if !goes_on || !ends_with_it || !hands_on(socket) || !hands_on(memory) {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
@@ -262,12 +311,28 @@ fn start(mut command: Command, socket: RawFd, memory: RawFd) -> io::Result<Child
     command.spawn()
 }
 
-/// The exit code that was sent with the token.
-fn answer(mut own: &UnixStream, token: Token) -> Option<u8> {
-    let mut said = [0; size_of::<Token>() + 1];
-    own.read_exact(&mut said).ok()?;
-    let [first @ .., code] = said;
-    (first == token).then_some(code)
+/// What was sent with the token.
+fn answer(own: &UnixStream, token: Token) -> Option<Ended> {
+    let mut all = Vec::new();
+    // Where another process still has the other end, there is no end to read to: what has come is all.
+    let most = size_of::<Token>() + 3 + LONGEST_LIST;
+    let _ = own.take(most as u64).read_to_end(&mut all);
+    let (first, rest) = all.split_at_checked(size_of::<Token>())?;
+    let [code, of_result, of_error, loaded @ ..] = rest else {
+        return None;
+    };
+    if first != token {
+        return None;
+    }
+    if *of_result == 0 && *of_error == 0 {
+        return Some(Ended::Done(*code));
+    }
+    let loaded = String::from_utf8_lossy(loaded);
+    Some(Ended::Mute {
+        code: *code,
+        is_result: *of_result != 0,
+        loaded: loaded.lines().map(|name| said(name, LONGEST_LIST)).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -292,6 +357,53 @@ mod tests {
         assert_eq!(ended("kill -STOP $$"), lost("was stopped"));
     }
 
+    /// How a script ends that is told to end when its file is there.
+    fn told(name: &str, script: &str) -> Ended {
+        use std::os::unix::thread::JoinHandleExt as _;
+        let file = std::env::temp_dir().join(format!("clinmill-told-{}-{name}", std::process::id()));
+        let mut command = Command::new("/bin/sh");
+        let waits = "while :; do sleep 0.02; done";
+        command.args(["-c", &format!("{script}; : > {}; {waits}", file.display())]);
+        let patience = [Duration::from_millis(600); 2];
+        let stands = std::thread::spawn(move || attend(command, [7; 16], patience));
+        while !file.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // SAFETY: the thread lives until it is joined, and has blocked the signal: the file is there.
+        assert_eq!(unsafe { libc::pthread_kill(stands.as_pthread_t(), libc::SIGTERM) }, 0);
+        let ended = stands.join().unwrap().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        ended
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_an_answer_to_it() {
+        let lost = |how: &str| Ended::Lost {
+            how: how.to_owned(),
+            under_way: Vec::new(),
+        };
+        assert_eq!(told("plain", ":"), Ended::Asked(libc::SIGTERM));
+        assert_eq!(told("orderly", "trap 'exit 143' TERM"), Ended::Asked(libc::SIGTERM));
+        assert_eq!(
+            told("crash", "trap 'kill -SEGV $$' TERM"),
+            lost("was ended by signal 11")
+        );
+        assert_eq!(told("exit", "trap 'exit 0' TERM"), lost("ended in the midst of it"));
+        assert_eq!(told("deaf", "trap '' TERM"), lost("did not end when it was told to"));
+        assert_eq!(told("stop", "trap 'kill -STOP $$' TERM"), lost("was stopped"));
+    }
+
+    #[test]
+    fn a_terminal_does_not_stop_it() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "kill -TTIN $$; kill -TTOU $$; kill -TSTP $$; exit 3"]);
+        let ended = std::thread::spawn(|| stand(command, [7; 16])).join().unwrap().unwrap();
+        assert!(
+            matches!(&ended, Ended::Lost { how, .. } if how == "ended in the midst of it"),
+            "{ended:?}"
+        );
+    }
+
     #[test]
     fn nothing_of_its_group_is_left() {
         let file = std::env::temp_dir().join(format!("clinmill-group-{}", std::process::id()));
@@ -306,19 +418,28 @@ mod tests {
 
     #[test]
     fn who_has_the_token_is_heard() {
-        let (own, other) = UnixStream::pair().unwrap();
-        own.set_nonblocking(true).unwrap();
-        assert_eq!(answer(&own, [7; 16]), None);
-        let socket = File::from(std::os::fd::OwnedFd::from(other));
-        let found = socket.metadata().unwrap();
-        let line = Line {
-            socket,
-            file: (found.dev(), found.ino()),
-            token: [7; 16],
+        let line = |token: Token| {
+            let (own, other) = UnixStream::pair().unwrap();
+            own.set_nonblocking(true).unwrap();
+            assert_eq!(answer(&own, token), None);
+            let socket = File::from(std::os::fd::OwnedFd::from(other));
+            let found = socket.metadata().unwrap();
+            let file = (found.dev(), found.ino());
+            (own, Line { socket, file, token })
         };
-        line.answer(3).unwrap();
-        assert_eq!(answer(&own, [7; 16]), Some(3));
-        line.answer(0).unwrap();
+        let (own, other) = line([7; 16]);
+        other.answer(3, [false; 2], "a").unwrap();
+        assert_eq!(answer(&own, [7; 16]), Some(Ended::Done(3)));
+        other.answer(0, [false; 2], "a").unwrap();
         assert_eq!(answer(&own, [8; 16]), None);
+        // What it could not say, the other one is told.
+        let (own, other) = line([7; 16]);
+        other.answer(1, [false, true], "a\nb\u{202e}").unwrap();
+        let mute = Ended::Mute {
+            code: 1,
+            is_result: false,
+            loaded: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(answer(&own, [7; 16]), Some(mute));
     }
 }

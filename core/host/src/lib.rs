@@ -17,12 +17,13 @@
 //! plugin that ends its thread (`pthread_exit` through Rust frames aborts); a second `free` of the plugin's own memory; any
 //! write to memory that is not the plugin's; a pointer that leads to nothing, or a text without its end. The command line
 //! has a process that waits for the one that loads libraries ([`guard`]), so that not even `_exit(0)` looks like success: it
-//! tells that the other one was ended, or stopped (`SIGSTOP`), by which call where that can be known, and ends what is left
-//! of its process group. Standard output and error are kept out of the reach of libraries ([`streams`]). A
+//! tells that the other one was ended, or stopped (by whatever signal), or does not end when it was told to (in 30 seconds;
+//! in 2 when it was told twice), by which call where that can be known, and ends what is left of its process group. Signals
+//! of a terminal to what runs in its background are ignored there. Standard output and error are kept out of the reach of libraries ([`streams`]). A
 //! thread that does not come back keeps its memory, and its processor if it computes, until the process ends.
 //!
 //! What a library must not do, and the host does not see: close descriptors that are not its own, but for the standard
-//! ones (of those that the host keeps it sees it, and fails), change the handling of signals, or leave a process that left the group (`fork` and `setsid`), which keeps the
+//! ones (of the streams that the host keeps it sees it, and the waiting process says it), change the handling of signals, or leave a process that left the group (`fork` and `setsid`), which keeps the
 //! locks and the output that it was born with. `chdir` and `umask` change the plugin's own thread alone, but where the system
 //! refuses threads a folder of their own (`unshare`, as containers often do) the folders that a pipeline names by
 //! relative paths move with it. The command does not need its environment after the start (`clearenv`), but what the

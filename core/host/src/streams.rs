@@ -10,7 +10,10 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, RawFd},
         unix::fs::MetadataExt as _,
     },
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Where the kept descriptors begin: above those that a library closes by counting a little way up.
@@ -54,6 +57,15 @@ impl Kept {
 }
 
 static KEPT: OnceLock<[Kept; 2]> = OnceLock::new();
+
+/// Whether something could not be said there, for a library has taken the stream.
+static LOST: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
+/// Whether something could not be written to standard output, and to standard error, for a library has closed it or put
+/// another file in its place.
+pub(crate) fn lost() -> [bool; 2] {
+    [0, 1].map(|which: usize| LOST[which].load(Ordering::Relaxed))
+}
 
 /// Keeps standard output and error for [`out`] and [`err`], and lets the descriptors that everybody knows lead nowhere.
 /// To be called before a library is loaded. What panics is said through [`err`], too.
@@ -117,7 +129,13 @@ impl Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match (self.kept(), self.is_error) {
-            (Some(kept), _) => kept.file()?.write(bytes),
+            (Some(kept), _) => {
+                let file = kept.file();
+                if file.is_err() {
+                    LOST[usize::from(self.is_error)].store(true, Ordering::Relaxed);
+                }
+                file?.write(bytes)
+            }
             (None, false) => io::stdout().write(bytes),
             (None, true) => io::stderr().write(bytes),
         }

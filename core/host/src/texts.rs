@@ -17,6 +17,8 @@ pub const LONGEST_TEXT: usize = 4096;
 pub const LONGEST_NAME: usize = 64;
 /// How many digits a code or a name may hold: fewer than the identifier of a patient, a date or a number of a visit has.
 const MOST_DIGITS: usize = 4;
+/// How long the path of a source may be where a panic is told, in bytes.
+const LONGEST_PATH: usize = 200;
 /// How many codes of rejections, and how many names of rules and counts, one plugin may have in a run of the command.
 pub const MOST_NAMES: usize = 256;
 
@@ -40,13 +42,16 @@ pub fn is_code(text: &str) -> bool {
         && has_few_digits(text)
 }
 
+/// The signs of shapes beside those of ASCII: what numbers in reports of laboratories have.
+const SIGNS: &str = "↑↓±×～—，（）：；、。…";
+
 /// Whether a text is the name of a rule or of a count: words in small letters, with digits and `_`, `-`, `.` in them; after
 /// the first, a word may also be a shape, which has signs, and one of `a`, `9`, `字` and `?` for what stands between them.
 pub fn is_name(text: &str) -> bool {
     let is_of_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.,".contains(&b);
     let is_word = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase()) && word.bytes().all(is_of_word);
-    let is_sign = |c: char| !(c.is_alphanumeric() || c.is_control());
-    let is_shape = |word: &str| !word.contains("99") && word.chars().all(|c| "a9字?…".contains(c) || is_sign(c));
+    let is_of_shape = |c: char| "a9字".contains(c) || c.is_ascii_punctuation() || SIGNS.contains(c);
+    let is_shape = |word: &str| !word.contains("99") && word.chars().all(is_of_shape);
     let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
     let of_words = rest.split(' ').filter(|word| !is_shape(word));
     text.len() <= LONGEST_NAME
@@ -85,11 +90,13 @@ impl Known {
     pub fn shown(&self, schema: &Value, plugin: &str, phase: &str, error: PluginError) -> PluginError {
         let sees_rows =
             !self.shows_texts && (self.has_seen_rows.load(Ordering::Relaxed) || !WITHOUT_ROWS.contains(&phase));
-        if !sees_rows && error.status != Status::Panic {
+        let is_silent = error.message.trim().is_empty();
+        if !sees_rows && !is_silent && error.status != Status::Panic {
             return error;
         }
         let what = match meaning(schema, &error.code) {
             Some(meaning) => meaning,
+            None if is_silent => format!("it failed with the code {} and does not say why", error.code),
             None if !sees_rows || is_place_of_panic(&error) => error.message.clone(),
             None => "it failed; what it says of that is not shown, for it may hold values of rows".to_owned(),
         };
@@ -105,8 +112,9 @@ impl Known {
     /// As [`code`](Self::code).
     pub fn rejection(&self, schema: &Value, plugin: &str, code: &str, text: &str) -> Result<String, PluginError> {
         self.code(code)?;
-        Ok(match self.shows_texts {
-            true => said(text, LONGEST_TEXT),
+        let text = said(text, LONGEST_TEXT);
+        Ok(match self.shows_texts && !text.trim().is_empty() {
+            true => text,
             false => meaning(schema, code).unwrap_or_else(|| format!("rejected by the plugin {plugin:?}")),
         })
     }
@@ -165,41 +173,87 @@ impl Known {
 /// What the schema of a plugin's options says of a code: it was said before any row was seen.
 fn meaning(schema: &Value, code: &str) -> Option<String> {
     let text = schema.get("x-codes")?.get(code)?.as_str()?;
-    Some(said(text, LONGEST_TEXT))
+    Some(said(text, LONGEST_TEXT)).filter(|text| !text.trim().is_empty())
 }
 
-/// `the plugin panicked`, and where: as the SDK says it.
+/// `the plugin panicked`, and where: as the SDK says it, with the end of the path of a source.
 fn is_place_of_panic(error: &PluginError) -> bool {
-    let is_path = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b));
-    let is_line = |text: &str| text.len() <= 6 && text.bytes().all(|b| b.is_ascii_digit());
+    // Fewer digits than what stands in a row has: a version, a year.
+    let is_short = |digits: &str| digits.len() <= MOST_DIGITS;
+    let is_path = |text: &str| {
+        let mut runs = text.split(|c: char| !c.is_ascii_digit());
+        text.len() <= LONGEST_PATH
+            && text.starts_with(|c: char| c.is_ascii_alphabetic() || "_./".contains(c))
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./".contains(&b))
+            && runs.all(is_short)
+    };
+    let is_number = |text: &str| (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let is_place = |text: &str| {
+        let (line, column) = text.split_once(':').unwrap_or((text, "1"));
+        is_number(line) && is_number(column) && is_short(column)
+    };
     let rest = match error.status {
         Status::Panic => error.message.strip_prefix("the plugin panicked"),
         _ => None,
     };
     match rest.map(|rest| rest.strip_prefix(" at ").and_then(|at| at.rsplit_once(".rs:"))) {
-        Some(Some((path, line))) => path.len() <= 200 && is_path(path) && is_line(line),
+        Some(Some((path, place))) => is_path(path) && is_place(place),
         Some(None) => rest == Some(""),
         None => false,
     }
 }
 
-/// A text without control characters and cut; what separates words still does.
+/// Characters that are not seen, or change how others are: the general category Cf of the Unicode Character Database 16.
+const UNSEEN: [(char, char); 21] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{2064}'),
+    ('\u{2066}', '\u{206f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e0001}'),
+    ('\u{e0020}', '\u{e007f}'),
+];
+
+/// A text without control characters and those that are not seen, and cut; what separates words still does.
 pub fn said(text: &str, longest: usize) -> String {
     let cut = text.get(..text.floor_char_boundary(longest)).unwrap_or_default();
+    let is_unseen = |c: char| UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c));
     let kept = cut.chars().filter_map(|c| match c {
-        '\n' | '\r' | '\t' => Some(' '),
-        c => (!c.is_control()).then_some(c),
+        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
+        c if c.is_ascii() => (!c.is_control()).then_some(c),
+        c => (!c.is_control() && !is_unseen(c)).then_some(c),
     });
     kept.collect()
 }
 
-/// A finding of *check*; `None` when it is none.
-pub fn finding(value: &Value) -> Option<Finding> {
+/// A finding of the *check* of this plugin; `None` when it is none.
+pub fn finding(plugin: &str, value: &Value) -> Option<Finding> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(|t| said(t, LONGEST_TEXT));
+    let code = text("code").filter(|code| is_code(code))?;
+    let message = match text("message")? {
+        silent if silent.trim().is_empty() => {
+            format!("the plugin {plugin:?} in check: it finds {code} and does not say why")
+        }
+        message => message,
+    };
     Some(Finding {
-        code: text("code").filter(|code| is_code(code))?,
+        code,
         pointer: text("pointer").unwrap_or_default(),
-        message: text("message")?,
+        message,
         hint: text("hint"),
     })
 }
@@ -212,6 +266,10 @@ mod tests {
     fn texts_are_cut_and_hold_no_control_characters() {
         assert_eq!(said("a\u{1b}[2J\nb\0\u{9b}c", 100), "a[2J bc");
         assert_eq!(said("éé", 3), "é");
+        assert_eq!(
+            said("a\u{2029}b\u{2028}c\u{202e}d\u{200b}\u{feff}\u{e0041}王", 100),
+            "a b cd王"
+        );
         assert!(is_code("HL7_2") && is_code(&"A".repeat(64)));
         for text in ["", "a", "A B", "É", "A\u{1b}", &"A".repeat(65), "12", "_A", "MRN_20391"] {
             assert!(!is_code(text), "{text:?}");
@@ -222,6 +280,7 @@ mod tests {
             "range mismatch",
             "unparsed 字 9/a…",
             "unparsed >=",
+            "unparsed ↑字（a）",
         ] {
             assert!(is_name(text), "{text:?}");
         }
@@ -234,6 +293,10 @@ mod tests {
             "no12345",
             "9",
             "a\u{1b}",
+            "unparsed ⠋⠕",
+            "unparsed \u{202e}a",
+            "unparsed a\u{2029}",
+            "unparsed 😀",
             &"a".repeat(65),
         ] {
             assert!(!is_name(text), "{text:?}");
@@ -283,7 +346,19 @@ mod tests {
         assert_eq!(late, "the plugin \"own\" in process: the time lies in the future");
         let panic = |text: &str| of("process", Status::Panic, "PANIC", text);
         assert!(panic("the plugin panicked at own/src/lib.rs:7").ends_with("at own/src/lib.rs:7"));
+        assert!(panic("the plugin panicked at own-1.2.30/src/lib.rs:70:9").ends_with("lib.rs:70:9"));
         assert!(panic("the plugin panicked").ends_with(": the plugin panicked"));
+        for text in [
+            "the plugin panicked at 11010519491231002X.rs:7",
+            "the plugin panicked at src/19491231.rs:7",
+            "the plugin panicked at lib.rs:110105",
+            "the plugin panicked at lib.rs:7:19491",
+            "the plugin panicked at lib.rs:7:",
+            "the plugin panicked at lib.rs:",
+            "the plugin panicked at .rs:7",
+        ] {
+            assert!(panic(text).contains("not shown"), "{text}");
+        }
         for text in [
             "the plugin panicked at 王.rs:7",
             "the plugin panicked: 王",
@@ -294,6 +369,16 @@ mod tests {
                 "{text}"
             );
         }
+        // What is not said is told with plugin, phase and code.
+        for phase in ["bind", "open", "process"] {
+            let silent = format!("the plugin \"own\" in {phase}: it failed with the code OWN_X and does not say why");
+            assert_eq!(of(phase, data, "OWN_X", " "), silent);
+        }
+        let found = finding("own", &serde_json::json!({ "code": "OWN_X", "message": "\u{200b}" })).unwrap();
+        assert_eq!(
+            found.message,
+            "the plugin \"own\" in check: it finds OWN_X and does not say why"
+        );
         let rejection = |known: &Known, code: &str| known.rejection(&schema, "own", code, "王小明").unwrap();
         assert_eq!(rejection(&known, "OWN_LATE"), "the time lies in the future");
         assert_eq!(rejection(&known, "OWN_X"), "rejected by the plugin \"own\"");

@@ -64,6 +64,7 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
     copy.release(&copy);
   }
   if (is(self, "null_instance")) { free(self); *out = NULL; return CLINMILL_OK; }
+  if (is(self, "silent")) { free(self); return CLINMILL_INVALID_CONFIG; }
   if (is(self, "unknown_status")) { free(self); return 99; }
   *out = self;
   return CLINMILL_OK;
@@ -71,6 +72,7 @@ static clinmill_status bind(const clinmill_bind* given, clinmill_instance** out,
 
 static void release_instance(clinmill_instance* self) {
   if (is(self, "endless_release")) for (;;) usleep(1000);
+  if (is(self, "crash_release")) { sleep(2); *(volatile int*)8 = 1; }
   free(self);
 }
 
@@ -135,6 +137,7 @@ static void to_streams(const struct clinmill_instance* of) {
     if (is(of, "close_out")) close(fd);
     if (is(of, "replace_out")) { int file = open("/dev/null", O_WRONLY); dup2(file, fd); close(file); }
   }
+  if (is(of, "close_kept")) for (int fd = 200; fd < 210; fd++) close(fd);
   if (is(of, "close_all")) for (int fd = 3; fd < 4096; fd++) close(fd);
 }
 
@@ -165,6 +168,11 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "change_folder") && chdir("/") != 0) return CLINMILL_INTERNAL;
   if (is(of, "fork") && fork() == 0) for (;;) pause();
   if (is(of, "stop")) raise(SIGSTOP);
+  for (int i = 0; i < 3; i++) {
+    int signals[] = { SIGTTIN, SIGTTOU, SIGTSTP };
+    if (is(of, "stop_as_terminal")) signal(signals[i], SIG_DFL);
+    if (is(of, "stop_as_terminal") || is(of, "terminal")) raise(signals[i]);
+  }
   if (is(of, "thread_exit")) pthread_exit(NULL);
   if (is(of, "endless") || is(of, "endless_cancel")) for (;;) usleep(1000);
   if (is(of, "until_cancel")) {
@@ -187,6 +195,8 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
     return CLINMILL_OK;
   }
   if (is(of, "null_array")) { moved->release(moved); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, NULL, NULL); }
+  if (is(of, "no_context")) { emit->emit(NULL, CLINMILL_PORT_MAIN, moved, NULL); return CLINMILL_OK; }
+  if (is(of, "count_without")) { static const clinmill_str name = STR("rows"); emit->count(NULL, name, 1); }
   if (is(of, "wrong_port")) return emit->emit(emit->ctx, 7, moved, NULL);
   if (is(of, "emit_twice")) { emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); }
   moved->release(moved);

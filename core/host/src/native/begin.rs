@@ -34,7 +34,7 @@ pub(crate) fn open(path: &str, plugin: &str, account: &Arc<Account>) -> Result<*
     };
     // SAFETY: the frame is what `run` takes.
     let opened = unsafe { caller.call("load", Frame::new(args), run) };
-    guard::library_is_loaded();
+    guard::library_is_loaded(plugin);
     opened.map(|frame| frame.args.handle)
 }
 

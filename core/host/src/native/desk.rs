@@ -1,6 +1,11 @@
 //! Where a source's thread asks for bytes and pushes records, and the caller's thread answers.
 
-use super::{Native, copied, worker::Bell};
+use super::{
+    Native,
+    context::{batch_without_context, context_was_null, without_context},
+    copied,
+    worker::Bell,
+};
 use crate::{
     limits::Account,
     records::{LARGEST, MOST_SPLITS, Reading, of_meta},
@@ -96,6 +101,13 @@ impl Desk {
     /// What the host refused, if it did.
     pub fn failure(&self) -> Option<PluginError> {
         lock(&self.state).failure.take()
+    }
+
+    /// A call is over: what it did without the context is a failure of it.
+    pub fn blame_for_context(&self) {
+        if let Some(failure) = context_was_null() {
+            lock(&self.state).failure.get_or_insert(failure);
+        }
     }
 
     fn ask(&self, question: Question) -> Result<Vec<u8>, PluginError> {
@@ -280,15 +292,17 @@ impl<'a> Out<'a> {
 }
 
 /// # Safety
-/// The context is the desk of a call that is under way, or was lost.
-unsafe fn desk<'a>(ctx: *mut c_void) -> &'a Desk {
+/// The context is NULL or the desk of a call that is under way, or was lost.
+unsafe fn desk<'a>(ctx: *mut c_void) -> Option<&'a Desk> {
     // SAFETY: by this function's contract.
-    unsafe { &*ctx.cast::<Desk>() }
+    unsafe { ctx.cast::<Desk>().as_ref() }
 }
 
 pub unsafe extern "C-unwind" fn read_at(ctx: *mut c_void, offset: u64, buf: *mut u8, len: usize) -> i64 {
     // SAFETY: the host's own context.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        return -i64::from(without_context());
+    };
     let mut read = 0;
     let status = desk.slot(|| {
         if len == 0 {
@@ -315,7 +329,10 @@ pub unsafe extern "C-unwind" fn rows(
     schema: *const ArrowSchema,
 ) -> i32 {
     // SAFETY: the host's own context; the rest by the header's contract. So below.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        // SAFETY: as above.
+        return unsafe { batch_without_context(moved) };
+    };
     // SAFETY: as above.
     desk.slot(|| unsafe { desk.rows(kind, moved, schema) })
 }
@@ -332,7 +349,9 @@ fn locator(at: &LocatorIn) -> Locator {
 
 pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const RejectionIn) -> i32 {
     // SAFETY: as above.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        return without_context();
+    };
     desk.slot(|| {
         // SAFETY: as above.
         let Some(said) = (unsafe { rejection.as_ref() }) else {
@@ -354,7 +373,9 @@ pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const Rejec
 
 pub unsafe extern "C-unwind" fn link(ctx: *mut c_void, link: *const Link) -> i32 {
     // SAFETY: as above.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        return without_context();
+    };
     desk.slot(|| {
         // SAFETY: as above.
         let Some(said) = (unsafe { link.as_ref() }) else {
@@ -378,7 +399,10 @@ pub unsafe extern "C-unwind" fn link(ctx: *mut c_void, link: *const Link) -> i32
 
 pub unsafe extern "C-unwind" fn filtered(ctx: *mut c_void, rule: Str, count: u64) {
     // SAFETY: as above.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        without_context();
+        return;
+    };
     desk.slot(|| {
         // SAFETY: as above.
         let rule = unsafe { copied(rule, LONGEST_TEXT) }.unwrap_or_default();
@@ -390,13 +414,18 @@ pub unsafe extern "C-unwind" fn filtered(ctx: *mut c_void, rule: Str, count: u64
 
 pub unsafe extern "C-unwind" fn progress(ctx: *mut c_void, bytes: u64) {
     // SAFETY: as above.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        without_context();
+        return;
+    };
     desk.slot(|| desk.ask(Question::Progress(bytes)).map(drop));
 }
 
 pub unsafe extern "C-unwind" fn add_split(ctx: *mut c_void, split: SplitIn) -> i32 {
     // SAFETY: as above.
-    let desk = unsafe { desk(ctx) };
+    let Some(desk) = (unsafe { desk(ctx) }) else {
+        return without_context();
+    };
     let split = Split {
         start: split.start,
         end: split.end,

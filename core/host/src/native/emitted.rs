@@ -1,6 +1,9 @@
 //! What a transform emits: taken, checked and kept until its call is over.
 
-use super::Native;
+use super::{
+    Native,
+    context::{batch_without_context, context_was_null, without_context},
+};
 use crate::{limits::Account, texts::LONGEST_NAME};
 use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
@@ -106,6 +109,13 @@ impl Taken {
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call is over: what it did without the context is a failure of it.
+    pub fn blame_for_context(&self) {
+        if let Some(failure) = context_was_null() {
+            self.lock().failure.get_or_insert(failure);
+        }
     }
 
     /// # Safety
@@ -247,7 +257,10 @@ pub unsafe extern "C-unwind" fn emit(
     schema: *const ArrowSchema,
 ) -> i32 {
     // SAFETY: the context is a run's, which lives while its calls do.
-    let taken = unsafe { &*ctx.cast::<Taken>() };
+    let Some(taken) = (unsafe { ctx.cast::<Taken>().as_ref() }) else {
+        // SAFETY: by the header's contract.
+        return unsafe { batch_without_context(moved) };
+    };
     // SAFETY: by the header's contract.
     let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { taken.take(port, moved, schema) }));
     let failure = match outcome {
@@ -262,7 +275,10 @@ pub unsafe extern "C-unwind" fn emit(
 
 pub unsafe extern "C-unwind" fn count(ctx: *mut c_void, name: Str, n: u64) {
     // SAFETY: as `emit`.
-    let taken = unsafe { &*ctx.cast::<Taken>() };
+    let Some(taken) = (unsafe { ctx.cast::<Taken>().as_ref() }) else {
+        without_context();
+        return;
+    };
     let _ = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: by the header's contract.
         let name = unsafe { super::copied(name, LONGEST_NAME + 1) }.unwrap_or_default();

@@ -2,6 +2,7 @@
 //! the phase in what it says.
 
 mod begin;
+mod context;
 mod desk;
 mod emitted;
 mod lent;
@@ -235,14 +236,8 @@ impl Native {
                 ((*frame).args.0)(&raw mut (*frame).args.1, &raw mut (*frame).error)
             }
         }
-        let slot = self.component.schema.ok_or_else(|| {
-            self.blame(
-                "describe",
-                Status::Internal,
-                "ABI_NULL",
-                "a slot that must be there is NULL",
-            )
-        })?;
+        let null = || self.blame("describe", Status::Internal, "ABI_NULL", "it has no schema");
+        let slot = self.component.schema.ok_or_else(null)?;
         // SAFETY: the frame is what `run` takes.
         let mut frame = unsafe { self.call("describe", Frame::new((slot, Buf::EMPTY)), run) }?;
         // SAFETY: the plugin filled it.
@@ -304,7 +299,7 @@ impl Native {
         let findings = findings
             .as_ref()
             .and_then(Value::as_array)
-            .map(|all| all.iter().map(finding).collect::<Option<_>>());
+            .map(|all| all.iter().map(|one| finding(&self.plugin, one)).collect::<Option<_>>());
         findings.flatten().ok_or_else(|| {
             self.blame(
                 "check",

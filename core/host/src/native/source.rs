@@ -185,14 +185,18 @@ unsafe extern "C-unwind" fn call_read(args: *mut c_void) -> i32 {
     unsafe {
         let args = args.cast::<Args>();
         match (*args).vt.read {
-            Some(read) => read(
-                (*args).instance,
-                &raw const (*args).input,
-                &raw const (*args).split,
-                &raw const (*args).task,
-                &raw const (*args).records,
-                &raw mut (*args).error,
-            ),
+            Some(read) => {
+                let status = read(
+                    (*args).instance,
+                    &raw const (*args).input,
+                    &raw const (*args).split,
+                    &raw const (*args).task,
+                    &raw const (*args).records,
+                    &raw mut (*args).error,
+                );
+                (*args).desk.blame_for_context();
+                status
+            }
             None => Status::Unsupported as i32,
         }
     }
@@ -203,12 +207,16 @@ unsafe extern "C-unwind" fn call_splits(args: *mut c_void) -> i32 {
     unsafe {
         let args = args.cast::<Args>();
         match (*args).vt.splits {
-            Some(splits) => splits(
-                (*args).instance,
-                &raw const (*args).input,
-                &raw const (*args).splits,
-                &raw mut (*args).error,
-            ),
+            Some(splits) => {
+                let status = splits(
+                    (*args).instance,
+                    &raw const (*args).input,
+                    &raw const (*args).splits,
+                    &raw mut (*args).error,
+                );
+                (*args).desk.blame_for_context();
+                status
+            }
             None => Status::Unsupported as i32,
         }
     }

@@ -214,12 +214,14 @@ unsafe extern "C-unwind" fn call_process(args: *mut c_void) -> i32 {
     // SAFETY: as above.
     unsafe {
         let args = args.cast::<Args>();
-        ((*args).slots.process)(
+        let status = ((*args).slots.process)(
             (*args).xform,
             &raw mut (*args).array,
             &raw const (*args).emit,
             &raw mut (*args).error,
-        )
+        );
+        (*args).taken.blame_for_context();
+        status
     }
 }
 
@@ -227,7 +229,9 @@ unsafe extern "C-unwind" fn call_finish(args: *mut c_void) -> i32 {
     // SAFETY: as above.
     unsafe {
         let args = args.cast::<Args>();
-        ((*args).slots.finish)((*args).xform, &raw const (*args).emit, &raw mut (*args).error)
+        let status = ((*args).slots.finish)((*args).xform, &raw const (*args).emit, &raw mut (*args).error);
+        (*args).taken.blame_for_context();
+        status
     }
 }
 

@@ -170,8 +170,12 @@ impl Described {
         let said = program.start().and_then(|mut running| {
             let said = program.call(&mut running, "check", json!({ "options": options }), &[], None)?;
             let all = said.head.get("findings").and_then(Value::as_array);
-            all.and_then(|all| all.iter().map(finding).collect::<Option<Vec<_>>>())
-                .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
+            all.and_then(|all| {
+                all.iter()
+                    .map(|one| finding(&program.name, one))
+                    .collect::<Option<Vec<_>>>()
+            })
+            .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
         });
         said.unwrap_or_else(|error| {
             vec![Finding {
