@@ -445,10 +445,10 @@ fn dates_of_the_future_are_counted() {
 /// A converted number beside the source's unit would be read in that unit.
 #[test]
 fn a_converted_number_without_a_concept_of_its_unit_is_not_published() {
-    let with = |concept: &str| {
+    let with = |text: &str, concept: &str| {
         let labs = format!(
             "  labs:\n    sql: |\n      select order_no, visit_source_value, measurement_source_value, measurement_datetime, \
-             concat('<', value_as_number) as value_source_value, value_as_number * 18.0156 as value_as_number, {concept} \
+             {text} as value_source_value, value_as_number * 18.0156 as value_as_number, {concept} \
              as unit_concept_id, unit_source_value from lis\ntables:\n"
         );
         let pipeline = OMOP
@@ -461,16 +461,33 @@ fn a_converted_number_without_a_concept_of_its_unit_is_not_published() {
         }
         site
     };
-    let error = with("cast(null as bigint)")
-        .try_refresh(&RefreshOptions::default())
-        .unwrap_err()
-        .to_string();
-    // The result without a unit may be any number.
-    assert!(
-        error.contains("measurement.value_as_number.unitOfValue: 3 of 4 rows"),
-        "{error}"
-    );
-    assert_eq!(with("8840").refresh().release, 1);
+    let (none, number) = ("cast(null as bigint)", "cast(value_as_number as varchar)");
+    for text in [
+        "concat('<', value_as_number)",
+        "concat(value_as_number, '↑')",
+        "concat('约', value_as_number, ' H')",
+        "translate(cast(value_as_number as varchar), '0123456789.', '０１２３４５６７８９．')",
+        "concat(value_as_number, '×10^3')",
+    ] {
+        let error = with(text, none)
+            .try_refresh(&RefreshOptions::default())
+            .unwrap_err()
+            .to_string();
+        // The result without a unit may be any number.
+        assert!(
+            error.contains("measurement.value_as_number.unitOfValue: 3 of 4 rows"),
+            "{text}: {error}"
+        );
+    }
+    assert_eq!(with(number, "8840").refresh().release, 1);
+    // The power is the unit's; a dilution is no number of its own.
+    for text in [
+        "concat(value_as_number * 18.0156, 'E3')",
+        "concat(value_as_number * 18.0156, '×10⁹/L')",
+        "concat('阳性(1:', value_as_number, ')')",
+    ] {
+        assert_eq!(with(text, none).refresh().release, 1, "{text}");
+    }
 }
 
 #[test]

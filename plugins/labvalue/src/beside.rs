@@ -2,7 +2,7 @@
 //! whether `+3` is a number.
 
 use crate::{
-    core::{Kind, Parsed, Scratch},
+    core::{Parsed, Scratch},
     transform::Scaled,
     unit::tens,
 };
@@ -71,7 +71,7 @@ pub enum Beside {
     },
     /// `+3`: three plus signs, or the number.
     Plus(Scaled),
-    /// `1:20`: a dilution, which is no amount of any unit.
+    /// `1:20`, also behind a word: a dilution, which is no amount of any unit.
     Titre,
 }
 
@@ -115,7 +115,7 @@ impl Beside {
         if let Some(number) = parsed.signed {
             return Some(Self::Plus(number.kept(scale)));
         }
-        if parsed.kind == Kind::Titre {
+        if parsed.diluted {
             return Some(Self::Titre);
         }
         let power = parsed.power();

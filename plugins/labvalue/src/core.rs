@@ -49,6 +49,8 @@ pub struct Parsed<'t> {
     pub operator: Option<&'static str>,
     /// The number of a number or a titre, and one beside a word.
     pub number: Option<Number>,
+    /// The number is that of a dilution.
+    pub diluted: bool,
     /// The ends of a range.
     pub range: Option<(Number, Number)>,
     /// The concept of a word or of signs.
@@ -69,6 +71,7 @@ impl Parsed<'_> {
             kind,
             operator: None,
             number: None,
+            diluted: kind == Kind::Titre,
             range: None,
             qualitative: None,
             grade: None,
@@ -84,6 +87,14 @@ impl Parsed<'_> {
             Some((low, high)) => (low.power() == high.power()).then_some(high.power()),
             None => Some(self.number.map_or(0, Number::power)),
         }
+    }
+
+    /// Whether a power of ten stands behind a number as `x10^9` does, which a range beside it may share or not. E notation is
+    /// how a number is printed.
+    pub fn leaves_a_power(&self) -> bool {
+        let range = self.range.map(|(low, high)| [low, high]);
+        let mut numbers = self.number.into_iter().chain(range.into_iter().flatten());
+        numbers.any(|number| number.power() != 0 && !number.is_printed())
     }
 
     /// The power of ten that is written behind the numbers, where the text has no unit of its own; 0 without one, nothing

@@ -9,6 +9,8 @@ pub struct Number {
     exponent: i32,
     /// How much of the exponent was written as a power of ten: 9 of `5.6x10^9` and of `5.6E9`.
     power: i32,
+    /// Whether that was written as `E9`: how the number is printed, and no power that a unit could share.
+    printed: bool,
 }
 
 /// 10^0 to 10^38.
@@ -33,6 +35,7 @@ impl Number {
             mantissa: value,
             exponent: 0,
             power: 0,
+            printed: false,
         }
     }
 
@@ -91,6 +94,11 @@ impl Number {
         self.power
     }
 
+    /// True where the number is in E notation, with a power or none: `5.6E9`, `7.00E+00`.
+    pub fn is_printed(self) -> bool {
+        self.printed
+    }
+
     /// The number without the power of ten behind it: 5.6 of `5.6x10^9`.
     pub fn without_power(self) -> Self {
         Self {
@@ -134,6 +142,7 @@ pub fn plain(bytes: &[u8]) -> Option<Number> {
         mantissa: i128::from(mantissa),
         exponent: -(behind.saturating_sub(1) as i32),
         power: 0,
+        printed: false,
     })
 }
 
@@ -221,6 +230,7 @@ fn unsigned(bytes: &[u8], comma: Comma) -> Option<(Number, usize)> {
             mantissa,
             exponent,
             power,
+            printed: false,
         },
         end,
     ))
@@ -235,7 +245,11 @@ fn factor(number: Number, rest: &str) -> Option<(Number, usize)> {
             // An exponent that was cut off, or that no measured value has: it is not the name of a unit.
             None | Some(b'+' | b'-' | b'0'..=b'9') => {
                 let (power, end) = exponent(rest, 1)?;
-                Some((number.times_ten(power), end))
+                let number = Number {
+                    printed: true,
+                    ..number.times_ten(power)
+                };
+                Some((number, end))
             }
             Some(_) => Some((number, 0)),
         },

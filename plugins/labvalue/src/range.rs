@@ -25,6 +25,21 @@ impl Part {
     }
 }
 
+impl Part {
+    /// True where it is for some sex or age.
+    fn is_named(&self) -> bool {
+        self.sex.is_some() || self.age.is_some()
+    }
+
+    /// Whether it is for somebody: nothing where it is not, false where it may be.
+    fn fits(&self, sex: Option<Sex>, age: Option<f64>) -> Option<bool> {
+        let sexes = self.sex.is_none_or(|of| sex.is_none_or(|sex| sex == of));
+        let ages = |(from, below)| age.is_none_or(|age| from <= age && age < below);
+        let known = (self.sex.is_none() || sex.is_some()) && (self.age.is_none() || age.is_some());
+        (sexes && self.age.is_none_or(ages)).then_some(known)
+    }
+}
+
 /// What a reference range says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
@@ -60,6 +75,11 @@ impl Range {
         }
     }
 
+    /// True where a number is in E notation: it says its own power, be it none.
+    pub fn is_printed(&self) -> bool {
+        self.ends().any(Number::is_printed)
+    }
+
     fn ends(&self) -> impl Iterator<Item = Number> {
         [self.low, self.high].into_iter().flatten()
     }
@@ -91,31 +111,23 @@ pub fn parse(text: &str, comma: Comma) -> Vec<Part> {
     parts.unwrap_or_default()
 }
 
-/// The range for somebody: the only part that fits. Nothing where several fit, or none.
+/// The range for somebody: the only part that names them, else the only one that names nobody. Nothing where several fit,
+/// or none, or where a part could be theirs if their sex or age were known.
 pub fn choose(parts: &[Part], sex: Option<Sex>, age: Option<f64>) -> Option<&Range> {
-    if let [only] = parts
-        && only.sex.is_none()
-        && only.age.is_none()
-    {
-        return Some(&only.range);
-    }
-    let fits = |part: &&Part| {
-        let sexes = part.sex.is_none_or(|of| Some(of) == sex);
-        let ages = part
-            .age
-            .is_none_or(|(from, below)| age.is_some_and(|age| from <= age && age < below));
-        sexes && ages
-    };
-    let mut fitting = parts.iter().filter(fits);
-    match (fitting.next(), fitting.next()) {
-        (Some(part), None) => Some(&part.range),
+    let (named, others): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| part.is_named());
+    let theirs: Vec<_> = named
+        .into_iter()
+        .filter_map(|part| Some((part, part.fits(sex, age)?)))
+        .collect();
+    match (&*theirs, &*others) {
+        ([(part, true)], _) | ([], [part]) => Some(&part.range),
         _ => None,
     }
 }
 
 /// True where the parts are for different people.
 pub fn is_split(parts: &[Part]) -> bool {
-    parts.iter().any(|part| part.sex.is_some() || part.age.is_some())
+    parts.iter().any(Part::is_named)
 }
 
 /// One segment for each group of people.
@@ -430,6 +442,19 @@ mod tests {
         let both = "成人男:40-50;成人女:35-45;儿童:30-40";
         assert_eq!(chosen(both, "2", Some(30.0)), Some((Some(350), Some(450), None)));
         assert_eq!(chosen(both, "1", Some(10.0)), Some((Some(300), Some(400), None)));
+        for (text, sex, age, want) in [
+            ("57-111;女41-81", "", None, None),
+            ("57-111;女41-81", "女", None, Some((Some(410), Some(810), None))),
+            ("57-111;女41-81", "男", None, Some((Some(570), Some(1110), None))),
+            ("57-111;儿童:20-50", "", None, None),
+            ("57-111;儿童:20-50", "男", None, None),
+            ("57-111;儿童:20-50", "", Some(8.0), Some((Some(200), Some(500), None))),
+            ("57-111;儿童:20-50", "", Some(40.0), Some((Some(570), Some(1110), None))),
+            ("男:57-111;儿童:20-50", "男", None, None),
+            ("57-111;41-81;女:20-50", "男", None, None),
+        ] {
+            assert_eq!(chosen(text, sex, age), want, "{text} of {sex} at {age:?}");
+        }
         assert_eq!(
             chosen("<60岁:<5.0;>=60岁:<7.0", "", Some(61.0)),
             Some((None, Some(70), None))

@@ -155,8 +155,33 @@ struct Run<'a> {
     patterns: BTreeMap<String, u64>,
     /// Texts that the columns beside them say more about, by what was made of them; of one batch.
     meant: BTreeMap<&'static str, u64>,
-    /// Rows of one batch, by where they are kept, whose text has a power of ten; of ranges with two powers nothing.
-    powers: Vec<(usize, Option<i32>)>,
+    /// Those of one batch.
+    powers: Vec<Power>,
+}
+
+/// A row whose text has a power of ten, which the range beside it may have too, unwritten.
+struct Power {
+    /// Where the row is kept.
+    row: usize,
+    /// The power; of ranges with two of them nothing.
+    power: Option<i32>,
+    /// Whether the text has a unit of its own.
+    own: bool,
+}
+
+impl Power {
+    fn of(row: usize, said: &Said) -> Option<Self> {
+        said.parsed.leaves_a_power().then(|| Self {
+            row,
+            power: said.parsed.scaled(),
+            own: !said.unit.is_empty(),
+        })
+    }
+
+    /// Whether a bare range beside it is in the unit of the column, which begins with a power of ten (0: with none).
+    fn is_of(&self, tens: Option<i32>) -> bool {
+        tens.is_some() && (self.power == tens || (self.own && tens != Some(0)))
+    }
 }
 
 /// The new columns of one batch.
@@ -322,9 +347,7 @@ impl Run<'_> {
             None => false,
             Some(Said { beside: Some(_), .. }) => self.read_beside(columns, row, place, near),
             Some(said) => {
-                if said.parsed.scaled() != Some(0) {
-                    self.powers.push((row, said.parsed.scaled()));
-                }
+                self.powers.extend(Power::of(row, said));
                 columns.add(row, said);
                 true
             }
@@ -344,9 +367,7 @@ impl Run<'_> {
         let Some(beside) = &said.beside else {
             return false;
         };
-        if said.parsed.scaled() != Some(0) {
-            self.powers.push((row, said.parsed.scaled()));
-        }
+        self.powers.extend(Power::of(row, said));
         let meant = beside.meant(near, qualitative, &mut self.scratch);
         if let Some(count) = meant.count() {
             *self.meant.entry(count).or_default() += 1;
@@ -429,14 +450,14 @@ impl Run<'_> {
                 unchosen += 1;
                 continue;
             };
-            while powers.next_if(|(at, _)| *at < row).is_some() {}
-            let power = powers.next_if(|(at, _)| *at == row);
+            while powers.next_if(|power| power.row < row).is_some() {}
+            let power = powers.next_if(|power| power.row == row);
             let resolved;
             let range = match range.is_open() {
                 // 5.6×10^3 beside 4-10: these are thousands where the unit says so, else nobody knows.
-                false if power.is_some() && range.unit.is_empty() && range.is_numeric() => {
+                false if range.unit.is_empty() && range.is_numeric() && !range.is_printed() => {
                     near.go(row);
-                    if power.and_then(|(_, power)| power) != near.tens(&mut self.scratch) {
+                    if power.is_some_and(|power| !power.is_of(near.tens(&mut self.scratch))) {
                         unscaled += 1;
                         continue;
                     }

@@ -468,7 +468,8 @@ mod tests {
     }
 
     /// Words of `when_unit` that say that there is no unit, or what a result is.
-    const NO_UNITS: [&str; 16] = [
+    const NO_UNITS: [&str; 17] = [
+        "A",
         "+",
         "+/-",
         "±",

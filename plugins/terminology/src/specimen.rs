@@ -37,9 +37,26 @@ const WHOLE: [(&str, &[&str]); 5] = [
     ("semen", &["smn"]),
 ];
 
-/// Words of what is left of blood when the cells are taken out of it, and of blood that nothing was taken out of.
+/// Words of what is left of blood when the cells are taken out of it, and of blood that nothing was taken out of: a drop
+/// from a finger, a heel or an ear is not spun.
 const WITHOUT_CELLS: [&str; 7] = ["血清", "血浆", "serum", "plasma", "ser", "plas", "ppp"];
-const WITH_CELLS: [&str; 4] = ["全血", "wholeblood", "wb", "rbc"];
+const WITH_CELLS: [&str; 15] = [
+    "全血",
+    "wholeblood",
+    "wb",
+    "rbc",
+    "末梢血",
+    "指血",
+    "指尖血",
+    "足跟血",
+    "耳垂血",
+    "毛细血管血",
+    "毛细血管全血",
+    "capillary",
+    "fingerstick",
+    "heelstick",
+    "bldc",
+];
 
 /// The group that a source's words name; nothing where they name none or several. Blood of which they do not say whether its
 /// cells are in it (`血`, `静脉血`, `抗凝血`, `BLD`) is `blood`.
@@ -131,7 +148,12 @@ mod tests {
             ("WB", Some("whole blood")),
             ("EDTA抗凝血", Some("blood")),
             ("BLD", Some("blood")),
-            ("指血", Some("blood")),
+            ("指血", Some("whole blood")),
+            ("末梢血", Some("whole blood")),
+            ("Capillary blood", Some("whole blood")),
+            ("末梢静脉血", Some("blood")),
+            ("末梢血清", Some("blood")),
+            ("外周血", Some("blood")),
             ("EDTA血浆", Some("serum or plasma")),
             ("SER/PLAS", Some("serum or plasma")),
             ("Serum", Some("serum or plasma")),
@@ -184,6 +206,7 @@ mod tests {
             ("body fluid", "blood"),
             ("胸水", "腹水"),
             ("全血", "血清"),
+            ("指尖血", "血浆"),
             ("EDTA血浆", "WB"),
             ("全血", "尿"),
             ("体液", "血浆"),

@@ -69,6 +69,61 @@ fn a_code_in_blood_is_for_blood() {
 
 /// No other specimen than blood gets a code of blood, whatever the name.
 #[test]
+fn capillary_blood_is_neither_serum_nor_plasma() {
+    all(
+        &[
+            ("葡萄糖", "mmol/L", "末梢血", "14743-9"),
+            ("血糖", "mmol/L", "指血", "14743-9"),
+            ("GLU", "", "指尖血", "14743-9"),
+            ("葡萄糖", "mg/dL", "末梢血", "41653-7"),
+            ("葡萄糖", "mmol/L", "静脉血", "14749-6"),
+            ("血清葡萄糖", "mmol/L", "末梢血", ""),
+            ("肌酐", "umol/L", "末梢血", ""),
+            ("肌酐", "umol/L", "指尖血", ""),
+            ("白细胞计数", "10^9/L", "末梢血", "26464-8"),
+        ],
+        &[
+            ("Glucose", "mg/dL", "Capillary blood", "41653-7"),
+            ("Glucose", "mmol/L", "capillary blood", "14743-9"),
+            ("Glucose", "mmol/L", "blood", "14749-6"),
+            ("Creatinine", "mg/dL", "Capillary blood", ""),
+        ],
+    );
+}
+
+/// Their names in LOINC do not tell that the one is in plasma and the other in cells.
+#[test]
+fn clotting_is_in_plasma_and_cells_are_in_blood() {
+    all(
+        &[
+            ("凝血酶原时间", "s", "血浆", "5902-2"),
+            ("凝血酶原时间", "s", "血", "5902-2"),
+            ("凝血酶原时间", "s", "全血", ""),
+            ("凝血酶原时间", "s", "血清", ""),
+            ("凝血酶时间", "s", "全血", ""),
+            ("平均红细胞血红蛋白含量", "pg", "全血", "28539-5"),
+            ("平均红细胞血红蛋白含量", "pg", "血清", ""),
+            ("平均红细胞血红蛋白浓度", "g/L", "血浆", ""),
+            ("红细胞分布宽度CV", "%", "血清", ""),
+        ],
+        &[],
+    );
+    for name in [ZH, EN] {
+        let table = table(name);
+        let column = |name| table.require(name).unwrap();
+        for row in &table.rows {
+            let list: Vec<_> = row.cell(column("when_specimen")).split('|').collect();
+            let any = row.cell(column("target_name")).contains("Serum, Plasma or Blood");
+            assert!(
+                any || !(list.contains(&"全血") && list.contains(&"血清")),
+                "{name}/map.csv:{}",
+                row.line
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_known_to_be_no_blood_gets_no_code_of_blood() {
     for table_name in [ZH, EN] {
         let rows = table(table_name);

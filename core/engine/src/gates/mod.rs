@@ -146,10 +146,22 @@ const VALUE_HIGH: &str = "plausibleValueHigh";
 const OF_THE_FUTURE: [&str; 4] = ["valid_start_date", "valid_end_date", "metadata_date", "nlp_date"];
 
 /// Of what a number is that is not the one in the source's text, beside a unit that has no concept: of a unit that the row
-/// does not show. Numbers behind a comparison count too; what is rounded differs by less than a hundredth.
-const CONVERTED_WITHOUT_A_UNIT: &str = "coalesce(unit_concept_id, 0) = 0 and unit_source_value is not null and \
-     abs(value_as_number - try_cast(ltrim(value_source_value, ' <>=≤≥~') as double)) \
-     > 0.000001 + 0.01 * abs(try_cast(ltrim(value_source_value, ' <>=≤≥~') as double))";
+/// does not show. Compared are texts with one number, whatever words, signs and flags stand around it; one with a power of
+/// ten may be read with it or, where that is the unit's, without. What is rounded differs by less than a hundredth.
+fn converted_without_a_unit() -> String {
+    const NUMBER: &str =
+        r"^[^0-9.]*([0-9]+(?:[.][0-9]+)?|[.][0-9]+)(?:(?:[eE]| *[xX×*] *10 *[\^eE*]?)([+-]?[0-9]{1,2}))?[^0-9]*$";
+    const PLAIN: &str = "translate(value_source_value, '０１２３４５６７８９．⁰¹²³⁴⁵⁶⁷⁸⁹', '0123456789.0123456789')";
+    let differs = |groups: &str| {
+        let written = format!("try_cast(regexp_replace({PLAIN}, '{NUMBER}', '{groups}') as double)");
+        format!("abs(abs(value_as_number) - {written}) > 0.000001 + 0.01 * {written}")
+    };
+    let (number, with_power) = (differs(r"\1"), differs(r"\1e\2"));
+    format!(
+        "case when coalesce(unit_concept_id, 0) = 0 and unit_source_value is not null \
+         then {number} and coalesce({with_power}, true) else false end"
+    )
+}
 
 /// The dates that it is about, by table.
 const VISITED: [(&str, &str); 8] = [
@@ -251,7 +263,7 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
     }
     let beside = ["unit_concept_id", "unit_source_value", "value_source_value"];
     if model.field("value_as_number").is_some() && beside.iter().all(|name| model.field(name).is_some()) {
-        let check = Check::Model(own("value_as_number"), CONVERTED_WITHOUT_A_UNIT.to_owned());
+        let check = Check::Model(own("value_as_number"), converted_without_a_unit());
         let gate = own_gate(table, "value_as_number", "unitOfValue", check, 1.0, OnFail::Block, span);
         gates.push((gate, None));
     }

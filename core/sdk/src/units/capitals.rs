@@ -7,6 +7,9 @@ use super::ucum;
 
 /// Prefixes that no measure of a laboratory has.
 const LARGE: [&str; 7] = ["M", "G", "T", "P", "E", "Z", "Y"];
+/// Codes that no laboratory means when they stand alone: kelvin, tesla, ampere, poise, volt, newton, watt, bel, parsec,
+/// stere, electronvolt. What they are short for cannot be told.
+const ALONE: [&str; 11] = ["K", "T", "A", "P", "V", "N", "W", "B", "pc", "st", "eV"];
 /// Prefixes that measures of a laboratory have, by their case-insensitive codes (UCUM section 2.2, table 1), and with case.
 const PREFIXES: [(&str, &str); 9] = [
     ("", ""),
@@ -64,6 +67,10 @@ fn runs(code: &str) -> impl Iterator<Item = &str> {
 /// Whether a valid code is hardly what a hospital means by it: a large prefix before a unit of laboratories, gauss, henry,
 /// roentgen, astronomical or atomic mass units.
 pub fn unlikely(code: &str) -> bool {
+    // An l that was read as a 1: mmol/1.
+    if ALONE.contains(&code) || code.ends_with("/1") {
+        return true;
+    }
     runs(code).any(|run| {
         let large = LARGE.iter().find_map(|prefix| run.strip_prefix(prefix));
         let rest = run.get(1..).unwrap_or_default();
@@ -76,7 +83,7 @@ pub fn unlikely(code: &str) -> bool {
             || rest == "G"
             // A laboratory's R is a ratio and no roentgen, its u a unit and no mass of an atom, TV a volume.
             || run == "R"
-            || matches!(run, "u" | "ku" | "mu" | "uu" | "nu" | "cU" | "TV")
+            || matches!(run, "u" | "ku" | "mu" | "uu" | "nu" | "cU" | "TV" | "Eu")
             || enzyme
             || matches!(
                 large,
@@ -134,7 +141,8 @@ mod tests {
     fn what_is_hardly_meant() {
         for code in [
             "MG", "MG/L", "Mg/dL", "PG/mL", "U/ML", "mg/Ml", "ML", "MU/L", "MG/G", "G", "mG/dL", "Gm/dL", "Pmol/L",
-            "Meq/L", "mm/H", "MS", "EU/mL", "AU/L", "R", "mg/TV", "ku/L", "mu/L", "cU", "u/L",
+            "Meq/L", "mm/H", "MS", "EU/mL", "AU/L", "R", "mg/TV", "ku/L", "mu/L", "cU", "u/L", "Eu/mL", "K", "T", "A",
+            "P", "V", "pc", "st", "mmol/1",
         ] {
             assert_eq!(ucum::validate(code), Ok(()), "{code} is a code");
             assert!(unlikely(code), "{code}");
@@ -159,6 +167,10 @@ mod tests {
             "mol/mol",
             "{G}",
             "M[IU]",
+            "kV",
+            "mA",
+            "/10",
+            "mol/10",
         ] {
             assert!(!unlikely(code), "{code}");
         }

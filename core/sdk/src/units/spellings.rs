@@ -340,7 +340,11 @@ mod tests {
             ("KG/M2", "kg/m2"),
             ("CM", "cm"),
             ("KG", "kg"),
-            ("AU/ML", "[AU]/mL"),
+            ("AU/ML", "[arb'U]/mL"),
+            ("AU/mL", "[arb'U]/mL"),
+            ("T/l", "10*12/L"),
+            ("t/l", "10*12/L"),
+            ("t/L", "10*12/L"),
             ("S/CO", "{S_CO}"),
             ("COI", "{S_CO}"),
             ("Mg/dL", "mg/dL"),
@@ -385,7 +389,7 @@ mod tests {
         }
         for text in [
             "", "no unit", "R", "mg/TV", "M/L", "CU", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM",
-            "NM", "PM", "Mm",
+            "NM", "PM", "Mm", "Eu/mL", "K", "T", "A", "P", "V", "pc", "st", "mmol/1",
         ] {
             assert_eq!(local.find(text), None, "{text}");
         }

@@ -213,6 +213,14 @@ mod tests {
             [["K 1", "Kalium", "3023103", "accepted"], ["E", "", "", "unmapped"]]
         );
         assert_eq!(back.lines[0].get("valid_from"), "2020-01-01");
+        let mut units = sheet();
+        units.lines[1].set("target_vocabulary", "UCUM");
+        let file = export(&units, "x__y", Format::SourceToConceptMap);
+        assert!(file.text.contains(",3023103,UCUM,2020-01-01,"), "{}", file.text);
+        assert!(file.text.contains(",0,None,"), "{}", file.text);
+        assert!(!file.lost.iter().any(|column| column == "target_vocabulary"));
+        let back = import(&file.text, Format::SourceToConceptMap).unwrap().sheet;
+        assert_eq!(back.lines[0].get("target_vocabulary"), "UCUM");
     }
 
     #[test]

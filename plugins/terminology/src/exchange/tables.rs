@@ -220,12 +220,13 @@ const STCM: [&str; 9] = [
 ];
 
 /// Columns of ours that this table holds; a name of its target stands in the vocabulary, an origin is another table's.
-const STCM_HOLDS: [&str; 9] = [
+const STCM_HOLDS: [&str; 10] = [
     "source_code",
     "source_name",
     "target_system",
     "target_code",
     "target_name",
+    "target_vocabulary",
     "status",
     "valid_from",
     "valid_to",
@@ -257,6 +258,8 @@ pub(super) fn from_stcm(text: &str) -> Result<Imported, Broken> {
         } else {
             line.set("target_system", OMOP).set("target_code", concept);
             line.set("equivalence", "equivalent").set("status", "accepted");
+            let vocabulary = Some(cell("target_vocabulary_id")).filter(|of| *of != "OMOP");
+            line.set("target_vocabulary", vocabulary.unwrap_or_default());
         }
         // The table's own words for no first and no last day.
         line.set(
@@ -311,6 +314,11 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
             "" => without.to_owned(),
             text => text.to_owned(),
         };
+        // Concept 0 is of the vocabulary None; of other concepts the table may say none.
+        let target = match concept {
+            "0" => "None".to_owned(),
+            _ => or("target_vocabulary", "OMOP"),
+        };
         let (from, to) = (or("valid_from", "1970-01-01"), or("valid_to", "2099-12-31"));
         let cells = [
             code,
@@ -318,7 +326,7 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
             &vocabulary,
             line.get("source_name"),
             concept,
-            "OMOP",
+            &target,
             &from,
             &to,
             "",
