@@ -105,6 +105,11 @@ pub const ALL: &[Notice] = &[
         "Check `inputs` of the sources, and that files have arrived.",
     ),
     warning(
+        "PLUGIN_STREAMS",
+        "A loaded library took the command's standard output or error away; the result stands.",
+        "Run it as a process, or do without it.",
+    ),
+    warning(
         "REFERENCE_CHANGED",
         "Files of a source with `keep: reference` have another content than when they were read.",
         "Give new contents new names, or leave `keep` out.",
