@@ -169,7 +169,8 @@ const fn is_of_chinese(unit: u16) -> bool {
 
 /// True for UTF-8 and for UTF-8 with a few bytes that are not, such as one broken field or a last character that is cut:
 /// sequences of three bytes and more, as Chinese has them, outnumber what is not UTF-8 by two to one. Text in GB18030 often
-/// has sequences of two bytes that are valid, and hardly ever longer ones. `whole`: nothing follows these bytes.
+/// has sequences of two bytes that are valid, and hardly ever longer ones: these count where they are many, all of them are
+/// letters and signs of Latin or Greek (`µ`, `±`, `ü`), and hardly anything is not UTF-8. `whole`: nothing follows these bytes.
 pub fn is_utf8(bytes: &[u8], whole: bool) -> bool {
     match std::str::from_utf8(bytes) {
         Ok(_) => return true,
@@ -177,13 +178,18 @@ pub fn is_utf8(bytes: &[u8], whole: bool) -> bool {
         Err(error) if !whole && error.error_len().is_none() => return true,
         Err(_) => {}
     }
-    let (mut long, mut bad) = (0, 0);
+    let (mut long, mut short, mut odd, mut bad) = (0, 0, 0, 0);
     for chunk in bytes.utf8_chunks() {
-        // Leading bytes of U+3000 and up.
-        long += chunk.valid().bytes().filter(|b| (0xe3..0xf8).contains(b)).count();
+        for letter in chunk.valid().chars().filter(|letter| !letter.is_ascii()) {
+            match letter {
+                '\u{3000}'.. => long += 1,
+                '\u{a0}'..='\u{17f}' | '\u{391}'..='\u{3c9}' => short += 1,
+                _ => odd += 1,
+            }
+        }
         bad += usize::from(!chunk.invalid().is_empty());
     }
-    long >= 2 && long >= 2 * bad
+    long >= 2 && long >= 2 * bad || odd == 0 && short >= 20 && short >= 20 * bad
 }
 
 fn first_bad(encoding: &'static encoding_rs::Encoding, bytes: &[u8]) -> usize {
@@ -221,6 +227,14 @@ mod tests {
     #[test]
     fn a_few_bad_bytes_are_no_other_encoding() {
         let of = |bytes: &[u8]| Encoding::Auto.resolve(bytes, true).encoding;
+        let signs = [&"12 µmol/L ±2 °C\n".repeat(20).into_bytes()[..], b"\xb5g\n"].concat();
+        assert_eq!(of(&signs), Encoding::Utf8);
+        for words in ["双胎,肌酐\n", "止痛,男\n", "痰湿,正常\n"] {
+            assert_eq!(of(&GB18030.encode(&words.repeat(50)).0), Encoding::Gb18030, "{words}");
+        }
+        let valid = GB18030.encode("止痛").0;
+        let mostly = [valid.repeat(500), GB18030.encode("男").0.to_vec()].concat();
+        assert_eq!(of(&mostly), Encoding::Gb18030);
         let utf8 = "检查正常".as_bytes();
         assert_eq!(of(&[utf8, b"\xb5g"].concat()), Encoding::Utf8);
         assert_eq!(of(&[b"5 \xb5g,", utf8].concat()), Encoding::Utf8);
