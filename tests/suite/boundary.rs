@@ -1,6 +1,8 @@
 //! What plugins may not do to the process that loads them, to the files beside them and to what a refresh reads.
 
-use crate::plugins::{PIPELINE, REMARKS, fails, hostile_c, no_release, own_source, project, runs};
+use crate::plugins::{
+    PIPELINE, REMARKS, fails, hostile_c, no_release, own_source, project, runs, told_to_end_once_published,
+};
 use clinmill_tests::{Project, Run};
 use clinmill_tests_abi::python;
 use std::{
@@ -139,21 +141,7 @@ fn a_crash_is_told_also_of_a_command_that_was_told_to_end() {
         return;
     }
     locked(&project);
-    let child = project
-        .command(["run", "pipeline.yaml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while no_release(&project.at("out")) {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let run = Run::from(child.wait_with_output().unwrap()).expect_code(1);
+    let run = told_to_end_once_published(&project, Duration::from_millis(500)).expect_code(1);
     assert!(run.stderr.contains("was ended by signal 11"), "{}", run.stderr);
     assert!(run.stderr.contains("`clinmill releases` tells"), "{}", run.stderr);
 }

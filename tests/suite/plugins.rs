@@ -1,7 +1,7 @@
 //! Plugins that are loaded: the sample pipeline through them, a pipeline that brings its own, Ctrl-C in the midst of one.
 
 use clinmill_sdk::Registry;
-use clinmill_tests::{Project, hospital};
+use clinmill_tests::{Project, Run, hospital};
 use clinmill_tests_abi::{build_c, library, limits, load, python, root};
 use std::{
     fs,
@@ -327,6 +327,25 @@ pub fn fails(project: &Project, code: &str) {
     assert!(run.stderr.contains(code), "{}", run.stderr);
     assert!(run.stderr.contains("own"), "the plugin is named: {}", run.stderr);
     assert!(no_release(&project.at("out")));
+}
+
+/// Runs the pipeline, and asks it to end so long after it has published.
+pub fn told_to_end_once_published(project: &Project, after: Duration) -> Run {
+    let child = project
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while no_release(&project.at("out")) {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(after);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    Run::from(child.wait_with_output().unwrap())
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What a plugin says and does in a command's own process: what reaches the command's streams, and what is told of it.
 
-use crate::plugins::{PIPELINE, hostile_c, no_release, project};
+use crate::plugins::{PIPELINE, hostile_c, no_release, project, told_to_end_once_published};
 use clinmill_tests::{Project, Run};
 use clinmill_tests_abi::{build_c, root};
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -119,21 +119,8 @@ fn a_release_that_does_not_come_back_after_publishing_is_told() {
     // Ctrl-C is heard there, too.
     let Some(project) = deed("endless_release") else { return };
     let project = project.env("CLINMILL_PLUGIN_SECONDS", "600");
-    let child = project
-        .command(["run", "pipeline.yaml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let began = Instant::now();
-    while no_release(&project.at("out")) {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::thread::sleep(Duration::from_secs(1));
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let run = Run::from(child.wait_with_output().unwrap()).expect_code(0);
+    let run = told_to_end_once_published(&project, Duration::from_secs(1)).expect_code(0);
     assert!(began.elapsed() < Duration::from_secs(60), "it does not end");
     assert!(run.stderr.contains("when it was told to stop"), "{}", run.stderr);
     assert!(fs::read_dir(project.at("out/_releases")).unwrap().count() > 0);

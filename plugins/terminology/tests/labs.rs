@@ -67,7 +67,6 @@ fn a_code_in_blood_is_for_blood() {
     );
 }
 
-/// No other specimen than blood gets a code of blood, whatever the name.
 #[test]
 fn capillary_blood_is_neither_serum_nor_plasma() {
     all(
@@ -123,6 +122,7 @@ fn clotting_is_in_plasma_and_cells_are_in_blood() {
     }
 }
 
+/// No other specimen than blood gets a code of blood, whatever the name.
 #[test]
 fn what_is_known_to_be_no_blood_gets_no_code_of_blood() {
     for table_name in [ZH, EN] {
