@@ -11,11 +11,13 @@ use clinmill_model::{Digest, Sensitive};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{self, File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 const KIND: &str = "input";
@@ -40,8 +42,8 @@ pub struct Inputs {
     folder: PathBuf,
     waiting: PathBuf,
     staging: PathBuf,
-    /// Referenced inputs whose content has been compared.
-    compared: Arc<Mutex<HashSet<Digest>>>,
+    /// The files behind referenced inputs whose content has been compared, as they were then.
+    compared: Arc<Mutex<HashMap<Digest, Unchanged>>>,
 }
 
 /// What stands in `<vault>/inputs/<sha256>.ref`.
@@ -50,6 +52,36 @@ struct Reference {
     path: PathBuf,
     size: u64,
 }
+
+/// What stays the same of a file while nobody writes to it or puts another in its place: device, inode, size, and the
+/// times of its content and of its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unchanged {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Unchanged {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// True where a later write is sure to show: it falls into another tick of the file system's clock.
+    fn would_show(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.modified.0.max(self.changed.0) + TICK_SECONDS < now.as_secs() as i64
+    }
+}
+
+/// The longest tick of a file system in use: FAT's.
+const TICK_SECONDS: i64 = 2;
 
 impl Inputs {
     pub(super) fn new(root: &Path) -> Self {
@@ -77,7 +109,7 @@ impl Inputs {
     pub fn keep(&self, source: &Path) -> Result<Kept> {
         let (to, temporary) = create_temporary(&self.staging).vault("create", "staging")?;
         let mut writer = SeekableWriter::new(to).vault("write", "staging")?;
-        let (sha256, size) = read_whole(source, |frame| writer.frame(frame).vault("write", "staging"))?;
+        let (sha256, size, _) = read_whole(source, |frame| writer.frame(frame).vault("write", "staging"))?;
         let (_, stored_size) = writer.finish().vault("write", "staging")?;
         if let Some(stored_size) = self.stored_size(&sha256)? {
             return Ok(Kept {
@@ -127,7 +159,7 @@ impl Inputs {
     /// # Errors
     /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
     pub fn reference(&self, source: &Path) -> Result<Kept> {
-        let (sha256, size) = read_whole(source, |_| Ok(()))?;
+        let (sha256, size, unchanged) = read_whole(source, |_| Ok(()))?;
         let path = std::path::absolute(source).map_err(|e| VaultError::Source {
             path: Sensitive::new(source.to_owned()),
             source: e,
@@ -136,6 +168,7 @@ impl Inputs {
             .map_err(io::Error::from)
             .vault("write", "inputs")?;
         atomic_write(&self.reference_path(&sha256), &text).vault("write", "inputs")?;
+        self.remember(sha256, unchanged);
         Ok(Kept {
             sha256,
             size,
@@ -172,7 +205,8 @@ impl Inputs {
     ///
     /// # Errors
     /// [`VaultError::Missing`] when it is neither kept nor referenced; [`VaultError::Corrupt`] when the copy is
-    /// damaged or the referenced file is gone or has another content. That one is read whole, once for these `Inputs`.
+    /// damaged or the referenced file is gone or has another content. That one is read whole, unless it is as it was
+    /// when it was read last.
     pub fn open(&self, sha256: &Digest) -> Result<KeptInput> {
         // Twice, as a copy may become durable, and move, between two looks.
         for path in [self.path(sha256), self.waiting_path(sha256), self.path(sha256)] {
@@ -224,15 +258,16 @@ impl Inputs {
             serde_json::from_slice(&text).map_err(|_| corrupt(*sha256, "its reference is not readable"))?;
         let file = File::open(&reference.path)
             .map_err(|_| corrupt(*sha256, "it is only referenced, and the file is not there any more"))?;
-        let size = file.metadata().map_err(|e| read_error(*sha256, e))?.len();
+        let unchanged = Unchanged::of(&file.metadata().map_err(|e| read_error(*sha256, e))?);
+        let size = unchanged.size;
         if size != reference.size {
             return Err(corrupt(
                 *sha256,
                 "it is only referenced, and the file has another size now",
             ));
         }
-        let compared = || self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        if !compared().contains(sha256) {
+        let before = self.compared().get(sha256).copied();
+        if before != Some(unchanged) {
             let (_, content) = Hashed::file(&reference.path).map_err(|e| read_error(*sha256, e))?;
             if content != *sha256 {
                 return Err(corrupt(
@@ -240,13 +275,23 @@ impl Inputs {
                     "it is only referenced, and the file has another content now",
                 ));
             }
-            compared().insert(*sha256);
+            self.remember(*sha256, unchanged);
         }
         Ok(KeptInput {
             sha256: *sha256,
             size,
             bytes: Bytes::Referenced(file),
         })
+    }
+
+    fn remember(&self, sha256: Digest, file: Unchanged) {
+        if file.would_show() {
+            self.compared().insert(sha256, file);
+        }
+    }
+
+    fn compared(&self) -> MutexGuard<'_, HashMap<Digest, Unchanged>> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&self, temporary: Temporary, sha256: &Digest) -> Result<()> {
@@ -319,8 +364,8 @@ impl KeptInput {
     }
 }
 
-/// Reads a file in frames, hashing; refuses one that changes meanwhile.
-fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64)> {
+/// Reads a file in frames, hashing; refuses one that changes meanwhile. Digest, size, and what it was.
+fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64, Unchanged)> {
     let failed = |e| VaultError::Source {
         path: Sensitive::new(source.to_owned()),
         source: e,
@@ -346,14 +391,14 @@ fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Resul
         each(&frame)?;
         size += frame.len() as u64;
     }
-    let after = file.metadata().map_err(failed)?;
-    let same = |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
-    if size != before.len() || !same(&before, &after) {
+    let after = Unchanged::of(&file.metadata().map_err(failed)?);
+    let before = Unchanged::of(&before);
+    if size != before.size || (before.size, before.modified) != (after.size, after.modified) {
         return Err(VaultError::Changed {
             path: Sensitive::new(source.to_owned()),
         });
     }
-    Ok((Digest::from_bytes(hasher.finalize().into()), size))
+    Ok((Digest::from_bytes(hasher.finalize().into()), size, after))
 }
 
 fn read_error(digest: Digest, error: io::Error) -> VaultError {
@@ -487,6 +532,20 @@ mod tests {
             let told = refused.unwrap().to_string();
             assert!(told.ends_with("the file has another content now"), "{told}");
         }
+        flip(&path, 10);
+        let written = SystemTime::now() - std::time::Duration::from_secs(60);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(written).unwrap();
+        vault.inputs().open(&kept.sha256).unwrap();
+        flip(&path, 10);
+        // As a copy that keeps its times does.
+        file.set_modified(written).unwrap();
+        assert!(vault.inputs().open(&kept.sha256).is_err());
+        assert!(vault.inputs().compared().is_empty(), "it was written this moment");
+        let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let known = vault.inputs().reference(&old).unwrap().sha256;
+        assert!(vault.inputs().compared().contains_key(&known));
+        vault.inputs().open(&known).unwrap();
         std::fs::write(&path, b"short").unwrap();
         assert!(matches!(
             vault.inputs().open(&kept.sha256),
