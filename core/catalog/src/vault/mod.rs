@@ -71,6 +71,7 @@ const FOLDERS: [&str; 12] = [
 pub struct Vault {
     root: PathBuf,
     about: About,
+    inputs: Inputs,
 }
 
 /// `vault.json`.
@@ -108,7 +109,8 @@ impl Vault {
         }
         // A copy of a vault may have lost its empty folders.
         make_folders(&root)?;
-        Ok(Self { root, about })
+        let inputs = Inputs::new(&root);
+        Ok(Self { root, about, inputs })
     }
 
     /// Makes a new vault in a folder that holds none; only its owner may enter it.
@@ -134,7 +136,8 @@ impl Vault {
             .vault("write", "vault.json")?;
         atomic_write(&root.join("vault.json"), &text).vault("write", "vault.json")?;
         fs::sync_parent(&root).vault("synchronize", ".")?;
-        Ok(Self { root, about })
+        let inputs = Inputs::new(&root);
+        Ok(Self { root, about, inputs })
     }
 
     /// The vault's folder.
@@ -191,8 +194,8 @@ impl Vault {
     }
 
     /// Kept inputs.
-    pub fn inputs(&self) -> Inputs {
-        Inputs::new(&self.root)
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// Hashes of files in the inboxes.
