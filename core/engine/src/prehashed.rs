@@ -18,6 +18,9 @@ impl Hasher for OwnBits {
             self.0 = u64::from_le_bytes(*last);
         }
     }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
     fn write_u128(&mut self, n: u128) {
         self.0 = n as u64;
     }

@@ -80,10 +80,11 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut kept = Kept::default();
     for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
         let before = kept.ordinals.len();
-        if known.is_empty() && new.all_differ(subject) {
+        let repeated = new.repeated(subject);
+        if known.is_empty() && repeated.is_empty() {
             kept.whole(subject);
         } else {
-            new.choose(subject, &known, &mut kept);
+            new.choose(subject, &known, &repeated, &mut kept);
         }
         if kept.ordinals.len() > before
             && let Some(run) = subject.first()
@@ -174,6 +175,9 @@ impl Kept {
     }
 }
 
+/// First bits of keys.
+type Heads = HashSet<u64, Prehashed>;
+
 /// One event among those of its record.
 struct Version {
     event: u128,
@@ -217,34 +221,32 @@ impl<'a> New<'a> {
         &self.parts[run.part as usize].events.stamps[run.rows()]
     }
 
-    /// True where no two events of a subject can be of one record.
-    fn all_differ(&self, subject: &[Run]) -> bool {
-        let heads = subject
-            .iter()
-            .flat_map(|run| self.stamps(run))
-            .map(|stamp| head(&stamp.key));
-        let mut heads: Vec<u64> = heads.collect();
-        heads.sort_unstable();
-        heads.windows(2).all(|pair| pair[0] != pair[1])
+    /// The first bits of the keys of a subject's records that have more than one event, and maybe of a few others.
+    fn repeated(&self, subject: &[Run]) -> Heads {
+        let events = subject.iter().map(|run| run.len as usize).sum();
+        let mut seen = Heads::with_capacity_and_hasher(events, Prehashed::default());
+        let stamps = subject.iter().flat_map(|run| self.stamps(run));
+        stamps
+            .map(|stamp| head(&stamp.key))
+            .filter(|head| !seen.insert(*head))
+            .collect()
     }
 
     /// Keeps the events of one subject that are not known already.
-    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, kept: &mut Kept) {
-        let alone = |run: &Run| {
-            let part = run.part;
-            run.rows().map(move |row| (part, row as u32)).collect::<Vec<_>>()
-        };
-        let places: Vec<(u32, u32)> = subject.iter().flat_map(alone).collect();
+    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, repeated: &Heads, kept: &mut Kept) {
+        let mut places: Vec<(u32, u32)> = Vec::new();
+        for run in subject {
+            places.extend((run.row..run.row + run.len).map(|row| (run.part, row)));
+        }
         let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_unstable_by_key(|place| (key(*place), *place));
+        // Nearly all records come once.
+        let alone = |place: usize| known.is_empty() && key(place).is_none_or(|key| !repeated.contains(&head(key)));
         // The ordinal of each event that is kept.
-        let mut chosen: Vec<Option<u32>> = vec![None; places.len()];
+        let mut chosen: Vec<Option<u32>> = vec![Some(0); places.len()];
+        let mut order: Vec<usize> = (0..places.len()).filter(|place| !alone(*place)).collect();
+        order.sort_unstable_by_key(|place| (key(*place), *place));
         for record in order.chunk_by(|a, b| key(*a) == key(*b)) {
-            if let ([only], true) = (record, known.is_empty()) {
-                chosen[*only] = Some(0);
-                continue;
-            }
+            record.iter().for_each(|place| chosen[*place] = None);
             // Equal events stand together, those of one input in the order they have there: the rank of an event among
             // its equals in its input tells whether so many are known already.
             for equal in self.versions(record, &places).chunk_by(|a, b| a.event == b.event) {

@@ -109,13 +109,17 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// As [`Shuffle::push`].
     pub fn push(&mut self, of: KindOf, events: Staged) -> Result<(), EngineError> {
+        let bytes = events.bytes();
         let held = self.held.entry(of).or_default();
+        if bytes >= TOGETHER_BYTES {
+            // Together they might be more than a column can hold.
+            self.shuffle.push(of, std::mem::take(held).parts)?;
+        }
         held.rows += events.len();
-        held.bytes += events.bytes();
+        held.bytes += bytes;
         held.parts.push(events);
         if held.rows >= TOGETHER || held.bytes >= TOGETHER_BYTES {
-            let parts = std::mem::take(held).parts;
-            self.pass(of, parts)?;
+            self.shuffle.push(of, std::mem::take(held).parts)?;
         }
         Ok(())
     }
@@ -126,17 +130,9 @@ impl<'a> Collector<'a> {
     /// As [`Shuffle::push`].
     pub fn finish(mut self) -> Result<(), EngineError> {
         for (of, held) in std::mem::take(&mut self.held) {
-            self.pass(of, held.parts)?;
+            self.shuffle.push(of, held.parts)?;
         }
         Ok(())
-    }
-
-    fn pass(&self, of: KindOf, mut parts: Vec<Staged>) -> Result<(), EngineError> {
-        let all = match parts.len() {
-            1 => parts.pop(),
-            _ => Staged::concat(&parts)?,
-        };
-        all.map_or(Ok(()), |all| self.shuffle.push(of.0, of.1, all))
     }
 }
 
@@ -163,15 +159,13 @@ impl Shuffle {
         self.ranges
     }
 
-    /// Takes the events of one kind.
+    /// Takes events of one kind.
     ///
     /// # Errors
     /// When the staging folder cannot be written.
-    pub fn push(&self, source: usize, kind: usize, events: Staged) -> Result<(), EngineError> {
-        if events.len() == 0 {
-            return Ok(());
-        }
-        let events = Arc::new(sorted(events)?);
+    pub fn push(&self, of: KindOf, parts: Vec<Staged>) -> Result<(), EngineError> {
+        let Some(events) = sorted(parts)? else { return Ok(()) };
+        let events = Arc::new(events);
         let bytes = events.bytes();
         let range = |stamp: &Stamp| self.ranges.of(bucket_of(&stamp.subject));
         let mut start = 0;
@@ -180,7 +174,7 @@ impl Shuffle {
             let rows = start..start + stamps.len();
             start = rows.end;
             if let Some(first) = stamps.first() {
-                let parts = held.ranges[range(first)].entry((source, kind)).or_default();
+                let parts = held.ranges[range(first)].entry(of).or_default();
                 let events = events.clone();
                 parts.push(Part { events, rows });
             }
@@ -246,14 +240,18 @@ impl Shuffle {
 }
 
 /// The events in the order of their subjects' ids, and so of ranges, while they are near: what is read from several such
-/// parts later is read from the front of each to its end.
-fn sorted(events: Staged) -> Result<Staged, EngineError> {
-    let mut runs: Vec<Run> = runs_of(&events.stamps).collect();
-    if runs.is_sorted_by_key(|run| run.subject) {
-        return Ok(events);
+/// parts later is read from the front of each to its end. `None` of nothing.
+fn sorted(mut parts: Vec<Staged>) -> Result<Option<Staged>, EngineError> {
+    parts.retain(|part| part.len() > 0);
+    let mut runs: Vec<Run> = (0..)
+        .zip(&parts)
+        .flat_map(|(part, events)| runs_of(&events.stamps).map(move |run| Run { part, ..run }))
+        .collect();
+    if parts.len() < 2 && runs.is_sorted_by_key(|run| run.subject) {
+        return Ok(parts.pop());
     }
     runs.sort_by_key(|run| run.subject);
-    Ok(Staged::gather(&[&events], &runs)?)
+    Ok(Some(Staged::gather(&parts.iter().collect::<Vec<_>>(), &runs)?))
 }
 
 impl Held {

@@ -13,7 +13,7 @@ use arrow::{
         UInt32Array, UInt64Array,
     },
     buffer::Buffer,
-    compute::{concat_batches, take_record_batch},
+    compute::take_record_batch,
     datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
 };
@@ -124,17 +124,6 @@ impl Staged {
         let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
         let texts = gather(&texts, runs)?;
         Ok(Self { stamps, texts })
-    }
-
-    /// Several as one; `None` of nothing.
-    ///
-    /// # Errors
-    /// Never for parts of one record kind.
-    pub fn concat(parts: &[Self]) -> Result<Option<Self>, ArrowError> {
-        let Some(first) = parts.first() else { return Ok(None) };
-        let texts = concat_batches(&first.texts.schema(), parts.iter().map(|p| &p.texts))?;
-        let stamps = parts.iter().flat_map(|p| p.stamps.iter().copied()).collect();
-        Ok(Some(Self { stamps, texts }))
     }
 
     /// As whole events.
