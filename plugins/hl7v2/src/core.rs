@@ -15,13 +15,12 @@ use jiff::tz::TimeZone;
 use memchr::memchr;
 use std::borrow::Cow;
 
-/// Merges of patients or persons (HL7 v2.5, chapter 3): MRG-1 is replaced by PID-3.
-const MERGES: [&str; 7] = ["A18", "A30", "A34", "A36", "A39", "A40", "A41"];
-/// Patients or persons linked without a merge, unlinked, or moved with their visits and accounts (v2.5, sections 3.3.24,
-/// 3.3.37 and 3.3.43 to 3.3.45).
-const NOT_DONE: [&str; 5] = ["A24", "A37", "A43", "A44", "A45"];
-const NOT_DONE_MESSAGE: &str =
-    "the message links, unlinks or moves identifiers without a merge, which is not done: its records are read";
+/// Merges of patients or persons, and a number that was replaced by another (HL7 v2.5, chapter 3): MRG-1 becomes PID-3.
+const MERGES: [&str; 8] = ["A18", "A30", "A34", "A36", "A39", "A40", "A41", "A47"];
+/// Patients or persons linked without a merge, unlinked, or moved with their visits and accounts; accounts, visits and
+/// external numbers that became others (v2.5, sections 3.3.24, 3.3.35, 3.3.37, 3.3.42 to 3.3.46, 3.3.49 and 3.3.50).
+const NOT_DONE: [&str; 10] = ["A24", "A35", "A37", "A42", "A43", "A44", "A45", "A46", "A49", "A50"];
+const NOT_DONE_MESSAGE: &str = "the message links or unlinks patients, or moves or renumbers accounts or visits, which is not done: its records are read";
 const NO_TYPE: &str = "the message has no type (MSH-9)";
 const CUT: &str = "the message ends within its MSH segment";
 
