@@ -118,6 +118,17 @@ mod tests {
             "the units measure different things"
         );
         assert_eq!(said("1", "mg/L FEU", "ng/mL FEU", ""), "1000 ng{FEU}/mL");
+        assert_eq!(said("5.6", "Ｇ／Ｌ", "10^9/L", ""), "5.6 10*9/L");
+        assert_eq!(said("5.6", "G/l", "K/cumm", ""), "5.6 10*3/uL");
+        assert_eq!(
+            said("4", "log10 copies/mL", "copies/mL", ""),
+            "the units measure different things"
+        );
+        assert_eq!(said("4", "lg IU/mL", "log10(IU/mL)", ""), "4 {Log_IU}/mL");
+        assert_eq!(said("13.5", "gm%", "g/L", ""), "135 g/L");
+        assert_eq!(said("25", "ug/mg Cr", "mg/g", ""), "25 mg/g");
+        assert_eq!(said("2", "lakhs/cumm", "10^9/L", ""), "200 10*9/L");
+        assert_eq!(said("120", "mmH2O", "cmH2O", ""), "12 cm[H2O]");
         assert!(said("1", "nonsense", "mg", "").contains("nonsense"));
         assert!(said("1", "mg", "g", "nobody").contains("nobody"));
         let strict = Tables::new(None, None).unwrap();
