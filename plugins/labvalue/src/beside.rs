@@ -75,6 +75,8 @@ pub enum Beside {
     Titre,
     /// `5.6 l`: a unit, or a flag in lower case.
     Letter(&'static Letter),
+    /// `1.5L`: low, or litres.
+    Litre,
 }
 
 /// A lower-case letter behind a number: litre or low, hour or high.
@@ -85,6 +87,9 @@ pub struct Letter {
     /// How the unit that it may be is written in the column of units.
     units: &'static [&'static str],
 }
+
+/// Units of volume beside which an L may be litres.
+const VOLUMES: [&str; 8] = ["ml", "ul", "μl", "dl", "cc", "毫升", "ml/24h", "ml/d"];
 
 const LETTERS: [Letter; 4] = [
     Letter {
@@ -124,6 +129,8 @@ pub enum Meant {
     Grade,
     /// Number and unit have different powers, and nobody can tell which holds.
     Neither,
+    /// `1.5L` beside millilitres, and nobody can tell whether it is low or litres.
+    Volume,
     /// A titre beside a unit of something else: its number is none of that unit.
     Dilution,
     /// The letter behind the number is this flag: the column has a unit of something else.
@@ -140,6 +147,7 @@ impl Meant {
             Self::Signed(_) => Some("plus sign as number"),
             Self::Grade => Some("plus sign as grade"),
             Self::Neither => Some("power unlike the unit"),
+            Self::Volume => Some("low or litres"),
             Self::Dilution => Some("titre beside a unit"),
             Self::Flag(_) => Some("letter as flag"),
         }
@@ -148,7 +156,14 @@ impl Meant {
 
 impl Beside {
     /// Of a text; nothing where it says all by itself. `scale` is how many digits after the point are kept.
-    pub fn of(parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+    pub fn of(text: &str, parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+        if parsed.flag == Some("L")
+            && parsed.unit.is_empty()
+            && parsed.scaled() == Some(0)
+            && text.trim_end().ends_with('L')
+        {
+            return Some(Self::Litre);
+        }
         if let Some(number) = parsed.signed {
             return Some(Self::Plus(number.kept(scale)));
         }
@@ -182,6 +197,10 @@ impl Beside {
         match (*self, unit) {
             (Self::Titre, _) => match written {
                 Some(unit) if !is_titre(scratch.fold(unit)) => Meant::Dilution,
+                _ => Meant::Written,
+            },
+            (Self::Litre, _) => match written.map(|unit| scratch.fold(unit).to_ascii_lowercase()) {
+                Some(unit) if VOLUMES.contains(&unit.trim()) => Meant::Volume,
                 _ => Meant::Written,
             },
             (Self::Letter(letter), _) => match written.map(|unit| scratch.fold(unit).to_owned()) {

@@ -286,6 +286,11 @@ mod tests {
             ("5.6(h)", "number 5.6 flag H"),
             ("5.6(高)", "number 5.6 flag H"),
             ("TND", "qualitative not-detected"),
+            ("(-)阴性", "qualitative negative"),
+            ("(++)阳性", "qualitative positive grade 2"),
+            ("(-)<1.0", "qualitative < 1 negative"),
+            ("++/HP", "qualitative positive grade 2 unit /HP"),
+            ("样本溶血", "no-result haemolysed"),
             ("4.08 lg IU/mL", "number 4.08 unit lg IU/mL"),
             ("4.08 Log10 copies/mL", "number 4.08 unit Log10 copies/mL"),
             ("120mmH2O", "number 120 unit mmH2O"),
@@ -412,6 +417,9 @@ mod tests {
             "3.5g/L-5",
             "+1:320 阴性",
             "-1:320",
+            "-3.0--3.0",
+            "(+)阴性",
+            "5.6(H)7",
             "阳性/HP 阴性",
         ] {
             let parsed = said(text);

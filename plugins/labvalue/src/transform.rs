@@ -237,7 +237,7 @@ impl Said {
             None => Some(None),
         };
         Some(Self {
-            beside: Beside::of(&parsed, scale).map(Box::new),
+            beside: Beside::of(text, &parsed, scale).map(Box::new),
             number: scaled(parsed.number)?,
             range: (scaled(parsed.range.map(|r| r.0))?, scaled(parsed.range.map(|r| r.1))?),
             unit: match counted {
@@ -396,7 +396,7 @@ impl Run<'_> {
             Meant::Written | Meant::Unseen | Meant::Grade => columns.add(row, said),
             Meant::Once(number, range) => columns.add_numbers(row, said, &number, &range),
             Meant::Signed(number) => columns.add_number(row, number, said.parsed.flag),
-            Meant::Neither => return false,
+            Meant::Neither | Meant::Volume => return false,
             Meant::Dilution => columns.add_numbers(row, said, &None, &(None, None)),
             Meant::Flag(flag) => columns.add_flagged(row, said, flag),
         }

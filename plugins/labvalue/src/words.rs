@@ -69,7 +69,7 @@ const RESULTS: &[(&str, &str)] = &[
 const NO_RESULTS: &[(&str, &str)] = &[
     (
         "haemolysed",
-        "溶血 标本溶血 重度溶血 溶血标本 hemolyzed haemolysed hemolysed",
+        "溶血 标本溶血 样本溶血 轻度溶血 中度溶血 重度溶血 溶血标本 hemolyzed haemolysed hemolysed",
     ),
     ("lipaemic", "脂血 乳糜 重度脂血 标本乳糜 lipemic lipaemic"),
     ("clotted", "凝块 标本凝固 有凝块 凝固 凝血 clotted"),

@@ -75,6 +75,10 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
                 _ => first,
             };
             let unit = tail.get(length..)?.trim_start();
+            // -3--3 is from -3 to 3 rather than one number; nobody writes what is meant.
+            if signed && rest.starts_with('-') && second.at_most(first) {
+                return None;
+            }
             let range = first.at_most(second).then_some(Parsed {
                 range: Some((first, second)),
                 ..Parsed::of(Kind::Range)
