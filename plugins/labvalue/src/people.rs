@@ -33,7 +33,8 @@ const NEWBORN: Option<(f64, f64)> = Some((0.0, 28.0 / 365.25));
 const INFANT: Option<(f64, f64)> = Some((0.0, 1.0));
 
 /// Words that name people, without difference of case; those that begin others come after them.
-const PEOPLE: [People; 36] = [
+const PEOPLE: [People; 37] = [
+    ("男女", None, None),
     ("成年男性", Some(Sex::Male), ADULT),
     ("成年女性", Some(Sex::Female), ADULT),
     ("成人男", Some(Sex::Male), ADULT),
@@ -110,7 +111,11 @@ pub fn people(text: &str) -> (Option<Sex>, Option<(f64, f64)>, &str) {
             return (sex, age, rest);
         };
         sex = sex.or(of);
-        age = age.or(years);
+        // 成人(18-60岁): both hold.
+        age = match (age, years) {
+            (Some((from, below)), Some((least, most))) => Some((least.max(from), most.min(below))),
+            (known, more) => known.or(more),
+        };
         rest = less.trim_start_matches([':', ' ', ')', ',']);
     }
 }

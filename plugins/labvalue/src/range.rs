@@ -489,12 +489,18 @@ mod tests {
             ),
             ("<1岁:3-5;≥1岁:4-6", 0.0, Some((Some(30), Some(50), None))),
             ("2岁-6月:3-5", 1.0, None),
+            ("成人(18-60岁):3-5;>60岁:4-6", 30.0, Some((Some(30), Some(50), None))),
+            ("成人(18-60岁):3-5;>60岁:4-6", 70.0, Some((Some(40), Some(60), None))),
+            ("成人(18-60岁):3-5", 70.0, None),
+            ("新生儿 0-3天:3-5", 0.05, None),
+            ("新生儿 0-3天:3-5", 0.005, Some((Some(30), Some(50), None))),
         ] {
             assert_eq!(chosen(text, "", Some(age)), want, "{text} at {age}");
         }
         for text in ["57-111 男 41-81 女", "男:57-111;女", "男:x;女:41-81"] {
             assert_eq!(chosen(text, "女", Some(30.0)), None, "{text}");
         }
+        assert_eq!(chosen("男女:3-5", "女", None), Some((Some(30), Some(50), None)));
         let both = "成人男:40-50;成人女:35-45;儿童:30-40";
         assert_eq!(chosen(both, "2", Some(30.0)), Some((Some(350), Some(450), None)));
         assert_eq!(chosen(both, "1", Some(10.0)), Some((Some(300), Some(400), None)));
