@@ -283,6 +283,57 @@ fn the_release_before_is_compared_with() {
     assert!(counts(&site.manifest(3), "gone").2);
 }
 
+/// A factor of ten in one rare test moves the whole table little, and its own group far.
+#[test]
+fn a_drift_is_seen_within_groups() {
+    let gates = "  whole: { check: drift, column: measurement.value, at_most: 0.25, on_fail: warn }\n  \
+                 tests: { check: drift, column: measurement.value, by: [measurement.test, measurement.unit], at_most: 0.25, \
+                 on_fail: warn }\n  \
+                 words: { check: drift, column: measurement.unit, by: [measurement.test], at_most: 0.25, on_fail: warn }\n";
+    let text_of = pipeline(gates).replace("lis*.csv\"", "lis*.csv\", as_of: \"lis{date}.csv\"");
+    let site = Site::new(&text_of);
+    let csv = |factor: u32, unit: &str| {
+        let common = (0..2000).map(|i| format!("a,{i},v1,K,{},mmol/L,2026-01-01\n", i % 10 + 1));
+        let rare = (2000..2060).map(|i| format!("a,{i},v1,TSH,{},{unit},2026-01-01\n", (i % 10 + 1) * factor));
+        let few = (2060..2100).map(|i| format!("a,{i},v1,PSA,{},ng/mL,2026-01-01\n", (i % 10 + 1) * factor));
+        let rows: String = common.chain(rare).chain(few).collect();
+        format!("mrn,order,visit,test,value,unit,at\n{rows}")
+    };
+    site.put("inbox/lis1.csv", csv(1, "mIU/L"));
+    site.refresh();
+    assert_eq!(counts(&site.manifest(1), "tests"), (1, 0, true));
+    site.put("inbox/lis2.csv", csv(10, "mIU/L"));
+    site.refresh();
+    let manifest = site.manifest(2);
+    assert!(counts(&manifest, "whole").2, "{}", gate(&manifest, "whole"));
+    assert_eq!(
+        counts(&manifest, "tests"),
+        (2, 1, false),
+        "{}",
+        gate(&manifest, "tests")
+    );
+    // The units of each test are what they were.
+    assert_eq!(counts(&manifest, "words"), (2, 0, true));
+    let told = gate(&manifest, "tests").to_string();
+    assert!(
+        told.contains("1 with fewer than 50 values") && !told.contains("TSH"),
+        "{told}"
+    );
+    // The row that stands for the group is one of it.
+    let id = gate(&manifest, "tests")["measured"]["row_ids"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(text(&site.rows(2, "measurement")[&id], "test"), "TSH");
+    site.put("inbox/lis3.csv", csv(10, "uIU/mL"));
+    site.refresh();
+    assert_eq!(counts(&site.manifest(3), "words"), (2, 1, false));
+    let found = findings(&pipeline(
+        "  a: { check: drift, column: measurement.value, by: [visit.visit], at_most: 0.25 }\n",
+    ));
+    assert!(format!("{found:?}").contains("E0311"), "{found:?}");
+}
+
 #[test]
 fn what_is_wrong_with_gates_is_found_before_anything_runs() {
     let gates = r#"  a: { check: not_nul, column: measurement.value }

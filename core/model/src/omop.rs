@@ -14,6 +14,8 @@ pub const SOURCE: &str = "OHDSI DataQualityDashboard, OMOP_CDMv5.4_Field_Level.c
 pub const UNMAPPED: i64 = 0;
 /// The concept of the encoding UTF-8, the only one there is for `note.encoding_concept_id`.
 pub const UTF8: i64 = 32678;
+/// The concept of version 5.4 of the model itself, for `cdm_source.cdm_version_concept_id`.
+pub const VERSION: i64 = 756265;
 /// The type concept of what comes from an electronic health record.
 pub const FROM_EHR: i64 = 32817;
 
@@ -89,6 +91,7 @@ impl Field {
     pub fn default_concept(&self) -> i64 {
         match self.name {
             "encoding_concept_id" => UTF8,
+            "cdm_version_concept_id" => VERSION,
             name if name.ends_with("_type_concept_id") => FROM_EHR,
             _ => UNMAPPED,
         }
@@ -197,6 +200,8 @@ mod tests {
                 .default_concept(),
             FROM_EHR
         );
+        let version = table("cdm_source").unwrap().field("cdm_version_concept_id").unwrap();
+        assert_eq!(version.default_concept(), VERSION);
         assert_eq!(measurement.primary().unwrap().name, "measurement_id");
         assert_eq!(measurement.field("measurement_source_value").unwrap().length, Some(50));
         let note = table("note").unwrap();

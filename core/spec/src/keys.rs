@@ -404,6 +404,11 @@ pub(crate) const GATE: &[Key] = &[
     ),
     optional("at_most", Shape::Number, "The largest population stability index."),
     optional(
+        "by",
+        Shape::Texts,
+        "Columns of the same table within whose values distributions are compared: `[table.column, …]`.",
+    ),
+    optional(
         "within",
         Shape::Text,
         "The largest age of the newest time, such as `14d`.",
@@ -457,7 +462,7 @@ pub(crate) fn check_keys(check: &str) -> (&'static [&'static str], &'static [&'s
             &["column"],
         ),
         "unit" => (&["column", "per", "where", "at_least"], &["column", "per"]),
-        "drift" => (&["column", "at_most", "where"], &["column", "at_most"]),
+        "drift" => (&["column", "at_most", "by", "where"], &["column", "at_most"]),
         "fresh" => (&["column", "within", "where"], &["column", "within"]),
         "row_count" => (&["table", "rows", "change"], &["table"]),
         _ => (&["sql", "table", "at_least"], &["sql"]),

@@ -316,8 +316,8 @@ pub enum Check {
     /// `unit`: the first column holds one value for each value of the second.
     Unit(ColumnRef, ColumnRef),
     /// `drift`: the distribution of the column is not further from that of the last release than this (population
-    /// stability index).
-    Drift(ColumnRef, f64),
+    /// stability index); with `by`, in each group of rows that have the same values in these columns.
+    Drift(ColumnRef, Vec<ColumnRef>, f64),
     /// `fresh`: the newest time in the column is not older than this.
     Fresh(ColumnRef, Duration),
     /// `row_count`: bounds of the number of rows, and of its growth since the last release as a share.
@@ -365,10 +365,10 @@ impl Check {
             Self::NotNull(column)
             | Self::Values(column, _)
             | Self::Range(column, _)
-            | Self::Drift(column, _)
             | Self::Model(column, _)
             | Self::Fresh(column, _) => vec![column],
             Self::Unique(columns) => columns.iter().collect(),
+            Self::Drift(column, by, _) => std::iter::once(column).chain(by).collect(),
             Self::ForeignKey(a, b)
             | Self::After(a, b)
             | Self::Before(a, b)

@@ -2,7 +2,7 @@
 //! whether `+3` is a number.
 
 use crate::{
-    core::{Parsed, Scratch},
+    core::{Kind, Parsed, Scratch},
     transform::Scaled,
     unit::tens,
 };
@@ -73,7 +73,46 @@ pub enum Beside {
     Plus(Scaled),
     /// `1:20`, also behind a word: a dilution, which is no amount of any unit.
     Titre,
+    /// `5.6 l`: a unit, or a flag in lower case.
+    Letter(&'static Letter),
+    /// `1.5L`: low, or litres.
+    Litre,
 }
+
+/// A lower-case letter behind a number: litre or low, hour or high.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Letter {
+    letter: &'static str,
+    flag: &'static str,
+    /// How the unit that it may be is written in the column of units.
+    units: &'static [&'static str],
+}
+
+/// Units of volume beside which an L may be litres.
+const VOLUMES: [&str; 8] = ["ml", "ul", "μl", "dl", "cc", "毫升", "ml/24h", "ml/d"];
+
+const LETTERS: [Letter; 4] = [
+    Letter {
+        letter: "h",
+        flag: "H",
+        units: &["h", "hr", "hrs", "hour", "hours", "小时", "时"],
+    },
+    Letter {
+        letter: "l",
+        flag: "L",
+        units: &["l", "liter", "litre", "liters", "litres", "升"],
+    },
+    Letter {
+        letter: "n",
+        flag: "N",
+        units: &["n"],
+    },
+    Letter {
+        letter: "a",
+        flag: "A",
+        units: &["a", "y", "yr", "yrs", "year", "years", "岁", "年"],
+    },
+];
 
 /// What it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +129,12 @@ pub enum Meant {
     Grade,
     /// Number and unit have different powers, and nobody can tell which holds.
     Neither,
+    /// `1.5L` beside millilitres, and nobody can tell whether it is low or litres.
+    Volume,
     /// A titre beside a unit of something else: its number is none of that unit.
     Dilution,
+    /// The letter behind the number is this flag: the column has a unit of something else.
+    Flag(&'static str),
 }
 
 impl Meant {
@@ -104,14 +147,23 @@ impl Meant {
             Self::Signed(_) => Some("plus sign as number"),
             Self::Grade => Some("plus sign as grade"),
             Self::Neither => Some("power unlike the unit"),
+            Self::Volume => Some("low or litres"),
             Self::Dilution => Some("titre beside a unit"),
+            Self::Flag(_) => Some("letter as flag"),
         }
     }
 }
 
 impl Beside {
     /// Of a text; nothing where it says all by itself. `scale` is how many digits after the point are kept.
-    pub fn of(parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+    pub fn of(text: &str, parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+        if parsed.flag == Some("L")
+            && parsed.unit.is_empty()
+            && parsed.scaled() == Some(0)
+            && text.trim_end().ends_with('L')
+        {
+            return Some(Self::Litre);
+        }
         if let Some(number) = parsed.signed {
             return Some(Self::Plus(number.kept(scale)));
         }
@@ -120,7 +172,12 @@ impl Beside {
         }
         let power = parsed.power();
         if power == Some(0) {
-            return None;
+            let bare = matches!(parsed.kind, Kind::Number | Kind::Range)
+                && parsed.scaled() == Some(0)
+                && parsed.flag.is_none()
+                && parsed.qualitative.is_none();
+            let letter = LETTERS.iter().find(|letter| bare && letter.letter == parsed.unit);
+            return letter.map(Self::Letter);
         }
         let range = parsed.range;
         Some(Self::Power {
@@ -140,6 +197,16 @@ impl Beside {
         match (*self, unit) {
             (Self::Titre, _) => match written {
                 Some(unit) if !is_titre(scratch.fold(unit)) => Meant::Dilution,
+                _ => Meant::Written,
+            },
+            (Self::Litre, _) => match written.map(|unit| scratch.fold(unit).to_ascii_lowercase()) {
+                Some(unit) if VOLUMES.contains(&unit.trim()) => Meant::Volume,
+                _ => Meant::Written,
+            },
+            (Self::Letter(letter), _) => match written.map(|unit| scratch.fold(unit).to_owned()) {
+                Some(unit) if !letter.units.iter().any(|own| own.eq_ignore_ascii_case(unit.trim())) => {
+                    Meant::Flag(letter.flag)
+                }
                 _ => Meant::Written,
             },
             (Self::Power { .. }, _) if near.units.is_none() => Meant::Unseen,

@@ -89,6 +89,14 @@ impl Parsed<'_> {
         }
     }
 
+    /// The power of ten of a count, which is that of its unit: 9 of `5.6x10^9/L`, which are 5.6 of `10^9/L`.
+    pub fn of_the_unit(&self) -> Option<i32> {
+        let power = self
+            .scaled()
+            .filter(|power| *power != 0 && self.unit.starts_with('/'))?;
+        self.leaves_a_power().then_some(power)
+    }
+
     /// Whether a power of ten stands behind a number as `x10^9` does, which a range beside it may share or not. E notation is
     /// how a number is printed.
     pub fn leaves_a_power(&self) -> bool {
@@ -258,6 +266,34 @@ mod tests {
             ("（3.5～5.5）", "range 3.5..5.5"),
             ("(3-5)/HP", "range 3..5 unit /HP"),
             ("5~10", "range 5..10"),
+            ("3.5%-5.5%", "range 3.5..5.5 unit %"),
+            ("3.5g/L～5.5g/L", "range 3.5..5.5 unit g/L"),
+            ("3.5 g/L - 5.5 g/L", "range 3.5..5.5 unit g/L"),
+            ("-3mmol/L～3mmol/L", "range -3..3 unit mmol/L"),
+            ("3-5万", "range 30000..50000"),
+            ("3万-5万", "range 30000..50000"),
+            ("3-5万/uL", "range 3..5 unit 万/uL"),
+            ("120万", "number 1200000"),
+            ("+1:320", "titre 320 positive grade 1"),
+            ("+1:320(+)", "titre 320 positive grade 1"),
+            ("1:320 +", "titre 320 positive grade 1"),
+            ("1:320(-)", "titre 320 negative"),
+            ("阳性(+)1:320", "qualitative 320 positive grade 1"),
+            ("阴性(-) <1:10", "qualitative < 10 negative"),
+            ("阴性（—）", "qualitative negative"),
+            ("偶见/HP", "qualitative rare unit /HP"),
+            ("少量 /LP", "qualitative few unit /LP"),
+            ("5.6(h)", "number 5.6 flag H"),
+            ("5.6(高)", "number 5.6 flag H"),
+            ("TND", "qualitative not-detected"),
+            ("(-)阴性", "qualitative negative"),
+            ("(++)阳性", "qualitative positive grade 2"),
+            ("(-)<1.0", "qualitative < 1 negative"),
+            ("++/HP", "qualitative positive grade 2 unit /HP"),
+            ("样本溶血", "no-result haemolysed"),
+            ("4.08 lg IU/mL", "number 4.08 unit lg IU/mL"),
+            ("4.08 Log10 copies/mL", "number 4.08 unit Log10 copies/mL"),
+            ("120mmH2O", "number 120 unit mmH2O"),
             ("4-10×10^9/L", "range 4000000000..10000000000 unit /L"),
             ("(4-10)×10⁹/L", "range 4000000000..10000000000 unit /L"),
             ("1.5×10^9-4.0×10^9", "range 1500000000..4000000000"),
@@ -374,6 +410,17 @@ mod tests {
             "none",
             "NONE",
             "5.2 verified",
+            "3.5%-5.5",
+            "3.5g/dL～55g/L",
+            "3.5g/dL-55g/L",
+            "5.5%-3.5%",
+            "3.5g/L-5",
+            "+1:320 阴性",
+            "-1:320",
+            "-3.0--3.0",
+            "(+)阴性",
+            "5.6(H)7",
+            "阳性/HP 阴性",
         ] {
             let parsed = said(text);
             wrong.extend((parsed != "unparsed").then(|| format!("{text}: {parsed}")));

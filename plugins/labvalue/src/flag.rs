@@ -3,7 +3,9 @@
 use crate::operator::operator;
 
 /// Flags in words, behind a value.
-const FLAG_WORDS: [(&str, &str); 14] = [
+const FLAG_WORDS: [(&str, &str); 16] = [
+    ("(高)", "H"),
+    ("(低)", "L"),
     ("(偏高)", "H"),
     ("(偏低)", "L"),
     ("偏高", "H"),
@@ -66,6 +68,8 @@ pub fn unflagged(text: &str) -> (&str, Option<&'static str>) {
             ("(LL)", "LL"),
             ("(H)", "H"),
             ("(L)", "L"),
+            ("(h)", "H"),
+            ("(l)", "L"),
             ("(N)", "N"),
             ("(A)", "A"),
             ("(↑)", "H"),

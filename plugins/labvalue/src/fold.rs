@@ -59,6 +59,13 @@ pub fn fold(text: &str, into: &mut String) {
     if into.contains("+/-") {
         *into = into.replace("+/-", "+-");
     }
+    // A dash in parentheses beside a result is a minus sign: 阴性(—).
+    for dash in ["(—)", "(–)", "(―)", "(~)"] {
+        if into.ends_with(dash) {
+            into.truncate(into.len() - dash.len());
+            into.push_str("(-)");
+        }
+    }
     let kept = into.trim_end().len();
     into.truncate(kept);
 }
@@ -85,6 +92,8 @@ mod tests {
             ("±", "+-"),
             ("+/-", "+-"),
             ("—", "—"),
+            ("阴性（—）", "阴性(-)"),
+            ("0.05(–)", "0.05(-)"),
             ("–5", "–5"),
             ("～5", "~5"),
             ("3—5", "3~5"),

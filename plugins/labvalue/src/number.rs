@@ -9,7 +9,8 @@ pub struct Number {
     exponent: i32,
     /// How much of the exponent was written as a power of ten: 9 of `5.6x10^9` and of `5.6E9`.
     power: i32,
-    /// Whether that was written as `E9`: how the number is printed, and no power that a unit could share.
+    /// Whether that was written as `E9`, or is all there is (`10^5`): how the number is printed, and no power that a unit
+    /// behind it could share.
     printed: bool,
 }
 
@@ -255,12 +256,16 @@ fn factor(number: Number, rest: &str) -> Option<(Number, usize)> {
         },
         Some(b'^') if number == Number::integer(10) => {
             let (power, end) = exponent(rest, 1)?;
-            Some((Number::integer(1).times_ten(power), end))
+            let number = Number {
+                printed: true,
+                ..Number::integer(1).times_ten(power)
+            };
+            Some((number, end))
         }
         Some(b'x' | b'X' | b'*' | b' ') => {
             let tail = rest.trim_start();
             let Some(tail) = tail.strip_prefix(['x', 'X', '*']) else {
-                return Some((number, 0));
+                return Some(myriads(number, rest));
             };
             let tail = tail.trim_start();
             let Some(power_text) = tail.strip_prefix("10") else {
@@ -275,7 +280,21 @@ fn factor(number: Number, rest: &str) -> Option<(Number, usize)> {
                 _ => None,
             }
         }
-        _ => Some((number, 0)),
+        _ => Some(myriads(number, rest)),
+    }
+}
+
+/// `120万`, `5.2 万 copies/mL`; of `万/uL` it is the unit's.
+fn myriads(number: Number, rest: &str) -> (Number, usize) {
+    let text = rest.trim_start();
+    let found = [('万', 4), ('亿', 8)]
+        .into_iter()
+        .find_map(|(sign, power)| Some((text.strip_prefix(sign)?, power)));
+    match found {
+        Some((unit, power)) if !unit.trim_start().starts_with('/') => {
+            (number.times_ten(power), rest.len() - unit.len())
+        }
+        _ => (number, 0),
     }
 }
 
@@ -332,6 +351,10 @@ mod tests {
             ("5.", None),
             ("5 U/L", Some("5000000| U/L")),
             ("5EU/dL", Some("5000000|EU/dL")),
+            ("120万", Some("1200000000000|")),
+            ("5.2万 IU/mL", Some("52000000000| IU/mL")),
+            ("1.5亿/L", Some("1500000|亿/L")),
+            ("5.2 万", Some("52000000000|")),
             ("x", None),
             ("1e99", None),
             ("1e400", None),

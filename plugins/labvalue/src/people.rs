@@ -33,7 +33,8 @@ const NEWBORN: Option<(f64, f64)> = Some((0.0, 28.0 / 365.25));
 const INFANT: Option<(f64, f64)> = Some((0.0, 1.0));
 
 /// Words that name people, without difference of case; those that begin others come after them.
-const PEOPLE: [People; 36] = [
+const PEOPLE: [People; 37] = [
+    ("男女", None, None),
     ("成年男性", Some(Sex::Male), ADULT),
     ("成年女性", Some(Sex::Female), ADULT),
     ("成人男", Some(Sex::Male), ADULT),
@@ -110,7 +111,11 @@ pub fn people(text: &str) -> (Option<Sex>, Option<(f64, f64)>, &str) {
             return (sex, age, rest);
         };
         sex = sex.or(of);
-        age = age.or(years);
+        // 成人(18-60岁): both hold.
+        age = match (age, years) {
+            (Some((from, below)), Some((least, most))) => Some((least.max(from), most.min(below))),
+            (known, more) => known.or(more),
+        };
         rest = less.trim_start_matches([':', ' ', ')', ',']);
     }
 }
@@ -136,20 +141,37 @@ const AGES: [(&str, f64); 17] = [
     ("day", 1.0 / 365.25),
 ];
 
-/// Ages in front of a range: `0-3岁`, `>=60岁`, `<18 years`, `14岁以上`; `6月-2岁` is not read.
+/// A unit of age that a text begins with, in years, and what follows.
+fn unit_of_age(text: &str) -> Option<(f64, &str)> {
+    AGES.iter().find_map(|(word, years)| {
+        let rest = without_start(text, word)?;
+        let whole = !(word.is_ascii() && rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+        whole.then_some((*years, rest))
+    })
+}
+
+/// What is left of an age of two units behind the first of them: `-2岁` of `6月-2岁`. Years, up to and with which.
+fn until(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim_start().strip_prefix(['-', '~'])?.trim_start();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let (number, rest) = text.split_at(end);
+    let (years, rest) = unit_of_age(rest.trim_start())?;
+    Some(((number.parse::<f64>().ok()? + 1.0) * years, rest))
+}
+
+/// Ages in front of a range: `0-3岁`, `>=60岁`, `<18 years`, `14岁以上`, `6月-2岁`.
 pub fn aged(text: &str) -> Option<((f64, f64), &str)> {
     let at = text.find(|c: char| !(c.is_ascii_digit() || "<>=-~. ".contains(c)))?;
     let (before, unit) = text.split_at(at);
-    let (years, after) = AGES.iter().find_map(|(word, years)| {
-        let rest = without_start(unit, word)?;
-        let whole = !(word.is_ascii() && rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-        whole.then_some((*years, rest))
-    })?;
+    let (years, after) = unit_of_age(unit)?;
     let before = before.trim();
     if before.len() > 12 {
         return None;
     }
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    if let (Some(from), Some((below, rest))) = (number(before), until(after)) {
+        return (from * years < below).then_some(((from * years, below), rest));
+    }
     let word = |words: [&str; 2]| words.iter().find_map(|word| after.strip_prefix(word));
     // Ages are whole: up to 14 lasts until the birthday after, more than 60 begins with 61.
     let (range, rest) = if let Some(rest) = word(["及以上", "以上"]) {

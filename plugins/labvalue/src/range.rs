@@ -34,9 +34,12 @@ impl Part {
     /// Whether it is for somebody: nothing where it is not, false where it may be.
     fn fits(&self, sex: Option<Sex>, age: Option<f64>) -> Option<bool> {
         let sexes = self.sex.is_none_or(|of| sex.is_none_or(|sex| sex == of));
-        let ages = |(from, below)| age.is_none_or(|age| from <= age && age < below);
-        let known = (self.sex.is_none() || sex.is_some()) && (self.age.is_none() || age.is_some());
-        (sexes && self.age.is_none_or(ages)).then_some(known)
+        // An age in whole years lasts until the next birthday: of 0 years may be one of 3 days or of 11 months.
+        let lived = age.map(|age| (age, if age.fract() == 0.0 { age + 1.0 } else { age }));
+        let may = |(from, below)| lived.is_none_or(|(least, most)| least < below && (from <= least || from < most));
+        let is = |(from, below)| lived.is_some_and(|(least, most)| from <= least && least < below && most <= below);
+        let known = (self.sex.is_none() || sex.is_some()) && self.age.is_none_or(is);
+        (sexes && self.age.is_none_or(may)).then_some(known)
     }
 }
 
@@ -314,6 +317,12 @@ mod tests {
             ("[3.5-5.5]", Some((Some(35), Some(55), None))),
             ("(3.5-5.5)", Some((Some(35), Some(55), None))),
             ("【3.5～5.5】mmol/L", Some((Some(35), Some(55), None))),
+            ("3.5g/L～5.5g/L", Some((Some(35), Some(55), None))),
+            ("3.5 g/L - 5.5 g/L", Some((Some(35), Some(55), None))),
+            ("3.5%-5.5%", Some((Some(35), Some(55), None))),
+            ("3.5g/dL～55g/L", None),
+            ("3.5g/dL-55g/L", None),
+            ("3.5%-5.5", None),
             ("3.5-5.5 (mmol/L)", Some((Some(35), Some(55), None))),
             ("参考值：3.5-5.5", Some((Some(35), Some(55), None))),
             ("Ref. range: 3.5 to 5.5", Some((Some(35), Some(55), None))),
@@ -350,6 +359,8 @@ mod tests {
             ("3.5-5.5 mmol/L", "mmol/L"),
             ("3.5-5.5(mmol/L)", "mmol/L"),
             ("(3.5-5.5)mmol/L", "mmol/L"),
+            ("3.5mmol/L～5.5mmol/L", "mmol/L"),
+            ("4×10^9/L-10×10^9/L", "10^9/L"),
             ("[3.5-5.5] mg/dL", "mg/dL"),
             ("<10 mg/L", "mg/L"),
             ("男57-111umol/L女41-81umol/L", "umol/L"),
@@ -433,12 +444,63 @@ mod tests {
             ("Adults: 3-4; Children: 5-6", 17.0, Some((Some(50), Some(60), None))),
             ("0-28天:1-2 1-12个月:3-4", 0.5, Some((Some(30), Some(40), None))),
             ("1-3岁:1-2;3-6岁:3-4", 3.5, None),
+            ("0-1月:3-5;1-12月:4-6", 0.05, Some((Some(30), Some(50), None))),
+            ("0-1月:3-5;1-12月:4-6", 0.5, Some((Some(40), Some(60), None))),
+            // A month old, or one and a half: both may be meant.
+            ("0-1月:3-5;1-12月:4-6", 0.12, None),
+            // In whole years, 0 is a day as well as 11 months.
+            ("0-1月:3-5;1-12月:4-6", 0.0, None),
+            ("新生儿:3-5;成人:4-6", 0.0, None),
+            ("新生儿:3-5;成人:4-6", 30.0, Some((Some(40), Some(60), None))),
+            (
+                "0-28天:3-5;29天-1岁:4-6;>1岁:5-7",
+                0.05,
+                Some((Some(30), Some(50), None)),
+            ),
+            (
+                "0-28天:3-5;29天-1岁:4-6;>1岁:5-7",
+                0.5,
+                Some((Some(40), Some(60), None)),
+            ),
+            ("0-28天:3-5;29天-1岁:4-6;>1岁:5-7", 0.0, None),
+            (
+                "0-28天:3-5;29天-1岁:4-6;>1岁:5-7",
+                1.0,
+                Some((Some(40), Some(60), None)),
+            ),
+            (
+                "0-28天:3-5;29天-1岁:4-6;>1岁:5-7",
+                2.0,
+                Some((Some(50), Some(70), None)),
+            ),
+            ("6月-2岁:3-5;3-6岁:4-6", 0.6, Some((Some(30), Some(50), None))),
+            ("6月-2岁:3-5;3-6岁:4-6", 2.0, Some((Some(30), Some(50), None))),
+            ("6月-2岁:3-5;3-6岁:4-6", 0.0, None),
+            ("6个月～2岁 3-5 3-6岁 4-6", 5.0, Some((Some(40), Some(60), None))),
+            (
+                "0-1月 3-5 1-12月 4-6 1岁以上 5-7",
+                0.5,
+                Some((Some(40), Some(60), None)),
+            ),
+            (
+                "0-1月 3-5 1-12月 4-6 1岁以上 5-7",
+                8.0,
+                Some((Some(50), Some(70), None)),
+            ),
+            ("<1岁:3-5;≥1岁:4-6", 0.0, Some((Some(30), Some(50), None))),
+            ("2岁-6月:3-5", 1.0, None),
+            ("成人(18-60岁):3-5;>60岁:4-6", 30.0, Some((Some(30), Some(50), None))),
+            ("成人(18-60岁):3-5;>60岁:4-6", 70.0, Some((Some(40), Some(60), None))),
+            ("成人(18-60岁):3-5", 70.0, None),
+            ("新生儿 0-3天:3-5", 0.05, None),
+            ("新生儿 0-3天:3-5", 0.005, Some((Some(30), Some(50), None))),
         ] {
             assert_eq!(chosen(text, "", Some(age)), want, "{text} at {age}");
         }
         for text in ["57-111 男 41-81 女", "男:57-111;女", "男:x;女:41-81"] {
             assert_eq!(chosen(text, "女", Some(30.0)), None, "{text}");
         }
+        assert_eq!(chosen("男女:3-5", "女", None), Some((Some(30), Some(50), None)));
         let both = "成人男:40-50;成人女:35-45;儿童:30-40";
         assert_eq!(chosen(both, "2", Some(30.0)), Some((Some(350), Some(450), None)));
         assert_eq!(chosen(both, "1", Some(10.0)), Some((Some(300), Some(400), None)));

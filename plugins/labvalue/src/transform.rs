@@ -229,15 +229,21 @@ impl Said {
     fn of(text: &str, step: &Labvalue, scratch: &mut Scratch) -> Option<Self> {
         let parsed = parse(text, step.config.comma, scratch)?;
         let scale = step.config.scale;
+        // What is counted in 10^9/L is told so, as a range is: number, unit and `unit_source_value` agree.
+        let counted = parsed.of_the_unit();
         let scaled = |number: Option<Number>| match number {
+            Some(number) if counted.is_some() => number.without_power().kept(scale).map(Some),
             Some(number) => number.kept(scale).map(Some),
             None => Some(None),
         };
         Some(Self {
-            beside: Beside::of(&parsed, scale).map(Box::new),
+            beside: Beside::of(text, &parsed, scale).map(Box::new),
             number: scaled(parsed.number)?,
             range: (scaled(parsed.range.map(|r| r.0))?, scaled(parsed.range.map(|r| r.1))?),
-            unit: parsed.unit.into(),
+            unit: match counted {
+                Some(power) => format!("10^{power}{}", parsed.unit).into(),
+                None => parsed.unit.into(),
+            },
             parsed: Parsed { unit: "", ..parsed },
         })
     }
@@ -296,6 +302,20 @@ impl Columns {
             self.flag.set(row, flag);
         }
         self.kind.set(row, Kind::Number.name());
+    }
+
+    /// What a text says, its unit being a flag.
+    fn add_flagged(&mut self, row: usize, said: &Said, flag: &str) {
+        let Said {
+            number, range, parsed, ..
+        } = said;
+        self.rounded += put(&mut self.number, row, *number);
+        self.rounded += put(&mut self.low, row, range.0) + put(&mut self.high, row, range.1);
+        if let Some(operator) = parsed.operator {
+            self.operator.set(row, operator);
+        }
+        self.flag.set(row, flag);
+        self.kind.set(row, parsed.kind.name());
     }
 
     fn finish(self, rows: usize) -> Result<Vec<ArrayRef>, PluginError> {
@@ -376,8 +396,9 @@ impl Run<'_> {
             Meant::Written | Meant::Unseen | Meant::Grade => columns.add(row, said),
             Meant::Once(number, range) => columns.add_numbers(row, said, &number, &range),
             Meant::Signed(number) => columns.add_number(row, number, said.parsed.flag),
-            Meant::Neither => return false,
+            Meant::Neither | Meant::Volume => return false,
             Meant::Dilution => columns.add_numbers(row, said, &None, &(None, None)),
+            Meant::Flag(flag) => columns.add_flagged(row, said, flag),
         }
         true
     }

@@ -21,8 +21,36 @@ const NO_UNITS: [&str; 14] = [
     "est",
 ];
 
+/// Words in front of a unit: the number is the logarithm of an amount of it.
+const LOGARITHMS: [&str; 3] = ["log10", "log", "lg"];
+
+/// Whether a hyphen in a unit stands before an exponent (`min-1`) or a letter; behind a solidus, and before other numbers, it
+/// is that of a range: `g/L-5g/L`.
+fn hyphens(text: &str) -> bool {
+    text.match_indices('-').all(|(at, _)| {
+        let behind = text.get(at + 1..).unwrap_or_default();
+        let mut after = behind.chars();
+        match (after.next(), after.next()) {
+            (Some('1'..='3'), None) => !text.contains('/'),
+            (Some('1'), Some('.')) => behind.starts_with("1.73"),
+            (Some('1'..='3'), Some(next)) => {
+                !text.contains('/') && !next.is_ascii_alphanumeric() && !"%.".contains(next)
+            }
+            (first, _) => first.is_none_or(|c| !c.is_ascii_digit()),
+        }
+    })
+}
+
 /// Whether a text could be a unit. It is not looked up: that is for the step `units`.
 pub fn is_unit(text: &str) -> bool {
+    let amount = LOGARITHMS.iter().find_map(|word| {
+        let (head, rest) = text.split_at_checked(word.len())?;
+        let amount = rest.trim_start_matches([' ', '(']).trim_end_matches(')');
+        (head.eq_ignore_ascii_case(word) && amount.contains('/')).then_some(amount)
+    });
+    if let Some(amount) = amount {
+        return is_unit(amount);
+    }
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || "%/μ°℃℉‰#㎡".contains(c) || HAN.contains(c))
         || ((text.starts_with("10^") || text.starts_with("10*")) && text.contains('/'));
     // Behind a solidus comes a name, not a number: 1/*17 is a gene's alleles.
@@ -39,20 +67,32 @@ pub fn is_unit(text: &str) -> bool {
     let powers = text.contains(['/', '^', '*', '(', '[', '{', '.'])
         || spaced
         || !text.contains(|c: char| c.is_ascii_digit())
-        || ["m2", "m3", "cmH2O"].iter().any(|end| text.ends_with(end));
-    if !powers || text.starts_with(['x', 'X']) || NO_UNITS.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        || ["m2", "m3", "mH2O"].iter().any(|end| text.ends_with(end));
+    if !powers
+        || !hyphens(text)
+        || text.starts_with(['x', 'X'])
+        || NO_UNITS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    {
         return false;
     }
     let short = text.contains(['/', '(', '[']) || text.chars().count() <= 10;
     text.len() <= 40 && begins && named && short && text.chars().all(|c| fits(c) || (spaced && c == ' '))
 }
 
-/// Prefixes of counts, in units as they are written: `G/L` is 10^9 per litre, `K/uL` thousands per microlitre.
-const COUNTS: [(&str, i32); 14] = [
+/// Prefixes of counts, in units as they are written: `G/L` is 10^9 per litre, `K/uL` thousands per microlitre; those that
+/// begin others come after them.
+const COUNTS: [(&str, i32); 31] = [
     ("G/L", 9),
     ("G/l", 9),
+    ("Giga/", 9),
+    ("exp 9", 9),
     ("T/L", 12),
     ("T/l", 12),
+    ("t/L", 12),
+    ("t/l", 12),
+    ("Tera/", 12),
+    ("E3/", 3),
+    ("E6/", 6),
     ("E9/", 9),
     ("E12/", 12),
     ("K/", 3),
@@ -60,9 +100,19 @@ const COUNTS: [(&str, i32); 14] = [
     ("M/", 6),
     ("m/u", 6),
     ("m/mc", 6),
-    ("thou/", 3),
+    ("m/mm", 6),
+    ("m/cumm", 6),
+    ("thou", 3),
+    ("Thou", 3),
     ("mil/", 6),
+    ("mill", 6),
+    ("Mill", 6),
     ("1000/", 3),
+    ("lakh", 5),
+    ("千/", 3),
+    ("百万", 6),
+    ("万", 4),
+    ("亿", 8),
 ];
 
 /// The power of ten that a folded unit begins with, such as 9 of `x10^9/L`, `10*9/L`, `109/L` and `G/L`; 0 of a unit that
@@ -93,6 +143,52 @@ pub fn tens(unit: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::fold;
+    use std::{fs, path::Path};
+
+    #[test]
+    fn what_could_be_a_unit() {
+        for unit in [
+            "mmol/L",
+            "lg IU/mL",
+            "log10 copies/mL",
+            "Log(IU/mL)",
+            "mmH2O",
+            "mL.min-1",
+            "mL/min-1.73m2",
+            "g-Hb",
+        ] {
+            assert!(is_unit(unit), "{unit}");
+        }
+        for unit in ["%-5.5%", "g/L-5g/L", "g/dL-55g/L", "g/L-5", "g/L-1"] {
+            assert!(!is_unit(unit), "{unit}");
+        }
+    }
+
+    /// A power that the step `units` sees in a unit and this one does not would be counted twice.
+    #[test]
+    fn the_powers_of_the_shipped_spellings_are_seen() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings/units-local__ucum/map.csv");
+        let table = fs::read_to_string(path).unwrap();
+        let mut seen = 0;
+        for line in table.lines() {
+            let cells: Vec<&str> = line.split(',').collect();
+            let Some(power) = cells
+                .get(3)
+                .and_then(|code| code.strip_prefix("10*")?.split(['/', '.', '{']).next())
+            else {
+                continue;
+            };
+            let mut folded = String::new();
+            fold(cells[1], &mut folded);
+            seen += 1;
+            // Thousandths are no count.
+            if let Ok(power @ 1..) = power.parse() {
+                assert_eq!(tens(&folded), Some(power), "{}", cells[1]);
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
 
     #[test]
     fn the_power_of_a_unit() {

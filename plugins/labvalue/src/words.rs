@@ -34,7 +34,7 @@ const RESULTS: &[(&str, &str)] = &[
     ),
     (
         "not-detected",
-        "未检出 未检测到 未检到 未测出 未查见 未见 未发现 未找到 未查到 检不出 无 没有 nd n.d. notdetected undetected undetectable noneseen notseen notfound absent 低于检测下限 低于检出限 低于检测限 <lod <loq belowdetectionlimit",
+        "未检出 未检测到 未检到 未测出 未查见 未见 未发现 未找到 未查到 检不出 无 没有 nd n.d. notdetected undetected undetectable noneseen notseen notfound absent 低于检测下限 低于检出限 低于检测限 低于检出下限 低于最低检出限 低于最低检测限 检测不到 测不出 tnd targetnotdetected <lod <loq belowdetectionlimit",
     ),
     ("reactive", "反应性 有反应性 有反应 reactive"),
     ("non-reactive", "非反应性 无反应性 无反应 nonreactive non-reactive nr"),
@@ -69,7 +69,7 @@ const RESULTS: &[(&str, &str)] = &[
 const NO_RESULTS: &[(&str, &str)] = &[
     (
         "haemolysed",
-        "溶血 标本溶血 重度溶血 溶血标本 hemolyzed haemolysed hemolysed",
+        "溶血 标本溶血 样本溶血 轻度溶血 中度溶血 重度溶血 溶血标本 hemolyzed haemolysed hemolysed",
     ),
     ("lipaemic", "脂血 乳糜 重度脂血 标本乳糜 lipemic lipaemic"),
     ("clotted", "凝块 标本凝固 有凝块 凝固 凝血 clotted"),

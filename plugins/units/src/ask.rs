@@ -4,6 +4,7 @@ use crate::{
     bridge::Bridges,
     core::Conversion,
     error,
+    transform::as_meant,
     ucum::{self, Ratio},
 };
 use clinmill_sdk::{
@@ -56,10 +57,14 @@ impl Tables {
     /// Why it cannot be, in the words of the step.
     pub fn convert(&self, value: &Ratio, from: &str, to: &str, analyte: &str) -> Result<Answer, String> {
         let find = |text: &str| {
-            let known = self.local.find(text).map(|known| known.code);
-            known.ok_or_else(|| format!("{text:?} is neither in the table of spellings nor a UCUM code"))
+            self.local
+                .find(text)
+                .ok_or_else(|| format!("{text:?} is neither in the table of spellings nor a UCUM code"))
         };
-        let (from, to) = (find(from)?, find(to)?);
+        let (of, into) = (find(from)?, find(to)?);
+        // G/L: of each other they tell which of the two it is, as in the step.
+        let meant = as_meant(of.clone(), from, &into.code);
+        let (from, to) = (meant.code, as_meant(into, to, &of.code).code);
         let unit = |code: &str| ucum::unit(code).map_err(|why| why.to_string());
         let index = self.bridges.analyte(analyte);
         if !analyte.is_empty() && index.is_none() {
@@ -118,6 +123,20 @@ mod tests {
             "the units measure different things"
         );
         assert_eq!(said("1", "mg/L FEU", "ng/mL FEU", ""), "1000 ng{FEU}/mL");
+        assert_eq!(said("5.6", "Ｇ／Ｌ", "10^9/L", ""), "5.6 10*9/L");
+        assert_eq!(said("5.6", "G/l", "K/cumm", ""), "5.6 10*3/uL");
+        assert_eq!(said("35", "G/L", "g/dL", ""), "3.5 g/dL");
+        assert_eq!(said("3.5", "g/dL", "G/L", ""), "35 g/L");
+        assert_eq!(said("5.6", "G/L", "G/L", ""), "5.6 10*9/L");
+        assert_eq!(
+            said("4", "log10 copies/mL", "copies/mL", ""),
+            "the units measure different things"
+        );
+        assert_eq!(said("4", "lg IU/mL", "log10(IU/mL)", ""), "4 {Log_IU}/mL");
+        assert_eq!(said("13.5", "gm%", "g/L", ""), "135 g/L");
+        assert_eq!(said("25", "ug/mg Cr", "mg/g", ""), "25 mg/g");
+        assert_eq!(said("2", "lakhs/cumm", "10^9/L", ""), "200 10*9/L");
+        assert_eq!(said("120", "mmH2O", "cmH2O", ""), "12 cm[H2O]");
         assert!(said("1", "nonsense", "mg", "").contains("nonsense"));
         assert!(said("1", "mg", "g", "nobody").contains("nobody"));
         let strict = Tables::new(None, None).unwrap();

@@ -23,6 +23,7 @@ use clinmill_sdk::{
     units::Spellings,
 };
 use plan::Plan;
+pub(crate) use plan::as_meant;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

@@ -14,10 +14,11 @@ sources:
     subject: { id: uniquepid, issuer: EICU, also: [{ id: patientunitstayid, issuer: EICU-STAY }] }
     key: [patientunitstayid]
     columns:
-      patientunitstayid: visit_source_value
+      patientunitstayid: stay
       gender: gender
       age: age
       hospitaldischargeyear: year
+      unittype: visit_source_value
       unitadmittime24: admitted
       unitdischargeoffset: { name: length, type: integer }
   diagnoses:
@@ -27,7 +28,7 @@ sources:
     key: [diagnosisid]
     columns:
       diagnosisid: diagnosis_id
-      patientunitstayid: visit_source_value
+      patientunitstayid: stay
       diagnosisoffset: { name: minute, type: integer }
       diagnosisstring: name
       icd9code: codes
@@ -38,7 +39,7 @@ sources:
     key: [labid]
     columns:
       labid: lab_id
-      patientunitstayid: visit_source_value
+      patientunitstayid: stay
       labresultoffset: { name: minute, type: integer }
       labname: measurement_source_value
       labresulttext: value_source_value
@@ -46,7 +47,7 @@ sources:
 transforms:
   stays:
     sql: |
-      select visit_source_value, gender, cast(year as bigint) - cast(replace(age, '> 89', '90') as bigint) as born, length,
+      select stay, visit_source_value, gender, cast(year as bigint) - cast(replace(age, '> 89', '90') as bigint) as born, length,
              arrow_cast(concat(year, '-01-01T', admitted), 'Timestamp(Microsecond, None)') as visit_start_datetime
       from patients
   persons:
@@ -56,17 +57,17 @@ transforms:
       from stays group by subject_id
   visits:
     sql: |
-      select visit_source_value, 32037 as visit_concept_id, visit_start_datetime,
+      select stay, visit_source_value, 32037 as visit_concept_id, visit_start_datetime,
              arrow_cast(arrow_cast(visit_start_datetime, 'Int64') + length * 60000000, 'Timestamp(Microsecond, None)')
              as visit_end_datetime
       from stays
   conditions:
     sql: |
-      select d.diagnosis_id, d.visit_source_value,
+      select d.diagnosis_id, d.stay,
              coalesce(nullif(trim(split_part(d.codes, ',', 1)), ''), d.name) as condition_source_value,
              arrow_cast(arrow_cast(s.visit_start_datetime, 'Int64') + d.minute * 60000000, 'Timestamp(Microsecond, None)')
              as condition_start_datetime
-      from diagnoses d join stays s on d.visit_source_value = s.visit_source_value
+      from diagnoses d join stays s on d.stay = s.stay
   standard:
     from: results
     steps:
@@ -83,7 +84,7 @@ transforms:
       - terminology: { column: standard_unit, map: "maps:ucum__omop-unit", by: code, as: unit_concept }
   labs:
     sql: |
-      select l.lab_id, l.visit_source_value, l.measurement_source_value, l.value_source_value, l.unit_source_value,
+      select l.lab_id, l.stay, l.measurement_source_value, l.value_source_value, l.unit_source_value,
              cast(l.unit_concept_code as bigint) as unit_concept_id,
              case when l.unit_concept_code is not null then l.standard_unit end as unit_code,
              cast(case when l.unit_concept_code is not null then l.standard_value else l.value_number end as double)
@@ -91,10 +92,21 @@ transforms:
              case l.value_operator when '<' then 4171756 when '>' then 4172704 end as operator_concept_id,
              arrow_cast(arrow_cast(s.visit_start_datetime, 'Int64') + l.minute * 60000000, 'Timestamp(Microsecond, None)')
              as measurement_datetime
-      from standard l join stays s on l.visit_source_value = s.visit_source_value
+      from standard l join stays s on l.stay = s.stay
+  happened:
+    sql: |
+      select cast(visit_start_datetime as date) as day from visits
+      union all select cast(visit_end_datetime as date) from visits
+      union all select cast(condition_start_datetime as date) from conditions
+      union all select cast(measurement_datetime as date) from labs
+  periods:
+    sql: |
+      select min(day) as observation_period_start_date, max(day) as observation_period_end_date
+      from happened group by subject_id
 tables:
   person:               { from: persons, key: [subject_id], model: omop-5.4 }
-  visit_occurrence:     { from: visits, key: [visit_source_value], model: omop-5.4 }
+  observation_period:   { from: periods, key: [subject_id], model: omop-5.4 }
+  visit_occurrence:     { from: visits, key: [stay], model: omop-5.4, columns: { stay: { type: string } } }
   condition_occurrence: { from: conditions, key: [diagnosis_id], model: omop-5.4 }
   measurement:
     from: labs

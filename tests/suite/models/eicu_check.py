@@ -34,18 +34,26 @@ compare({
         "select gender_source_value, year_of_birth from person",
     ),
     "visit_occurrence": (
-        "select patientunitstayid, admitted, (admitted + unitdischargeoffset::int * interval 1 minute)::date from stays",
-        "select visit_source_value, visit_start_datetime, visit_end_date from visit_occurrence",
+        "select patientunitstayid, unittype, admitted, (admitted + unitdischargeoffset::int * interval 1 minute)::date from stays",
+        "select stay, visit_source_value, visit_start_datetime, visit_end_date from visit_occurrence",
     ),
     "persons of visits": (
         "select list_sort(list(patientunitstayid)) from patients group by uniquepid",
-        "select list_sort(list(visit_source_value)) from visit_occurrence join person using (person_id) group by person_id",
+        "select list_sort(list(stay)) from visit_occurrence join person using (person_id) group by person_id",
+    ),
+    "observation_period": (
+        "select min(day), max(day) from (select uniquepid, unnest([admitted, admitted + unitdischargeoffset::int"
+        " * interval 1 minute])::date as day from stays"
+        " union all select uniquepid, (admitted + diagnosisoffset::int * interval 1 minute)::date"
+        " from diagnoses join stays using (patientunitstayid)"
+        " union all select uniquepid, resulted::date from labs) group by uniquepid",
+        "select observation_period_start_date, observation_period_end_date from observation_period join person using (person_id)",
     ),
     "condition_occurrence": (
         "select coalesce(nullif(trim(split_part(icd9code, ',', 1)), ''), diagnosisstring), patientunitstayid,"
         " (admitted + diagnosisoffset::int * interval 1 minute)::date, count(*)"
         " from diagnoses join stays using (patientunitstayid) group by all",
-        "select c.condition_source_value, v.visit_source_value, c.condition_start_date, count(*) from condition_occurrence c"
+        "select c.condition_source_value, v.stay, c.condition_start_date, count(*) from condition_occurrence c"
         " join visit_occurrence v using (visit_occurrence_id, person_id) group by all",
     ),
     "measurement": (

@@ -17,7 +17,8 @@ const MIMIC: &str = r#"sources:
     subject: { id: subject_id, issuer: MIMIC }
     key: [hadm_id]
     columns:
-      hadm_id: visit_source_value
+      hadm_id: hadm_id
+      admission_type: visit_source_value
       admittime: { name: visit_start_datetime, type: timestamp }
       dischtime: { name: visit_end_datetime, type: timestamp }
   diagnoses:
@@ -25,7 +26,7 @@ const MIMIC: &str = r#"sources:
     inputs: { glob: "inbox/DIAGNOSES_ICD.csv" }
     subject: { id: subject_id, issuer: MIMIC }
     key: [row_id]
-    columns: { row_id: row_id, hadm_id: visit_source_value, icd9_code: condition_source_value }
+    columns: { row_id: row_id, hadm_id: hadm_id, icd9_code: condition_source_value }
   labs:
     plugin: table
     inputs: { glob: "inbox/LABEVENTS.csv" }
@@ -33,7 +34,7 @@ const MIMIC: &str = r#"sources:
     key: [row_id]
     columns:
       row_id: row_id
-      hadm_id: visit_source_value
+      hadm_id: hadm_id
       itemid: measurement_source_value
       charttime: { name: measurement_datetime, type: timestamp }
       value: value_source_value
@@ -48,12 +49,22 @@ transforms:
     sql: select dod as death_datetime from patients where dod is not null
   conditions:
     sql: |
-      select d.row_id, d.condition_source_value, d.visit_source_value, a.visit_start_datetime as condition_start_datetime
-      from diagnoses d join admissions a on d.visit_source_value = a.visit_source_value
+      select d.row_id, d.condition_source_value, d.hadm_id, a.visit_start_datetime as condition_start_datetime
+      from diagnoses d join admissions a on d.hadm_id = a.hadm_id
+  happened:
+    sql: |
+      select cast(visit_start_datetime as date) as day from admissions
+      union all select cast(visit_end_datetime as date) from admissions
+      union all select cast(measurement_datetime as date) from labs
+  periods:
+    sql: |
+      select min(day) as observation_period_start_date, max(day) as observation_period_end_date
+      from happened group by subject_id
 tables:
   person:               { from: persons, key: [subject_id], model: omop-5.4 }
+  observation_period:   { from: periods, key: [subject_id], model: omop-5.4 }
   death:                { from: deaths, key: [subject_id], model: omop-5.4 }
-  visit_occurrence:     { from: admissions, key: [visit_source_value], model: omop-5.4 }
+  visit_occurrence:     { from: admissions, key: [hadm_id], model: omop-5.4, columns: { hadm_id: { type: string } } }
   condition_occurrence: { from: conditions, key: [row_id], model: omop-5.4 }
   measurement:          { from: labs, model: omop-5.4 }
 "#;
@@ -119,7 +130,7 @@ fn a_planted_factor_of_ten_is_noticed() {
     let planted = MIMIC
         .replace(
             "tables:\n",
-            "  tenfold:\n    sql: |\n      select row_id, visit_source_value, measurement_source_value, measurement_datetime, \
+            "  tenfold:\n    sql: |\n      select row_id, hadm_id, measurement_source_value, measurement_datetime, \
              cast(null as varchar) as value_source_value, unit_source_value, case when measurement_source_value = '50868' then value_as_number * 10 \
              else value_as_number end as value_as_number from labs\ntables:\n",
         )

@@ -15,12 +15,17 @@ compare({
         "select death_datetime, count(*) from death group by all",
     ),
     "visit_occurrence": (
-        "select hadm_id, admittime::timestamp, dischtime::date from admissions",
-        "select visit_source_value, visit_start_datetime, visit_end_date from visit_occurrence",
+        "select hadm_id, admission_type, admittime::timestamp, dischtime::date from admissions",
+        "select hadm_id, visit_source_value, visit_start_datetime, visit_end_date from visit_occurrence",
+    ),
+    "observation_period": (
+        "select min(day), max(day) from (select subject_id, unnest([admittime, dischtime])::date as day from admissions"
+        " union all select subject_id, charttime::date from labs) group by subject_id",
+        "select observation_period_start_date, observation_period_end_date from observation_period join person using (person_id)",
     ),
     "condition_occurrence": (
         "select d.icd9_code, d.hadm_id, a.admittime::date, count(*) from diagnoses d join admissions a using (hadm_id) group by all",
-        "select c.condition_source_value, v.visit_source_value, c.condition_start_date, count(*) from condition_occurrence c"
+        "select c.condition_source_value, v.hadm_id, c.condition_start_date, count(*) from condition_occurrence c"
         " join visit_occurrence v using (visit_occurrence_id, person_id) group by all",
     ),
     "measurement": (

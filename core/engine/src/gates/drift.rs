@@ -2,6 +2,13 @@
 //! equally many values of the earlier one, or over its commonest words. Below 0.1 it is called small, above 0.25 large
 //! (Siddiqi, Credit Risk Scorecards, 2006, chapter 9).
 
+use crate::error::EngineError;
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{DataType, Float64Type, Int64Type},
+};
+use std::collections::{BTreeMap, HashMap};
+
 /// Bins of numbers.
 const BINS: usize = 10;
 /// Words apart; what is rarer is one bin.
@@ -37,6 +44,88 @@ pub fn of_words(mut counts: Vec<(u64, u64)>) -> Option<f64> {
     index(counts.into_iter())
 }
 
+/// Groups with fewer values, before or now, are not compared: with so few, ten bins differ by chance.
+pub const FEW: usize = 50;
+
+/// How far groups of rows are apart.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// By group.
+    index: BTreeMap<String, f64>,
+    /// Groups that have too few values.
+    pub few: usize,
+}
+
+impl Groups {
+    /// How many were compared.
+    pub fn compared(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Those further apart than this.
+    pub fn far(&self, at_most: f64) -> impl Iterator<Item = &str> {
+        let far = self.index.iter().filter(move |(_, index)| **index > at_most);
+        far.map(|(group, _)| group.as_str())
+    }
+
+    /// The largest index.
+    pub fn largest(&self) -> Option<f64> {
+        self.index.values().copied().max_by(f64::total_cmp)
+    }
+}
+
+/// The index within each group, of the results of the two queries of a plan: values (of words also how often), group.
+///
+/// # Errors
+/// A defect.
+pub fn by_group(before: &[RecordBatch], now: &[RecordBatch], numeric: bool) -> Result<Groups, EngineError> {
+    let mut numbers: HashMap<String, [Vec<f64>; 2]> = HashMap::new();
+    let mut words: HashMap<String, HashMap<String, (u64, u64)>> = HashMap::new();
+    let both = before.iter().map(|b| (false, b)).chain(now.iter().map(|b| (true, b)));
+    for (is_now, batch) in both {
+        let groups = arrow::compute::cast(batch.column(batch.num_columns() - 1), &DataType::Utf8)?;
+        let groups = groups.as_string::<i32>().iter().map(Option::unwrap_or_default);
+        if numeric {
+            let values = batch.column(0).as_primitive::<Float64Type>();
+            for (group, value) in groups.zip(values) {
+                if !numbers.contains_key(group) {
+                    numbers.insert(group.to_owned(), Default::default());
+                }
+                if let Some([old, new]) = numbers.get_mut(group) {
+                    if is_now { new } else { old }.extend(value);
+                }
+            }
+            continue;
+        }
+        let values = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
+        let counts = arrow::compute::cast(batch.column(1), &DataType::Int64)?;
+        let counts = counts.as_primitive::<Int64Type>();
+        for (row, (group, word)) in groups.zip(values.as_string::<i32>()).enumerate() {
+            let known = words.entry(group.to_owned()).or_default();
+            let (old, new) = known.entry(word.unwrap_or_default().to_owned()).or_default();
+            *(if is_now { new } else { old }) += u64::try_from(counts.value(row)).unwrap_or(0);
+        }
+    }
+    let mut all = Groups::default();
+    let mut add = |group: String, index: Option<f64>| match index {
+        Some(index) => drop(all.index.insert(group, index)),
+        None => all.few += 1,
+    };
+    for (group, [old, new]) in numbers {
+        let enough = old.len().min(new.len()) >= FEW;
+        add(group, enough.then(|| of_numbers(old, &new)).flatten());
+    }
+    for (group, counts) in words {
+        let totals = counts.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+        let enough = totals.0.min(totals.1) >= FEW as u64;
+        add(
+            group,
+            enough.then(|| of_words(counts.into_values().collect())).flatten(),
+        );
+    }
+    Ok(all)
+}
+
 fn index(bins: impl Iterator<Item = (u64, u64)> + Clone) -> Option<f64> {
     let totals = bins.clone().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
     if totals.0 == 0 || totals.1 == 0 {
@@ -64,6 +153,29 @@ mod tests {
         assert!(of_numbers(values.clone(), &wrong).unwrap() > 1.0);
         assert_eq!(of_numbers(values, &[]), None);
         assert_eq!(of_numbers(vec![1.0; 5], &[1.0, 1.0]), Some(0.0));
+    }
+
+    #[test]
+    fn groups_stand_by_themselves() {
+        use arrow::array::{ArrayRef, Float64Array, StringArray};
+        use std::sync::Arc;
+        let rows = |factor: f64, few: usize| {
+            let group =
+                |name: &'static str, n: usize, factor: f64| (0..n).map(move |i| (name, (i % 10 + 1) as f64 * factor));
+            let all: Vec<_> = group("a", 1000, 1.0)
+                .chain(group("b", 60, factor))
+                .chain(group("c", few, factor))
+                .collect();
+            let values: ArrayRef = Arc::new(Float64Array::from_iter_values(all.iter().map(|(_, v)| *v)));
+            let groups: ArrayRef = Arc::new(StringArray::from_iter_values(all.iter().map(|(g, _)| *g)));
+            RecordBatch::try_from_iter([("v", values), ("g", groups)]).unwrap()
+        };
+        let apart = by_group(&[rows(1.0, 49)], &[rows(10.0, 500)], true).unwrap();
+        assert_eq!((apart.compared(), apart.few), (2, 1));
+        assert_eq!(apart.far(0.25).collect::<Vec<_>>(), ["b"]);
+        assert!(apart.largest() > Some(1.0));
+        let apart = by_group(&[rows(1.0, 50)], &[rows(1.0, 50)], true).unwrap();
+        assert_eq!((apart.compared(), apart.few, apart.largest()), (3, 0, Some(0.0)));
     }
 
     #[test]

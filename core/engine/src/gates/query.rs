@@ -36,8 +36,11 @@ pub enum Plan {
         table: String,
         /// The column.
         column: String,
-        /// A query for the values; `previous.` can be put before its table.
+        /// Queries for the values, of the release before and of now: `v`, of words also how often, `n`; last the group, `g`,
+        /// where there are groups.
         values: [String; 2],
+        /// A query for one row of each group, `_row_id` and `g`; none without groups.
+        groups: Option<String>,
         /// Numbers or words.
         numeric: bool,
         /// The largest index.
@@ -187,23 +190,39 @@ pub fn plan(
                 ),
             }
         }
-        Check::Drift(c, at_most) => {
+        Check::Drift(c, by, at_most) => {
             let column = name(&c.column);
+            // One text of all: what is null stands apart from what is empty.
+            let group = by
+                .iter()
+                .map(|c| format!("coalesce('=' || cast({} as varchar), '')", name(&c.column)));
+            let group = group.collect::<Vec<_>>().join(" || '\u{1f}' || ");
+            let group = (!by.is_empty()).then_some(group);
+            let (g, grouped) = match &group {
+                Some(group) => (format!(", {group} as g"), ", 3"),
+                None => (String::new(), ""),
+            };
             let is_number = types[0].is_numeric() || types[0].is_temporal();
             let values = |table: String| {
                 let from = format!("from {table} where {about} and {column} is not null");
                 match (is_number, types[0].is_numeric()) {
-                    (true, true) => format!("select cast({column} as double) as v {from}"),
+                    (true, true) => format!("select cast({column} as double) as v{g} {from}"),
                     (true, false) => {
-                        format!("select cast(cast(cast({column} as date) as int) as double) as v {from}")
+                        format!("select cast(cast(cast({column} as date) as int) as double) as v{g} {from}")
                     }
-                    _ => format!("select cast({column} as varchar) as v, count(*) as n {from} group by 1"),
+                    _ => format!("select cast({column} as varchar) as v, count(*) as n{g} {from} group by 1{grouped}"),
                 }
             };
             Plan::Drift {
                 table: c.table.clone(),
                 column: c.column.clone(),
                 values: [values(format!("previous.{}", name(&c.table))), values(name(&c.table))],
+                groups: group.map(|group| {
+                    format!(
+                        "select min({ROW_ID}) as {ROW_ID}, {group} as g from {} where {about} and {column} is not null group by 2",
+                        name(&c.table)
+                    )
+                }),
                 numeric: is_number,
                 at_most: *at_most,
             }

@@ -133,7 +133,7 @@ pub(super) async fn check(gate: &GateSpec, empty: &[TableState]) -> Result<(), S
             super::query::name(table)
         )],
         Plan::Query { rows, failing } => vec![rows.clone(), failing.clone()],
-        Plan::Drift { values, .. } => values.to_vec(),
+        Plan::Drift { values, groups, .. } => values.iter().chain(groups).cloned().collect(),
         Plan::Fresh { newest, .. } => vec![newest.clone()],
         Plan::RowCount { .. } => Vec::new(),
         Plan::Sql { sql, .. } => vec![format!("select count(*) from ({sql}) as failing")],
@@ -323,6 +323,7 @@ async fn measure(
         Plan::Drift {
             table,
             values,
+            groups,
             numeric,
             at_most,
             ..
@@ -335,6 +336,10 @@ async fn measure(
             }
             let [old, new] = values;
             let (old, new) = (query(context, old).await?, query(context, new).await?);
+            if let Some(groups) = groups {
+                let apart = drift::by_group(&old, &new, *numeric)?;
+                return far_apart(context, &apart, *at_most, groups, listed).await;
+            }
             let index = match numeric {
                 true => drift::of_numbers(numbers(&old), &numbers(&new)),
                 false => drift::of_words(words(&old, &new)?),
@@ -386,6 +391,49 @@ async fn measure(
             }
             yes_or_no(holds, detail)
         }
+    })
+}
+
+/// The verdict on the groups of a drift: what fails is a group, named by one of its rows.
+async fn far_apart(
+    context: &SessionContext,
+    apart: &drift::Groups,
+    at_most: f64,
+    groups: &str,
+    listed: usize,
+) -> Result<Counted, EngineError> {
+    let far: Vec<&str> = apart.far(at_most).collect();
+    let mut row_ids = Vec::new();
+    if !far.is_empty() {
+        for batch in query(context, groups).await? {
+            let text = |column: usize| arrow::compute::cast(batch.column(column), &DataType::Utf8);
+            let (ids, names) = (text(0)?, text(1)?);
+            let rows = ids.as_string::<i32>().iter().zip(names.as_string::<i32>().iter());
+            let failing = rows.filter(|(_, name)| name.is_some_and(|name| far.contains(&name)));
+            row_ids.extend(failing.filter_map(|(id, _)| id.map(str::to_owned)));
+        }
+        row_ids.sort();
+        row_ids.truncate(listed);
+    }
+    let compared = apart.compared() as u64;
+    let few = match apart.few {
+        0 => String::new(),
+        n => format!("; {n} with fewer than {} values are not compared", drift::FEW),
+    };
+    let detail = match apart.largest() {
+        None => format!("there is no group to compare{few}"),
+        Some(index) => format!(
+            "{} of {compared} groups are further away than {at_most}, the furthest has the population stability index \
+             {index:.4}{few}",
+            far.len()
+        ),
+    };
+    Ok(Counted {
+        rows: compared,
+        failed: far.len() as u64,
+        row_ids,
+        index: apart.largest(),
+        detail: Some(detail),
     })
 }
 

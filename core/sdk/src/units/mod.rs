@@ -38,11 +38,16 @@ fn annotations(code: &str) -> impl Iterator<Item = &str> {
 ///
 /// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
 /// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
-/// NGSP, by an equation of its own.
+/// NGSP, by an equation of its own. Logarithms of counts have an annotation alone, too.
 pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let differ = |one, other| from.contains(one) && to.contains(other);
     if differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}") {
         return Some("fibrinogen equivalent units are no D-dimer units");
+    }
+    // Of 10000 copies the logarithm is 4: annotations alone say so.
+    let logarithm = |code: &str| code.contains("{Log_");
+    if logarithm(from) != logarithm(to) {
+        return Some("a logarithm is no amount");
     }
     let moles = |code: &str| {
         code.split_once('/')
@@ -60,6 +65,21 @@ pub fn fits(from: &Unit, to: &Unit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_apart() {
+        for (one, other, apart) in [
+            ("mg{FEU}/L", "ug{DDU}/L", true),
+            ("mmol/mol", "%", true),
+            ("{Log_copies}/mL", "{copies}/mL", true),
+            ("{Log_IU}/mL", "/mL", true),
+            ("{Log_IU}/mL", "{Log_IU}/L", false),
+            ("mg{FEU}/L", "ug{FEU}/mL", false),
+        ] {
+            assert_eq!(told_apart(one, other).is_some(), apart, "{one} {other}");
+            assert_eq!(told_apart(other, one).is_some(), apart, "{other} {one}");
+        }
+    }
 
     #[test]
     fn one_unit_in_several_codes() {
@@ -83,6 +103,8 @@ mod tests {
             ("mmol/L", "meq/L"),
             ("/[HPF]", "/[LPF]"),
             ("U/L", "[IU]/L"),
+            ("{Log_copies}/mL", "{copies}/mL"),
+            ("{Log_copies}/mL", "{Log_IU}/mL"),
             ("x", "x/L"),
         ] {
             assert!(!same(one, other) && !same(other, one), "{one} {other}");

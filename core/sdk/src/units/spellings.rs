@@ -380,6 +380,35 @@ mod tests {
             ("10^9·L-1", "10*9.L-1"),
             ("10e09/L", "10*9/L"),
             ("1000/uL", "10*3/uL"),
+            ("Ｇ／Ｌ", "10*9/L"),
+            ("G/l", "10*9/L"),
+            ("g/l", "g/L"),
+            ("mmH2O", "mm[H2O]"),
+            ("PEIU/ml", "{PEI_U}/mL"),
+            ("lg IU/mL", "{Log_IU}/mL"),
+            ("Log10 copies/ml", "{Log_copies}/mL"),
+            ("LOG IU/ML", "{Log_IU}/mL"),
+            ("cells/cumm", "/uL"),
+            ("/cu mm", "/uL"),
+            ("lakhs/cumm", "10*5/uL"),
+            ("gm%", "g/dL"),
+            ("ug%", "ug/dL"),
+            ("μg%", "ug/dL"),
+            ("vol%", "mL/dL"),
+            ("titer", "{titer}"),
+            ("mmol/mmol Cr", "mmol/mmol"),
+            ("mg/g·Cr", "mg/g"),
+            ("μg/mgCr", "ug/mg"),
+            ("mmol/24小时", "mmol/(24.h)"),
+            ("L/24h", "L/(24.h)"),
+            ("mL·min-1·1.73m-2", "mL/min/{1.73_m2}"),
+            ("mAU/mL", "10*-3.[arb'U]/mL"),
+            ("BAU/mL", "{BAU}/mL"),
+            ("0/00", "[ppth]"),
+            ("Wood", "mm[Hg].min/L"),
+            ("mmoI/L", "mmol/L"),
+            ("万U", "10*4.U"),
+            ("10^3IU/mL", "10*3.[IU]/mL"),
         ] {
             assert_eq!(
                 local.find(text).map(|known| known.code).as_deref(),
@@ -389,7 +418,7 @@ mod tests {
         }
         for text in [
             "", "no unit", "R", "mg/TV", "M/L", "CU", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM",
-            "NM", "PM", "Mm", "Eu/mL", "K", "T", "A", "P", "V", "pc", "st", "mmol/1",
+            "NM", "PM", "Mm", "Eu/mL", "K", "T", "A", "P", "V", "pc", "st", "mmol/1", "片", "个", "lg", "°", "单位",
         ] {
             assert_eq!(local.find(text), None, "{text}");
         }

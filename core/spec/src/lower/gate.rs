@@ -76,7 +76,18 @@ fn check(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Report<'
             same_table(&[unit.clone(), per.clone()], report)?;
             Check::Unit(unit, per)
         }
-        "drift" => Check::Drift(column(fields, "column", report)?, number(fields, "at_most", report)?),
+        "drift" => {
+            let of = column(fields, "column", report)?;
+            let mut by = Vec::new();
+            if fields.entry("by").is_some() {
+                for text in fields.texts("by", report)? {
+                    by.push(column_ref(text, report)?);
+                }
+                let all: Vec<ColumnRef> = std::iter::once(&of).chain(&by).cloned().collect();
+                same_table(&all, report)?;
+            }
+            Check::Drift(of, by, number(fields, "at_most", report)?)
+        }
         "fresh" => {
             let within = fields.text("within", report)?;
             let Some(duration) = values::duration(&within.value) else {

@@ -48,8 +48,38 @@ pub fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
     })
 }
 
-/// A word or signs with more behind it: `阳性(+)`, `阳性++`, `阳性(1:160)`, `+(25)`, `阴性 <0.1`.
+/// Fields of view, of which words say how much is in one.
+const FIELDS: [&str; 8] = ["/HPF", "/HP", "/LPF", "/LP", "/hpf", "/hp", "/lpf", "/lp"];
+
+/// A word or signs with more behind it: `阳性(+)`, `阳性++`, `阳性(1:160)`, `阳性(+)1:160`, `+(25)`, `阴性 <0.1`, `偶见/HP`.
 pub fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
+    let field = FIELDS.iter().find(|field| text.ends_with(*field));
+    if let Some((head, unit)) = field.and_then(|field| text.split_at_checked(text.len() - field.len())) {
+        let said = word(head.trim_end(), lower).or_else(|| signs(head.trim_end()));
+        let said = said.filter(|said| said.kind == Kind::Qualitative && said.signed.is_none());
+        return said.map(|said| Parsed { unit, ..said });
+    }
+    // 阳性(+)1:160, (-)阴性
+    if let Some((head, tail)) = text.find(')').and_then(|at| text.split_at_checked(at + 1))
+        && !tail.trim_start().is_empty()
+    {
+        let (said, tail) = (signs(head).or_else(|| mixed(head, comma, lower))?, tail.trim_start());
+        if let Some(named) = word(tail, lower).filter(|named| named.kind == Kind::Qualitative) {
+            let whole = said.kind == Kind::Qualitative && head.starts_with('(') && said.number.is_none();
+            return (whole && !opposite(said.qualitative, named.qualitative)).then_some(Parsed {
+                grade: said.grade,
+                ..named
+            });
+        }
+        let more = numeric(tail, comma, lower)?;
+        let bare = said.kind == Kind::Qualitative && said.number.is_none() && said.range.is_none();
+        return (bare && more.qualitative.is_none()).then_some(Parsed {
+            kind: Kind::Qualitative,
+            qualitative: said.qualitative,
+            grade: said.grade,
+            ..more
+        });
+    }
     let (head, tail) = match text.strip_suffix(')').and_then(|inner| inner.split_once('(')) {
         Some((head, inner)) => (head, inner),
         None => {

@@ -26,13 +26,36 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
         [b':', tail @ ..] | [b'/', tail @ ..] if tail.first().is_some_and(|b| b.is_ascii_digit() || *b == b' ') => {
             let (second, length) = scan(rest.get(1..)?.trim_start(), comma)?;
             let titre = first == Number::integer(1) && second.whole().is_some_and(|to| to > 1);
+            // +1:320 is positive at 1:320.
+            let positive = text.starts_with('+');
             let diluted = titre.then_some(Parsed {
                 operator,
                 number: Some(second),
+                qualitative: positive.then_some("positive"),
+                grade: positive.then_some(1),
                 ..Parsed::of(Kind::Titre)
             })?;
             let note = rest.get(1..)?.trim_start().get(length..)?.trim_start();
-            behind(diluted, note, lower).filter(|found| found.unit.is_empty() && found.operator == operator)
+            let signed = signs(note).filter(|said| said.signed.is_none() && !positive);
+            if let Some(said) = signed {
+                return Some(Parsed {
+                    qualitative: said.qualitative,
+                    grade: said.grade,
+                    ..diluted
+                });
+            }
+            behind(diluted, note, lower)
+                .filter(|found| found.unit.is_empty() && found.operator == operator)
+                .and_then(|found| match (positive, found.qualitative) {
+                    (false, _) => Some(found),
+                    (true, None | Some("positive")) => Some(Parsed {
+                        qualitative: Some("positive"),
+                        grade: found.grade.or(Some(1)),
+                        ..found
+                    }),
+                    // +1:320 阴性
+                    (true, Some(_)) => None,
+                })
         }
         [b'-' | b'~' | b't' | b'T', ..] if operator.is_none() && range_sign(rest).is_some() => {
             let after = range_sign(rest)?.trim_start();
@@ -44,20 +67,66 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
             };
             let (second, length) = scan(tail, comma)?;
             // A power behind the second number is that of both: 4-10x10^9/L.
-            let of = |text: &str| text.contains(['x', 'X', '*', 'e', 'E', '^']);
+            let of = |text: &str| text.contains(['x', 'X', '*', 'e', 'E', '^', '万', '亿']);
             let (before, written) = (text.get(..text.len() - rest.len())?, tail.get(..length)?);
-            let first = match power_of_ten(written) {
+            let myriads = written.ends_with(['万', '亿']).then(|| second.power());
+            let first = match power_of_ten(written).or(myriads) {
                 Some(power) if !of(before) => first.times_ten(power),
                 _ => first,
             };
             let unit = tail.get(length..)?.trim_start();
+            // -3--3 is from -3 to 3 rather than one number; nobody writes what is meant.
+            if signed && rest.starts_with('-') && second.at_most(first) {
+                return None;
+            }
             let range = first.at_most(second).then_some(Parsed {
                 range: Some((first, second)),
                 ..Parsed::of(Kind::Range)
             })?;
             behind(range, unit, lower).filter(|found| found.operator.is_none())
         }
-        _ => behind(number, rest, lower),
+        _ => match both_ends(number, rest, comma) {
+            Ok(None) => behind(number, rest, lower),
+            Ok(range) => range,
+            Err(Unlike) => None,
+        },
+    }
+}
+
+/// The two ends of a range have different units.
+struct Unlike;
+
+/// `g/L~5.5g/L` behind a number: the range, where both ends have the same unit; nothing where there is no range.
+fn both_ends<'t>(number: Parsed<'t>, rest: &'t str, comma: Comma) -> Result<Option<Parsed<'t>>, Unlike> {
+    let Some(first) = number.number.filter(|_| number.operator.is_none()) else {
+        return Ok(None);
+    };
+    let signs = rest.char_indices().filter(|(_, c)| matches!(c, '-' | '~'));
+    let mut unlike = false;
+    for (at, sign) in signs {
+        let (Some(before), Some(after)) = (rest.get(..at), rest.get(at + 1..)) else {
+            continue;
+        };
+        let (unit, after) = (before.trim_end(), after.trim_start_matches(['-', '~', ' ']));
+        if !is_unit(unit) {
+            continue;
+        }
+        let Some((second, length)) = scan(after, comma) else {
+            continue;
+        };
+        let last = after.get(length..).unwrap_or_default().trim_start();
+        if last == unit && first.at_most(second) {
+            return Ok(Some(Parsed {
+                range: Some((first, second)),
+                unit,
+                ..Parsed::of(Kind::Range)
+            }));
+        }
+        unlike |= sign == '~';
+    }
+    match unlike {
+        true => Err(Unlike),
+        false => Ok(None),
     }
 }
 

@@ -35,13 +35,18 @@ impl Plan {
 }
 
 /// `G/L` is thousands of millions per litre of cells, and grams per litre of protein.
-const EITHER: &str = "G/L";
+const EITHER: [&str; 2] = ["G/L", "G/l"];
+
+/// Whether a written unit is one of several, of which the unit to convert to tells.
+fn is_either(unit: &str) -> bool {
+    EITHER.contains(&fold(unit).as_str())
+}
 
 /// A unit in the light of what it is converted to.
-fn as_meant(known: Known, unit: &str, target: &str) -> Known {
+pub fn as_meant(known: Known, unit: &str, target: &str) -> Known {
     let measure = |code: &str| ucum::unit(code).ok();
     match (measure("g/L"), measure(target)) {
-        (Some(mass), Some(to)) if fold(unit) == EITHER && fits(&mass, &to) => Known {
+        (Some(mass), Some(to)) if is_either(unit) && fits(&mass, &to) => Known {
             code: "g/L".to_owned(),
             line: None,
         },
@@ -57,7 +62,7 @@ impl Units {
         }
         let target = target.trim();
         // Nobody can tell which it is, and nothing is to be converted.
-        if target.is_empty() && fold(unit) == EITHER {
+        if target.is_empty() && is_either(unit) {
             return Plan::without("unknown-unit", "", "");
         }
         let known = self.local.find(unit).map(|known| as_meant(known, unit, target));
