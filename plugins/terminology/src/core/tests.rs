@@ -33,19 +33,20 @@ fn unit_and_specimen_tell_rows_apart() {
     let told = |unit, specimen| Told {
         unit,
         specimen,
-        day: None,
+        ..Told::default()
     };
     assert_eq!(code(&lookup, "葡萄糖", &Told::default()), "molar");
     assert_eq!(code(&lookup, "葡萄糖", &told(Some("MG/DL"), None)), "mass");
     assert_eq!(code(&lookup, "葡萄糖", &told(Some("mmol/L"), Some("血清"))), "molar");
     assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("Urine"))), "urine");
-    assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "Unlike");
+    assert_eq!(code(&lookup, "葡萄糖", &told(Some("U/L"), None)), "Unlike");
+    assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "mass");
     assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unlike");
     assert_eq!(code(&lookup, "lp（A）", &Told::default()), "Ambiguous");
     assert_eq!(code(&lookup, "Lpa", &told(Some("nmol/L"), None)), "nmol");
     assert_eq!(lookup.lines("葡萄糖", &told(Some("MG/DL"), None)), [3]);
     assert_eq!(lookup.lines("lp（A）", &Told::default()), [5, 6]);
-    assert!(lookup.lines("葡萄糖", &told(Some("g/L"), None)).is_empty());
+    assert!(lookup.lines("葡萄糖", &told(Some("U/L"), None)).is_empty());
 }
 
 /// A committed table.
