@@ -197,8 +197,10 @@ fn blood_with_its_cells_is_no_serum() {
     }
 }
 
-/// Words of `when_unit` that say that there is no unit, or what a result is.
-const NO_UNITS: [&str; 17] = [
+/// Words of `when_unit` that say that there is no unit, or what a result is; and units of endotoxin, which UCUM has not.
+const NO_UNITS: [&str; 23] = [
+    "EU/mL",
+    "EU/L",
     "A",
     "+",
     "+/-",
@@ -216,6 +218,10 @@ const NO_UNITS: [&str; 17] = [
     "阴性",
     "阴性/阳性",
     "比值",
+    "titer",
+    "titre",
+    "滴度",
+    "1:",
 ];
 
 /// One source of truth: what a row asks for is a unit to the step `units`, of the measure of the row's own unit.
