@@ -290,6 +290,47 @@ impl Lookup {
         }
     }
 
+    /// The line of a row with another target that a row (by its line) leaves a value ambiguous with, for a unit and a
+    /// specimen that it asks for, however its key is written.
+    pub fn clash(&self, line: u32) -> Option<u32> {
+        let row = self.rows.iter().find(|row| row.entry.line == line)?;
+        let places = match self.by {
+            By::Name => self.folded.get(&name(&row.entry.key)),
+            By::Code => self.exact.get(&row.entry.key),
+        }?;
+        let day = Some(row.entry.days.1).filter(|last| *last < ENDLESS);
+        let asked = |when: &'_ When| -> Vec<String> {
+            let untold = when.untold.then(String::new);
+            when.named().map(str::to_owned).chain(untold).collect()
+        };
+        let specimens = asked(&row.entry.specimen);
+        for unit in asked(&row.entry.unit) {
+            for specimen in &specimens {
+                let told = match unit.as_str() {
+                    measure::TITER => Told {
+                        kind: Kind::Titre,
+                        ..Told::of("", specimen, day)
+                    },
+                    unit => Told::of(unit, specimen, day),
+                };
+                let deciding: Vec<(u8, &Row)> = self.deciding(places, &told).collect();
+                let most = deciding.iter().map(|(about, _)| *about).max();
+                let rows = || {
+                    deciding
+                        .iter()
+                        .filter(|(about, _)| Some(*about) == most)
+                        .map(|(_, row)| row)
+                };
+                if rows().any(|one| one.entry.line == line)
+                    && let Some(other) = rows().find(|other| other.target != row.target)
+                {
+                    return Some(other.entry.line);
+                }
+            }
+        }
+        None
+    }
+
     /// The target of a [`Found::Mapped`].
     pub fn target(&self, index: usize) -> Option<&Target> {
         self.targets.get(index)

@@ -164,6 +164,14 @@ pub fn contradict(unit: Option<&'static str>, target: Option<&'static str>) -> b
     }
 }
 
+/// Whether a target is no suggestion for a row: as [`contradict`], and moles are no mass, which LOINC has codes of their own
+/// for.
+pub fn unlike(unit: Option<&'static str>, target: Option<&'static str>) -> bool {
+    let moles = |measure: Option<&str>| measure.is_some_and(|measure| measure.starts_with("moles"));
+    let told = unit.is_some() && unit != Some(BARE) && target.is_some();
+    contradict(unit, target) || (told && moles(unit) != moles(target))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

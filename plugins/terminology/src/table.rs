@@ -85,6 +85,11 @@ impl When {
                 .any(|code| other.codes.iter().any(|one| one.same(code)))
     }
 
+    /// The alternatives, folded.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.any_of.iter().map(String::as_str)
+    }
+
     /// Whether this is true of one of the alternatives, folded.
     #[cfg(test)]
     pub fn any(&self, is: impl Fn(&str) -> bool) -> bool {
