@@ -149,7 +149,7 @@ fn abbreviations_and_names_beside_them() {
         ("Cr", "umol/L", "血清", "14682-9"),
         ("Cr", "umol/L", "尿", "14683-7"),
         ("Cr", "", "", "Ambiguous"),
-        ("Cr", "ug/L", "", "Unlike"),
+        ("Cr", "ug/L", "", "Unmapped"),
         ("Na", "mmol/L", "", "2951-2"),
         ("Na", "mmol/L", "尿", "2955-3"),
         ("K", "mmol/L", "脑脊液", "Unlike"),
