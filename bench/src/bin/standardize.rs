@@ -148,8 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
         (
             "terminology",
-            json!({ "column": "test", "unit": "unit", "unit_in_value": "value_unit", "kind": "value_kind", "as": "loinc",
-                "map": "maps:lab-zh__loinc" }),
+            json!({ "column": "test", "unit": "unit", "as": "loinc", "map": "maps:lab-zh__loinc" }),
         ),
         (
             "units",
