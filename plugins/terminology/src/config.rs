@@ -20,6 +20,14 @@ pub struct TerminologyConfig {
     /// unit measures something else than the target, such as `%` for a count.
     #[serde(default)]
     pub unit: Option<String>,
+    /// A column with units that stood in the values' own texts (`_unit` of `labvalue`); where it has one, it goes before
+    /// `unit`, as in the step `units`.
+    #[serde(default)]
+    pub unit_in_value: Option<String>,
+    /// A column with what the values are (`_kind` of `labvalue`). A titre gets no code but one of a titre, and a number
+    /// without a unit none of presence.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// The column of the source's specimen, of text. It must fit a row's `when_specimen`; a row without one is not taken
     /// where the target is of another specimen, such as urine for blood.
     #[serde(default)]

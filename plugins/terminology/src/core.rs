@@ -7,7 +7,7 @@ use crate::{
     table::{ENDLESS, Entry, Target, When, entries},
     units,
 };
-use clinmill_sdk::{MappingTable, PluginError, RowState};
+use clinmill_sdk::{MappingTable, PluginError, RowState, units::Code};
 use std::collections::HashMap;
 
 /// What a lookup found.
@@ -37,11 +37,36 @@ impl Found {
     }
 }
 
+/// What a result is, as far as that tells codes apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A word, or not known.
+    #[default]
+    Any,
+    /// A number, or from one number to another.
+    Number,
+    /// A dilution, such as 1:160.
+    Titre,
+}
+
+impl Kind {
+    /// From the column `_kind` of the step `labvalue`.
+    pub fn of(text: &str) -> Self {
+        match text {
+            "number" | "range" => Self::Number,
+            "titre" => Self::Titre,
+            _ => Self::Any,
+        }
+    }
+}
+
 /// What a row says beside its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told<'a> {
     /// The unit, as written.
     pub unit: Option<&'a str>,
+    /// What the result is.
+    pub kind: Kind,
     /// The specimen, as written.
     pub specimen: Option<&'a str>,
     /// The day, in days since 1970-01-01.
@@ -56,6 +81,7 @@ impl<'a> Told<'a> {
             unit: some(unit),
             specimen: some(specimen),
             day,
+            kind: Kind::Any,
         }
     }
 }
@@ -64,7 +90,7 @@ impl<'a> Told<'a> {
 struct Row {
     entry: Entry,
     target: Option<usize>,
-    /// What the target measures, where the row itself has no condition on that.
+    /// What the target measures.
     measures: Option<&'static str>,
     /// The specimen that the target is in: a condition adds to it, and takes nothing away.
     specimen: Option<&'static str>,
@@ -112,9 +138,8 @@ impl Lookup {
                 lookup.folded.entry(folded).or_default().push(index);
             }
             lookup.exact.entry(entry.key.clone()).or_default().push(index);
-            let any_unit = entry.unit.is_none();
             lookup.rows.push(Row {
-                measures: any_unit.then(|| measure::of_target(&entry.target)).flatten(),
+                measures: measure::of_target(&entry.target),
                 specimen: specimen::of_name(&entry.target.name),
                 target,
                 entry,
@@ -205,33 +230,40 @@ impl Lookup {
 
     /// The rows of a key that hold for what the source says, and by how much each is about it.
     fn deciding<'a>(&'a self, places: &'a [usize], told: &Told<'_>) -> impl Iterator<Item = (u8, &'a Row)> + use<'a> {
-        let (measured, taken) = (
-            told.unit.and_then(measure::of_unit),
-            told.specimen.and_then(specimen::told),
-        );
-        let unit = told.unit.map(unit_condition).filter(|unit| !unit.is_empty());
+        let (measured, taken) = (measure::of_told(told), told.specimen.and_then(specimen::told));
+        let unit = match told.kind {
+            Kind::Titre => Some(measure::TITER.to_owned()),
+            _ => told.unit.map(unit_condition).filter(|unit| !unit.is_empty()),
+        };
         // None of the rows may ask.
         let asked = unit.is_some()
             && places
                 .iter()
                 .any(|at| self.rows.get(*at).is_some_and(|row| !row.entry.unit.is_none()));
-        let code = told.unit.filter(|_| asked).and_then(units::code);
+        let code = told
+            .unit
+            .filter(|_| asked && told.kind != Kind::Titre)
+            .and_then(units::code)
+            .map(Code::new);
         let specimen = told.specimen.map(condition);
         let rows = self.of_the_day(places, told);
         // Where the source does not say and every row asks, all of them are meant.
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
         let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
         let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
-        // A row without a condition holds for what its target can be measured in; every row for the target's specimen.
+        // A row without a condition holds for what its target can be measured in; every row for the target's specimen, for
+        // titres where it has titres, and for no number where its target is whether there is any.
         let like = move |row: &&Row| {
-            !measure::contradict(measured, row.measures) && !specimen::contradict(taken, row.specimen)
+            let asks = !row.entry.unit.is_none() && measured != Some(measure::TITRE);
+            let measures = row.measures.filter(|theirs| !asks || *theirs == measure::PRESENCE);
+            !measure::contradict(measured, measures) && !specimen::contradict(taken, row.specimen)
         };
         rows.filter(decides).filter(like).filter_map(move |row| {
-            let about = |any: bool, when: &When, told: Option<&str>, code: Option<&str>| match any {
+            let about = |any: bool, when: &When, told: Option<&str>, code: Option<&Code>| match any {
                 true => Some(0),
                 false => when.holds(told, code),
             };
-            let by_unit = about(any_unit, &row.entry.unit, unit.as_deref(), code.as_deref())?;
+            let by_unit = about(any_unit, &row.entry.unit, unit.as_deref(), code.as_ref())?;
             let by_specimen = about(any_specimen, &row.entry.specimen, specimen.as_deref(), None)?;
             Some((by_unit + by_specimen, row))
         })
@@ -256,6 +288,47 @@ impl Lookup {
             None if others.into_iter().any(|row| row.target.is_some()) => Found::Unlike,
             None => Found::Unmapped,
         }
+    }
+
+    /// The line of a row with another target that a row (by its line) leaves a value ambiguous with, for a unit and a
+    /// specimen that it asks for, however its key is written.
+    pub fn clash(&self, line: u32) -> Option<u32> {
+        let row = self.rows.iter().find(|row| row.entry.line == line)?;
+        let places = match self.by {
+            By::Name => self.folded.get(&name(&row.entry.key)),
+            By::Code => self.exact.get(&row.entry.key),
+        }?;
+        let day = Some(row.entry.days.1).filter(|last| *last < ENDLESS);
+        let asked = |when: &'_ When| -> Vec<String> {
+            let untold = when.untold.then(String::new);
+            when.named().map(str::to_owned).chain(untold).collect()
+        };
+        let specimens = asked(&row.entry.specimen);
+        for unit in asked(&row.entry.unit) {
+            for specimen in &specimens {
+                let told = match unit.as_str() {
+                    measure::TITER => Told {
+                        kind: Kind::Titre,
+                        ..Told::of("", specimen, day)
+                    },
+                    unit => Told::of(unit, specimen, day),
+                };
+                let deciding: Vec<(u8, &Row)> = self.deciding(places, &told).collect();
+                let most = deciding.iter().map(|(about, _)| *about).max();
+                let rows = || {
+                    deciding
+                        .iter()
+                        .filter(|(about, _)| Some(*about) == most)
+                        .map(|(_, row)| row)
+                };
+                if rows().any(|one| one.entry.line == line)
+                    && let Some(other) = rows().find(|other| other.target != row.target)
+                {
+                    return Some(other.entry.line);
+                }
+            }
+        }
+        None
     }
 
     /// The target of a [`Found::Mapped`].

@@ -24,7 +24,7 @@ pub mod table;
 mod transform;
 mod units;
 
-pub use crate::core::{Found, Lookup, Told};
+pub use crate::core::{Found, Kind, Lookup, Told};
 pub use config::{By, TerminologyConfig, Unmapped};
 pub use transform::Terminology;
 

@@ -1,9 +1,40 @@
 //! What a unit measures, in the words of LOINC's properties, and whether it can be what a target is measured in.
 
-use crate::{fold::unit_condition, table::Target};
+use crate::{Kind, Told, fold::unit_condition, table::Target, units};
 
 /// Volumes that concentrations are of.
 const VOLUMES: [&str; 7] = ["l", "dl", "ml", "ul", "mcl", "mm3", "cumm"];
+
+/// Dilutions.
+pub const TITRE: &str = "titre";
+
+/// How a condition on the unit asks for them.
+pub const TITER: &str = "titer";
+
+/// Whether there is any.
+pub const PRESENCE: &str = "presence";
+
+/// A number of nothing: `1`, `{ratio}`, `{index}`, and a signal in proportion to its cut-off.
+const NUMBER: &str = "number";
+
+/// A number whose unit nobody says: it may be in any.
+const BARE: &str = "bare number";
+
+/// Powers of ten of what is in `log IU/mL`.
+const LOGARITHM: &str = "logarithm";
+
+/// Copies of genes, which are no international units.
+const COPIES: &str = "copies";
+
+/// What the result of a row measures; nothing where that cannot be told.
+pub fn of_told(told: &Told<'_>) -> Option<&'static str> {
+    let unit = told.unit.filter(|unit| !unit_condition(unit).is_empty());
+    match (told.kind, unit) {
+        (Kind::Titre, _) => Some(TITRE),
+        (Kind::Number, None) => Some(BARE),
+        (_, unit) => unit.and_then(of_unit),
+    }
+}
 
 /// What a unit as written measures; nothing where that cannot be told.
 pub fn of_unit(unit: &str) -> Option<&'static str> {
@@ -11,13 +42,25 @@ pub fn of_unit(unit: &str) -> Option<&'static str> {
     if matches!(unit.trim(), "G/L" | "T/L") {
         return None;
     }
+    let written = unit;
     let unit = unit_condition(unit);
+    if unit.starts_with("log") || unit.starts_with("lg") {
+        return Some(LOGARITHM);
+    }
+    if ["copies", "copy", "拷贝"].iter().any(|word| unit.contains(word)) {
+        return Some(COPIES);
+    }
     let (above, below) = match unit.split_once('/') {
         Some((above, below)) => (above, Some(below)),
         None => (unit.as_str(), None),
     };
+    // 10^3 IU/mL are units, 10^3/uL is a count.
+    let unscaled = match above.starts_with("10") {
+        true => above.trim_start_matches(|c: char| c.is_ascii_digit()),
+        false => above,
+    };
     let scaled = |of: &str| {
-        let prefix = above.strip_suffix(of);
+        let prefix = unscaled.strip_suffix(of);
         prefix.is_some_and(|prefix| matches!(prefix, "" | "k" | "m" | "u" | "mc" | "n" | "p" | "f"))
     };
     let Some(below) = below else {
@@ -29,7 +72,9 @@ pub fn of_unit(unit: &str) -> Option<&'static str> {
             "mmhg" | "mm[hg]" | "kpa" => Some("pressure"),
             "l" | "ml" => Some("volume"),
             "ph" | "[ph]" => Some("acidity"),
-            _ => None,
+            TITER | "titre" | "滴度" | "1:" | ":1" => Some(TITRE),
+            "od" | "pei" => Some(NUMBER),
+            _ => of_code(&units::code(written)?),
         };
     };
     let counted = matches!(above, "" | "k" | "m" | "个" | "cell" | "cells" | "#" | "thou") || above.starts_with("10");
@@ -62,17 +107,23 @@ pub fn of_unit(unit: &str) -> Option<&'static str> {
             Some("moles") => Some("moles ratio"),
             _ => None,
         },
+        _ => of_code(&units::code(written)?),
+    }
+}
+
+/// What a UCUM code of nothing but an annotation measures.
+fn of_code(code: &str) -> Option<&'static str> {
+    let annotation = code.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    match annotation {
+        Some((what, "")) => Some(if what == TITER { TITRE } else { NUMBER }),
+        None if code == "1" => Some(NUMBER),
         _ => None,
     }
 }
 
 /// What a target measures: by its unit, else by the property in its LOINC name.
 pub fn of_target(target: &Target) -> Option<&'static str> {
-    // A number of nothing: 1, {ratio}, {index}.
-    if target.unit == "1" || target.unit.starts_with('{') {
-        return Some("number");
-    }
-    of_unit(&target.unit).or_else(|| {
+    of_code(&target.unit).or_else(|| of_unit(&target.unit)).or_else(|| {
         let (_, rest) = target.name.split_once('[')?;
         match rest.split_once(']')?.0 {
             "Mass/volume" => Some("mass"),
@@ -89,8 +140,9 @@ pub fn of_target(target: &Target) -> Option<&'static str> {
             "Mass Ratio" | "Mass ratio" => Some("mass ratio"),
             "# Ratio" | "Ratio" => Some("fraction"),
             "Partial pressure" => Some("pressure"),
-            "Presence" | "Type" | "Identifier" => Some("presence"),
-            "Titer" => Some("titre"),
+            "Presence" | "Type" | "Identifier" => Some(PRESENCE),
+            "Titer" => Some(TITRE),
+            log if log.starts_with("Log ") => Some(LOGARITHM),
             _ => None,
         }
     })
@@ -102,10 +154,22 @@ pub fn contradict(unit: Option<&'static str>, target: Option<&'static str>) -> b
     let kind = |measure| match measure {
         "moles" => "mass",
         "moles per time" => "mass per time",
-        "mass ratio" | "number" => "fraction",
+        "mass ratio" | NUMBER => "fraction",
         other => other,
     };
-    matches!((unit, target), (Some(unit), Some(target)) if kind(unit) != kind(target))
+    match (unit, target) {
+        (Some(BARE), target) => target == Some(PRESENCE),
+        (Some(unit), Some(target)) => kind(unit) != kind(target),
+        _ => false,
+    }
+}
+
+/// Whether a target is no suggestion for a row: as [`contradict`], and moles are no mass, which LOINC has codes of their own
+/// for.
+pub fn unlike(unit: Option<&'static str>, target: Option<&'static str>) -> bool {
+    let moles = |measure: Option<&str>| measure.is_some_and(|measure| measure.starts_with("moles"));
+    let told = unit.is_some() && unit != Some(BARE) && target.is_some();
+    contradict(unit, target) || (told && moles(unit) != moles(target))
 }
 
 #[cfg(test)]
@@ -147,8 +211,21 @@ mod tests {
             ("mmHg", Some("pressure")),
             ("mOsm/kg", Some("osmolality")),
             ("mL/24h", None),
-            ("ratio", None),
-            ("S/CO", None),
+            ("ratio", Some("number")),
+            ("S/CO", Some("number")),
+            ("COI", Some("number")),
+            ("指数", Some("number")),
+            ("OD", Some("number")),
+            ("titer", Some("titre")),
+            ("滴度", Some("titre")),
+            ("copies/mL", Some("copies")),
+            ("拷贝/毫升", Some("copies")),
+            ("10^3 copies/mL", Some("copies")),
+            ("10^3 IU/mL", Some("activity")),
+            ("log IU/mL", Some("logarithm")),
+            ("lg copies/mL", Some("logarithm")),
+            ("log10", Some("logarithm")),
+            ("A", None),
             ("", None),
         ] {
             assert_eq!(of_unit(unit), want, "{unit}");
@@ -162,6 +239,17 @@ mod tests {
             Some("moles")
         );
         assert_eq!(of_target(&named("pH of Blood")), None);
+        let told = |unit, kind| Told {
+            kind,
+            ..Told::of(unit, "", None)
+        };
+        let of = |unit, kind, name| contradict(of_told(&told(unit, kind)), of_target(&named(name)));
+        let (presence, titre) = ("x Ab [Presence] in Serum", "x Ab [Titer] in Serum");
+        assert!(of("", Kind::Number, presence) && of("S/CO", Kind::Number, presence));
+        assert!(!of("", Kind::Any, presence) && !of("定性", Kind::Any, presence));
+        assert!(of("", Kind::Titre, presence) && of("IU/mL", Kind::Titre, "x Ab [Units/volume] in Serum"));
+        assert!(!of("", Kind::Titre, titre) && !of("", Kind::Number, titre) && of("S/CO", Kind::Any, titre));
+        assert!(!of("", Kind::Number, "x [Mass/volume] in Serum"));
     }
 
     #[test]
@@ -175,6 +263,10 @@ mod tests {
             ("mmol/mol", "%"),
             ("fL", "%"),
             ("mg/mmol", "mg/g"),
+            ("S/CO", "[IU]/mL"),
+            ("copies/mL", "[IU]/mL"),
+            ("copies/mL", "/uL"),
+            ("log IU/mL", "IU/mL"),
         ] {
             assert!(unlike(one, other) && unlike(other, one), "{one} {other}");
         }
@@ -182,7 +274,7 @@ mod tests {
             ("mg/dL", "mmol/L"),
             ("meq/L", "mmol/L"),
             ("mg/g", "%"),
-            ("S/CO", "[IU]/mL"),
+            ("ratio", "%"),
             ("", "g/L"),
             ("K/uL", "10*9/L"),
         ] {

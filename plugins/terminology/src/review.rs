@@ -1,16 +1,39 @@
 //! Coverage of a column, suggestions for what is not covered, and the merge of reviewed suggestions.
 
 use crate::{
-    Found, Lookup, Told,
+    Found, Kind, Lookup, Told,
     fold::unit_condition,
+    measure::TITER,
     search::Index,
     sheet::{Line, Sheet},
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Distinct values of a column, each with its unit and specimen, and what their rows say.
-pub type Values = BTreeMap<(String, String, String), Seen>;
+/// A distinct value of a column, with what its rows say beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// The value.
+    pub value: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its specimen.
+    pub specimen: String,
+    /// What its results are.
+    pub kind: Kind,
+}
+
+impl Asked {
+    fn told(&self) -> Told<'_> {
+        Told {
+            kind: self.kind,
+            ..Told::of(&self.unit, &self.specimen, None)
+        }
+    }
+}
+
+/// Distinct values of a column, and what their rows say.
+pub type Values = BTreeMap<Asked, Seen>;
 
 /// Numbers that are kept of one distinct value, at most.
 const SAMPLE: u64 = 1_000;
@@ -88,12 +111,8 @@ impl Spread {
 /// A distinct value without a single target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Open {
-    /// The value.
-    pub value: String,
-    /// Its unit.
-    pub unit: String,
-    /// Its specimen.
-    pub specimen: String,
+    /// The value, and what stands beside it.
+    pub asked: Asked,
     /// What was found: `unmapped`, `ambiguous` or `rejected`.
     pub state: &'static str,
     /// Rows that have it.
@@ -123,26 +142,25 @@ pub struct Coverage {
 pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
     let mut coverage = Coverage::default();
     let mut numbers: HashMap<(String, String), Vec<f64>> = HashMap::new();
-    for ((value, unit, specimen), seen) in values {
-        if value.trim().is_empty() {
+    for (asked, seen) in values {
+        if asked.value.trim().is_empty() {
             continue;
         }
         coverage.rows += seen.rows;
         coverage.values += 1;
-        let found = lookup.find(value, &Told::of(unit, specimen, None));
+        let found = lookup.find(&asked.value, &asked.told());
         if let Found::Mapped(index) = found {
             coverage.rows_mapped += seen.rows;
             coverage.values_mapped += 1;
             if let Some(target) = lookup.target(index) {
-                let of_target = numbers.entry((target.code.clone(), unit_condition(unit))).or_default();
+                let of_target = numbers.entry((target.code.clone(), unit_condition(&asked.unit)));
+                let of_target = of_target.or_default();
                 of_target.extend(&seen.numbers);
             }
             continue;
         }
         coverage.open.push(Open {
-            value: value.clone(),
-            unit: unit.clone(),
-            specimen: specimen.clone(),
+            asked: asked.clone(),
             state: found.status(),
             rows: seen.rows,
             spread: seen.spread(),
@@ -154,7 +172,7 @@ pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
         .collect();
     coverage
         .open
-        .sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.value.cmp(&b.value)));
+        .sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.asked.cmp(&b.asked)));
     coverage
 }
 
@@ -174,10 +192,18 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
         .collect();
     let mut sheet = Sheet::default();
     for open in &coverage.open {
-        let told = Some(open.unit.as_str()).filter(|unit| !unit.is_empty());
-        let unit = unit_condition(&open.unit);
+        let asked = &open.asked;
+        // Results that are numbers are no presence, whatever their unit.
+        let told = match open.spread {
+            Some(_) if asked.kind == Kind::Any => Told {
+                kind: Kind::Number,
+                ..asked.told()
+            },
+            _ => asked.told(),
+        };
+        let unit = unit_condition(&asked.unit);
         // More than are wanted: their order changes by the results.
-        let mut found = index.search(&open.value, told, each.saturating_mul(4));
+        let mut found = index.search(&asked.value, &told, each.saturating_mul(4));
         for candidate in &mut found {
             let theirs = coverage.spreads.get(&(candidate.target.code.clone(), unit.clone()));
             candidate.score *= match (&open.spread, theirs) {
@@ -187,21 +213,28 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
             };
         }
         found.retain(|candidate| {
-            let known = (open.value.as_str(), candidate.target.code.as_str());
+            let known = (asked.value.as_str(), candidate.target.code.as_str());
             candidate.score >= least && !rejected.contains(&known)
         });
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
         for candidate in found.into_iter().take(each) {
             let mut line = Line::default();
-            line.set("source_name", open.value.trim())
+            line.set("source_name", asked.value.trim())
                 .set("target_system", candidate.target.system.as_str())
                 .set("target_code", candidate.target.code.as_str())
                 .set("target_name", candidate.target.name.as_str())
                 .set("equivalence", "equivalent")
                 .set("status", "proposed")
                 .set("unit", candidate.target.unit.as_str())
-                .set("when_unit", open.unit.as_str())
-                .set("when_specimen", open.specimen.as_str())
+                .set(
+                    "when_unit",
+                    if asked.kind == Kind::Titre {
+                        TITER
+                    } else {
+                        asked.unit.as_str()
+                    },
+                )
+                .set("when_specimen", asked.specimen.as_str())
                 .set("origin", "clinmill map suggest")
                 .set("score", format!("{:.3}", candidate.score))
                 .set("note", format!("{} rows; by the name {:?}", open.rows, candidate.name));
@@ -295,7 +328,11 @@ mod tests {
             .map(|(value, rows)| {
                 let mut seen = Seen::default();
                 (0..rows).for_each(|_| seen.add(None));
-                ((value.to_owned(), String::new(), String::new()), seen)
+                let asked = Asked {
+                    value: value.to_owned(),
+                    ..Asked::default()
+                };
+                (asked, seen)
             })
             .into();
         let found = coverage(&values, &Lookup::new(&known, By::Name).unwrap());
@@ -303,7 +340,7 @@ mod tests {
             (found.rows, found.rows_mapped, found.values, found.values_mapped),
             (14, 7, 3, 1)
         );
-        assert_eq!(found.open[0].value, "血清总胆红素");
+        assert_eq!(found.open[0].asked.value, "血清总胆红素");
         assert_eq!(found.open[1].state, "rejected");
         let mut index = Index::default();
         index.add_entries(&entries(&known, By::Name).unwrap());
@@ -316,6 +353,44 @@ mod tests {
         assert_eq!((merged.added, merged.replaced, merged.left), (1, 0, 1));
         assert_eq!(merge(&mut sheet, &offered).replaced, 1);
         assert_eq!(sheet.lines.len(), 3);
+    }
+
+    #[test]
+    fn suggestions_are_of_the_rows_own_measure() {
+        let known = table(
+            ",C反应蛋白,http://loinc.org,1988-5,C reactive protein [Mass/volume] in Serum or Plasma,equivalent,accepted,m,\n\
+             ,C反应蛋白定性,http://loinc.org,11039-5,C reactive protein [Presence] in Serum or Plasma,equivalent,accepted,m,\n\
+             ,C反应蛋白摩尔,http://loinc.org,76486-0,C reactive protein [Moles/volume] in Serum or Plasma,equivalent,accepted,m,\n\
+             ,尿C反应蛋白,http://loinc.org,2345-7,C reactive protein [Mass/volume] in Urine,equivalent,accepted,m,\n",
+        );
+        let mut index = Index::default();
+        index.add_entries(&entries(&known, By::Name).unwrap());
+        let offered = |unit: &str, specimen: &str, kind, results: &[f64]| -> Vec<String> {
+            let mut seen = Seen::default();
+            results.iter().for_each(|result| seen.add(Some(*result)));
+            seen.rows = seen.rows.max(1);
+            let asked = Asked {
+                value: "超敏C反应蛋白".into(),
+                unit: unit.into(),
+                specimen: specimen.into(),
+                kind,
+            };
+            let found = coverage(&[(asked, seen)].into(), &Lookup::new(&known, By::Name).unwrap());
+            let sheet = suggest(&found, &index, &Sheet::default(), 9, 0.1);
+            let mut codes: Vec<_> = sheet
+                .lines
+                .iter()
+                .map(|line| line.get("target_code").to_owned())
+                .collect();
+            codes.sort();
+            codes
+        };
+        assert_eq!(offered("", "", Kind::Any, &[]).len(), 4);
+        assert_eq!(offered("mg/L", "血清", Kind::Any, &[]), ["1988-5"]);
+        assert_eq!(offered("nmol/L", "", Kind::Any, &[]), ["76486-0"]);
+        assert_eq!(offered("mg/L", "尿", Kind::Any, &[]), ["2345-7"]);
+        assert_eq!(offered("", "血清", Kind::Any, &[5.0; FEW]), ["1988-5", "76486-0"]);
+        assert!(offered("", "血清", Kind::Titre, &[]).is_empty());
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! and not all targets.
 
 use crate::{
-    fold::{fold, unit_condition},
-    measure,
-    table::{Entry, Target},
+    Told,
+    fold::{condition, fold, unit_condition},
+    measure, specimen,
+    table::{Entry, Target, When},
 };
 use clinmill_sdk::RowState;
 use std::collections::HashMap;
@@ -13,11 +14,16 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Postings that one search reads, at most; the rarest n-grams come first.
 const BUDGET: usize = 60_000;
 
+/// What of a score is left where a row asks for another specimen.
+const ELSEWHERE: f32 = 0.8;
+
 /// A name that leads to a target.
 struct Document {
     name: String,
     target: usize,
     length: f32,
+    /// The specimen that the row of the name asks for.
+    specimen: Option<Box<When>>,
 }
 
 /// An index of names.
@@ -85,6 +91,10 @@ fn words(name: &str) -> String {
 impl Index {
     /// Adds a name that leads to a target.
     pub fn add(&mut self, name: &str, target: &Target) {
+        self.put(name, target, None);
+    }
+
+    fn put(&mut self, name: &str, target: &Target, specimen: Option<Box<When>>) {
         let grams = grams(&words(name));
         if grams.is_empty() || target.code.is_empty() {
             return;
@@ -99,6 +109,7 @@ impl Index {
             name: name.to_owned(),
             target: place,
             length: grams.len() as f32,
+            specimen,
         });
         for gram in grams {
             self.postings.entry(gram).or_default().push(document);
@@ -108,7 +119,8 @@ impl Index {
     /// Adds the accepted rows of a table, by their own name and by their target's.
     pub fn add_entries(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| entry.state == RowState::Accepted) {
-            self.add(&entry.key, &entry.target);
+            let asks = (!entry.specimen.is_none()).then(|| Box::new(entry.specimen.clone()));
+            self.put(&entry.key, &entry.target, asks);
             self.add(&entry.target.name, &entry.target);
         }
     }
@@ -151,9 +163,9 @@ impl Index {
         (shared, read)
     }
 
-    /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, and by the unit: one
-    /// that measures something else than the target counts least.
-    pub fn search(&self, name: &str, unit: Option<&str>, limit: usize) -> Vec<Candidate<'_>> {
+    /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, by the unit and by the
+    /// specimen. What cannot be the target of the row for these is left out, such as whether there is any for `mg/L`.
+    pub fn search(&self, name: &str, told: &Told<'_>, limit: usize) -> Vec<Candidate<'_>> {
         let grams = grams(&words(name));
         let asked = grams.len() as f32;
         let whole: f32 = grams
@@ -161,8 +173,9 @@ impl Index {
             .map(|gram| self.weight(self.postings.get(gram).map_or(0, Vec::len)))
             .sum();
         let (shared, _) = self.shared(&grams);
-        let measured = unit.and_then(measure::of_unit);
-        let unit = unit.map(unit_condition).filter(|unit| !unit.is_empty());
+        let (measured, taken) = (measure::of_told(told), told.specimen.and_then(specimen::told));
+        let unit = told.unit.map(unit_condition).filter(|unit| !unit.is_empty());
+        let from = told.specimen.map(condition);
         let mut alike: HashMap<usize, f32> = HashMap::new();
         let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
         for (number, (weight, count)) in shared {
@@ -172,15 +185,26 @@ impl Index {
             let of_name = weight / whole.max(f32::EPSILON);
             let of_both = 2.0 * count / (asked + document.length);
             let mut score = (of_name * of_both).sqrt();
-            if let (Some(unit), Some(target)) = (&unit, self.targets.get(document.target)) {
+            if let Some(target) = self.targets.get(document.target) {
                 score *= *alike.entry(document.target).or_insert_with(|| {
-                    match (target.unit.as_str(), measured, measure::of_target(target)) {
-                        (theirs, ..) if unit_condition(theirs) == *unit => 1.0,
-                        (_, Some(asked), Some(theirs)) if asked != theirs => 0.6,
-                        ("", ..) => 0.95,
+                    let theirs = specimen::of_name(&target.name);
+                    let other = specimen::contradict(taken, theirs);
+                    match (&unit, target.unit.as_str()) {
+                        _ if other || measure::unlike(measured, measure::of_target(target)) => 0.0,
+                        (None, _) => 1.0,
+                        (Some(unit), theirs) if unit_condition(theirs) == *unit => 1.0,
+                        (_, "") => 0.95,
                         _ => 0.8,
                     }
                 });
+            }
+            // A row of urine is none for who says no specimen.
+            let asks = document.specimen.as_ref();
+            if asks.is_some_and(|when| when.holds(from.as_deref(), None).is_none()) {
+                score *= ELSEWHERE;
+            }
+            if score <= 0.0 {
+                continue;
             }
             let known = best.entry(document.target).or_insert((score, number));
             if score > known.0 || (score == known.0 && number < known.1) {
@@ -231,7 +255,10 @@ mod tests {
         ] {
             index.add(name, &target(code, unit));
         }
-        let first = |name: &str, unit: Option<&str>| index.search(name, unit, 5).first().map(|c| c.target.code.clone());
+        let first = |name: &str, unit: Option<&str>| {
+            let told = Told::of(unit.unwrap_or_default(), "", None);
+            index.search(name, &told, 5).first().map(|c| c.target.code.clone())
+        };
         assert_eq!(first("血清丙氨酸氨基转移酶测定", None).as_deref(), Some("alt"));
         assert_eq!(first("alanine amino-transferase", None).as_deref(), Some("alt"));
         assert_eq!(first("總膽紅素", None).as_deref(), Some("tbil"));
@@ -240,7 +267,13 @@ mod tests {
         assert_eq!(first("glucose, serum", Some("g/L")).as_deref(), Some("mass"));
         assert_eq!(first("glucose, serum", Some("UMOL/L")).as_deref(), Some("molar"));
         assert_eq!(first("???", None), None);
-        let exact = index.search("总胆红素", None, 1);
+        let told = Told::of("mg/dL", "", None);
+        let found = index.search("glucose", &told, 5);
+        assert!(
+            found.iter().all(|c| c.target.code == "mass"),
+            "moles are no mass: {found:?}"
+        );
+        let exact = index.search("总胆红素", &Told::default(), 1);
         assert!((exact[0].score - 1.0).abs() < 1e-5, "{exact:?}");
         assert_eq!(index.len(), 7);
     }
@@ -275,10 +308,10 @@ mod tests {
         );
         for i in [0usize, 12_345, 99_999] {
             let (a, b) = (PARTS[i % 10], PARTS[i / 10 % 10]);
-            let found = index.search(&format!("{a}/{b} {:x} serum", i / 100 * 7919), None, 5);
+            let found = index.search(&format!("{a}/{b} {:x} serum", i / 100 * 7919), &Told::default(), 5);
             assert!(found.iter().any(|c| c.target.code == i.to_string()), "{i}: {found:?}");
         }
-        assert_eq!(index.search("血清总胆红素", None, 1)[0].target.code, "tbil");
+        assert_eq!(index.search("血清总胆红素", &Told::default(), 1)[0].target.code, "tbil");
         let (_, read) = index.shared(&grams(&words("Serum or Plasma")));
         assert!(read <= BUDGET, "{read}");
     }

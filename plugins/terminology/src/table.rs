@@ -5,8 +5,8 @@ use crate::{
     fold::{condition, unit_condition},
     units,
 };
-use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState};
-use std::collections::HashMap;
+use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState, units::Code};
+use std::{collections::HashMap, sync::Arc};
 
 /// Names of FHIR R5 ConceptMap's relationships, as the tables use them.
 pub const EQUIVALENCES: [&str; 5] = [
@@ -38,12 +38,15 @@ pub struct When {
     /// What the source may say, folded; empty with `untold` for no condition.
     any_of: Vec<String>,
     /// Of a condition on the unit: the UCUM codes of those that are known.
-    codes: Vec<String>,
+    codes: Vec<Arc<Code>>,
 }
 
+/// The UCUM code of a unit as written.
+type Coded<'a> = dyn FnMut(&str) -> Option<Arc<Code>> + 'a;
+
 impl When {
-    fn parse(text: &str, fold: fn(&str) -> String, code: &mut dyn FnMut(&str) -> Option<String>) -> Self {
-        let mut codes: Vec<String> = Vec::new();
+    fn parse(text: &str, fold: fn(&str) -> String, code: &mut Coded<'_>) -> Self {
+        let mut codes: Vec<Arc<Code>> = Vec::new();
         let mut any_of: Vec<String> = Vec::new();
         let mut untold = text.is_empty();
         for one in text.split('|').map(str::trim).filter(|one| !one.is_empty()) {
@@ -59,10 +62,10 @@ impl When {
                 },
             }
         }
-        for list in [&mut any_of, &mut codes] {
-            list.sort();
-            list.dedup();
-        }
+        any_of.sort();
+        any_of.dedup();
+        codes.sort_by(|one, other| one.text().cmp(other.text()));
+        codes.dedup();
         Self { untold, any_of, codes }
     }
 
@@ -75,7 +78,16 @@ impl When {
     #[cfg(test)]
     pub fn shares(&self, other: &Self) -> bool {
         let named = self.any_of.iter().any(|one| other.any_of.contains(one));
-        named || self.codes.iter().any(|code| units::any_is(&other.codes, code))
+        named
+            || self
+                .codes
+                .iter()
+                .any(|code| other.codes.iter().any(|one| one.same(code)))
+    }
+
+    /// The alternatives, folded.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.any_of.iter().map(String::as_str)
     }
 
     /// Whether this is true of one of the alternatives, folded.
@@ -85,14 +97,22 @@ impl When {
     }
 
     /// Whether the condition holds for what the source says (folded; of a unit the code too), and by how much it is about
-    /// it.
-    pub fn holds(&self, told: Option<&str>, code: Option<&str>) -> Option<u8> {
+    /// it: most where it names it as the source does, less where it names the same unit in other words, least where it names
+    /// one of another size, such as `umol/L` for `mmol/L`.
+    pub fn holds(&self, told: Option<&str>, code: Option<&Code>) -> Option<u8> {
         match told {
             None => self.untold.then_some(0),
             Some(_) if self.any_of.is_empty() => Some(0),
             Some(told) => {
                 let named = self.any_of.iter().any(|one| one == told);
-                (named || code.is_some_and(|code| units::any_is(&self.codes, code))).then_some(1)
+                let any = |holds: fn(&Code, &Code) -> bool| {
+                    code.is_some_and(|code| self.codes.iter().any(|one| holds(one, code)))
+                };
+                match named {
+                    true => Some(3),
+                    false if any(Code::same) => Some(2),
+                    false => any(Code::alike).then_some(1),
+                }
             }
         }
     }
@@ -151,12 +171,12 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
     let keys = ["source_code", "source_name"].map(|name| table.column(name));
     let mut entries = Vec::new();
     // Many rows ask for the same spellings.
-    let mut codes: HashMap<String, Option<String>> = HashMap::new();
+    let mut codes: HashMap<String, Option<Arc<Code>>> = HashMap::new();
     let mut code = |unit: &str| match codes.get(unit) {
         Some(code) => code.clone(),
         None => codes
             .entry(unit.to_owned())
-            .or_insert_with(|| units::code(unit))
+            .or_insert_with(|| units::code(unit).map(Code::new).map(Arc::new))
             .clone(),
     };
     #[allow(clippy::type_complexity)]
@@ -196,12 +216,7 @@ fn wrong(table: &MappingTable, row: &MappingRow, what: String) -> PluginError {
     }
 }
 
-fn entry(
-    table: &MappingTable,
-    row: &MappingRow,
-    key: &str,
-    code: &mut dyn FnMut(&str) -> Option<String>,
-) -> Result<Entry, PluginError> {
+fn entry(table: &MappingTable, row: &MappingRow, key: &str, code: &mut Coded<'_>) -> Result<Entry, PluginError> {
     let cell = |name: &str| table.column(name).map_or("", |column| row.cell(column));
     let wrong = |what: String| wrong(table, row, what);
     let target = Target {
@@ -356,22 +371,26 @@ mod tests {
 
     #[test]
     fn a_condition_tells_what_it_is_about() {
-        let when = When::parse("*|mmol/L", unit_condition, &mut units::code);
+        let mut code = |unit: &str| units::code(unit).map(Code::new).map(Arc::new);
+        let when = When::parse("*|mmol/L", unit_condition, &mut code);
         assert_eq!(
             [
                 when.holds(None, None),
                 when.holds(Some("mmol/l"), None),
                 when.holds(Some("mg/dl"), None)
             ],
-            [Some(0), Some(1), None]
+            [Some(0), Some(3), None]
         );
-        let when = When::parse("mg/dL", unit_condition, &mut units::code);
+        let when = When::parse("mg/dL", unit_condition, &mut code);
         assert_eq!(
             [when.holds(None, None), when.holds(Some("mg/dl"), None)],
-            [None, Some(1)]
+            [None, Some(3)]
         );
-        let when = When::parse("*|10^9/L|mg/dL", unit_condition, &mut units::code);
-        let told = |unit: &str| when.holds(Some(&unit_condition(unit)), units::code(unit).as_deref());
+        let when = When::parse("*|10^9/L|mg/dL", unit_condition, &mut code);
+        let told = |unit: &str| {
+            let code = units::code(unit).map(Code::new);
+            when.holds(Some(&unit_condition(unit)), code.as_ref())
+        };
         for unit in [
             "K/uL",
             "10^9/L",
@@ -382,12 +401,15 @@ mod tests {
             "千/μL",
             "×10⁹/L",
         ] {
+            assert!(told(unit) >= Some(2), "{unit}");
+        }
+        for unit in ["10^12/L", "g/L", "/uL", "万/uL", "mg/mL"] {
             assert_eq!(told(unit), Some(1), "{unit}");
         }
-        for unit in ["10^12/L", "g/L", "/uL", "U/L"] {
+        for unit in ["U/L", "mmol/L", "/HP", "copies/mL", "%"] {
             assert_eq!(told(unit), None, "{unit}");
         }
-        let when = When::parse("", unit_condition, &mut units::code);
+        let when = When::parse("", unit_condition, &mut code);
         assert_eq!(
             [when.holds(None, None), when.holds(Some("x"), None)],
             [Some(0), Some(0)]

@@ -2,7 +2,7 @@
 
 use crate::{
     TerminologyConfig, Unmapped,
-    core::{Found, Lookup, Told},
+    core::{Found, Kind, Lookup, Told},
     error,
 };
 use clinmill_sdk::{
@@ -25,6 +25,8 @@ pub struct Terminology {
     map: String,
     column: usize,
     unit: Option<usize>,
+    unit_in_value: Option<usize>,
+    kind: Option<usize>,
     specimen: Option<usize>,
     date: Option<usize>,
     unmapped: Unmapped,
@@ -68,6 +70,8 @@ impl Transform for Terminology {
         let text: fn(&DataType) -> bool = |kind| kind == &DataType::Utf8;
         let day: fn(&DataType) -> bool = |kind| matches!(kind, DataType::Date32 | DataType::Timestamp(..));
         let unit = other("/unit", &config.unit, text, "text")?;
+        let unit_in_value = other("/unit_in_value", &config.unit_in_value, text, "text")?;
+        let kind = other("/kind", &config.kind, text, "text")?;
         let specimen = other("/specimen", &config.specimen, text, "text")?;
         let date = other("/date", &config.date, day, "dates or timestamps")?;
         let at_map = |error: PluginError| PluginError {
@@ -93,6 +97,8 @@ impl Transform for Terminology {
             map: config.map,
             column,
             unit,
+            unit_in_value,
+            kind,
             specimen,
             date,
             unmapped: config.unmapped,
@@ -117,11 +123,11 @@ impl Transform for Terminology {
         let schema = rows.schema();
         let mut all = Vec::new();
         for row in 0..rows.num_rows() {
-            let (value, unit, specimen, day) = told.at(row);
+            let Asked { value, .. } = told.at(row);
             if value.trim_ascii().is_empty() {
                 continue;
             }
-            let told = Told::of(unit, specimen, day);
+            let told = told.at(row).told();
             let found = self.lookup.find(value, &told);
             let target = match found {
                 Found::Mapped(index) => self.lookup.target(index),
@@ -146,6 +152,8 @@ impl Transform for Terminology {
 struct Columns<'a> {
     values: StringArray,
     units: Option<&'a StringArray>,
+    written: Option<&'a StringArray>,
+    kinds: Option<&'a StringArray>,
     specimens: Option<&'a StringArray>,
     days: Option<Date32Array>,
 }
@@ -160,21 +168,50 @@ impl<'a> Columns<'a> {
         Ok(Self {
             values: cast(batch.column(step.column), &DataType::Utf8)?.as_string().clone(),
             units: of(step.unit),
+            written: of(step.unit_in_value),
+            kinds: of(step.kind),
             specimens: of(step.specimen),
             days: days.map(|days| days.as_primitive::<Date32Type>().clone()),
         })
     }
 
-    /// Value, unit, specimen and day; texts empty where there are none.
     #[inline]
-    fn at(&self, row: usize) -> (&str, &str, &str, Option<i32>) {
+    fn at(&self, row: usize) -> Asked<'_> {
         let day = self
             .days
             .as_ref()
             .filter(|days| days.is_valid(row))
             .map(|days| days.value(row));
-        let value = at(Some(&self.values), row);
-        (value, at(self.units, row), at(self.specimens, row), day)
+        let unit = match at(self.written, row) {
+            "" => at(self.units, row),
+            unit => unit,
+        };
+        Asked {
+            value: at(Some(&self.values), row),
+            unit,
+            specimen: at(self.specimens, row),
+            kind: Kind::of(at(self.kinds, row)),
+            day,
+        }
+    }
+}
+
+/// What one row asks for; texts are empty where there are none.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    value: &'a str,
+    unit: &'a str,
+    specimen: &'a str,
+    kind: Kind,
+    day: Option<i32>,
+}
+
+impl<'a> Asked<'a> {
+    fn told(&self) -> Told<'a> {
+        Told {
+            kind: self.kind,
+            ..Told::of(self.unit, self.specimen, self.day)
+        }
     }
 }
 
@@ -187,26 +224,31 @@ const NEAR: usize = 1 << 12;
 /// Longer texts are looked up each time.
 const MAX_BYTES: usize = 200;
 
-/// A value, a unit, a specimen and a day.
-type Key = (Box<str>, Box<str>, Box<str>, Option<i32>);
+/// A value, a unit, a specimen, a kind and a day.
+type Key = (Box<str>, Box<str>, Box<str>, Kind, Option<i32>);
 
 struct Run<'a> {
     step: &'a Terminology,
     known: HashMap<Key, Found>,
-    /// By a hash of the four: what was found last there.
+    /// By a hash of them: what was found last there.
     near: Vec<Option<Box<(Key, Found)>>>,
 }
 
 impl Run<'_> {
     #[inline]
-    fn find(&mut self, value: &str, unit: &str, specimen: &str, day: Option<i32>) -> Found {
+    fn find(&mut self, asked: &Asked<'_>) -> Found {
+        let Asked {
+            value,
+            unit,
+            specimen,
+            kind,
+            day,
+        } = *asked;
         if value.len() + unit.len() + specimen.len() > MAX_BYTES {
-            return self.look(value, unit, specimen, day);
+            return self.step.lookup.find(value, &asked.told());
         }
-        let mut hash = xxh3_64_with_seed(
-            value.as_bytes(),
-            day.map_or(0, |day| u64::from(day.cast_unsigned()) + 1),
-        );
+        let seed = day.map_or(0, |day| u64::from(day.cast_unsigned()) + 1);
+        let mut hash = xxh3_64_with_seed(value.as_bytes(), seed | (kind as u64) << 40);
         for more in [unit, specimen] {
             if !more.is_empty() {
                 hash = xxh3_64_with_seed(more.as_bytes(), hash);
@@ -214,20 +256,27 @@ impl Run<'_> {
         }
         let place = (hash % NEAR as u64) as usize;
         if let Some(Some(entry)) = self.near.get(place) {
-            let ((a, b, c, d), found) = entry.as_ref();
-            if *d == day && same(a, value) && same(b, unit) && same(c, specimen) {
+            let ((a, b, c, d, e), found) = entry.as_ref();
+            if *d == kind && *e == day && same(a, value) && same(b, unit) && same(c, specimen) {
                 return *found;
             }
         }
-        self.far(place, (value.into(), unit.into(), specimen.into(), day))
+        self.far(place, asked)
     }
 
     #[cold]
-    fn far(&mut self, place: usize, key: Key) -> Found {
+    fn far(&mut self, place: usize, asked: &Asked<'_>) -> Found {
+        let key: Key = (
+            asked.value.into(),
+            asked.unit.into(),
+            asked.specimen.into(),
+            asked.kind,
+            asked.day,
+        );
         let found = match self.known.get(&key) {
             Some(found) => *found,
             None => {
-                let found = self.look(&key.0, &key.1, &key.2, key.3);
+                let found = self.step.lookup.find(asked.value, &asked.told());
                 if self.known.len() >= REMEMBERED {
                     self.known.clear();
                 }
@@ -239,10 +288,6 @@ impl Run<'_> {
             *entry = Some(Box::new((key, found)));
         }
         found
-    }
-
-    fn look(&self, value: &str, unit: &str, specimen: &str, day: Option<i32>) -> Found {
-        self.step.lookup.find(value, &Told::of(unit, specimen, day))
     }
 }
 
@@ -264,8 +309,8 @@ impl TransformRun for Run<'_> {
         let (mut counts, mut unlike) = ([0u64; 5], 0);
         let mut place = 0;
         for row in 0..rows {
-            let (value, unit, specimen, day) = told.at(row);
-            let found = (!value.trim_ascii().is_empty()).then(|| self.find(value, unit, specimen, day));
+            let asked = told.at(row);
+            let found = (!asked.value.trim_ascii().is_empty()).then(|| self.find(&asked));
             let status = found.map(Found::status);
             let (code, message) = match found {
                 None => (error::UNMAPPED, "the value is empty"),

@@ -1,9 +1,6 @@
 //! Units as the step `units` understands them, so that a condition on a unit holds for each of its spellings.
 
-use clinmill_sdk::{
-    MappingTable, Resource,
-    units::{Spellings, same},
-};
+use clinmill_sdk::{MappingTable, Resource, units::Spellings};
 use std::sync::LazyLock;
 
 /// The table of spellings that is shipped.
@@ -28,11 +25,6 @@ pub fn code(text: &str) -> Option<String> {
     SPELLINGS.find(text).map(|known| known.code)
 }
 
-/// Whether one of these codes is the same unit as this one.
-pub fn any_is(codes: &[String], code: &str) -> bool {
-    codes.iter().any(|one| same(one, code))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,7 +33,5 @@ mod tests {
     fn the_shipped_table_is_read() {
         assert_eq!(code("K/uL").as_deref(), Some("10*3/uL"));
         assert_eq!(code("nonsense"), None);
-        assert!(any_is(&["g/L".into(), "10*9/L".into()], "10*3/uL"));
-        assert!(!any_is(&["mg/L".into()], "g/L"));
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use clinmill_plugin_terminology::{By, Found, Lookup, Told};
+use clinmill_plugin_terminology::{By, Found, Kind, Lookup, Told};
 use clinmill_plugin_units::ucum;
 use clinmill_sdk::{MappingTable, Resource};
 use std::{fs, path::Path};
@@ -173,7 +173,9 @@ fn the_unit_tells_which_code_it_is() {
             ("CK-MB质量", "U/L", "", ""),
             ("乙肝表面抗体", "mIU/mL", "", "16935-9"),
             ("乙肝表面抗体", "", "", "22322-2"),
-            ("乙肝表面抗体", "S/CO", "", "22322-2"),
+            ("乙肝表面抗体", "S/CO", "", ""),
+            ("乙肝表面抗体", "COI", "", ""),
+            ("乙肝表面抗体", "定性", "", "22322-2"),
             ("乙肝表面抗原", "IU/mL", "", "63557-3"),
             ("乙肝表面抗原", "", "", "5195-3"),
             ("中性粒细胞百分比", "%", "", "26511-6"),
@@ -198,9 +200,9 @@ fn the_unit_tells_which_code_it_is() {
             ("尿蛋白", "g/24h", "", "2889-4"),
             ("尿蛋白", "", "", "2887-8"),
             ("尿蛋白定性", "g/L", "", ""),
-            ("白细胞", "/HP", "", ""),
-            ("红细胞", "/HP", "", ""),
-            ("红细胞", "个/HPF", "", ""),
+            ("白细胞", "/HP", "", "5821-4"),
+            ("红细胞", "/HP", "", "13945-1"),
+            ("红细胞", "个/HPF", "", "13945-1"),
             ("白细胞", "10^9/L", "", "26464-8"),
             ("白细胞", "10*3/uL", "", "26464-8"),
             ("红细胞", "x10^12/L", "", "26453-1"),
@@ -219,7 +221,7 @@ fn the_unit_tells_which_code_it_is() {
             ("Neutrophils", "K/uL", "", "26499-4"),
             ("Neutrophils", "%", "", "26511-6"),
             ("Lymphocytes %", "10^9/L", "", ""),
-            ("WBC", "/HPF", "", ""),
+            ("WBC", "/HPF", "", "5821-4"),
             ("WBC", "K/uL", "", "26464-8"),
             ("RBC", "m/uL", "", "26453-1"),
             ("PCT", "%", "", "51637-7"),
@@ -233,6 +235,178 @@ fn the_unit_tells_which_code_it_is() {
             ("Urine protein (dipstick)", "mg/dL", "", "5804-0"),
         ],
     );
+}
+
+/// A name of two tests gets a code where unit or specimen tell which, and else none.
+#[test]
+fn names_of_two_tests_are_told_apart() {
+    all(
+        &[
+            ("白细胞", "", "", ""),
+            ("白细胞", "10^9/L", "", "26464-8"),
+            ("白细胞", "", "全血", "26464-8"),
+            ("白细胞", "/HP", "", "5821-4"),
+            ("白细胞", "个/HP", "尿", "5821-4"),
+            ("白细胞", "/uL", "", "30405-5"),
+            ("WBC", "个/μL", "尿", "30405-5"),
+            ("WBC", "/uL", "全血", "26464-8"),
+            ("WBC", "cells/mm3", "", "26464-8"),
+            ("WBC", "10^6/L", "", ""),
+            ("WBC", "10^6/L", "尿", "30405-5"),
+            ("WBC", "万/uL", "全血", "26464-8"),
+            ("WBC", "", "", ""),
+            ("RBC", "", "", ""),
+            ("RBC", "万/uL", "", "26453-1"),
+            ("RBC", "万/uL", "全血", "26453-1"),
+            ("RBC", "/HP", "", "13945-1"),
+            ("RBC", "/uL", "", ""),
+            ("红细胞", "", "血", "26453-1"),
+            ("白细胞计数", "", "", "26464-8"),
+            ("白细胞计数", "/uL", "尿", "30405-5"),
+            ("白细胞计数", "/uL", "", ""),
+            ("Ca2+", "mmol/L", "", ""),
+            ("Ca2+", "mmol/L", "血清", "2000-8"),
+            ("Ca2+", "mmol/L", "动脉血", "1994-3"),
+            ("Ca2+", "", "尿", "2004-0"),
+            ("Ca2+", "mg/dL", "", "17861-6"),
+            ("LPS", "U/L", "", "3040-3"),
+            ("LPS", "", "", ""),
+            ("LPS", "EU/mL", "", ""),
+            ("PRO", "ng/mL", "", ""),
+            ("PRO", "", "", ""),
+            ("PRO", "", "尿", "2887-8"),
+            ("蛋白质", "g/L", "", ""),
+            ("蛋白质", "g/L", "尿", "2888-6"),
+            ("Cr", "nmol/L", "血清", ""),
+            ("Cr", "mmol/L", "尿", "14683-7"),
+            ("LPS", "pg/mL", "血浆", ""),
+            ("TT", "s", "", "3243-3"),
+            ("TT", "nmol/L", "", "14913-8"),
+            ("TT", "ng/dL", "血清", "2986-8"),
+            ("TT", "", "", ""),
+            ("TT", "", "枸橼酸钠抗凝血浆", "3243-3"),
+            ("pH", "", "", ""),
+            ("pH", "", "尿", "2756-5"),
+            ("pH", "", "动脉血", "2744-1"),
+        ],
+        &[
+            ("WBC", "", "", ""),
+            ("WBC", "K/uL", "", "26464-8"),
+            ("WBC", "/HPF", "", "5821-4"),
+            ("WBC", "/uL", "", ""),
+            ("WBC", "/uL", "urine", "30405-5"),
+            ("RBC", "", "", ""),
+            ("RBC", "M/uL", "", "26453-1"),
+            ("White Blood Cells", "", "", "26464-8"),
+            ("Ca++", "mmol/L", "", ""),
+            ("Ca++", "mmol/L", "serum", "2000-8"),
+            ("Ca++", "mmol/L", "arterial blood", "1994-3"),
+            ("TT", "sec", "", "3243-3"),
+            ("TT", "", "", ""),
+            ("LPS", "U/L", "", "3040-3"),
+            ("Protein", "g/dL", "", ""),
+        ],
+    );
+}
+
+/// Any unit of the property will do, and arterial blood is no serum.
+#[test]
+fn urine_and_arterial_blood_have_codes_of_their_own() {
+    all(
+        &[
+            ("尿肌酐", "mmol/L", "", "14683-7"),
+            ("尿肌酐", "umol/L", "尿", "14683-7"),
+            ("肌酐", "mmol/L", "尿", "14683-7"),
+            ("肌酐", "mg/dL", "尿", "2161-8"),
+            ("肌酐", "mmol/L", "血清", "14682-9"),
+            ("葡萄糖", "g/L", "血清", "2345-7"),
+            ("TG", "ng/mL", "血清", ""),
+            ("钠", "mmol/L", "尿", "2955-3"),
+            ("PCO2", "mmHg", "动脉血", "2019-8"),
+            ("PCO2", "kPa", "动脉血", "2019-8"),
+            ("PCO2", "mmHg", "静脉血", "11557-6"),
+            ("二氧化碳分压", "mmHg", "动脉血", "2019-8"),
+            ("PO2", "mmHg", "动脉血", "2703-7"),
+            ("K+", "mmol/L", "动脉血", "6298-4"),
+            ("K+", "mmol/L", "全血", "6298-4"),
+            ("K+", "mmol/L", "血清", "2823-3"),
+            ("K+", "mmol/L", "血", "2823-3"),
+            ("Na", "mmol/L", "动脉血", "2947-0"),
+            ("氯", "mmol/L", "动脉血", "2069-3"),
+            ("Lac", "mmol/L", "动脉血", "2518-9"),
+            ("乳酸", "mmol/L", "", "32693-4"),
+            ("HCO3-", "mmol/L", "动脉血", "1960-4"),
+            ("BE", "mmol/L", "动脉血", "1925-7"),
+            ("血糖", "mmol/L", "动脉血", "15074-8"),
+            ("血红蛋白", "g/L", "动脉血", "718-7"),
+            ("iCa", "mmol/L", "动脉血", "1994-3"),
+        ],
+        &[
+            ("Creatinine", "mmol/L", "urine", "14683-7"),
+            ("Creatinine", "mg/dL", "urine", "2161-8"),
+            ("Creatinine", "umol/L", "serum", "14682-9"),
+            ("Sodium", "mmol/L", "Urine", "2955-3"),
+            ("Protein", "mg/dL", "urine", "2888-6"),
+            ("Protein", "", "urine", "2887-8"),
+            ("pCO2", "mmHg", "arterial blood", "2019-8"),
+            ("pCO2", "mmHg", "", "11557-6"),
+            ("Potassium", "mmol/L", "arterial", "6298-4"),
+            ("Lactate", "mmol/L", "arterial blood", "2518-9"),
+            ("TBIL", "umol/L", "", "14631-6"),
+            ("TBIL", "", "", "1975-2"),
+            ("Cr", "mg/dL", "serum", "2160-0"),
+            ("Cr", "ug/L", "serum", ""),
+            ("CO2", "mmol/L", "", "2028-9"),
+            ("iCa", "mmol/L", "", "1994-3"),
+            ("ALB", "g/dL", "", "1751-7"),
+            ("CREA", "umol/L", "", "14682-9"),
+            ("TG", "", "", "2571-8"),
+        ],
+    );
+}
+
+/// Signals in proportion to a cut-off, indices and titres say how much: no code of presence.
+#[test]
+fn numbers_are_no_presence() {
+    for table_name in [ZH, EN] {
+        let rows = table(table_name);
+        let (name, lookup) = (rows.require("source_name").unwrap(), lookup(table_name));
+        let told = |kind, unit| Told {
+            kind,
+            ..Told::of(unit, "", None)
+        };
+        for row in &rows.rows {
+            for told in [
+                told(Kind::Any, "S/CO"),
+                told(Kind::Any, "COI"),
+                told(Kind::Number, "index"),
+                told(Kind::Number, "ratio"),
+                told(Kind::Number, ""),
+                told(Kind::Any, "copies/mL"),
+                told(Kind::Titre, ""),
+                told(Kind::Titre, "IU/mL"),
+            ] {
+                if let Found::Mapped(index) = lookup.find(row.cell(name), &told) {
+                    let target = &lookup.target(index).unwrap().name;
+                    let wrong = target.contains("[Presence]")
+                        || told.kind == Kind::Titre && target.contains('[') && !target.contains("[Titer]");
+                    assert!(!wrong, "{table_name}/map.csv:{}: {told:?} to {target}", row.line);
+                }
+            }
+        }
+        let found = |name, kind, unit| match lookup.find(name, &told(kind, unit)) {
+            Found::Mapped(index) => lookup.target(index).unwrap().code.clone(),
+            _ => String::new(),
+        };
+        assert_eq!(found("ANA", Kind::Titre, ""), "5048-4");
+        assert_eq!(found("ANA", Kind::Any, ""), "8061-4");
+        for unit in ["copies/mL", "拷贝/mL", "log IU/mL", "lg copies/mL"] {
+            assert_eq!(found("HBV-DNA", Kind::Number, unit), "", "{unit}");
+        }
+        for unit in ["IU/mL", "10^3 IU/mL", "KIU/L"] {
+            assert_eq!(found("HBV-DNA", Kind::Number, unit), "42595-9", "{unit}");
+        }
+    }
 }
 
 /// What a unit measures by UCUM, with moles and grams, and units and international units, as one.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use clinmill_plugin_terminology::{
-    By,
+    By, Told,
     search::Index,
     table::{Entry, entries},
 };
@@ -47,8 +47,13 @@ fn held_out_names_are_found() {
             if !there.contains(entry.target.code.as_str()) {
                 continue;
             }
-            let unit = Some(entry.target.unit.as_str()).filter(|unit| !unit.is_empty());
-            let found = index.search(&entry.key, unit, 5);
+            // A row that asks for a specimen is of a source that says it.
+            let specimen = match entry.specimen.untold {
+                true => None,
+                false => entry.specimen.named().next(),
+            };
+            let told = Told::of(&entry.target.unit, specimen.unwrap_or_default(), None);
+            let found = index.search(&entry.key, &told, 5);
             let place = found
                 .iter()
                 .position(|candidate| candidate.target.code == entry.target.code);

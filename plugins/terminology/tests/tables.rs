@@ -114,6 +114,23 @@ fn the_most_used_tests_are_there_in_both_languages() {
     }
 }
 
+/// Names of two tests, which unit or specimen must tell apart.
+const TWO_MEANINGS: [&str; 13] = [
+    "白细胞",
+    "红细胞",
+    "WBC",
+    "RBC",
+    "Ca2+",
+    "Ca++",
+    "LPS",
+    "TT",
+    "pH",
+    "PH",
+    "酸碱度",
+    "UA",
+    "Cr",
+];
+
 /// Names that fold to the same must not contradict each other, or nobody can look them up.
 #[test]
 fn no_name_is_ambiguous_where_unit_and_specimen_are_told() {
@@ -125,8 +142,9 @@ fn no_name_is_ambiguous_where_unit_and_specimen_are_told() {
             }
             for value in [entry.key.clone(), fold(&entry.key)] {
                 let found = lookup.find(&value, &Told::default());
+                let two = TWO_MEANINGS.contains(&entry.key.as_str()) && found == Found::Ambiguous;
                 assert!(
-                    matches!(found, Found::Mapped(_)),
+                    two || matches!(found, Found::Mapped(_)),
                     "{name}/map.csv:{}: {found:?}",
                     entry.line
                 );

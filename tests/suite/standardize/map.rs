@@ -230,6 +230,61 @@ fn what_an_import_cannot_say_is_counted_and_located() {
     assert_eq!((json["rows"].as_u64(), json["left_out"].as_u64()), (Some(1), Some(1)));
 }
 
+/// Two targets for one name, unit and specimen: neither would count, so that none of the file is taken.
+#[test]
+fn reviewed_rows_that_contradict_are_refused() {
+    let project = project();
+    let before = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
+    let head = HEAD.replace("note", "when_specimen,note");
+    let molar = "http://loinc.org,14749-6,Glucose [Moles/volume],equivalent,accepted,mmol/L";
+    let mass = "http://loinc.org,2345-7,Glucose [Mass/volume],equivalent,accepted,mg/dL";
+    let accept = |rows: &[String]| {
+        project.write("review.csv", format!("{head}\n{}\n", rows.join("\n")));
+        project.run(["map", "accept", "review.csv", "--into", "maps/labs"])
+    };
+    for (rows, said) in [
+        // Each other: in other spellings of name and unit, and where one asks for less.
+        (
+            vec![format!(",血糖,{molar},mmol/L,m,,"), format!(",血 糖,{mass},MMOL/L,m,,")],
+            "review.csv:2: it has another target than review.csv:3",
+        ),
+        (
+            vec![
+                format!(",血糖,{molar},mmol/L,m,,"),
+                format!(",血糖,{mass},mmol/L|g/L,m,,"),
+            ],
+            "review.csv:2: it has another target than review.csv:3",
+        ),
+        (
+            vec![
+                format!(",血糖,{molar},*|mmol/L,m,,"),
+                format!(",血糖,{mass},*|mg/dL,m,,"),
+            ],
+            "review.csv:2: it has another target than review.csv:3",
+        ),
+        // The table.
+        (
+            vec![format!(",GLUCOSE,{mass},,m,,")],
+            "review.csv:2: it has another target than maps/labs/map.csv:2",
+        ),
+        (
+            vec![format!(",Glucose,{mass},,m,,")],
+            "review.csv:2: \"Glucose\" stands in line 2 already",
+        ),
+    ] {
+        let run = accept(&rows).expect_code(1);
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+        assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), before);
+    }
+    // A row for one unit beside one for all others says more, and contradicts none.
+    accept(&[
+        format!(",Glucose,{mass},mg/dL,m,,"),
+        format!(",血糖,{molar},*|mmol/L,m,,"),
+        format!(",血糖,{mass},mg/dL,m,,"),
+    ])
+    .expect_code(0);
+}
+
 /// Where two tests are called the same, their numbers tell them apart.
 #[test]
 fn values_tell_targets_of_one_name_apart() {

@@ -10,9 +10,9 @@ use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use clinmill_engine::inspect;
 use clinmill_host::regular;
 use clinmill_plugin_terminology::{
-    By, Lookup, Terminology, TerminologyConfig,
+    By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import},
-    review::{self, Coverage, Values},
+    review::{self, Asked, Coverage, Values},
     search::Index,
     sheet::Sheet,
     table::{Target, entries},
@@ -249,10 +249,13 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
     let mut values = Values::new();
     for row in rows {
         let cell = |index: Option<usize>| index.map_or("", |index| row.cell(index)).to_owned();
-        values
-            .entry((cell(Some(value)), cell(unit), cell(specimen)))
-            .or_default()
-            .add(cell(result).trim().parse().ok());
+        let asked = Asked {
+            value: cell(Some(value)),
+            unit: cell(unit),
+            specimen: cell(specimen),
+            kind: Kind::Any,
+        };
+        values.entry(asked).or_default().add(cell(result).trim().parse().ok());
     }
     Ok(Looked {
         place: args.file.display().to_string(),
@@ -305,6 +308,7 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             };
             let optional = |name: &Option<String>| name.as_deref().map_or(Ok(None), column);
             let (units, specimens) = (optional(&config.unit)?, optional(&config.specimen)?);
+            let (written, kinds) = (optional(&config.unit_in_value)?, optional(&config.kind)?);
             // Without a word about it: what the same transform converts.
             let converted = transform.steps.iter().find_map(|step| {
                 let value = step
@@ -318,13 +322,15 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             let mut values = Values::new();
             for (row, text) in texts.into_iter().enumerate() {
                 let cell = |texts: &Option<Vec<String>>| texts.as_ref().and_then(|t| t.get(row)).cloned();
-                let key = (
-                    text,
-                    cell(&units).unwrap_or_default(),
-                    cell(&specimens).unwrap_or_default(),
-                );
+                let unit = cell(&written).filter(|unit| !unit.is_empty()).or_else(|| cell(&units));
+                let asked = Asked {
+                    value: text,
+                    unit: unit.unwrap_or_default(),
+                    specimen: cell(&specimens).unwrap_or_default(),
+                    kind: cell(&kinds).map_or(Kind::Any, |kind| Kind::of(&kind)),
+                };
                 let number = cell(&results).and_then(|text| text.trim().parse().ok());
-                values.entry(key).or_default().add(number);
+                values.entry(asked).or_default().add(number);
             }
             let from = match &transform.input {
                 TransformInput::From(name) => name.value.clone(),
@@ -387,7 +393,8 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
                 .iter()
                 .take(args.open)
                 .map(|o| {
-                    json!({ "value": o.value, "unit": o.unit, "specimen": o.specimen, "state": o.state, "rows": o.rows })
+                    let (asked, state, rows) = (&o.asked, o.state, o.rows);
+                    json!({ "value": asked.value, "unit": asked.unit, "specimen": asked.specimen, "state": state, "rows": rows })
                 })
                 .collect();
             json!({ "place": looked.place, "column": looked.column, "map": looked.map, "rows": c.rows,
@@ -411,7 +418,8 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
         let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
         for (looked, c) in &all {
             for o in c.open.iter().take(args.open) {
-                open.row([&o.rows.to_string(), &o.value, &o.unit, o.state, &looked.place]);
+                let asked = &o.asked;
+                open.row([&o.rows.to_string(), &asked.value, &asked.unit, o.state, &looked.place]);
             }
         }
         if !open.is_empty() {
@@ -472,6 +480,15 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     Ok(OK)
 }
 
+/// Whether rows of a table have a key of this kind.
+fn has_keys(table: &MappingTable, by: By) -> bool {
+    let column = table.column(match by {
+        By::Name => "source_name",
+        By::Code => "source_code",
+    });
+    column.is_some_and(|column| table.rows.iter().any(|row| !row.cell(column).is_empty()))
+}
+
 /// What the table is called that reviewed rows would make.
 const MERGED: &str = "the merged table";
 
@@ -501,16 +518,44 @@ fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
     };
     // What is wrong with a row that was reviewed is said where the reviewer wrote it.
     let written = records(&sheet.to_csv(), ',').map_err(located)?;
+    let place = |line: u32| {
+        let row = written.iter().skip(1).position(|row| row.line == line)?;
+        let line = lines.get(*merged.lines.get(&row)?)?;
+        Some(format!("{}:{line}", args.file.display()))
+    };
     let source = |failure: Failure| Failure {
-        message: review::located(&failure.message, MERGED, |line| {
-            let row = written.iter().skip(1).position(|row| row.line == line)?;
-            let line = lines.get(*merged.lines.get(&row)?)?;
-            Some(format!("{}:{line}", args.file.display()))
-        }),
+        message: review::located(&failure.message, MERGED, place),
         ..failure
     };
     let merged_table = MappingTable::read(MERGED, &resource).map_err(|error| source(broken(&error)))?;
     check(&merged_table).map_err(source)?;
+    // A row that leaves values with two targets decides nothing.
+    let mut rows: Vec<&usize> = merged.lines.keys().collect();
+    rows.sort();
+    let rows: Vec<u32> = rows
+        .iter()
+        .filter_map(|row| written.get(**row + 1))
+        .map(|row| row.line)
+        .collect();
+    for by in [By::Name, By::Code]
+        .into_iter()
+        .filter(|by| has_keys(&merged_table, *by))
+    {
+        let lookup = Lookup::new(&merged_table, by).map_err(|error| source(broken(&error)))?;
+        for line in &rows {
+            if let Some(other) = lookup.clash(*line) {
+                let here = place(*line).unwrap_or_default();
+                let there = place(other).unwrap_or_else(|| format!("{}:{other}", path.display()));
+                let what = format!(
+                    "{here}: it has another target than {there} for the same name, unit and specimen: neither would count"
+                );
+                return Err(Failure {
+                    code: Some("MAPPING"),
+                    ..Failure::new(FAILED, what)
+                });
+            }
+        }
+    }
     write(&path, &sheet.to_csv())?;
     let value = json!({ "added": merged.added, "replaced": merged.replaced, "left": merged.left, "to": path });
     context.console.result(&value, || {

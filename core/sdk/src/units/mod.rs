@@ -2,7 +2,7 @@
 //!
 //! - [`ucum`]: the code system
 //! - [`Spellings`]: from a written unit to a code
-//! - [`told_apart`], [`fits`], [`same`]: whether two units measure the same
+//! - [`told_apart`], [`fits`], [`Code`]: whether two units measure the same
 //! - `capitals`: units in other capitals than UCUM's
 //! - [`xml`]: small XML files, such as UCUM's own
 
@@ -13,20 +13,71 @@ pub mod xml;
 
 pub use spellings::{Known, Spellings, fold};
 
-use ucum::{Ratio, Unit};
+use ucum::{Dimension, Ratio, Unit};
 
-/// Whether two codes are one unit: the same measure and the same size, such as `10*3/uL`, `10*9/L` and `/nL`.
-pub fn same(one: &str, other: &str) -> bool {
-    if one == other {
-        return true;
+/// A code to compare with others, reckoned once. Two are equal that are written alike.
+#[derive(Clone, Debug)]
+pub struct Code {
+    text: String,
+    unit: Option<Unit>,
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
-    let (Ok(a), Ok(b)) = (ucum::unit(one), ucum::unit(other)) else {
-        return false;
-    };
-    // Annotations stand for nothing in UCUM, and for all there is in mg/L{FEU}, mL/min/{1.73_m2} and {copies}/mL.
-    let annotated = annotations(one).eq(annotations(other));
-    let size = |value: Ratio| a.ratio_to(&b, &value) == Some(value);
-    annotated && told_apart(one, other).is_none() && fits(&a, &b) && size(Ratio::integer(0)) && size(Ratio::one())
+}
+
+impl Eq for Code {}
+
+impl std::hash::Hash for Code {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl Code {
+    /// From a UCUM code; what is none is like itself only.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let unit = ucum::unit(&text).ok();
+        Self { text, unit }
+    }
+
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether both are one unit: the same measure and the same size, such as `10*3/uL`, `10*9/L` and `/nL`.
+    pub fn same(&self, other: &Self) -> bool {
+        let size = |(a, b): (&Unit, &Unit), value: Ratio| a.ratio_to(b, &value) == Some(value);
+        self == other
+            || self
+                .measure(other)
+                .is_some_and(|both| size(both, Ratio::one()) && size(both, Ratio::integer(0)))
+    }
+
+    /// Whether both are units of one measure that one analyte may be in: `umol/L` and `mmol/L`, `10*4/uL` and `10*12/L`.
+    /// Laboratories that differ in their units do so by a thousand at most: `Cr` in ug/L is no creatinine in mg/dL, but
+    /// chromium. Shares and numbers of nothing are like themselves only: an INR is in no `%`.
+    pub fn alike(&self, other: &Self) -> bool {
+        self.same(other)
+            || self.measure(other).is_some_and(|(a, b)| {
+                let number = *a.dimension() == Dimension::default() && a.kinds().is_empty();
+                let ratio = a.ratio_to(b, &Ratio::one()).map(|ratio| ratio.to_f64());
+                !number && ratio.is_some_and(|ratio| (0.000_999..1_001.0).contains(&ratio))
+            })
+    }
+
+    /// Both units, where they measure the same.
+    fn measure<'a>(&'a self, other: &'a Self) -> Option<(&'a Unit, &'a Unit)> {
+        let (a, b) = (self.unit.as_ref()?, other.unit.as_ref()?);
+        // Annotations stand for nothing in UCUM, and for all there is in mg/L{FEU}, mL/min/{1.73_m2} and {copies}/mL.
+        let annotated = || annotations(&self.text).eq(annotations(&other.text));
+        let like = fits(a, b) && annotated() && told_apart(&self.text, &other.text).is_none();
+        like.then_some((a, b))
+    }
 }
 
 /// What stands in braces, in order.
@@ -91,7 +142,8 @@ mod tests {
             ("ng{FEU}/mL", "ug/L{FEU}"),
             ("Cel", "Cel"),
         ] {
-            assert!(same(one, other) && same(other, one), "{one} {other}");
+            let (a, b) = (Code::new(one), Code::new(other));
+            assert!(a.same(&b) && b.same(&a), "{one} {other}");
         }
         for (one, other) in [
             ("mg/dL", "g/L"),
@@ -107,7 +159,35 @@ mod tests {
             ("{Log_copies}/mL", "{Log_IU}/mL"),
             ("x", "x/L"),
         ] {
-            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+            let (a, b) = (Code::new(one), Code::new(other));
+            assert!(!a.same(&b) && !b.same(&a), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn units_of_one_measure() {
+        let alike = |one: &str, other: &str| Code::new(one).alike(&Code::new(other));
+        for (one, other) in [
+            ("umol/L", "mmol/L"),
+            ("10*4/uL", "10*12/L"),
+            ("ug/L{FEU}", "mg/L{FEU}"),
+            ("ukat/L", "U/L"),
+            ("no unit", "no unit"),
+        ] {
+            assert!(alike(one, other) && alike(other, one), "{one} {other}");
+        }
+        for (one, other) in [
+            ("mg/L{FEU}", "mg/L"),
+            ("{copies}/mL", "/uL"),
+            ("mmol/L", "mg/dL"),
+            ("mmol/mol", "%"),
+            ("/[HPF]", "/uL"),
+            ("ug/L", "mg/dL"),
+            ("%", "1"),
+            ("mg/g", "%"),
+            ("x", "x/L"),
+        ] {
+            assert!(!alike(one, other) && !alike(other, one), "{one} {other}");
         }
     }
 }

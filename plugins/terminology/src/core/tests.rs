@@ -33,19 +33,20 @@ fn unit_and_specimen_tell_rows_apart() {
     let told = |unit, specimen| Told {
         unit,
         specimen,
-        day: None,
+        ..Told::default()
     };
     assert_eq!(code(&lookup, "葡萄糖", &Told::default()), "molar");
     assert_eq!(code(&lookup, "葡萄糖", &told(Some("MG/DL"), None)), "mass");
     assert_eq!(code(&lookup, "葡萄糖", &told(Some("mmol/L"), Some("血清"))), "molar");
     assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("Urine"))), "urine");
-    assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "Unlike");
+    assert_eq!(code(&lookup, "葡萄糖", &told(Some("U/L"), None)), "Unlike");
+    assert_eq!(code(&lookup, "葡萄糖", &told(Some("g/L"), None)), "mass");
     assert_eq!(code(&lookup, "葡萄糖", &told(None, Some("脑脊液"))), "Unlike");
     assert_eq!(code(&lookup, "lp（A）", &Told::default()), "Ambiguous");
     assert_eq!(code(&lookup, "Lpa", &told(Some("nmol/L"), None)), "nmol");
     assert_eq!(lookup.lines("葡萄糖", &told(Some("MG/DL"), None)), [3]);
     assert_eq!(lookup.lines("lp（A）", &Told::default()), [5, 6]);
-    assert!(lookup.lines("葡萄糖", &told(Some("g/L"), None)).is_empty());
+    assert!(lookup.lines("葡萄糖", &told(Some("U/L"), None)).is_empty());
 }
 
 /// A committed table.
@@ -148,7 +149,7 @@ fn abbreviations_and_names_beside_them() {
         ("Cr", "umol/L", "血清", "14682-9"),
         ("Cr", "umol/L", "尿", "14683-7"),
         ("Cr", "", "", "Ambiguous"),
-        ("Cr", "ug/L", "", "Unlike"),
+        ("Cr", "ug/L", "", "Unmapped"),
         ("Na", "mmol/L", "", "2951-2"),
         ("Na", "mmol/L", "尿", "2955-3"),
         ("K", "mmol/L", "脑脊液", "Unlike"),
@@ -196,8 +197,10 @@ fn blood_with_its_cells_is_no_serum() {
     }
 }
 
-/// Words of `when_unit` that say that there is no unit, or what a result is.
-const NO_UNITS: [&str; 17] = [
+/// Words of `when_unit` that say that there is no unit, or what a result is; and units of endotoxin, which UCUM has not.
+const NO_UNITS: [&str; 23] = [
+    "EU/mL",
+    "EU/L",
     "A",
     "+",
     "+/-",
@@ -215,6 +218,10 @@ const NO_UNITS: [&str; 17] = [
     "阴性",
     "阴性/阳性",
     "比值",
+    "titer",
+    "titre",
+    "滴度",
+    "1:",
 ];
 
 /// One source of truth: what a row asks for is a unit to the step `units`, of the measure of the row's own unit.
