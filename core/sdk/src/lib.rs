@@ -22,6 +22,7 @@ pub mod han;
 pub mod near;
 pub mod number;
 pub mod reference;
+pub mod regular;
 pub mod sparse;
 pub mod testing;
 pub mod units;
