@@ -26,6 +26,7 @@ pub mod regular;
 pub mod sparse;
 pub mod testing;
 pub mod units;
+pub mod zone;
 
 pub use arrow;
 pub use blank::says_nothing;
