@@ -189,3 +189,19 @@ fn released(library: &Loaded) -> Checked {
         wrong: (lent > 0 || !wrong.is_empty()).then_some(wrong),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut_and_say_so() {
+        let of = |n: usize| {
+            let mut wrong: Vec<String> = (0..n).map(|i| i.to_string()).collect();
+            bounded(&mut wrong);
+            (wrong.len(), wrong.pop())
+        };
+        assert_eq!(of(MOST_FINDINGS), (MOST_FINDINGS, Some("19".to_owned())));
+        assert_eq!(of(300_000).1.as_deref(), Some("and 299,980 more findings"));
+    }
+}
