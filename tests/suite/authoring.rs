@@ -331,7 +331,7 @@ fn previews_are_filtered_and_drawings_drawn() {
     assert_eq!(rows["rows"][0]["order"], "2");
     for (expression, part) in [
         ("numbr = 1", "numbr"),
-        ("number =", "EOF"),
+        ("number =", "not the end\n    number =\n           ^"),
         ("number = 'x'", ""),
         ("table = 3", "table"),
     ] {
@@ -430,4 +430,36 @@ fn an_edited_pipeline_still_traces_the_last_release() {
         run.stdout,
         run.stderr
     );
+}
+
+#[test]
+fn a_plan_says_what_a_run_refuses() {
+    let project = Project::new();
+    let pipeline = PIPELINE.replace("{ $secret: vault_key }", "auto");
+    project.write("pipeline.yaml", &pipeline);
+    project.write("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n2,b,8,g\n3,a,9,g\n");
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let quiet = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    assert_eq!(quiet.json()["warnings"], serde_json::json!([]), "{}", quiet.stdout);
+    project.write(
+        "pipeline.yaml",
+        pipeline.replace("  lis:", "  labs:").replace("from: lis", "from: labs"),
+    );
+    let plan = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    let warned = &plan.json()["warnings"][0];
+    let said = "table measurement: `lis` is no source of it any more, and `labs` is one";
+    assert!(warned["message"].as_str().unwrap().starts_with(said), "{warned}");
+    let run = project.run(["run", "pipeline.yaml", "--format", "json"]).expect_code(3);
+    assert_eq!(run.json()["error"]["code"], warned["code"], "{}", run.stdout);
+    project
+        .run(["run", "pipeline.yaml", "--approve-deletes"])
+        .expect_code(0);
+    let after = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    assert_eq!(after.json()["warnings"], serde_json::json!([]), "{}", after.stdout);
 }

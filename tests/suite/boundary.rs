@@ -4,7 +4,7 @@ use crate::plugins::{
     PIPELINE, REMARKS, fails, hostile_c, no_release, own_source, project, runs, told_to_end_once_published,
 };
 use clinmill_tests::{Project, Run};
-use clinmill_tests_abi::python;
+use clinmill_tests_abi::{library, python};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -235,6 +235,65 @@ fn a_named_pipe_is_not_waited_for() {
     fs::remove_file(project.at("plugins/own.so")).unwrap();
     project.write("plugins/own.so", "#!/bin/sh\n");
     project.run(["plugin", "lock", "pipeline.yaml"]).expect_code(0);
+}
+
+#[test]
+fn a_named_pipe_is_no_key_no_release_and_no_report() {
+    let project = project("map: { set: { other: { value: x } } }", ROWS);
+    let text = PIPELINE
+        .replace("plugins:\n  libraries: [\"plugins/own.so\"]\n", "")
+        .replace("STEP", "map: { set: { other: { value: x } } }");
+    project.write("pipeline.yaml", &text);
+    project.write(
+        "tests/a.yaml",
+        "given: { people: [] }\nexpect: { person: { count: 0 } }\n",
+    );
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    let pipe = |path: &str| {
+        let _ = fs::remove_file(project.at(path));
+        let made = Command::new("mkfifo").arg(project.at(path)).status().unwrap();
+        assert!(made.success());
+    };
+    let said = |args: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "2", "20"]).arg(project.command(args).get_program());
+        command.env("VAULT_KEY_FILE", project.at("secret"));
+        let run = Run::from(command.args(args).current_dir(project.at("")).output().unwrap());
+        assert!(
+            [Some(1), Some(2)].contains(&run.code),
+            "{args:?}: {:?} {}",
+            run.code,
+            run.stderr
+        );
+        run.stdout + &run.stderr
+    };
+    let refused = |args: &[&str]| {
+        let said = said(args);
+        assert!(said.contains("not a regular file"), "{args:?}: {said}");
+    };
+    pipe("report.xml");
+    assert!(said(&["test", "pipeline.yaml", "--junit", "report.xml"]).contains("cannot write report.xml"));
+    fs::create_dir_all(project.at("plugin")).unwrap();
+    pipe("plugin/sample.yaml");
+    let library = library("datetime");
+    let checked = said(&["plugin", "check", library.to_str().unwrap(), "--folder", "plugin"]);
+    // What a case panics with stands in the list alone.
+    assert!(
+        checked.contains("cases: the folder's own") && !checked.contains("panicked at"),
+        "{checked}"
+    );
+    pipe("out/_releases/00000002.json");
+    refused(&["releases", "pipeline.yaml"]);
+    refused(&["verify", "pipeline.yaml"]);
+    fs::remove_file(project.at("out/_releases/00000002.json")).unwrap();
+    pipe("vault/key");
+    refused(&["run", "pipeline.yaml"]);
+    pipe("secret");
+    project.write(
+        "pipeline.yaml",
+        text.replace("key: auto", "key: { $secret: vault_key }"),
+    );
+    refused(&["run", "pipeline.yaml"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod authoring;
 mod boundary;
+mod cases;
 mod fuzz;
 mod gates;
 mod hostile;

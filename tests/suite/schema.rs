@@ -96,6 +96,14 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ("16-a-star-without-quotes", Value::Null),
         ("17-full-width-punctuation", Value::Null),
         ("18-a-tab-behind-a-colon", Value::Null),
+        ("19-plugins-in-a-list", json!(["/plugins"])),
+        (
+            "20-programs-in-a-list",
+            json!(["/plugins/libraries", "/plugins/processes"]),
+        ),
+        ("21-a-program-that-is-not-there", json!([])),
+        ("22-a-lock-with-other-keys", json!([])),
+        ("23-a-script-as-a-library", json!([])),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();

@@ -111,6 +111,13 @@ typedef struct clinmill_host { uint32_t struct_size, abi_minor; void* ctx;
   const void* (*get_extension)(void* ctx, clinmill_str name);
 } clinmill_host;
 
+/* The extension "clinmill.panicked/1": tells of a panic, or of an exception, in a slot that returns no error (release). `what`
+ * is "the plugin panicked", or "the plugin panicked at src/lib.rs:12"; the host shows nothing else. From any thread at any
+ * time. */
+typedef struct clinmill_panicked { uint32_t struct_size, reserved; void* ctx;
+  void (*panicked)(void* ctx, clinmill_str what);
+} clinmill_panicked;
+
 /* ---- what a running task is told. Lives from open (or read) until the handle is released (or read returns). ---- */
 typedef struct clinmill_task { uint32_t struct_size, target_batch_rows;   /* rows a batch should have, about; at least 1 */
   const volatile uint8_t* cancelled;                                      /* never NULL; the host writes 1: stop soon */

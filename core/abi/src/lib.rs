@@ -25,6 +25,8 @@ pub const TARGET_TRIPLE: &str = if cfg!(all(target_os = "linux", target_env = "g
 };
 /// The one symbol that a plugin exports, a data symbol.
 pub const SYMBOL: &str = "CLINMILL_PLUGIN_V1";
+/// The extension by which a plugin tells of a panic in a slot that returns no error.
+pub const PANICKED: &str = "clinmill.panicked/1";
 
 macro_rules! numbers {
     ($(#[$doc:meta])* $name:ident: $($(#[$item_doc:meta])* $variant:ident = $value:literal, $c:literal;)*) => {

@@ -131,6 +131,11 @@ structs! {
         mem_reserve: Option<unsafe extern "C-unwind" fn(*mut c_void, i64) -> i32>,
         get_extension: Option<unsafe extern "C-unwind" fn(*mut c_void, Str) -> *const c_void>,
     }
+    /// `clinmill_panicked`: the extension of the name [`PANICKED`](crate::PANICKED).
+    Panicked {
+        struct_size: u32, reserved: u32, ctx: *mut c_void,
+        panicked: Option<unsafe extern "C-unwind" fn(*mut c_void, Str)>,
+    }
     /// `clinmill_task`.
     Task { struct_size: u32, target_batch_rows: u32, cancelled: *const u8, }
     /// `clinmill_resource`.

@@ -38,6 +38,7 @@ twins! {
     Buf = "clinmill_buf" { ptr, len, private_data, release }
     Error = "clinmill_error" { struct_size, retry, retry_after_ms, has_offset, offset, code, message, config_pointer, private_data, release }
     Host = "clinmill_host" { struct_size, abi_minor, ctx, mem_reserve, get_extension }
+    Panicked = "clinmill_panicked" { struct_size, reserved, ctx, panicked }
     Task = "clinmill_task" { struct_size, target_batch_rows, cancelled }
     Resource = "clinmill_resource" { reference, file, ptr, len }
     Bind = "clinmill_bind" { struct_size, n_resources, config_json, name, timezone, resources, input }

@@ -11,8 +11,7 @@ use clinmill_engine::{
     bound::{self, Bound},
     refresh::folder,
 };
-use clinmill_host::regular;
-use clinmill_sdk::Registry;
+use clinmill_sdk::{Registry, regular};
 use std::{
     fs,
     path::{Path, PathBuf},

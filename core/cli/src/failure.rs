@@ -98,11 +98,11 @@ impl Failure {
         let span = match &error {
             EngineError::Step { step, error } => step.split_once('/').and_then(|(name, plugin)| {
                 let transform = transform(name)?;
+                // A plugin's second step in a transform is `transform/plugin#2`.
+                let (plugin, number) = plugin.split_once('#').unwrap_or((plugin, "1"));
                 let mut steps = transform.steps.iter().filter(|s| s.plugin.value == plugin);
-                match (steps.next(), steps.next()) {
-                    (Some(step), None) => Some(at(&step.options, error, step.plugin.span)),
-                    _ => Some(transform.name.span),
-                }
+                let step = number.parse::<usize>().ok().and_then(|n| steps.nth(n.checked_sub(1)?));
+                Some(step.map_or(transform.name.span, |step| at(&step.options, error, step.plugin.span)))
             }),
             EngineError::Source { source_name, error, .. } => {
                 let sources = &bound.pipeline.sources;

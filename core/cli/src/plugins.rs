@@ -2,15 +2,14 @@
 
 use crate::{context::environment, failure::Failure};
 use clinmill_host::{
-    Limits, Loader,
+    Limits, Loader, TARGET_TRIPLE,
     lock::Lock,
     process::{self, Pinned},
-    regular,
 };
 use clinmill_model::{Diagnostic, Digest};
-use clinmill_sdk::Registry;
+use clinmill_sdk::{Registry, regular};
 use clinmill_spec::{
-    NamedPlugins, SourceFile, codes,
+    NamedPlugins, SourceFile, codes, did_you_mean,
     pipeline::{PluginFiles, Span, Spanned},
 };
 use std::{
@@ -104,7 +103,14 @@ impl Named {
         let text = match regular::text(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::default()),
-            Err(error) => return Err(vec![refused(format!("plugins.lock cannot be read: {error}"))]),
+            Err(error) => {
+                let first = self.files.libraries.first().map(|path| path.span);
+                let first = first.or_else(|| self.files.processes.first().map(|(name, _)| name.span));
+                let place = self.source.place(first.unwrap_or_default());
+                let hint = "delete what lies in its place, and write it anew: clinmill plugin lock";
+                let found = refused(format!("{} cannot be read: {error}", path.display()));
+                return Err(vec![found.at(place).hint(hint)]);
+            }
         };
         Lock::parse(&text).map_err(|error| {
             let lines: usize = text
@@ -156,9 +162,60 @@ impl Named {
         named.chain([self.dir.clone()]).collect()
     }
 
+    /// A plugin that is not loaded, with what to do.
     pub fn refused(&self, at: &Spanned<String>, code: &str, message: &str) -> Diagnostic {
-        let message = format!("{message} [{code}]");
-        Diagnostic::error(codes::PLUGIN_REFUSED, message).at(self.source.place(at.span))
+        let message = match code == "PLUGIN_READ" && !self.place(&at.value).exists() {
+            true => format!("there is no file {:?} [{code}]", at.value),
+            false => format!("{message} [{code}]"),
+        };
+        Diagnostic::error(codes::PLUGIN_REFUSED, message)
+            .at(self.source.place(at.span))
+            .hint(self.advice(&at.value, code))
+    }
+
+    fn advice(&self, path: &str, code: &str) -> String {
+        let advice = match code {
+            "PLUGIN_READ" => return self.beside(path),
+            "PLUGIN_NOT_LOCKED" | "PLUGIN_VERSION" | "PLUGIN_NO_DIGEST" | "PLUGIN_DIGEST" => {
+                return format!("after a review: clinmill plugin lock {}", self.source.name());
+            }
+            "PLUGIN_TRIPLE" => return format!("build it for this machine: {TARGET_TRIPLE}"),
+            "PLUGIN_ROOT" => {
+                "put it below the pipeline's folder, or declare its folder under `roots:` and write `root:path`"
+            }
+            "PLUGIN_NOT_A_LIBRARY" | "PLUGIN_FILE" => {
+                "name a library that was built for this machine; a program, such as a script, stands under `processes:` by its name"
+            }
+            "PLUGIN_MAJOR" => "build it anew against the header of this version",
+            "PLUGIN_SYMBOL" | "PLUGIN_MAGIC" | "PLUGIN_DAMAGED" | "PLUGIN_TABLE" => {
+                "build it anew; `clinmill plugin new` makes the folder of one that builds"
+            }
+            "PLUGIN_OPEN" => "install the libraries that it needs: `ldd` names those that are missing",
+            "PLUGIN_NAME_TAKEN" => "give it another name, or leave one of the two out",
+            _ => {
+                return format!(
+                    "`clinmill plugin check {}` looks at it alone",
+                    self.place(path).display()
+                );
+            }
+        };
+        advice.to_owned()
+    }
+
+    /// What may be meant by the path of a file that is not there or cannot be read.
+    fn beside(&self, path: &str) -> String {
+        let place = self.place(path);
+        let listed = place.parent().and_then(|folder| folder.read_dir().ok());
+        let files = listed.into_iter().flatten().flatten().filter(|e| e.path().is_file());
+        let mut names: Vec<String> = files.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        let wanted = place.file_name().unwrap_or_default().to_string_lossy();
+        let advice = "write the path of a file from the folder of the pipeline, or from a root as `root:path`";
+        match did_you_mean(&wanted, names.iter().map(String::as_str)) {
+            Some(near) if !place.exists() && near.ends_with('?') => near,
+            Some(known) if !place.exists() => format!("{known}; {advice}"),
+            _ => advice.to_owned(),
+        }
     }
 
     /// Adds the plugins to a registry.
@@ -213,7 +270,7 @@ impl Named {
                 None => ("PLUGIN_NOT_LOCKED", "the program does not stand in plugins.lock"),
                 Some(_) => ("PLUGIN_DIGEST", "the program is not the one that plugins.lock names"),
             };
-            return Err(say(code, &format!("{what}; after a review: clinmill plugin lock")));
+            return Err(say(code, what));
         }
         if registry.holds(name) {
             return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));

@@ -1,6 +1,7 @@
 //! `$secret: name` resolves from the environment: NAME holds the secret as text, or NAME_FILE the path of its file.
 
-use std::ffi::OsString;
+use clinmill_sdk::regular;
+use std::{ffi::OsString, path::Path};
 
 /// The secret called `name`, in upper case in the environment.
 ///
@@ -14,7 +15,7 @@ pub fn lookup(name: &str, environment: &dyn Fn(&str) -> Option<OsString>) -> Res
     let variable = format!("{name}_FILE");
     match environment(&variable).filter(|path| !path.is_empty()) {
         None => Ok(None),
-        Some(path) => std::fs::read(&path)
+        Some(path) => regular::read(Path::new(&path))
             .map(Some)
             .map_err(|error| format!("cannot read the file that {variable} names: {error}")),
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 use arrow::datatypes::SchemaRef;
 use clinmill_model::{Diagnostic, Digest};
-use clinmill_sdk::{BindContext, BoundSource, Kind, Registry};
+use clinmill_sdk::{BindContext, BoundSource, Kind, Registry, regular};
 use clinmill_spec::{
     Plugins, SourceFile, codes,
     pipeline::{Mode, Options, Pipeline, Source, Span},
@@ -21,6 +21,7 @@ use clinmill_spec::{
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -52,6 +53,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Whether links lead from here to what lies in no folder of the pipeline.
+    pub fn leaves(&self, path: &Path) -> bool {
+        mappings::leaves(path, &self.pipeline, &self.dir)
+    }
+
     /// Waits for what plugins still have to do with what they handed over, before anything is published.
     ///
     /// # Errors
@@ -123,12 +129,7 @@ pub async fn bind(
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Bound, Box<Refused>> {
     let shown = file.display().to_string();
-    // A named pipe would be waited for, and a device has no end.
-    if file.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let hint = "name the pipeline's YAML file";
-        return Err(unreadable(&shown, format!("{shown} is not a regular file"), hint));
-    }
-    let text = match std::fs::read(file).map(String::from_utf8) {
+    let text = match regular::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
@@ -147,6 +148,10 @@ pub async fn bind(
             };
             let message = format!("{shown} is a folder, and a pipeline file is needed here");
             return Err(unreadable(&shown, message, &hint));
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            let hint = "name the pipeline's YAML file";
+            return Err(unreadable(&shown, format!("{shown} is not a regular file"), hint));
         }
         Err(error) => {
             let hint = "name the pipeline's YAML file; `clinmill init DIR` makes one";

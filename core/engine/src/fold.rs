@@ -14,7 +14,7 @@ use arrow::{
 };
 use clinmill_catalog::events::{self, SYSTEM_COLUMNS};
 use clinmill_sdk::{Fold, Locator};
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A keyed 128-bit id.
@@ -82,6 +82,7 @@ impl Folded {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Sorted {
     canonical: Id,
     /// The identifier that the event came under.
@@ -200,7 +201,9 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
     // Each record that holds: its versions that count, the latest last, and the first that ever was.
     let mut held: Vec<Held> = Vec::new();
     let mut unordered = 0;
-    for (start, end) in groups(&sorted) {
+    for (first, end) in groups(&sorted) {
+        let (aside, oldest) = set_aside(&mut sorted[first..end], void);
+        let start = first + aside;
         let group = &sorted[start..end];
         let Some(latest) = group.last() else { continue };
         if void.value(latest.event as usize) != 0 || is_absent(group, &versions, inputs, rule) {
@@ -221,7 +224,7 @@ pub fn fold(batches: &[RecordBatch], schema: &SchemaRef, rule: &FoldRule<'_>) ->
             unordered += 1;
         }
         held.push(Held {
-            first: start,
+            first: first + oldest,
             from,
             end,
         });
@@ -311,6 +314,31 @@ fn groups(sorted: &[Sorted]) -> Vec<(usize, usize)> {
         }
     }
     groups
+}
+
+/// Under an identifier that another has replaced, a deletion is of what came under it, and not of what its survivor has
+/// (HL7 A29 of a number that A40 retired). Such events go to the front of the group: how many there are, and where the
+/// oldest event of all is then.
+fn set_aside(group: &mut [Sorted], void: &UInt8Array) -> (usize, usize) {
+    let is_of_retired = |e: &Sorted| e.subject != e.canonical && void.value(e.event as usize) != 0;
+    let mut last: HashMap<Id, usize> = HashMap::new();
+    for (i, event) in group.iter().enumerate().filter(|(_, event)| is_of_retired(event)) {
+        last.insert(event.subject, i);
+    }
+    if last.is_empty() {
+        return (0, 0);
+    }
+    let each = group.iter().copied().enumerate();
+    let (aside, kept): (Vec<_>, Vec<_>) = each.partition(|(i, e)| last.get(&e.subject).is_some_and(|last| i <= last));
+    let oldest = if aside.first().is_some_and(|(i, _)| *i == 0) {
+        0
+    } else {
+        aside.len()
+    };
+    for (place, (_, event)) in group.iter_mut().zip(aside.iter().chain(&kept)) {
+        *place = *event;
+    }
+    (aside.len(), oldest)
 }
 
 /// True for a record that complete exports do not hold any more: in every scope that asserted it, a later one lacks it.

@@ -7,7 +7,7 @@ use crate::{
     fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
     ingest::{self, EventBuilder, EventSink, subject_id},
-    refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, input_folder},
+    refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, input_folder},
     sql,
     tables::TableSpec,
     view::View,
@@ -177,6 +177,9 @@ pub async fn plan(
         true => Some(concerned(bound, &view, &former, threads)?),
         false => None,
     };
+    if let Some(last) = last {
+        warnings.extend(foreseen(bound, last, &state));
+    }
     let mut tables = BTreeMap::new();
     for table in &bound.tables {
         let (scope, why) = match (state.tables.get(&table.name), former.reach.get(&table.name)) {

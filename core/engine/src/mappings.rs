@@ -2,7 +2,7 @@
 
 use crate::graph::Located;
 use clinmill_model::{Diagnostic, Digest};
-use clinmill_sdk::Resource;
+use clinmill_sdk::{Resource, regular};
 use clinmill_spec::{
     codes, did_you_mean,
     pipeline::{Options, Pipeline},
@@ -55,16 +55,16 @@ fn read_of(
         let Some(path) = resolve(reference, pipeline, dir) else {
             continue;
         };
-        match read(&path) {
+        let wrong = match read(&path) {
+            _ if leaves(&path, pipeline, dir) => ("leads out of the pipeline's folders".to_owned(), NO_LINK.to_owned()),
             Ok(mapping) => {
                 mappings.insert(reference.clone(), mapping);
+                continue;
             }
-            Err(message) => {
-                let mut found = Diagnostic::error(codes::MAPPING, format!("the mapping {reference:?} {message}"));
-                found.hint = Some(neighbours(&path));
-                findings.push((found, options.locate(pointer)));
-            }
-        }
+            Err(message) => (message, neighbours(&path)),
+        };
+        let found = Diagnostic::error(codes::MAPPING, format!("the mapping {reference:?} {}", wrong.0)).hint(wrong.1);
+        findings.push((found, options.locate(pointer)));
     }
 }
 
@@ -74,6 +74,17 @@ pub fn resolve(reference: &str, pipeline: &Pipeline, dir: &Path) -> Option<PathB
         Some((root, rest)) => Some(dir.join(&pipeline.roots.get(root)?.value).join(rest)),
         None => Some(dir.join(reference)),
     }
+}
+
+/// What to do about a path that [`leaves`].
+pub const NO_LINK: &str = "put the file where the link stands, or name its folder under `roots:`";
+
+/// Whether links lead from here to what lies in no folder of the pipeline.
+pub fn leaves(path: &Path, pipeline: &Pipeline, dir: &Path) -> bool {
+    let Ok(real) = path.canonicalize() else { return false };
+    let roots = pipeline.roots.values().map(|root| dir.join(&root.value));
+    let mut folders = roots.chain([dir.to_path_buf()]);
+    !folders.any(|folder| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder)))
 }
 
 fn read(path: &Path) -> Result<Mapping, String> {
@@ -106,7 +117,7 @@ fn read(path: &Path) -> Result<Mapping, String> {
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
-        resource.files.insert(name, regular(&path).map_err(plain)?);
+        resource.files.insert(name, regular::read(&path).map_err(plain)?);
     }
     let parts = resource
         .files
@@ -114,22 +125,6 @@ fn read(path: &Path) -> Result<Mapping, String> {
         .flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
     let sha256 = Digest::of_parts(parts);
     Ok(Mapping { resource, sha256 })
-}
-
-/// The bytes of a file that somebody named. A named pipe in its place would be waited for, and a device has no end.
-///
-/// # Errors
-/// When it cannot be read, or is not a regular file.
-pub fn regular(path: &Path) -> std::io::Result<Vec<u8>> {
-    let found = fs::metadata(path)?;
-    // Of a folder the system says what it is.
-    match found.is_file() || found.is_dir() {
-        true => fs::read(path),
-        false => Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "it is not a regular file",
-        )),
-    }
 }
 
 /// Which mapping may be meant by the path of a missing one: those that lie beside it.

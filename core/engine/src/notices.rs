@@ -110,6 +110,11 @@ pub const ALL: &[Notice] = &[
         "Run it as a process, or do without it.",
     ),
     warning(
+        "QUALITY_GATE",
+        "A plan sees that `run` will refuse the refresh, with this code: a source of a table has another name.",
+        "Give the source its old name back; where its rows are to get other identities: `run --approve-deletes`.",
+    ),
+    warning(
         "REFERENCE_CHANGED",
         "Files of a source with `keep: reference` have another content than when they were read.",
         "Give new contents new names, or leave `keep` out.",

@@ -101,7 +101,9 @@ pub async fn trace(
     }
     let files = tracer.view.session.state.index.iter().filter(|f| f.table == table);
     let found = match base32_decode(row_id) {
-        Some(id) => index::find(tracer.view.session.vault.root(), files, &id)?.map(|entry| (id, entry)),
+        Some(id) => index::find(tracer.view.session.vault.root(), files, &id)
+            .map_err(|error| tracer.damaged().unwrap_or(error.into()))?
+            .map(|entry| (id, entry)),
         None => None,
     };
     let Some((id, entry)) = found else {
@@ -140,6 +142,16 @@ struct Tracer<'a> {
 }
 
 impl<'a> Tracer<'a> {
+    /// The first file of the vault's events and indexes that is not what it was.
+    fn damaged(&self) -> Option<EngineError> {
+        let (root, state) = (self.view.session.vault.root(), &self.view.session.state);
+        let index = state.index.iter().map(|file| &file.shard);
+        let mut shards = state.events.iter().map(|file| &file.shard).chain(index);
+        shards
+            .find_map(|shard| shard.check(root).err())
+            .map(EngineError::Catalog)
+    }
+
     async fn open(bound: &'a Bound, env: &Env, secrets: Secrets<'_>) -> Result<Self, EngineError> {
         let view = View::open(bound, env, secrets).await?;
         if view.session.last.is_none() {
@@ -193,7 +205,9 @@ impl<'a> Tracer<'a> {
             lineage: true,
             cancelled: &cancelled,
         };
-        let inputs = context.records((0, clinmill_model::BUCKETS - 1), &[table])?;
+        let inputs = context.records((0, clinmill_model::BUCKETS - 1), &[table]);
+        // A damaged file is told by its name and digest, not by what stumbled over it.
+        let inputs = inputs.map_err(|error| self.damaged().unwrap_or(error))?;
         let mut report = StepReport {
             applied: Some(Vec::new()),
             ..StepReport::default()

@@ -41,9 +41,9 @@ pub mod memory;
 mod native;
 pub mod process;
 mod records;
-pub mod regular;
 pub mod streams;
 mod texts;
 
+pub use clinmill_abi::TARGET_TRIPLE;
 pub use limits::{Account, Limits, interrupted, take_unreleased};
 pub use loader::{LoadError, Loaded, Loader, load_unlocked};

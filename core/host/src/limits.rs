@@ -3,16 +3,21 @@
 use crate::{
     native::{
         reaper::{MOST_WAITING, Reaper, Watched},
+        told,
         worker::Lost,
     },
-    texts::Known,
+    texts::{Known, LONGEST_TEXT},
 };
-use clinmill_abi::tables::{ArrowArray, Host, Str};
-use clinmill_sdk::{PluginError, export::array::Moved};
+use clinmill_abi::{
+    PANICKED,
+    tables::{ArrowArray, Host, Panicked, Str},
+};
+use clinmill_sdk::{PluginError, Status, export::array::Moved};
+use serde_json::Value;
 use std::{
     ffi::c_void,
     sync::{
-        Arc, LazyLock, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -54,6 +59,10 @@ impl Default for Limits {
 pub struct Account {
     /// What it may use.
     pub limits: Limits,
+    /// The plugin's name.
+    name: OnceLock<String>,
+    /// The address of its table to tell of panics, once it was asked for.
+    panicked: OnceLock<usize>,
     reserved: AtomicI64,
     lent: AtomicU64,
     released: AtomicU64,
@@ -70,6 +79,8 @@ impl Account {
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            name: OnceLock::new(),
+            panicked: OnceLock::new(),
             reserved: AtomicI64::new(0),
             lent: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -78,6 +89,11 @@ impl Account {
             reaper: Arc::default(),
             known: Known::new(&limits),
         })
+    }
+
+    /// Whose it is.
+    pub(crate) fn named(&self, name: &str) {
+        let _ = self.name.set(name.to_owned());
     }
 
     /// Grants or refuses memory.
@@ -169,7 +185,11 @@ pub fn interrupted() -> &'static Arc<AtomicBool> {
 static UNRELEASED: Mutex<Vec<PluginError>> = Mutex::new(Vec::new());
 
 pub(crate) fn unreleased(error: PluginError) {
-    UNRELEASED.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+    let mut all = UNRELEASED.lock().unwrap_or_else(PoisonError::into_inner);
+    // The same of every run of a step is said once.
+    if !all.contains(&error) {
+        all.push(error);
+    }
 }
 
 /// What went wrong since the last question when plugins released what was dropped: nobody else was told.
@@ -185,9 +205,35 @@ unsafe extern "C-unwind" fn mem_reserve(ctx: *mut c_void, delta: i64) -> i32 {
     }
 }
 
-/// There are no extensions yet.
-unsafe extern "C-unwind" fn get_extension(_: *mut c_void, _: Str) -> *const c_void {
-    std::ptr::null()
+unsafe extern "C-unwind" fn get_extension(ctx: *mut c_void, name: Str) -> *const c_void {
+    // SAFETY: the context is an account that is never freed; the name is as the header says.
+    let (account, name) = unsafe { (ctx.cast::<Account>().as_ref(), told(name, 64)) };
+    match account {
+        Some(account) if name.as_deref() == Some(PANICKED) => {
+            let make = || {
+                let table = Panicked {
+                    struct_size: size_of::<Panicked>() as u32,
+                    reserved: 0,
+                    ctx,
+                    panicked: Some(panicked),
+                };
+                &raw const *Box::leak(Box::new(table)) as usize
+            };
+            *account.panicked.get_or_init(make) as *const c_void
+        }
+        _ => std::ptr::null(),
+    }
+}
+
+/// Keeps what a plugin tells of a panic in a slot that returns no error.
+unsafe extern "C-unwind" fn panicked(ctx: *mut c_void, what: Str) {
+    // SAFETY: as above.
+    let (account, what) = unsafe { (ctx.cast::<Account>().as_ref(), told(what, LONGEST_TEXT)) };
+    if let Some(account) = account {
+        let name = account.name.get().map_or("", String::as_str);
+        let error = PluginError::new(Status::Panic, "PANIC", what.unwrap_or_default());
+        unreleased(account.known.shown(&Value::Null, name, "release", error));
+    }
 }
 
 #[cfg(test)]

@@ -5,14 +5,13 @@ use crate::{
     limits::{Account, Limits},
     lock::Lock,
     native::{Native, NativeSink, NativeSource, NativeTransform},
-    regular,
 };
 use clinmill_abi::{
     MAGIC, SYMBOL, TARGET_TRIPLE,
     tables::{Component, Error, Host, Plugin},
 };
 use clinmill_model::Digest;
-use clinmill_sdk::{Descriptor, Kind, PluginError, Registry};
+use clinmill_sdk::{Descriptor, Kind, PluginError, Registry, regular};
 use std::{
     collections::BTreeMap,
     fs,
@@ -195,6 +194,7 @@ static LOADED: Mutex<BTreeMap<Digest, Mapped>> = Mutex::new(BTreeMap::new());
 /// Opens exactly the bytes that were looked at: they go to the system as a file in memory that nobody else can change.
 fn open(bytes: &[u8], digest: Digest, header: &Header, limits: Limits) -> Result<Loaded, LoadError> {
     let account = Account::new(limits);
+    account.named(&header.name);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     let (table, first) = match loaded.get(&digest) {
         Some(Mapped {
@@ -298,6 +298,7 @@ impl Loaded {
         };
         let (name, version) = (text(&table.name), text(&table.version));
         let account = Account::new(limits);
+        account.named(&name);
         // SAFETY: a table of the SDK.
         unsafe { init(table, &name, &account) }?;
         Self::of(table, &name, &version, account, None)

@@ -64,10 +64,21 @@ fn bad(node: &Node<'_>, what: impl Into<String>) -> LockError {
     }
 }
 
-fn entries<'a, 'y>(
-    node: &'a Node<'y>,
-    what: &str,
-) -> Result<BTreeMap<&'a str, (&'a Node<'y>, &'a Node<'y>)>, LockError> {
+/// The keys of a mapping, each with its node, and the values.
+type Entries<'a, 'y> = BTreeMap<&'a str, (&'a Node<'y>, &'a Node<'y>)>;
+
+/// Refuses other keys than these.
+fn only(entries: &Entries<'_, '_>, known: &[&str]) -> Result<(), LockError> {
+    match entries.iter().find(|(key, _)| !known.contains(key)) {
+        None => Ok(()),
+        Some((name, (key, _))) => {
+            let message = format!("the key {name:?} is not known; known: {}", known.join(", "));
+            Err(bad(key, message))
+        }
+    }
+}
+
+fn entries<'a, 'y>(node: &'a Node<'y>, what: &str) -> Result<Entries<'a, 'y>, LockError> {
     let YamlData::Mapping(entries) = &node.data else {
         return Err(bad(node, format!("{what} is not a mapping")));
     };
@@ -107,9 +118,7 @@ impl Lock {
             return Err(LockError { message, line, column });
         };
         let top = entries(document, "the file")?;
-        if let Some((name, (key, _))) = top.iter().find(|(key, _)| !["version", "plugins"].contains(key)) {
-            return Err(bad(key, format!("the key {name:?} is not known")));
-        }
+        only(&top, &["version", "plugins"])?;
         let value = |key: &str| top.get(key).map(|(_, value)| *value);
         match value("version").map(|node| (node, &node.data)) {
             Some((_, YamlData::Value(Scalar::Integer(1)))) => {}
@@ -122,6 +131,7 @@ impl Lock {
         };
         for node in listed {
             let plugin = entries(node, "a plugin")?;
+            only(&plugin, &["name", "version", "files"])?;
             let value = |key: &str| plugin.get(key).map(|(_, value)| *value);
             let (name, named) = text(node, value("name"), "the name of a plugin")?;
             let (version, _) = text(node, value("version"), &format!("{name}: version"))?;
@@ -214,6 +224,11 @@ mod tests {
         assert!(said("version: 2\nplugins: []").contains("version is not 1"));
         assert!(said("version: 1").contains("plugins is not a list"));
         assert!(said("version: 1\nplugin: []").contains("\"plugin\" is not known"));
+        let more = said("version: 1\nplugins:\n  - { name: a, version: x, files: {}, sha: 1 }");
+        assert_eq!(
+            more,
+            "plugins.lock:3:39: the key \"sha\" is not known; known: name, version, files"
+        );
         let one = "version: 1\nplugins:\n  - name: a\n    version: \"1\"\n    files: { x: \"12\" }";
         assert!(said(one).contains("sha256"), "{}", said(one));
         assert!(said(one).starts_with("plugins.lock:5:17: a: x: "), "{}", said(one));

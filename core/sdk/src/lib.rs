@@ -22,9 +22,11 @@ pub mod han;
 pub mod near;
 pub mod number;
 pub mod reference;
+pub mod regular;
 pub mod sparse;
 pub mod testing;
 pub mod units;
+pub mod zone;
 
 pub use arrow;
 pub use blank::says_nothing;

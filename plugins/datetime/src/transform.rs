@@ -15,6 +15,7 @@ use clinmill_sdk::{
         compute::{cast, take_record_batch},
         datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     },
+    zone,
 };
 use jiff::{Timestamp, civil, tz::AmbiguousOffset, tz::TimeZone};
 use std::sync::Arc;
@@ -44,10 +45,8 @@ impl Transform for Datetime {
         if config.formats.is_empty() {
             findings.add("/formats", error::OPTIONS, "no format is named");
         }
-        if let Some(name) = &config.timezone
-            && TimeZone::get(name).is_err()
-        {
-            findings.add("/timezone", error::ZONE, format!("the time zone {name:?} is unknown"));
+        if let Err(unknown) = zone::named(config.timezone.as_deref(), "/timezone", error::ZONE) {
+            findings.add("/timezone", error::ZONE, unknown.message);
         }
     }
 
@@ -60,12 +59,8 @@ impl Transform for Datetime {
             let message = format!("the column {:?} holds neither text nor integers", config.column);
             return Err(PluginError::config("/column", error::COLUMN, message));
         }
-        let zone = match config.timezone.as_ref().or(context.timezone.as_ref()) {
-            Some(name) => Some(TimeZone::get(name).map_err(|_| {
-                PluginError::config("/timezone", error::ZONE, format!("the time zone {name:?} is unknown"))
-            })?),
-            None => None,
-        };
+        let zone = config.timezone.as_deref().or(context.timezone.as_deref());
+        let zone = zone::named(zone, "/timezone", error::ZONE)?;
         let data_type = match config.date {
             true => DataType::Date32,
             false => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -150,10 +145,9 @@ impl Datetime {
                     error::NO_ZONE,
                     "the text has an offset and no time zone is named to convert it to",
                 ))?;
-                (
-                    convert(written, minutes, zone).ok_or((error::RANGE, "there is no such day or time"))?,
-                    false,
-                )
+                let utc = written - i64::from(minutes) * 60_000_000;
+                let local = zone::local(zone, utc).ok_or((error::RANGE, "there is no such day or time"))?;
+                (local, false)
             }
             _ => (written, self.ambiguous && self.is_ambiguous(&parsed)),
         };
@@ -178,13 +172,6 @@ impl Datetime {
             AmbiguousOffset::Unambiguous { .. }
         )
     }
-}
-
-/// Local microseconds at an offset as local microseconds in a zone.
-fn convert(written: i64, minutes: i32, zone: &TimeZone) -> Option<i64> {
-    let instant = Timestamp::from_microsecond(written - i64::from(minutes) * 60_000_000).ok()?;
-    let offset = zone.to_offset(instant).seconds();
-    Some(instant.as_microsecond() + i64::from(offset) * 1_000_000)
 }
 
 struct Run<'a>(&'a Datetime);

@@ -14,7 +14,7 @@ use crate::{
 };
 use clinmill_sdk::{
     BindContext, Caps, Findings, Input, InputReader, Locator, PluginError, RecordKind, RecordSink, Rejection, Source,
-    Split, TaskContext, decode,
+    Split, TaskContext, decode, zone,
 };
 use encoding_rs::{Encoding, GB18030, UTF_8};
 use jiff::tz::TimeZone;
@@ -54,12 +54,7 @@ impl Source for Hl7v2 {
 
     fn bind(config: Hl7Config, context: &BindContext) -> Result<Self, PluginError> {
         let (plan, kinds) = Plan::new(&config)?;
-        let zone = match context.timezone.as_deref() {
-            Some(name) => Some(TimeZone::get(name).map_err(|_| {
-                PluginError::config("", error::ZONE, format!("the pipeline's time zone {name:?} is unknown"))
-            })?),
-            None => None,
-        };
+        let zone = zone::named(context.timezone.as_deref(), "", error::ZONE)?;
         let max_message = usize::try_from(config.max_message.min(1 << 30)).unwrap_or(1 << 30);
         Ok(Self {
             plan,

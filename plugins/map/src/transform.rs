@@ -20,6 +20,7 @@ use clinmill_sdk::{
             TimestampMicrosecondType,
         },
     },
+    zone,
 };
 use jiff::tz::TimeZone;
 use std::{borrow::Cow, sync::Arc};
@@ -163,13 +164,7 @@ impl Transform for Map {
             set,
             pick,
             output: Arc::new(Schema::new(fields)),
-            zone: match &context.timezone {
-                Some(name) => Some(
-                    TimeZone::get(name)
-                        .map_err(|_| PluginError::config("", error::OPTIONS, "the pipeline's time zone is unknown"))?,
-                ),
-                None => None,
-            },
+            zone: zone::named(context.timezone.as_deref(), "", error::OPTIONS)?,
         })
     }
 

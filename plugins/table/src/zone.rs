@@ -1,7 +1,7 @@
 //! Times that carry their offset from UTC, as times of the pipeline's zone: tables hold local timestamps.
 
 use crate::date::DateFormat;
-use clinmill_sdk::PluginError;
+use clinmill_sdk::{PluginError, zone};
 use jiff::{Timestamp, tz::TimeZone};
 
 /// The pipeline's zone, if it has one.
@@ -14,9 +14,7 @@ impl Zone {
     /// # Errors
     /// When there is no such zone.
     pub fn named(name: Option<&str>) -> Result<Self, PluginError> {
-        let zone = name.map(TimeZone::get).transpose();
-        zone.map(Self)
-            .map_err(|_| PluginError::config("", "TABLE_ZONE", "the pipeline's time zone is unknown"))
+        zone::named(name, "", "TABLE_ZONE").map(Self)
     }
 
     /// True when there is one.
@@ -44,8 +42,7 @@ impl Zone {
         };
         // A day alone has no offset.
         let written = DateFormat::Iso.timestamp(time).filter(|_| time.len() > 10)?;
-        let utc = written.checked_sub(offset * 1_000_000)?;
-        Some(utc + self.offset(utc.div_euclid(1_000_000))? * 1_000_000)
+        zone::local(self.0.as_ref()?, written.checked_sub(offset * 1_000_000)?)
     }
 }
 

@@ -4,7 +4,7 @@ use arrow::{
     array::{RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
-use clinmill_host::Limits;
+use clinmill_host::{Limits, take_unreleased};
 use clinmill_sdk::{BindContext, PluginError, Registry, Status, TaskContext, TransformPlugin, testing::CollectedRows};
 use clinmill_tests_abi::{library, limits, load};
 use serde_json::json;
@@ -93,8 +93,11 @@ fn each_deed_is_named_and_survived() {
             (error.status, error.code.as_str()),
             (Status::ResourceExhausted, "MEMORY")
         );
-        // A panic where nobody is told.
+        // A panic where the slot returns nothing.
         run(plugin.as_ref(), "panic_in_drop", &AtomicBool::new(false)).unwrap();
+        let told: Vec<String> = take_unreleased().into_iter().map(|error| error.message).collect();
+        let place = "the plugin \"hostile\" in release: the plugin panicked at hostile/src/lib.rs:";
+        assert!(told.iter().any(|message| message.starts_with(place)), "{told:?}");
         let findings = plugin.check(&json!({ "deed": "panic_in_check" }));
         assert_eq!(findings[0].code, "PANIC");
         assert!(

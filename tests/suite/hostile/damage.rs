@@ -176,6 +176,21 @@ fn a_damaged_shard_of_the_vault_ends_the_refresh() {
         let is_named = |path: &PathBuf| run.stderr.contains(path.file_name().unwrap().to_str().unwrap());
         assert!(of_kind.iter().any(is_named), "{kind}: {}", run.stderr);
         assert!(run.stderr.contains("from a backup"), "{}", run.stderr);
+        if kind == "events" {
+            let rows = clinmill_tests::state::rows_of(&project.at("out"), &manifest(&project, 2), "result");
+            let row = rows.keys().next().unwrap();
+            let run = project
+                .run(["trace", "pipeline.yaml", "result", row, "--format", "json"])
+                .expect_code(1);
+            let error = &run.json()["error"];
+            let said = error["message"].as_str().unwrap();
+            assert_eq!(error["code"], "DAMAGED", "{error}");
+            assert!(
+                said.starts_with("events/") && said.contains("does not fit its digest"),
+                "{error}"
+            );
+            assert!(!said.contains("Parquet") && !said.contains("rrow"), "{error}");
+        }
         for (path, whole) in of_kind.iter().zip(whole) {
             fs::write(path, whole).unwrap();
         }

@@ -102,3 +102,48 @@ tables:
     let project = weekly.project();
     project.run(["verify", "file:out/regress"]).expect_code(0);
 }
+
+/// HL7 A29 is of the number that it names: after a merge the survivor's record stays, whichever came first.
+#[test]
+fn a_deletion_under_a_retired_number_is_of_that_number() {
+    let site = || {
+        Site::new(&format!(
+            r#"{HEAD}timezone: Asia/Shanghai
+sources:
+  hl7:
+    plugin: hl7v2
+    inputs: {{ glob: "inbox/*.hl7" }}
+    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
+    records:
+      person: {{ per: PID, key: [], fields: {{ name: PID-5.1 }} }}
+tables:
+  person: {{ from: hl7.person }}
+"#
+        ))
+    };
+    let message = |day: usize, kind: &str, id: &str, rest: &str| {
+        format!("MSH|^~\\&|a|b|c|d|202601{day:02}080000||{kind}|{day}{id}|P|2.5\rPID|1||{id}^^^MRN||{rest}\r")
+    };
+    let known = [
+        message(1, "ADT^A28", "B", "second"),
+        message(2, "ADT^A28", "A", "first"),
+    ];
+    let merge = message(3, "ADT^A40^ADT_A39", "A", "first") + "MRG|B^^^MRN\r";
+    // Deleted after the merge or before it; then the survivor, too.
+    for weeks in [
+        vec![known.concat(), merge.clone(), message(4, "ADT^A29", "B", "second")],
+        vec![known.concat(), message(2, "ADT^A29", "B", "second"), merge.clone()],
+        vec![known.concat() + &merge + &message(4, "ADT^A29", "B", "second")],
+    ] {
+        let site = site();
+        for (week, text) in weeks.iter().enumerate() {
+            site.put(&format!("inbox/{week}.hl7"), text);
+            site.refresh();
+        }
+        let release = weeks.len() as u64;
+        assert_eq!(site.rows(release, "person").len(), 1, "{weeks:?}");
+        site.put("inbox/last.hl7", message(5, "ADT^A29", "A", "first"));
+        site.refresh();
+        assert_eq!(site.rows(release + 1, "person").len(), 0, "{weeks:?}");
+    }
+}

@@ -357,7 +357,7 @@ fn only_ours(dir: &Path) -> Result<()> {
 
 fn read_state(dir: &Path) -> Result<Option<State>> {
     let path = dir.join("current").join("state.json");
-    match fs::read(&path) {
+    match clinmill_sdk::regular::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         read => {
             let bytes = read.map_err(CatalogError::io("read", &path))?;

@@ -347,7 +347,7 @@ impl Run<'_> {
             let path: PathBuf = self.dataset.fetch(file, self.scratch).await?;
             let (name, rows) = (file.path.clone(), file.rows);
             super::blocking(move || {
-                let open = std::fs::File::open(&path).map_err(CatalogError::io("read", &path))?;
+                let open = clinmill_sdk::regular::open(&path).map_err(CatalogError::io("read", &path))?;
                 let reader = parquet::file::serialized_reader::SerializedFileReader::new(open)
                     .map_err(CatalogError::parquet(&name))?;
                 let found = parquet::file::reader::FileReader::metadata(&reader)

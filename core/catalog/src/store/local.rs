@@ -4,6 +4,7 @@
 use super::{ByteStream, ObjectInfo, Store, StoreError, StoreErrorKind as Kind, check_key};
 use async_trait::async_trait;
 use bytes::Bytes;
+use clinmill_sdk::regular;
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::fs::{self, File, OpenOptions};
@@ -207,7 +208,7 @@ impl Store for LocalStore {
     }
 
     async fn stream(&self, key: &str) -> Result<ByteStream, StoreError> {
-        let file = self.blocking("read", key, |_, path| File::open(path)).await?;
+        let file = self.blocking("read", key, |_, path| regular::open(&path)).await?;
         let key = key.to_owned();
         let pieces = futures::stream::unfold(Some(file), move |file| {
             let key = key.clone();

@@ -67,6 +67,14 @@ pub enum VaultError {
         /// What does not hold, without values.
         reason: String,
     },
+    /// An input that is only referenced is not what it was.
+    #[error("the original of input {digest}, which is only referenced, {reason}")]
+    Original {
+        /// Its name.
+        digest: Digest,
+        /// What became of the file.
+        reason: &'static str,
+    },
     /// A file of the vault with a fixed name is damaged.
     #[error("{what} in the vault is damaged: {reason}")]
     Damaged {
@@ -102,6 +110,10 @@ pub enum VaultError {
 /// What helps where a part of the vault is damaged or gone.
 pub const RESTORE: &str = "restore the vault from a backup that is not older than the last release, then run again";
 
+/// What helps where the original of an input that is only referenced changed.
+pub const PUT_BACK: &str =
+    "put the file back as it was read; sources whose files change are kept with `keep: copy`, the default";
+
 impl VaultError {
     /// What to do about it, where the message does not say so itself.
     pub fn advice(&self) -> Option<&'static str> {
@@ -109,6 +121,7 @@ impl VaultError {
             Self::Missing { .. } | Self::Corrupt { .. } | Self::Damaged { .. } | Self::Key(KeyError::Damaged) => {
                 Some(RESTORE)
             }
+            Self::Original { .. } => Some(PUT_BACK),
             _ => None,
         }
     }

@@ -205,8 +205,8 @@ impl Inputs {
     ///
     /// # Errors
     /// [`VaultError::Missing`] when it is neither kept nor referenced; [`VaultError::Corrupt`] when the copy is
-    /// damaged or the referenced file is gone or has another content. That one is read whole, unless it is as it was
-    /// when it was read last.
+    /// damaged; [`VaultError::Original`] when the referenced file is gone or has another content. That one is read whole,
+    /// unless it is as it was when it was read last.
     pub fn open(&self, sha256: &Digest) -> Result<KeptInput> {
         // Twice, as a copy may become durable, and move, between two looks.
         for path in [self.path(sha256), self.waiting_path(sha256), self.path(sha256)] {
@@ -256,24 +256,17 @@ impl Inputs {
         };
         let reference: Reference =
             serde_json::from_slice(&text).map_err(|_| corrupt(*sha256, "its reference is not readable"))?;
-        let file = File::open(&reference.path)
-            .map_err(|_| corrupt(*sha256, "it is only referenced, and the file is not there any more"))?;
+        let file = File::open(&reference.path).map_err(|_| changed(*sha256, "is not there any more"))?;
         let unchanged = Unchanged::of(&file.metadata().map_err(|e| read_error(*sha256, e))?);
         let size = unchanged.size;
         if size != reference.size {
-            return Err(corrupt(
-                *sha256,
-                "it is only referenced, and the file has another size now",
-            ));
+            return Err(changed(*sha256, "has another size now"));
         }
         let before = self.compared().get(sha256).copied();
         if before != Some(unchanged) {
             let (_, content) = Hashed::file(&reference.path).map_err(|e| read_error(*sha256, e))?;
             if content != *sha256 {
-                return Err(corrupt(
-                    *sha256,
-                    "it is only referenced, and the file has another content now",
-                ));
+                return Err(changed(*sha256, "has another content now"));
             }
             self.remember(*sha256, unchanged);
         }
@@ -416,6 +409,10 @@ fn read_error(digest: Digest, error: io::Error) -> VaultError {
     }
 }
 
+fn changed(digest: Digest, reason: &'static str) -> VaultError {
+    VaultError::Original { digest, reason }
+}
+
 fn corrupt(digest: Digest, reason: &str) -> VaultError {
     VaultError::Corrupt {
         kind: KIND,
@@ -530,7 +527,10 @@ mod tests {
             vault.inputs().open(&kept.sha256).err(),
         ] {
             let told = refused.unwrap().to_string();
-            assert!(told.ends_with("the file has another content now"), "{told}");
+            assert!(
+                told.ends_with("which is only referenced, has another content now"),
+                "{told}"
+            );
         }
         flip(&path, 10);
         let written = SystemTime::now() - std::time::Duration::from_secs(60);
@@ -549,7 +549,7 @@ mod tests {
         std::fs::write(&path, b"short").unwrap();
         assert!(matches!(
             vault.inputs().open(&kept.sha256),
-            Err(VaultError::Corrupt { .. })
+            Err(VaultError::Original { .. })
         ));
     }
 

@@ -5,11 +5,12 @@ use super::{
     fs::{create_temporary, publish, sync_parent},
 };
 use clinmill_model::Sensitive;
+use clinmill_sdk::regular;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::{
     fmt,
-    fs::{self, Metadata},
+    fs::Metadata,
     io::{self, Read, Write},
     path::Path,
 };
@@ -51,7 +52,7 @@ impl VaultKey {
     /// [`KeyError::Missing`] when there is none; typed errors when others than the owner may read it, when it is
     /// empty, damaged or not random.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = match fs::File::open(path) {
+        let file = match regular::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyError::Missing.into()),
             other => other.vault("read", "key")?,
         };
@@ -268,7 +269,7 @@ mod tests {
     use super::*;
     use crate::vault::VaultError;
     use proptest::prelude::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     const HEX: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     const BASE64: &str = "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=";

@@ -24,7 +24,7 @@ mod testing;
 pub use archive::{Archive, ArchiveKind, Runs};
 pub use as_of::{AsOfPattern, normalize as normalize_as_of};
 pub use discover::{Discovered, Finding, FindingReason, FoundFile, Stamp, glob};
-pub use error::{KeyError, RESTORE, VaultError};
+pub use error::{KeyError, PUT_BACK, RESTORE, VaultError};
 pub use fs::atomic_write;
 pub use gc::Removed;
 pub use glob::{Captures, Pattern};
@@ -40,6 +40,7 @@ pub use segment::SegmentWriter;
 pub use state::{Coverage, PipelineUse, States, VaultState};
 
 use crate::env::Env;
+use clinmill_sdk::regular;
 use error::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -89,7 +90,7 @@ impl Vault {
     /// [`VaultError::NoVault`], [`VaultError::Damaged`], [`VaultError::Version`].
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        let text = match std::fs::read(root.join("vault.json")) {
+        let text = match regular::read(&root.join("vault.json")) {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(VaultError::NoVault);
             }

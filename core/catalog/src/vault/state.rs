@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{events::EventFile, index::IndexFile};
 use clinmill_model::Digest;
+use clinmill_sdk::regular;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -156,7 +157,7 @@ impl States {
     /// [`VaultError::Corrupt`] when it is damaged; [`VaultError::Version`] when it is of a newer clinmill.
     pub fn load(&self, digest: &Digest) -> Result<VaultState> {
         let name = format!("state/{digest}.json");
-        let text = match std::fs::read(self.path(digest)) {
+        let text = match regular::read(&self.path(digest)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(VaultError::Missing {
                     kind: KIND,

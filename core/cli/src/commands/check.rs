@@ -5,16 +5,17 @@ use crate::{
     args,
     context::Context,
     failure::{FAILED, Failure, OK},
+    output::counted,
     plugins::seconds,
 };
 use clinmill_host::{
     Limits, Loaded, load_unlocked,
     process::{self, Pinned},
-    regular,
+    take_unreleased,
 };
 use clinmill_model::Digest;
 use clinmill_sdk::{
-    Registry,
+    Registry, regular,
     testing::{self, Checked},
 };
 use serde_json::json;
@@ -66,6 +67,9 @@ pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
     if let Some(library) = &found.library {
         checks.push((format!("plugin {}", found.name), released(library)));
     }
+    for (_, check) in &mut checks {
+        check.wrong.as_mut().map(bounded);
+    }
     let wrong: Vec<String> = checks
         .iter()
         .flat_map(|(of, check)| {
@@ -102,6 +106,17 @@ pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
         out
     })?;
     Ok(if wrong.is_empty() { OK } else { FAILED })
+}
+
+/// How many findings of one check are told.
+const MOST_FINDINGS: usize = 20;
+
+fn bounded(wrong: &mut Vec<String>) {
+    let more = wrong.len().saturating_sub(MOST_FINDINGS);
+    if more > 0 {
+        wrong.truncate(MOST_FINDINGS);
+        wrong.push(format!("and {}", counted(more as u64, "more finding", "more findings")));
+    }
 }
 
 /// By its name, as the system's loader has them.
@@ -168,8 +183,25 @@ fn released(library: &Loaded) -> Checked {
     if twice > 0 {
         wrong.push(format!("{twice} arrays were released a second time"));
     }
+    wrong.extend(take_unreleased().into_iter().map(|error| error.message));
     Checked {
-        name: "release: each array that it is lent, exactly once",
-        wrong: (lent > 0).then_some(wrong),
+        name: "release: each array that it is lent, exactly once, and no panic in it",
+        wrong: (lent > 0 || !wrong.is_empty()).then_some(wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut_and_say_so() {
+        let of = |n: usize| {
+            let mut wrong: Vec<String> = (0..n).map(|i| i.to_string()).collect();
+            bounded(&mut wrong);
+            (wrong.len(), wrong.pop())
+        };
+        assert_eq!(of(MOST_FINDINGS), (MOST_FINDINGS, Some("19".to_owned())));
+        assert_eq!(of(300_000).1.as_deref(), Some("and 299,980 more findings"));
     }
 }

@@ -4,13 +4,14 @@ use super::test::Tested;
 use std::fmt::Write;
 
 /// One test suite.
-pub fn xml(pipeline: &str, tested: &[Tested]) -> String {
-    let failed = tested.iter().filter(|t| !t.passed).count();
+pub fn xml(pipeline: &str, tested: &[&Tested]) -> String {
+    let errors = tested.iter().filter(|t| t.error.is_some()).count();
+    let failed = tested.iter().filter(|t| !t.passed).count() - errors;
     let seconds: f64 = tested.iter().map(|t| t.seconds).sum();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     let _ = writeln!(
         out,
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" errors=\"0\" time=\"{seconds:.3}\">",
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" errors=\"{errors}\" time=\"{seconds:.3}\">",
         escaped(pipeline),
         tested.len()
     );
@@ -27,8 +28,7 @@ pub fn xml(pipeline: &str, tested: &[Tested]) -> String {
             continue;
         }
         let lines: Vec<String> = test
-            .differences
-            .iter()
+            .told()
             .map(|d| {
                 format!(
                     "{}:{}:{}: {}: {}",
@@ -36,10 +36,11 @@ pub fn xml(pipeline: &str, tested: &[Tested]) -> String {
                 )
             })
             .collect();
-        let first = test.differences.first().map_or("", |d| d.message.as_str());
+        let first = test.told().next().map_or("", |d| d.message.as_str());
+        let what = if test.error.is_some() { "error" } else { "failure" };
         let _ = writeln!(
             out,
-            ">\n      <failure message=\"{}\">{}</failure>\n    </testcase>",
+            ">\n      <{what} message=\"{}\">{}</{what}>\n    </testcase>",
             escaped(first),
             escaped(&lines.join("\n"))
         );
@@ -80,25 +81,36 @@ mod tests {
             start: 0,
             end: 0,
         };
+        let lost = Shown {
+            step: "refresh".into(),
+            message: "it failed".into(),
+            place: place.clone(),
+        };
         let shown = Shown {
             step: "labs".into(),
             message: "value: expected \"<1\u{1}\", was null".into(),
             place,
         };
-        let test = |name: &str, differences: Vec<Shown>| Tested {
+        let test = |name: &str, error: Option<Shown>, differences: Vec<Shown>| Tested {
             file: "tests/a.yaml".into(),
             name: name.into(),
-            passed: differences.is_empty(),
+            passed: differences.is_empty() && error.is_none(),
+            error,
             differences,
             seconds: 0.25,
         };
-        let xml = xml("p", &[test("good", vec![]), test("bad & worse", vec![shown])]);
+        let good = test("good", None, vec![]);
+        let bad = test("bad & worse", None, vec![shown]);
+        let xml = xml("p", &[&good, &bad, &test("lost", Some(lost), vec![])]);
         let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
 <testsuites>
-  <testsuite name=\"p\" tests=\"2\" failures=\"1\" errors=\"0\" time=\"0.500\">
+  <testsuite name=\"p\" tests=\"3\" failures=\"1\" errors=\"1\" time=\"0.750\">
     <testcase classname=\"tests/a.yaml\" name=\"good\" time=\"0.250\"/>
     <testcase classname=\"tests/a.yaml\" name=\"bad &amp; worse\" time=\"0.250\">
       <failure message=\"value: expected &quot;&lt;1\u{fffd}&quot;, was null\">tests/a.yaml:7:3: labs: value: expected &quot;&lt;1\u{fffd}&quot;, was null</failure>
+    </testcase>
+    <testcase classname=\"tests/a.yaml\" name=\"lost\" time=\"0.250\">
+      <error message=\"it failed\">tests/a.yaml:7:3: refresh: it failed</error>
     </testcase>
   </testsuite>
 </testsuites>

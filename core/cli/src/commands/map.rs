@@ -8,7 +8,6 @@ use crate::{
 };
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use clinmill_engine::inspect;
-use clinmill_host::regular;
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import},
@@ -18,7 +17,7 @@ use clinmill_plugin_terminology::{
     table::{Target, entries},
 };
 use clinmill_plugin_units::{Units, targets};
-use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records};
+use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records, regular};
 use clinmill_spec::{did_you_mean, pipeline::TransformInput};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -7,9 +7,9 @@ use crate::{
     files,
     plugins::{ANY_TARGET, Named},
 };
-use clinmill_host::{LoadError, file, lock::Lock, regular};
+use clinmill_host::{LoadError, file, lock::Lock};
 use clinmill_model::{Diagnostic, Digest};
-use clinmill_sdk::{Descriptor, Kind, Registry, reference};
+use clinmill_sdk::{Descriptor, Kind, Registry, reference, regular};
 use clinmill_spec::pipeline::Spanned;
 use serde_json::json;
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};

@@ -12,8 +12,8 @@ use clinmill_engine::{
     bound::{self, Bound},
     cases::{self, Difference},
 };
-use clinmill_host::regular;
 use clinmill_model::{Diagnostic, Place};
+use clinmill_sdk::regular;
 use clinmill_spec::cases::{CaseFile, Rewrite};
 use serde::Serialize;
 use std::{
@@ -32,16 +32,26 @@ pub struct Tested {
     pub name: String,
     /// True when it gave what it expects.
     pub passed: bool,
+    /// Why it gave nothing, where it could not be run to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Shown>,
     /// What is other than expected.
     pub differences: Vec<Shown>,
     /// Seconds it took.
     pub seconds: f64,
 }
 
+impl Tested {
+    /// What there is to say of it.
+    pub fn told(&self) -> impl Iterator<Item = &Shown> {
+        self.error.iter().chain(&self.differences)
+    }
+}
+
 /// A difference and where in the test file its expectation stands.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// The step.
+    /// The step; `refresh` for all of them.
     pub step: String,
     /// What is expected and what came.
     pub message: String,
@@ -50,13 +60,13 @@ pub struct Shown {
     pub place: Place,
 }
 
-/// Runs the tests: exit code 1 when one of them fails, 2 when the pipeline or a test file is not valid.
+/// Runs the tests: exit code 1 when one of them fails or cannot be run, 2 when the pipeline or a test file is not valid.
 ///
 /// # Errors
 /// When a file cannot be read or written, or there is no test to run.
 pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let registry = context.registry_of(&args.file)?;
+    let mut registry = context.registry_of(&args.file)?;
     let files = test_files(&bound)?;
     let mut read = Vec::new();
     let mut invalid = 0;
@@ -91,47 +101,79 @@ pub async fn run(context: &Context, args: &args::Test) -> Result<u8, Failure> {
                 continue;
             }
             let began = Instant::now();
-            let dir = scratch.0.join(format!("{}", tested.len()));
-            fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
-            let bound = bound::bind(&args.file, &registry, &environment).await?;
-            let outcome = cases::run(bound, number, case, &dir).await?;
-            let _ = fs::remove_dir_all(&dir);
-            let is_same = outcome.differences.is_empty();
-            if !is_same {
-                values.extend(outcome.actual);
-            }
-            tested.push(Tested {
+            let error = |message: String| Shown {
+                step: "refresh".to_owned(),
+                message,
+                place: file.source.place(case.name.span),
+            };
+            let mut test = Tested {
                 file: path.display().to_string(),
                 name: case.name.value.clone(),
-                passed: is_same,
-                differences: outcome.differences.into_iter().map(|d| shown(d, file)).collect(),
-                seconds: began.elapsed().as_secs_f64(),
-            });
+                passed: false,
+                error: Some(error("the process ended in the midst of it".to_owned())),
+                differences: Vec::new(),
+                seconds: 0.0,
+            };
+            // A plugin may end the process, and after it nothing is said.
+            report(args, &bound, tested.iter().chain([&test]))?;
+            let dir = scratch.0.join(format!("{}", tested.len()));
+            fs::create_dir_all(&dir).map_err(|e| Failure::io("create", &dir, &e))?;
+            let outcome = match bound::bind(&args.file, &registry, &environment).await {
+                Ok(again) => cases::run(again, number, case, &dir)
+                    .await
+                    .map_err(|error| Failure::located(&bound, error)),
+                Err(refused) => Err(refused.into()),
+            };
+            let _ = fs::remove_dir_all(&dir);
+            test.seconds = began.elapsed().as_secs_f64();
+            test.error = None;
+            match outcome {
+                Ok(outcome) if outcome.differences.is_empty() => test.passed = true,
+                Ok(outcome) => {
+                    values.extend(outcome.actual);
+                    test.differences = outcome.differences.into_iter().map(|d| shown(d, file)).collect();
+                }
+                Err(failure) => {
+                    test.error = Some(error(in_words(&failure)));
+                    // A plugin that was lost over this test is not called any more: the next one has its own.
+                    registry = context.registry_of(&args.file)?;
+                }
+            }
+            tested.push(test);
         }
         if args.update && !values.is_empty() {
             written += usize::from(update(path, file, text, &values)?);
         }
     }
-    if let Some(path) = &args.junit {
-        let xml = junit::xml(&bound.pipeline.name.value, &tested);
-        fs::write(path, xml).map_err(|e| Failure::io("write", path, &e))?;
-    }
+    report(args, &bound, tested.iter())?;
     let failed = tested.iter().filter(|t| !t.passed).count();
-    context
-        .console
-        .result(&serde_json::json!({ "tests": tested, "failed": failed }), || {
-            text(&tested)
-        })?;
+    let errors = tested.iter().filter(|t| t.error.is_some()).count();
+    let result = serde_json::json!({ "tests": tested, "failed": failed, "errors": errors });
+    context.console.result(&result, || text(&tested))?;
     if args.update {
         context.console.note(&format!(
             "{} rewritten: look at what changed",
             counted(written as u64, "file", "files")
         ));
         // What was written down is what there is; a refresh that failed gave nothing to write down.
-        let unwritten = tested.iter().any(|t| t.differences.iter().any(|d| d.step == "refresh"));
-        return Ok(if unwritten { FAILED } else { OK });
+        return Ok(if errors == 0 { OK } else { FAILED });
     }
     Ok(if failed == 0 { OK } else { FAILED })
+}
+
+/// Writes the JUnit file, where one is asked for.
+fn report<'t>(args: &args::Test, bound: &Bound, tested: impl Iterator<Item = &'t Tested>) -> Result<(), Failure> {
+    let Some(path) = &args.junit else { return Ok(()) };
+    let xml = junit::xml(&bound.pipeline.name.value, &tested.collect::<Vec<_>>());
+    regular::write(path, xml).map_err(|e| Failure::io("write", path, &e))
+}
+
+/// Why a test could not be run, with what was found in the pipeline.
+fn in_words(failure: &Failure) -> String {
+    let found = failure.diagnostics.iter().filter(|d| d.is_error());
+    found.fold(format!("the refresh failed: {}", failure.message), |all, d| {
+        format!("{all}\n  {}: {}", d.code, d.message)
+    })
 }
 
 /// Nothing was run: a script that counts on its tests must notice.
@@ -156,6 +198,14 @@ fn no_tests(bound: &Bound, names: &[&str], filter: Option<&str>) -> Failure {
 fn test_files(bound: &Bound) -> Result<Vec<PathBuf>, Failure> {
     let named = bound.pipeline.tests.as_ref();
     let root = bound.dir.join(named.map_or("tests", |t| t.value.as_str()));
+    let stays = |path: &PathBuf| match bound.leaves(path) {
+        false => Ok(()),
+        true => Err(Failure::new(
+            INVALID,
+            format!("{} leads out of the pipeline's folders", path.display()),
+        )),
+    };
+    stays(&root)?;
     if root.is_file() {
         return Ok(vec![root]);
     }
@@ -178,6 +228,7 @@ fn test_files(bound: &Bound) -> Result<Vec<PathBuf>, Failure> {
                     open.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+                stays(&path)?;
                 files.push(path);
             }
         }
@@ -232,21 +283,31 @@ fn text(tested: &[Tested]) -> String {
             file = &test.file;
             let _ = writeln!(out, "{file}");
         }
-        let word = if test.passed { "ok" } else { "FAILED" };
+        let word = match (test.passed, &test.error) {
+            (true, _) => "ok",
+            (_, None) => "FAILED",
+            (_, Some(_)) => "ERROR",
+        };
         let _ = writeln!(out, "  {word:<6}  {} ({:.1} s)", test.name, test.seconds);
-        for d in &test.differences {
+        for d in test.told() {
+            let message = d.message.replace('\n', "\n          ");
             let _ = writeln!(
                 out,
-                "          {}:{}: {}: {}",
-                d.place.line, d.place.column, d.step, d.message
+                "          {}:{}: {}: {message}",
+                d.place.line, d.place.column, d.step
             );
         }
     }
     let failed = tested.iter().filter(|t| !t.passed).count() as u64;
     let total = tested.len() as u64;
+    let errors = tested.iter().filter(|t| t.error.is_some()).count();
+    let rest = match errors {
+        0 => String::new(),
+        n => format!(", {n} of them could not be run"),
+    };
     let _ = writeln!(
         out,
-        "{}: {} passed, {failed} failed",
+        "{}: {} passed, {failed} failed{rest}",
         counted(total, "test", "tests"),
         total - failed
     );

@@ -37,7 +37,7 @@ pub fn run(context: &Context, args: &args::Units) -> Result<u8, Failure> {
 }
 
 fn tests(context: &Context, file: &Path) -> Result<u8, Failure> {
-    let xml = clinmill_host::regular::read(file).map_err(|error| Failure::io("read", file, &error))?;
+    let xml = clinmill_sdk::regular::read(file).map_err(|error| Failure::io("read", file, &error))?;
     let report = run_suite(&xml).map_err(|why| Failure::new(FAILED, format!("{}: {why}", file.display())))?;
     context.console.result(&report_json(&report), || report_text(&report))?;
     Ok(exit(report.failed().next().is_none()))

@@ -15,7 +15,7 @@ use clinmill_catalog::vault::Pattern;
 use clinmill_model::{Diagnostic, columns::SUBJECT_ID};
 use clinmill_sdk::{
     BoundSource, Input, Locator, PluginError, RecordBatchOf, RecordKind, RecordMeta, RecordMetaBuilder, RecordSink,
-    Split, TaskContext,
+    Split, TaskContext, regular,
 };
 use clinmill_spec::{
     cases::{Case, FileContent, Given, GivenData, GivenFile, Row, is_meta},
@@ -88,9 +88,16 @@ fn check_file(bound: &Bound, source: &SourceSpec, file: &GivenFile, found: &mut 
     match &file.content {
         FileContent::Copy(from) => {
             let there = mappings::resolve(&from.value, &bound.pipeline, &bound.dir).filter(|p| p.is_file());
-            if local(bound, &from.value).is_none() || there.is_none() {
-                let hint = "write a path relative to the pipeline file".to_owned();
-                wrong(format!("there is no file {:?}", from.value), Some(hint), from.span);
+            match there.filter(|_| local(bound, &from.value).is_some()) {
+                None => {
+                    let hint = "write a path relative to the pipeline file".to_owned();
+                    wrong(format!("there is no file {:?}", from.value), Some(hint), from.span);
+                }
+                Some(path) if bound.leaves(&path) => {
+                    let message = format!("{:?} leads out of the pipeline's folders", from.value);
+                    wrong(message, Some(mappings::NO_LINK.to_owned()), from.span);
+                }
+                Some(_) => {}
             }
         }
         FileContent::Text(text, Some(encoding)) if encode(text, Some(&encoding.value)).is_none() => {
@@ -202,7 +209,7 @@ pub fn place(bound: &mut Bound, case: &Case, home: &Path) -> Result<(), EngineEr
                     FileContent::Copy(from) => {
                         let from = mappings::resolve(&from.value, &bound.pipeline, home)
                             .ok_or_else(|| wrong("names an unknown root"))?;
-                        mappings::regular(&from).map_err(|e| EngineError::io("read", &from, e))?
+                        regular::read(&from).map_err(|e| EngineError::io("read", &from, e))?
                     }
                 };
                 write(&bound.dir.join(path), &bytes)?;

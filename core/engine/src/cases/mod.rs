@@ -59,7 +59,7 @@ pub fn check(bound: &Bound, file: &CaseFile) -> Vec<Diagnostic> {
 /// in its own folder; the folder is left to the caller.
 ///
 /// # Errors
-/// When the folder cannot be written, or the test does not fit the pipeline (see [`check`]).
+/// When the refresh fails, the folder cannot be written, or the test does not fit the pipeline (see [`check`]).
 pub async fn run(mut bound: Bound, number: usize, case: &Case, dir: &Path) -> Result<CaseOutcome, EngineError> {
     let home = std::mem::replace(&mut bound.dir, dir.to_path_buf());
     given::place(&mut bound, case, &home)?;
@@ -74,20 +74,7 @@ pub async fn run(mut bound: Bound, number: usize, case: &Case, dir: &Path) -> Re
     };
     let cancelled = AtomicBool::new(false);
     let options = RefreshOptions::default();
-    let report = match refresh(&bound, &env, &secret, &options, &cancelled, &Silent).await {
-        Ok(report) => report,
-        Err(error) => {
-            let difference = Difference {
-                step: "refresh".to_owned(),
-                message: format!("the refresh failed: {error}"),
-                span: case.name.span,
-            };
-            return Ok(CaseOutcome {
-                differences: vec![difference],
-                actual: Vec::new(),
-            });
-        }
-    };
+    let report = refresh(&bound, &env, &secret, &options, &cancelled, &Silent).await?;
     let mut outcome = CaseOutcome::default();
     let reader = steps::Reader::open(&bound, &env, &secret, &report).await?;
     for (i, expected) in case.expect.iter().enumerate() {

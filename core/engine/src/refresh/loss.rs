@@ -1,9 +1,9 @@
 //! What a changed pipeline would take away from what was read and published. More than a little of it is a mistake in the
 //! pipeline, until somebody says that it is none.
 
-use super::{EngineState, Refresh, read::Ingested, stage::StagedTable};
+use super::{EngineState, Refresh, Warning, read::Ingested, stage::StagedTable};
 use crate::{
-    bound::SourceSpec,
+    bound::{Bound, SourceSpec},
     changes::{Impact, schema_changes},
     error::EngineError,
     fold::Id,
@@ -11,6 +11,7 @@ use crate::{
 };
 use arrow::array::AsArray;
 use clinmill_catalog::{
+    dataset::Manifest,
     events::{self, EventFile},
     shards::ShardFilter,
 };
@@ -178,8 +179,7 @@ impl Refresh<'_> {
     }
 
     fn behind(&self, table: &TableSpec) -> impl Iterator<Item = &SourceSpec> {
-        let is_behind = |source: &&SourceSpec| table.prov.sources.iter().any(|name| name == source.name());
-        self.bound.sources.iter().filter(is_behind)
+        behind(self.bound, table)
     }
 
     /// The sources behind each table, with the generation that each is read in.
@@ -190,6 +190,44 @@ impl Refresh<'_> {
     }
 }
 
+fn behind<'b>(bound: &'b Bound, table: &TableSpec) -> impl Iterator<Item = &'b SourceSpec> {
+    let is_behind = |source: &&SourceSpec| table.prov.sources.iter().any(|name| name == source.name());
+    bound.sources.iter().filter(is_behind)
+}
+
 fn is_much(lost: u64, of: u64) -> bool {
     lost as f64 > of as f64 * MOST_LOST
+}
+
+/// What a refresh will ask about as far as it is seen without one: tables that lose a source and get another, whose rows
+/// [`check_lost`](Refresh::check_lost) finds under new identities.
+pub fn foreseen(bound: &Bound, last: &Manifest, before: &EngineState) -> Vec<Warning> {
+    let named = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let tables = bound.tables.iter().filter(|table| table.identity == Identity::Record);
+    let told = tables.filter_map(|table| {
+        let rows = last.tables.get(&table.name)?.row_count;
+        let former = before.sources.get(&table.name)?;
+        let now: Vec<&str> = behind(bound, table).map(SourceSpec::name).collect();
+        let gone: Vec<&str> = former.keys().map(String::as_str).filter(|name| !now.contains(name)).collect();
+        let new: Vec<&str> = now.iter().copied().filter(|name| !former.contains_key(*name)).collect();
+        (rows > 0 && !gone.is_empty() && !new.is_empty()).then(|| {
+            let message = format!(
+                "table {}: {} is no source of it any more, and {} is one: rows of a source that was given another name are \
+                 deleted, and come again with other identities; `run` refuses to lose more than {:.0} % of {rows} rows without \
+                 --approve-deletes",
+                table.name,
+                named(&gone),
+                named(&new),
+                MOST_LOST * 100.0
+            );
+            Warning::new("QUALITY_GATE", message)
+        })
+    });
+    told.collect()
 }

@@ -28,7 +28,7 @@ pub use concerned::{Former, Reach};
 pub use dirty::scopes_of;
 pub use discover::{SourcePlan, Warning, discover, input_folder};
 pub use identity::{Identity, Link, read_links};
-pub use loss::MOST_LOST;
+pub use loss::{MOST_LOST, foreseen};
 pub use range::{Dirty, RangeContext};
 pub use release::{civil_now, plugins_of};
 pub use report::{Outcome, Progress, RunReport, Silent, SourceReport, TableReport, TotalCounts};

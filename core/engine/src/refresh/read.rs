@@ -16,7 +16,7 @@ use crate::{
 };
 use clinmill_catalog::{
     events::EventFile,
-    vault::{KeptInput, LedgerEntry, LedgerLine, Pending, RecordCounts},
+    vault::{KeptInput, LedgerEntry, LedgerLine, PUT_BACK, Pending, RecordCounts, VaultError},
 };
 use clinmill_model::Digest;
 use clinmill_sdk::{Input, PluginError, Status};
@@ -126,9 +126,7 @@ impl Refresh<'_> {
             Ok(Arc::new(VaultInput {
                 name: pending.path.expose().clone(),
                 captures: pending.captures.expose().clone(),
-                kept: kept
-                    .open(&pending.sha256)
-                    .map_err(|error| unreadable_input(&error.to_string()))?,
+                kept: kept.open(&pending.sha256).map_err(unreadable_input)?,
                 unreadable: unreadable.clone(),
             }))
         };
@@ -144,7 +142,11 @@ impl Refresh<'_> {
         );
         // Whatever its source made of it: the records were there before.
         if let Some(digest) = unreadable.get() {
-            return Err(unreadable_input(&format!("input {digest} cannot be read")));
+            return Err(unreadable_input(VaultError::Corrupt {
+                kind: "input",
+                digest: *digest,
+                reason: "it cannot be read".to_owned(),
+            }));
         }
         let mut reports = reports?;
         let lost = |(report, entry): (&InputReport, &LedgerEntry)| {
@@ -295,11 +297,18 @@ impl Refresh<'_> {
     }
 }
 
-fn unreadable_input(why: &str) -> EngineError {
+/// An input that was read before, and must be read again, is not what it was.
+fn unreadable_input(error: VaultError) -> EngineError {
     EngineError::Refused {
-        reason: format!("what the vault keeps of the inputs is damaged: {why}"),
-        advice: "restore the folder `inputs` of the vault from a backup, or the file that is only referenced, then run again"
-            .to_owned(),
+        reason: match &error {
+            VaultError::Original { .. } => error.to_string(),
+            _ => format!("what the vault keeps of the inputs is damaged: {error}"),
+        },
+        advice: match &error {
+            VaultError::Original { .. } => PUT_BACK,
+            _ => "restore the folder `inputs` of the vault from a backup, then run again",
+        }
+        .to_owned(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `sql:` steps, run by DataFusion over the rows of one bucket range.
 
 mod local;
+mod words;
 
 pub use local::NotLocal;
+pub use words::{culprit, located, plain};
 
 use crate::error::EngineError;
 use arrow::{
@@ -65,18 +67,14 @@ pub fn tables(text: &str) -> Result<Vec<String>, (usize, String)> {
 /// # Errors
 /// When the text is no expression over these columns, or it fails on these rows.
 pub async fn filter(rows: RecordBatch, expression: &str) -> Result<RecordBatch, EngineError> {
-    let refused = |message: String| {
-        let advice = "write a SQL expression over the columns, such as: value is null and unit = 'U/L'";
-        EngineError::Argument(format!("the expression cannot be used: {message}\n  {advice}"))
-    };
     // Nothing but the text and the columns can be quoted before the rows are looked at.
-    // The rows stand in a table that has no name but to the planner.
-    let unplanned = |error: DataFusionError| refused(plain(&error).replace("\"?table?\".", "").replace("?table?.", ""));
+    let refused = |error: DataFusionError| EngineError::Argument(words::of_expression(expression, &error));
     let context = context();
     let schema = rows.schema();
-    let frame = context.read_batch(rows).map_err(unplanned)?;
-    let parsed = frame.parse_sql_expr(expression).map_err(unplanned)?;
-    let filtered = frame.filter(parsed).map_err(unplanned)?;
+    let frame = context.read_batch(rows).map_err(refused)?;
+    let parsed = frame.parse_sql_expr(expression).map_err(refused)?;
+    let filtered = frame.filter(parsed).map_err(refused)?;
+    filtered.clone().create_physical_plan().await.map_err(refused)?;
     let batches = filtered
         .collect()
         .await
@@ -289,70 +287,6 @@ fn with_all_subjects(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBa
 
 fn missing(what: &str) -> DataFusionError {
     DataFusionError::Internal(format!("{what} is missing"))
-}
-
-/// The message of a planning error, first line only, without DataFusion's prefixes.
-pub fn plain(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    let text = text.lines().next().unwrap_or_default();
-    let text = text.split_once("error: ").map_or(text, |(_, rest)| rest);
-    // The parser's error is printed as it is in memory: ParserError("…").
-    let text = ["ParserError(\"", "TokenizerError(\""]
-        .iter()
-        .find_map(|start| text.strip_prefix(start)?.strip_suffix("\")"))
-        .map_or_else(
-            || text.to_owned(),
-            |inner| inner.replace("\\\"", "\"").replace("\\'", "'"),
-        );
-    text.trim_end_matches('.').to_owned()
-}
-
-/// A parser's message without the place it ends with (`at Line: 2, Column: 7`), and that place as a byte of the text.
-pub fn located(text: &str, message: String) -> (usize, String) {
-    let Some((what, place)) = message.rsplit_once(" at Line: ") else {
-        // At the end of the text the parser names no place.
-        let at = if message.ends_with("found: EOF") {
-            text.trim_end().len()
-        } else {
-            0
-        };
-        return (at.saturating_sub(1), message);
-    };
-    let (line, column) = place.split_once(", Column: ").unwrap_or((place, "1"));
-    let number = |digits: &str| digits.trim().parse::<usize>().unwrap_or(1).saturating_sub(1);
-    let (line, column) = (number(line), number(column));
-    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
-    let rest = text.get(start..).unwrap_or_default();
-    let offset = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
-    (start + offset, what.to_owned())
-}
-
-/// Where the word that a finding is about stands in the text, and its length.
-pub fn culprit(text: &str, message: &str) -> Option<(usize, usize)> {
-    let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);
-    let word = if let Some(rest) = after("No field named ") {
-        let name = rest.split(". ").next().unwrap_or(rest).trim_end_matches('.');
-        name.rsplit('.').next().unwrap_or(name).trim_matches('"')
-    } else if let Some(rest) = after("Invalid function '") {
-        rest.split('\'').next()?
-    } else if message.starts_with("LIMIT") {
-        "limit"
-    } else {
-        message.split_once("()")?.0
-    };
-    // Same length in lower case, so that offsets hold.
-    let (lower, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
-    let inside = |c: char| c.is_alphanumeric() || c == '_';
-    let is_word = |at: usize| {
-        let before = lower.get(..at).and_then(|t| t.chars().next_back());
-        let after = lower.get(at + word.len()..).and_then(|t| t.chars().next());
-        !before.is_some_and(inside) && !after.is_some_and(inside)
-    };
-    let found = lower
-        .match_indices(&word)
-        .map(|(at, _)| at)
-        .find(|at| !word.is_empty() && is_word(*at));
-    found.map(|at| (at, word.len()))
 }
 
 #[cfg(test)]

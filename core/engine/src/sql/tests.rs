@@ -188,8 +188,8 @@ fn what_does_not_parse_is_located() {
 fn what_a_finding_is_about_is_located() {
     let text = "select Now() as n, xvaleu, max(valeu) from t LIMIT 3";
     for (message, word) in [
-        ("No field named valeu. Did you mean 'lis.value'?", "valeu"),
-        ("No field named lis.valeu", "valeu"),
+        ("there is no column \"valeu\"; did you mean `value`?", "valeu"),
+        ("there is no function \"now\"", "Now"),
         ("now() gives another result at every run", "Now"),
         ("LIMIT would cut across subjects", "LIMIT"),
     ] {
@@ -197,4 +197,97 @@ fn what_a_finding_is_about_is_located() {
         assert_eq!(&text[at..at + length], word);
     }
     assert_eq!(culprit(text, "an empty UNION"), None);
+}
+
+/// Nothing of DataFusion's own words, and the place where the text names it.
+#[tokio::test]
+async fn what_is_wrong_with_an_expression_is_said_and_located() {
+    let column = |name: &'static str, array: arrow::array::ArrayRef| (name, array, true);
+    let rows = RecordBatch::try_from_iter_with_nullable([
+        column("value", Arc::new(StringArray::from(vec!["a"]))),
+        column("number", Arc::new(Int64Array::from(vec![1]))),
+        column("名", Arc::new(Int64Array::from(vec![1]))),
+    ])
+    .unwrap();
+    for (text, said, at) in [
+        (
+            "valeu = 1",
+            "there is no column \"valeu\"; did you mean `value`?",
+            Some(0),
+        ),
+        (
+            "value = 'x' and t.nubmer = 1",
+            "there is no column \"nubmer\"; did you mean `number`?",
+            Some(18),
+        ),
+        (
+            "value = \"abc\"",
+            "there is no column \"abc\"; known: `value`, `number`, `名`",
+            Some(9),
+        ),
+        (
+            "名 = 1 and lenght(value) = 1",
+            "there is no function \"lenght\"; did you mean `length`?",
+            Some(11),
+        ),
+        ("value = ", "an expression is expected, not the end", Some(6)),
+        (
+            "value = 'a' number",
+            "end of expression is expected, not `number`",
+            Some(12),
+        ),
+        ("value = 'abc", "a text has no quote at its end", Some(8)),
+        ("value @ 1", "an operator is expected", Some(6)),
+        ("value", "it is not true or false for a row: it is a text", None),
+        (
+            "number + 1",
+            "it is not true or false for a row: it is a whole number",
+            None,
+        ),
+        (
+            "value = true",
+            "a text and true or false cannot be compared by `=`",
+            None,
+        ),
+        (
+            "value + 1 > 2",
+            "a text and a whole number cannot be put together by `+`",
+            None,
+        ),
+        ("value like 3", "`like` compares texts", None),
+        ("not value", "`not` is of what is true or false, not of a text", None),
+        (
+            "sum(number) > 1",
+            "it needs more than one row: an aggregate or window function stands in it",
+            None,
+        ),
+        (
+            "upper(value, 1) = 'a'",
+            "upper() takes other arguments: another number of them, or other types",
+            Some(0),
+        ),
+        (
+            "number = 'secret'",
+            "a value in it does not fit the type that it is compared with; use try_cast",
+            None,
+        ),
+        ("substr(value) = 'a'", "it does not fit the columns", None),
+    ] {
+        let told = filter(rows.clone(), text).await.unwrap_err().to_string();
+        let mut lines = told.lines();
+        assert_eq!(
+            lines.next().unwrap(),
+            format!("the expression cannot be used: {said}"),
+            "{text}"
+        );
+        if let Some(at) = at {
+            assert_eq!(lines.next().unwrap(), format!("    {text}"), "{told}");
+            assert_eq!(lines.next().unwrap(), format!("    {}^", " ".repeat(at)), "{told}");
+        }
+        assert!(
+            lines.next().unwrap().starts_with("  write a SQL expression") && lines.next().is_none(),
+            "{told}"
+        );
+    }
+    assert_eq!(filter(rows, "名 = 1 and value == 'a'").await.unwrap().num_rows(), 1);
 }

@@ -3,8 +3,8 @@
 //! What is pinned is this one file. Of a script the interpreter, and what is installed for it, are the machine's; but what
 //! lies beside the script is not read: Python is started isolated (`-I`), and a program learns nothing of where it lies.
 
-use crate::regular;
 use clinmill_model::Digest;
+use clinmill_sdk::regular;
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -106,16 +106,48 @@ impl Executable {
         let mut command = Command::new(program);
         command.args(arguments);
         let fd = self.file.as_raw_fd();
-        // SAFETY: between fork and exec a plain system call: an interpreter opens the copy by its number.
+        // SAFETY: between fork and exec plain system calls are made.
         unsafe {
-            command.pre_exec(move || match libc::fcntl(fd, libc::F_SETFD, 0) {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
+            command.pre_exec(move || {
+                keep_streams_alone()?;
+                // An interpreter opens the copy by its number.
+                match libc::fcntl(fd, libc::F_SETFD, 0) {
+                    -1 => Err(io::Error::last_os_error()),
+                    _ => Ok(()),
+                }
             });
         }
         command
     }
 }
+
+/// Has every open file but the three streams closed by exec: some of them are of libraries that did not ask for it, or of who
+/// started us. To be called between fork and exec: it allocates nothing.
+fn keep_streams_alone() -> io::Result<()> {
+    // SAFETY: plain system calls on numbers, which need not be open. Not closed here: over one of them the parent learns that
+    // exec failed.
+    unsafe {
+        let first = libc::STDERR_FILENO + 1;
+        if libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 {
+            return Ok(());
+        }
+        // Before Linux 5.11.
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let last = libc::c_int::try_from(limit.rlim_cur)
+            .unwrap_or(libc::c_int::MAX)
+            .min(MOST_FILES);
+        for fd in first..last {
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+/// How many numbers of files are gone through one by one.
+const MOST_FILES: libc::c_int = 1 << 20;
 
 /// A file in memory that cannot be written any more, open for reading: a program that is open for writing is not started.
 fn copy(bytes: &[u8]) -> io::Result<File> {
@@ -158,6 +190,23 @@ mod tests {
         assert_eq!(words("#!/usr/bin/python3 -I\n"), ["/usr/bin/python3", "-I"]);
         assert_eq!(interpreter(b"\x7fELF"), None);
         assert_eq!(interpreter(b"#!\n"), None);
+    }
+
+    #[test]
+    fn no_file_but_the_streams_is_handed_on() {
+        let path = std::env::temp_dir().join(format!("clinmill-files-{}", std::process::id()));
+        let text = "#!/bin/sh\n[ -e /proc/$$/fd/177 ] && echo open || echo closed\n";
+        fs::write(&path, text).unwrap();
+        let program = Executable::new(&path, Digest::of(text.as_bytes()), std::slice::from_ref(&path));
+        let program = program.unwrap().unwrap();
+        // SAFETY: a number that nobody has; it is not closed by exec.
+        assert_eq!(unsafe { libc::dup2(0, 177) }, 177);
+        let own = fs::exists("/proc/self/fd/177").unwrap();
+        let said = program.command().output().unwrap().stdout;
+        // SAFETY: the one above.
+        unsafe { libc::close(177) };
+        assert!(own && said == b"closed\n", "{}", String::from_utf8_lossy(&said));
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the tables of all kinds share: their description and life, options, the context of *bind*.
 
 use super::{
-    abi::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, StatusCode, Str, Task},
+    abi::{Bind, Buf, Component, Error, Host, Instance, LifecycleVt, PANICKED, Panicked, StatusCode, Str, Task},
     guard::{Handle, give, hush, maybe_text, null, slot, text},
 };
 use crate::{BindContext, Caps, Config, Finding, Findings, PluginError, Status, TaskContext, registry};
@@ -135,6 +135,26 @@ pub fn reserve(delta_bytes: i64) -> Result<(), PluginError> {
             "the host grants no more memory",
         )),
         _ => Ok(()),
+    }
+}
+
+/// Tells the host of a panic that no slot can return. A host that does not want to know is not told.
+pub(super) fn panicked(what: &str) {
+    // SAFETY: the host's table, and what it gives by name, live as long as the process.
+    unsafe {
+        let Some(host) = HOST.load(Ordering::Acquire).as_ref() else {
+            return;
+        };
+        let extension = host.get_extension.map(|get| get(host.ctx, Str::of(PANICKED)));
+        let extension = extension.and_then(|table| table.cast::<Panicked>().as_ref());
+        if let Some(Panicked {
+            ctx,
+            panicked: Some(tell),
+            ..
+        }) = extension
+        {
+            tell(*ctx, Str::of(what));
+        }
     }
 }
 

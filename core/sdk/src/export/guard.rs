@@ -54,13 +54,7 @@ pub unsafe fn slot(error: *mut Error, body: impl FnOnce() -> Result<(), PluginEr
             filled.map_or(Status::Panic as StatusCode, |()| status)
         }
         Err(payload) => {
-            drop_quietly(payload);
-            let place = PLACE.try_with(|kept| kept.take()).ok().flatten();
-            let message = match place {
-                Some(place) => format!("the plugin panicked at {place}"),
-                None => "the plugin panicked".to_owned(),
-            };
-            let failure = PluginError::new(Status::Panic, "PANIC", message);
+            let failure = PluginError::new(Status::Panic, "PANIC", what_panicked(payload));
             // SAFETY: by this function's contract.
             let _ = catch_unwind(AssertUnwindSafe(|| unsafe { fill(error, failure) }));
             Status::Panic as StatusCode
@@ -70,13 +64,32 @@ pub unsafe fn slot(error: *mut Error, body: impl FnOnce() -> Result<(), PluginEr
     status
 }
 
-/// Runs what has no error to return; a panic is swallowed.
+/// Runs what has no error to return; the host is told of a panic.
 pub fn quiet(body: impl FnOnce()) {
-    let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(false);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
-        drop_quietly(payload);
+    if let Err(payload) = silent(body) {
+        super::component::panicked(&what_panicked(payload));
     }
+}
+
+/// Runs what may panic; nothing is printed of it.
+///
+/// # Errors
+/// What it panicked with.
+pub(crate) fn silent<T>(body: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    hush();
+    let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(false);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
     let _ = INSIDE.try_with(|inside| inside.set(outer));
+    outcome
+}
+
+/// What there is to say of a panic: where it was.
+fn what_panicked(payload: Box<dyn Any + Send>) -> String {
+    drop_quietly(payload);
+    match PLACE.try_with(|kept| kept.take()).ok().flatten() {
+        Some(place) => format!("the plugin panicked at {place}"),
+        None => "the plugin panicked".to_owned(),
+    }
 }
 
 /// A payload whose drop panics is left where it is.

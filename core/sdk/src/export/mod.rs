@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "the C boundary")]
 
 mod component;
-mod guard;
+pub(crate) mod guard;
 mod sink;
 mod source;
 mod transform;
@@ -21,7 +21,7 @@ pub use transform::{TransformTable, lineage};
 
 /// The tables and numbers of the header.
 pub mod abi {
-    pub use clinmill_abi::{ABI_MAJOR, ABI_MINOR, Kind, MAGIC, Port, Status, tables::*};
+    pub use clinmill_abi::{ABI_MAJOR, ABI_MINOR, Kind, MAGIC, PANICKED, Port, Status, tables::*};
 
     /// [`Kind::Source`] as the table holds it.
     pub const KIND_SOURCE: u32 = Kind::Source.code() as u32;

@@ -188,7 +188,10 @@ fn run_source(
     let name = path
         .file_name()
         .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let mut input = MemoryInput::new(name, std::fs::read(&path).expect("a readable input"));
+    let mut input = MemoryInput::new(
+        name,
+        crate::regular::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+    );
     for (key, value) in &step.captures {
         input = input.capture(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     BindContext, Descriptor, Finding, Kind, MemoryInput, PluginError, SinkPlugin, SourcePlugin, Split, Status,
-    TaskContext, TransformPlugin,
+    TaskContext, TransformPlugin, export::guard,
 };
 use arrow::{
     array::{RecordBatch, StringArray},
@@ -16,7 +16,6 @@ use arrow::{
 };
 use serde_json::{Value, json};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
@@ -107,14 +106,14 @@ fn options(schema: &Value, check: &dyn Fn(&Value) -> Vec<Finding>) -> [Checked; 
 }
 
 fn with_cases(folder: Option<&Path>, run: impl FnOnce(&Path)) -> Checked {
-    let wrong = folder.map(|folder| match catch_unwind(AssertUnwindSafe(|| run(folder))) {
+    // What a case says by its panic stands in the list.
+    let wrong = folder.map(|folder| match guard::silent(|| run(folder)) {
         Ok(()) => Vec::new(),
-        Err(panic) => vec![
-            panic
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_else(|| "a case fails".to_owned()),
-        ],
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            vec![text.unwrap_or_else(|| "a case fails".to_owned())]
+        }
     });
     Checked {
         name: "cases: the folder's own give what is expected",
@@ -147,7 +146,7 @@ fn cases_of<T>(
         });
         each.collect()
     };
-    catch_unwind(AssertUnwindSafe(all)).unwrap_or_default()
+    guard::silent(all).unwrap_or_default()
 }
 
 /// Checks of *bind* with odd options, and of a call that was cancelled before it began.
@@ -220,7 +219,7 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
     let mut checks = vec![schema(&descriptor)];
     checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
     let mut runs = Runs::default();
-    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    let read = |path: &Path| crate::regular::read(path).unwrap_or_default();
     let own = cases_of(folder, &descriptor.name, Kind::Source, read);
     let own = own.into_iter().map(|(step, context, bytes)| {
         let mut input = MemoryInput::new("input", bytes);

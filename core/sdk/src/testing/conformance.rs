@@ -1,10 +1,10 @@
 //! What every plugin must be, whatever it does: the shape of its folder, its schema, its sample, what it pushes.
 
 use super::{CollectedRecords, cases::Step, files};
-use crate::{Caps, Descriptor, Kind, RecordKind, SinkPlugin, SourcePlugin, TransformPlugin, reference};
+use crate::{Caps, Descriptor, Kind, RecordKind, SinkPlugin, SourcePlugin, TransformPlugin, reference, regular};
 use arrow::array::Array;
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::path::Path;
 
 /// Checks what can be checked without running the plugin. Returns what is wrong.
 pub fn folder(folder: &Path, descriptor: &Descriptor) -> Vec<String> {
@@ -66,7 +66,7 @@ fn crate_shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
             wrong.push(format!("{}: missing", folder.join(file).display()));
         }
     }
-    let lines = fs::read_to_string(folder.join("src/lib.rs")).map_or(0, |text| text.lines().count());
+    let lines = regular::text(&folder.join("src/lib.rs")).map_or(0, |text| text.lines().count());
     if lines > 60 {
         wrong.push(format!("src/lib.rs: {lines} lines; a table of contents has 60 at most"));
     }
@@ -160,10 +160,7 @@ fn schema(node: &Value, path: &str, wrong: &mut Vec<String>) {
 /// The README holds the sample and the table of options between markers; both are written from their one source.
 fn readme(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
     let path = folder.join("README.md");
-    let (Ok(mut fresh), Ok(sample)) = (
-        fs::read_to_string(&path),
-        fs::read_to_string(folder.join("sample.yaml")),
-    ) else {
+    let (Ok(mut fresh), Ok(sample)) = (regular::text(&path), regular::text(&folder.join("sample.yaml"))) else {
         return;
     };
     let sample = format!("```yaml\n{}\n```", sample.trim_end());

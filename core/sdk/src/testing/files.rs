@@ -1,6 +1,6 @@
 //! The files of a plugin folder: YAML as JSON values, mapping files, expected files with a readable difference.
 
-use crate::{BindContext, Resource};
+use crate::{BindContext, Resource, regular};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 use std::{
@@ -15,7 +15,7 @@ pub fn updating() -> bool {
 
 /// The text of a file; a missing file fails the test with its path.
 pub fn text(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    regular::text(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// A YAML file with one document, as a JSON value.
@@ -109,7 +109,10 @@ fn resource(place: &Path) -> Resource {
     let mut resource = Resource::default();
     let mut add = |path: &Path| {
         let name = path.file_name().expect("a file name").to_string_lossy().into_owned();
-        resource.files.insert(name, fs::read(path).expect("a readable file"));
+        resource.files.insert(
+            name,
+            regular::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        );
     };
     if place.is_dir() {
         for entry in fs::read_dir(place).expect("a readable folder") {
@@ -126,7 +129,7 @@ fn resource(place: &Path) -> Resource {
 
 /// Compares a text with a committed file, or rewrites the file when updating. Returns the difference, if any.
 pub fn expect_text(path: &Path, actual: &str) -> Option<String> {
-    let expected = fs::read_to_string(path).unwrap_or_default();
+    let expected = regular::text(path).unwrap_or_default();
     if expected == actual {
         return None;
     }

@@ -227,17 +227,43 @@ fn plugin_files(fields: &Fields<'_>, context: &mut Context<'_, '_>) -> PluginFil
     let Some(entry) = fields.entry("plugins") else {
         return files;
     };
-    let Some(fields) = Fields::open(&entry.value, "`plugins`", entry.key_span, PLUGINS, context.report) else {
+    let report = &mut *context.report;
+    if !matches!(entry.value.kind, Kind::Mapping(_)) {
+        misplaced(
+            &entry.value,
+            "`plugins`",
+            "a mapping",
+            &meant(&paths_in(&entry.value)),
+            report,
+        );
+        return files;
+    }
+    let Some(fields) = Fields::open(&entry.value, "`plugins`", entry.key_span, PLUGINS, report) else {
         return files;
     };
-    for path in fields.texts("libraries", context.report).unwrap_or_default() {
+    let libraries = match fields.entry("libraries").map(|entry| &entry.value) {
+        Some(node) if matches!(node.kind, Kind::Mapping(_)) => {
+            let paths = paths_in(node).join(", ");
+            let advice = format!("write `[{paths}]`: a library knows its name itself");
+            misplaced(node, "`libraries`", "a list", &advice, report);
+            None
+        }
+        _ => fields.texts("libraries", report),
+    };
+    let listed = match fields.entry("processes").map(|entry| &entry.value) {
+        Some(node) if !matches!(node.kind, Kind::Mapping(_)) => {
+            let named = named_paths(&paths_in(node));
+            let advice = format!("write `{{ {named} }}`: a program is given its name here");
+            misplaced(node, "`processes`", "a mapping", &advice, report);
+            None
+        }
+        node => node.and_then(|node| entries(node, "`processes`", report)),
+    };
+    for path in libraries.unwrap_or_default() {
         if context.path(&path.value, path.span) {
             files.libraries.push(path);
         }
     }
-    let listed = fields
-        .entry("processes")
-        .and_then(|entry| entries(&entry.value, "`processes`", context.report));
     for entry in listed.unwrap_or_default() {
         let name = Spanned {
             value: entry.key.clone(),
@@ -252,6 +278,52 @@ fn plugin_files(fields: &Fields<'_>, context: &mut Context<'_, '_>) -> PluginFil
         }
     }
     files
+}
+
+fn misplaced(node: &Node, what: &str, wanted: &str, advice: &str, report: &mut Report<'_>) {
+    if !matches!(node.kind, Kind::Invalid) {
+        let message = format!("{what} must be {wanted}, not {}", node.described());
+        report.hinted(codes::WRONG_TYPE, node.span, message, Some(advice.to_owned()));
+    }
+}
+
+/// The texts of a value that was to name plugins, however it is written; an example where there is none.
+fn paths_in(node: &Node) -> Vec<&str> {
+    let texts: Vec<&str> = match &node.kind {
+        Kind::Scalar(scalar) if scalar.value().is_string() => vec![scalar.text.as_str()],
+        Kind::Sequence(items) => items.iter().flat_map(paths_in).collect(),
+        Kind::Mapping(entries) => entries.iter().flat_map(|entry| paths_in(&entry.value)).collect(),
+        _ => Vec::new(),
+    };
+    let is_short = |text: &&str| text.len() <= 80 && !text.contains(['\n', '`']);
+    texts.into_iter().filter(is_short).take(3).collect()
+}
+
+/// Programs with names as their files have them.
+fn named_paths(paths: &[&str]) -> String {
+    let named = paths.iter().map(|path| {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let stem = file.split('.').next().unwrap_or(file).to_lowercase();
+        format!("{}: {path}", stem.replace(|c: char| !c.is_alphanumeric(), "_"))
+    });
+    match paths {
+        [] => "name: plugins/program".to_owned(),
+        _ => named.collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// How these paths are written under `plugins`.
+fn meant(paths: &[&str]) -> String {
+    let is_library = |path: &&str| [".so", ".dylib", ".dll"].iter().any(|end| path.ends_with(end));
+    let (libraries, programs): (Vec<&str>, Vec<&str>) = paths.iter().copied().partition(is_library);
+    let mut parts = Vec::new();
+    if !libraries.is_empty() {
+        parts.push(format!("libraries: [{}]", libraries.join(", ")));
+    }
+    if !programs.is_empty() || paths.is_empty() {
+        parts.push(format!("processes: {{ {} }}", named_paths(&programs)));
+    }
+    format!("write `{{ {} }}`", parts.join(", "))
 }
 
 fn vault(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Vault> {

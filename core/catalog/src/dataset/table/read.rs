@@ -5,11 +5,11 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, St
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 use clinmill_model::columns;
+use clinmill_sdk::regular;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::RowGroupMetaData;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::PathBuf;
 
 /// Rows of a batch.
@@ -45,7 +45,7 @@ impl BatchReader {
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let file = File::open(&path).map_err(CatalogError::io("read", &path))?;
+        let file = regular::open(&path).map_err(CatalogError::io("read", &path))?;
         let bad = || CatalogError::parquet(name.clone());
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(bad())?;
         let rows = rows_of_a_batch(builder.metadata().row_groups());
