@@ -8,7 +8,9 @@ use arrow::{
     datatypes::{DataType, Float64Type},
 };
 use clinmill_model::omop;
+use clinmill_sdk::units::Code;
 use clinmill_spec::pipeline::{Model, Table};
+use std::collections::HashSet;
 
 /// What one column promises.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,7 @@ pub enum Rule {
     OneOf(Vec<String>),
     /// It lies within these bounds, inclusive.
     Within(Option<f64>, Option<f64>),
-    /// The column of this name beside it, where there is one, holds this unit.
+    /// The column of this name beside it, where there is one, holds this unit, in whatever UCUM spelling.
     Unit(String, String),
 }
 
@@ -79,11 +81,12 @@ pub fn terms(table: &Table) -> Vec<Term> {
         if let Some(values) = &column.values {
             add(name, Rule::OneOf(values.clone()));
         }
-        if let Some(range) = &column.range {
-            add(name, Rule::Within(range.value.0, range.value.1));
-        }
+        // A number in another unit is no number outside of the range.
         if let Some(unit) = &column.unit {
             add(name, Rule::Unit(format!("{name}_unit"), unit.value.clone()));
+        }
+        if let Some(range) = &column.range {
+            add(name, Rule::Within(range.value.0, range.value.1));
         }
     }
     terms
@@ -137,7 +140,13 @@ pub fn broken<'t>(
                 };
                 let units = cast(units, &DataType::Utf8)?;
                 let units = units.as_string::<i32>();
-                mark(&|i| column.is_valid(i) && units.is_valid(i) && units.value(i) != unit);
+                let promised = Code::new(unit);
+                let texts: HashSet<&str> = units.iter().flatten().collect();
+                let others: HashSet<&str> = texts
+                    .into_iter()
+                    .filter(|text| !promised.same(&Code::new(*text)))
+                    .collect();
+                mark(&|i| column.is_valid(i) && units.is_valid(i) && others.contains(units.value(i)));
             }
         }
     }
@@ -209,7 +218,9 @@ mod tests {
             codes(&[term("x", Rule::Unit("x_unit".into(), "mg".into()))])[0],
             Some("TABLE_UNIT")
         );
-        assert_eq!(codes(&[term("x", Rule::Unit("x_unit".into(), "%".into()))]), [None; 4]);
+        for same in ["%", "10*-2"] {
+            assert_eq!(codes(&[term("x", Rule::Unit("x_unit".into(), same.into()))]), [None; 4]);
+        }
         assert_eq!(codes(&[term("absent", Rule::Present)]), [None; 4]);
     }
 }

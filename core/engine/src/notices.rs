@@ -135,6 +135,11 @@ pub const ALL: &[Notice] = &[
         "Set the environment variable that the message names.",
     ),
     warning(
+        "TABLE_EMPTY",
+        "A table has no row: all that it would have were rejected.",
+        "`clinmill quarantine list FILE`; mend the steps or the table's `columns`.",
+    ),
+    warning(
         UNCOMPARABLE_VERSIONS,
         "The versions of a source are numbers of different lengths, or dates whose text is not in the order of time.",
         "Let the export write leading zeros, or name a column with its `format`.",

@@ -5,7 +5,7 @@ use crate::{
     contract::{Term, broken},
     error::EngineError,
     fold::{Folded, Id, id_at},
-    graph::{Lineage, Relation, StepRejection, StepReport, record_at, subject_column},
+    graph::{Lineage, Relation, StepRejection, StepReport, contract_of, record_at, subject_column},
     model::{self, Fill},
     tables::{Identity, TableSpec},
 };
@@ -144,7 +144,7 @@ fn without_misfits(
         match misfit {
             None => kept.push(i as u32),
             Some(column) => report.rejections.push(StepRejection {
-                step: format!("table {}", table.name),
+                step: contract_of(&table.name),
                 code: "TABLE_CONTRACT".to_owned(),
                 message: format!("column {column} does not hold a value of the type that the table promises"),
                 records: relation.from.at(i),
@@ -183,7 +183,7 @@ fn without_breaches(
         match term {
             None => kept.push(i as u32),
             Some(term) => report.rejections.push(StepRejection {
-                step: format!("table {}", table.name),
+                step: contract_of(&table.name),
                 code: term.rule.code().to_owned(),
                 message: term.rule.says(&term.column),
                 records: relation.from.at(i),

@@ -266,3 +266,53 @@ fn a_damaged_copy_of_an_input_is_no_reason_to_delete() {
         other => panic!("{:?}", other.map(|r| r.release)),
     }
 }
+
+#[test]
+fn rows_whose_corrections_do_not_fit_are_not_taken_away_unasked() {
+    let pipeline = |values: &str| {
+        format!(
+            r#"{HEAD}sources:
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    version: at
+    columns: {{ order: order, at: at, grade: grade }}
+tables:
+  measurement: {{ from: lis, columns: {{ order: {{ type: string }}, grade: {{ type: string, values: [{values}] }} }} }}
+"#
+        )
+    };
+    let site = Site::new(&pipeline("A, B"));
+    let week = |at: u8, grade: &str| {
+        let rows = (0..40).map(|i| format!("{i},p{i},{at},{grade}\n"));
+        format!("order,mrn,at,grade\n{}", rows.collect::<String>())
+    };
+    site.put("inbox/1.csv", week(1, "A"));
+    assert_eq!(site.refresh().tables["measurement"].rows, 40);
+    // One that does not fit is let go, and counted once.
+    site.put("inbox/2.csv", "order,mrn,at,grade\n7,p7,2,C\n");
+    let report = site.refresh();
+    assert_eq!(report.tables["measurement"].rows, 39);
+    assert_eq!(report.steps["table measurement"]["rejected TABLE_VALUE"], 1);
+    site.put("inbox/3.csv", week(3, "A级"));
+    let Err(EngineError::QualityGate(told)) = site.try_refresh(&RefreshOptions::default()) else {
+        panic!("39 rows would be deleted");
+    };
+    assert!(
+        told.contains("of its 39 rows 39 would be deleted") && told.contains("table measurement: TABLE_VALUE"),
+        "{told}"
+    );
+    let emptied = site.refresh_with(&approved());
+    assert_eq!(emptied.tables["measurement"].rows, 0);
+    assert!(emptied.warnings.iter().any(|w| w.code == "TABLE_EMPTY"));
+    site.put("pipeline.yaml", pipeline("A, B, C, A级"));
+    assert_eq!(site.refresh().tables["measurement"].rows, 40);
+    let session = site.session();
+    let is_rejected = session.still_rejected();
+    assert!(
+        !site.quarantine().iter().any(|record| is_rejected(record)),
+        "all is mended"
+    );
+}

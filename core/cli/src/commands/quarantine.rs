@@ -49,6 +49,7 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
     // A row that a step rejects in every refresh has the same id.
     let mut seen = HashSet::new();
     let mut unpublished = 0;
+    let is_rejected = session.still_rejected();
     session
         .vault
         .quarantine()
@@ -56,7 +57,7 @@ pub async fn list(context: &Context, args: &args::QuarantineList) -> Result<u8, 
             let is_asked = args.stage.as_ref().is_none_or(|stage| *stage == record.stage);
             if !is_asked {
                 stages.insert(record.stage);
-            } else if record.holds(&session.ledger) && seen.insert(record.id.clone()) {
+            } else if is_rejected(&record) && seen.insert(record.id.clone()) {
                 let key = (record.source.clone(), record.stage.clone(), record.code.clone());
                 *counts.entry(key).or_default() += record.records;
                 if record.release > session.release() {

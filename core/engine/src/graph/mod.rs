@@ -6,5 +6,6 @@ mod unlike;
 
 pub use bind::{BoundStep, Graph, Located, Node, plugin_finding};
 pub use run::{
-    Lineage, Relation, StepApplied, StepRejection, StepReport, TaskInput, as_table, record_at, subject_column,
+    Lineage, Relation, StepApplied, StepRejection, StepReport, TaskInput, as_table, contract_of, record_at,
+    subject_column, transform_of,
 };

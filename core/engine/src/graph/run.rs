@@ -79,6 +79,16 @@ pub struct StepRejection {
     pub records: Vec<u64>,
 }
 
+/// The step name under which a table's contract rejects.
+pub fn contract_of(table: &str) -> String {
+    format!("table {table}")
+}
+
+/// The transform of a step, or what [`contract_of`] made.
+pub fn transform_of(step: &str) -> &str {
+    step.split_once('/').map_or(step, |(transform, _)| transform)
+}
+
 /// What a step did to a row by a mapping table or a conversion.
 #[derive(Clone, Debug)]
 pub struct StepApplied {

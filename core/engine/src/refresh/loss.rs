@@ -7,6 +7,7 @@ use crate::{
     changes::{Impact, schema_changes},
     error::EngineError,
     fold::Id,
+    graph::{contract_of, transform_of},
     tables::{Identity, TableSpec},
 };
 use arrow::array::AsArray;
@@ -21,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The share of what was there that a changed pipeline may take away unasked.
 pub const MOST_LOST: f64 = 0.05;
+
+/// So many rows are few, unless they are all: a small table may lose some to mistakes of single records.
+const FEW: u64 = 10;
 
 /// What reading a source again gave, beside what it gave before.
 #[derive(Default)]
@@ -158,6 +162,44 @@ impl Refresh<'_> {
         }))
     }
 
+    /// A published row is not to vanish because what it is made of now does not fit: a source that writes a column
+    /// otherwise from today on would empty its tables. Single rows may.
+    pub(super) fn check_refused(
+        &self,
+        staged: &BTreeMap<String, Vec<StagedTable>>,
+        steps: &BTreeMap<String, BTreeMap<String, u64>>,
+    ) -> Result<(), EngineError> {
+        let Some(last) = &self.session.last else {
+            return Ok(());
+        };
+        self.ask(staged.iter().filter_map(|(table, ranges)| {
+            let was = last.manifest.tables.get(table)?.row_count;
+            let is: u64 = ranges.iter().map(|range| range.fingerprint.count).sum();
+            let refused: u64 = ranges.iter().map(|range| range.refused).sum();
+            let is_all = refused > 0 && is == 0;
+            (is_much(refused, was) && (is_all || refused >= FEW)).then(|| {
+                let spec = self.bound.tables.iter().find(|spec| spec.name == *table);
+                let behind = spec.map(|spec| self.bound.graph.needed(std::slice::from_ref(&spec.from)));
+                let is_behind = |step: &str| {
+                    step == contract_of(table) || behind.as_ref().is_some_and(|all| all.contains(transform_of(step)))
+                };
+                let reasons: Vec<String> = steps
+                    .iter()
+                    .filter(|(step, _)| is_behind(step))
+                    .flat_map(|(step, counts)| {
+                        let codes = counts.keys().filter_map(|count| count.strip_prefix("rejected "));
+                        codes.map(move |code| format!("{step}: {code}"))
+                    })
+                    .collect();
+                format!(
+                    "table {table}: of its {was} rows {refused} would be deleted, because what they are made of now is rejected \
+                     ({}): see `clinmill quarantine list`",
+                    reasons.join(", ")
+                )
+            })
+        }))
+    }
+
     /// Refuses what is told, unless it is approved.
     fn ask(&self, told: impl Iterator<Item = String>) -> Result<(), EngineError> {
         if self.options.approve_deletes {
@@ -193,6 +235,18 @@ impl Refresh<'_> {
 fn behind<'b>(bound: &'b Bound, table: &TableSpec) -> impl Iterator<Item = &'b SourceSpec> {
     let is_behind = |source: &&SourceSpec| table.prov.sources.iter().any(|name| name == source.name());
     bound.sources.iter().filter(is_behind)
+}
+
+/// Tables that have no row, and had some that were all rejected.
+pub fn emptied(staged: &BTreeMap<String, Vec<StagedTable>>) -> impl Iterator<Item = Warning> + '_ {
+    staged.iter().filter_map(|(table, ranges)| {
+        let rows: u64 = ranges.iter().map(|range| range.fingerprint.count).sum();
+        let rejected: u64 = ranges.iter().map(|range| range.rejected).sum();
+        (rows == 0 && rejected > 0).then(|| {
+            let message = format!("table {table} has no row: {rejected} were rejected, see `clinmill quarantine list`");
+            Warning::new("TABLE_EMPTY", message)
+        })
+    })
 }
 
 fn is_much(lost: u64, of: u64) -> bool {

@@ -111,6 +111,10 @@ pub struct EngineState {
     /// What the versions of each source's records looked like.
     #[serde(default)]
     pub versions: BTreeMap<String, SeenVersions>,
+    /// The last release for which a transform or a table's contract went through everything: what it rejected before is
+    /// solved, or was rejected again.
+    #[serde(default)]
+    pub judged: BTreeMap<String, u64>,
 }
 
 impl EngineState {

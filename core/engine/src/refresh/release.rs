@@ -4,16 +4,22 @@ use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
     concerned::contents,
     identity,
+    loss::emptied,
     moved::settle_moves,
     publish,
     range::{Dirty, UNORDERED},
     read::Ingested,
-    stage::{Rejected, StagedRange, StagedTable},
+    stage::{Rejected, RejectedRecord, StagedRange, StagedTable},
     stopped,
 };
 use crate::{
-    bound::Bound, error::EngineError, gates::warnings as gates_that_warn, graph::Node, ingest::InputReport,
-    rows::not_unique, tables::Identity,
+    bound::Bound,
+    error::EngineError,
+    gates::warnings as gates_that_warn,
+    graph::{Node, contract_of},
+    ingest::InputReport,
+    rows::not_unique,
+    tables::Identity,
 };
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
@@ -69,7 +75,7 @@ impl Refresh<'_> {
         let mut steps: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         let mut quarantine = vault.quarantine().create()?;
         let inputs = self.input_digests(&ingested);
-        // A row that two tables are made of is rejected once.
+        // A row that two tables are made of is rejected once. Rows that have records in common are different ones.
         let mut rejected_ids = HashSet::new();
         // A step behind tables of both scopes runs twice, and is counted where it runs subject by subject. The last range
         // is the one of the dataset scope.
@@ -77,11 +83,17 @@ impl Refresh<'_> {
         let mut counted: HashSet<String> = HashSet::new();
         for (number, range) in ranges.into_iter().enumerate() {
             for rejected in &range.rejections {
-                let record = self.rejected_row(rejected, &inputs);
-                if !rejected_ids.insert(record.id.clone()) {
+                let mut is_new = false;
+                for record in &rejected.records {
+                    let record = self.rejected_record(rejected, record, &inputs);
+                    if rejected_ids.insert(record.id.clone()) {
+                        quarantine.push(&record)?;
+                        is_new = true;
+                    }
+                }
+                if !is_new {
                     continue;
                 }
-                quarantine.push(&record)?;
                 *steps
                     .entry(rejected.step.clone())
                     .or_default()
@@ -115,6 +127,8 @@ impl Refresh<'_> {
         rejected.extend(quarantine.finish()?);
         stopped::tell(staging, &rejected)?;
         self.check_lost(&staged, &engine_state)?;
+        self.check_refused(&staged, &steps)?;
+        warnings.extend(emptied(&staged));
         let index = self.next_index(&staged);
         self.check_unique(&index)?;
         for (relation, counts) in &steps {
@@ -164,7 +178,7 @@ impl Refresh<'_> {
                 release: self.release,
             });
         }
-        let engine_state = self.next_engine_state(engine_state, &ingested);
+        let engine_state = self.next_engine_state(engine_state, &ingested, &dirty);
         let latest_as_of = engine_state.latest_as_of.clone();
         state.extra = serde_json::to_value(engine_state).map_err(|e| EngineError::internal(e.to_string()))?;
         vault.inputs().sync()?;
@@ -279,8 +293,24 @@ impl Refresh<'_> {
         kept.chain(new).cloned().collect()
     }
 
-    fn next_engine_state(&self, before: EngineState, ingested: &Ingested) -> EngineState {
+    fn next_engine_state(
+        &self,
+        before: EngineState,
+        ingested: &Ingested,
+        dirty: &BTreeMap<String, Dirty>,
+    ) -> EngineState {
         let versions = ingested.versions(self.bound, &before);
+        let mut judged = before.judged;
+        for table in &self.bound.tables {
+            if matches!(dirty.get(&table.name), Some(Dirty::All)) {
+                let behind = self.bound.graph.needed(std::slice::from_ref(&table.from)).into_iter();
+                judged.extend(
+                    behind
+                        .chain([contract_of(&table.name)])
+                        .map(|name| (name, self.release)),
+                );
+            }
+        }
         let mut latest_as_of = before.latest_as_of;
         for entry in ingested.lines.iter().filter_map(as_entry) {
             if let Some(as_of) = &entry.as_of {
@@ -297,6 +327,7 @@ impl Refresh<'_> {
             mappings: contents(&self.bound.mappings),
             sources: self.generations(),
             versions,
+            judged,
         }
     }
 
@@ -399,9 +430,14 @@ impl Refresh<'_> {
         failed.chain(rejected).chain(more)
     }
 
-    fn rejected_row(&self, rejected: &Rejected, inputs: &HashMap<u32, LedgerEntry>) -> QuarantineRecord {
-        let entry = inputs.get(&rejected.input);
-        let (source, kind) = rejected.relation.split_once('.').unwrap_or((&rejected.relation, ""));
+    fn rejected_record(
+        &self,
+        rejected: &Rejected,
+        record: &RejectedRecord,
+        inputs: &HashMap<u32, LedgerEntry>,
+    ) -> QuarantineRecord {
+        let entry = inputs.get(&record.input);
+        let (source, kind) = record.relation.split_once('.').unwrap_or((&record.relation, ""));
         QuarantineRecord {
             id: String::new(),
             run_id: self.run_id.clone(),
@@ -412,13 +448,13 @@ impl Refresh<'_> {
             message: rejected.message.clone(),
             input: entry.map_or_else(|| Digest::of(b""), |e| e.sha256),
             path: entry.map(|e| Sensitive::new(e.path.expose().clone())),
-            offset: rejected.at.offset,
-            length: rejected.at.length,
-            row: (rejected.at.row > 0).then_some(rejected.at.row),
-            part: (rejected.at.part > 0).then_some(rejected.at.part),
-            cell: rejected.at.cell,
+            offset: record.at.offset,
+            length: record.at.length,
+            row: (record.at.row > 0).then_some(record.at.row),
+            part: (record.at.part > 0).then_some(record.at.part),
+            cell: record.at.cell,
             kind: (!kind.is_empty()).then(|| kind.to_owned()),
-            number: rejected.input,
+            number: record.input,
             records: 1,
         }
         .identified()

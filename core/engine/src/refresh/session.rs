@@ -1,11 +1,12 @@
 //! What a refresh stands on: the vault with its key, lease and state, and the dataset with its last release. Vault and
 //! dataset know each other; what does not belong together is refused here.
 
-use crate::{bound::Bound, error::EngineError};
+use super::EngineState;
+use crate::{bound::Bound, error::EngineError, graph::transform_of};
 use clinmill_catalog::{
     dataset::{Dataset, Release},
     env::Env,
-    vault::{KeyError, Lease, Ledger, Vault, VaultError, VaultKey, VaultState},
+    vault::{KeyError, Lease, Ledger, QuarantineRecord, Vault, VaultError, VaultKey, VaultState},
 };
 use clinmill_model::Digest;
 use clinmill_spec::pipeline::KeyRef;
@@ -181,6 +182,15 @@ impl Session {
     /// The number of the last release, 0 before the first.
     pub fn release(&self) -> u64 {
         self.last.as_ref().map_or(0, |r| r.manifest.release)
+    }
+
+    /// Tells what is still rejected from what was solved since.
+    pub fn still_rejected(&self) -> impl Fn(&QuarantineRecord) -> bool + '_ {
+        let judged = EngineState::of(&self.state).judged;
+        move |record| {
+            let since = judged.get(transform_of(&record.stage));
+            record.holds(&self.ledger) && since.is_none_or(|since| record.release >= *since)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::range::{RangeContext, RangeResult, TableResult};
 use crate::{
     error::EngineError,
     fold::{Folded, Id, ids},
-    graph::{record_at, subject_column},
+    graph::{StepRejection, contract_of, record_at, subject_column, transform_of},
     tables::TableSpec,
 };
 use arrow::{
@@ -31,7 +31,11 @@ use clinmill_model::{
     columns::{CAUSE, OP, PROV, RELEASE, ROW_ID, SUBJECT_ID},
 };
 use clinmill_spec::pipeline::Scope;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 /// What a range left in staging.
 #[derive(Default)]
@@ -44,15 +48,21 @@ pub struct StagedRange {
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// A rejected row of a step, located.
+/// A row that a step or a table's contract rejected.
 pub struct Rejected {
-    /// `transform/plugin`.
+    /// `transform/plugin`, or `table NAME`.
     pub step: String,
     /// The plugin's code.
     pub code: String,
     /// Its message.
     pub message: String,
-    /// The relation of the record.
+    /// The records it was made of.
+    pub records: Vec<RejectedRecord>,
+}
+
+/// A record behind a rejected row, located.
+pub struct RejectedRecord {
+    /// Its relation.
     pub relation: String,
     /// Number of the input.
     pub input: u32,
@@ -75,6 +85,10 @@ pub struct StagedTable {
     pub deletes: u64,
     /// Which they are.
     pub gone: Vec<IndexEntry>,
+    /// Rows that the steps behind the table and its contract rejected.
+    pub rejected: u64,
+    /// Deleted rows of subjects of whom as many rows, or more, were rejected.
+    pub refused: u64,
 }
 
 /// What staging needs to know.
@@ -127,6 +141,11 @@ impl StageContext<'_> {
                 let counts = staged.counts.entry(rejection.step.clone()).or_default();
                 *counts.entry(format!("rejected {}", rejection.code)).or_default() += 1;
             }
+            for table in &group {
+                if let Some(rows) = staged.tables.get_mut(&table.name) {
+                    self.blame(table, rejected, rows);
+                }
+            }
             staged.rejections.extend(rejections(rejected));
             // A step that tables of several groups are made of is counted once: the first group has the most subjects.
             for (step, counts) in result.report.counts {
@@ -137,6 +156,29 @@ impl StageContext<'_> {
             }
         }
         Ok(staged)
+    }
+
+    /// Finds which of the deleted rows may be missing because something was rejected.
+    fn blame(&self, table: &TableSpec, result: &RangeResult, staged: &mut StagedTable) {
+        let contract = contract_of(&table.name);
+        let behind = self.ranges.bound.graph.needed(std::slice::from_ref(&table.from));
+        let mut rejected: HashMap<Option<Id>, u64> = HashMap::new();
+        for rejection in &result.report.rejections {
+            if rejection.step == contract || behind.contains(transform_of(&rejection.step)) {
+                let subject = rejection.records.first().and_then(|&record| {
+                    let (kind, index) = record_at(record);
+                    result.inputs.get(kind)?.1.subject.value(index).try_into().ok()
+                });
+                *rejected.entry(subject).or_default() += 1;
+                staged.rejected += 1;
+            }
+        }
+        for row in &staged.gone {
+            if let Some(left) = rejected.get_mut(&Some(row.subject)).filter(|left| **left > 0) {
+                *left -= 1;
+                staged.refused += 1;
+            }
+        }
     }
 
     fn stage(
@@ -173,6 +215,7 @@ impl StageContext<'_> {
             upserts: result.upserts.len() as u64,
             deletes: result.deletes.len() as u64,
             gone: result.deletes,
+            ..StagedTable::default()
         })
     }
 
@@ -315,26 +358,21 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, EngineError> {
 }
 
 fn rejections(result: &RangeResult) -> Vec<Rejected> {
-    let mut out = Vec::new();
-    for rejection in &result.report.rejections {
-        for &record in &rejection.records {
-            let (kind, index) = record_at(record);
-            let Some((relation, folded)) = result.inputs.get(kind) else {
-                continue;
-            };
-            let Some(&event) = folded.event.get(index) else {
-                continue;
-            };
-            let (input, at) = folded.locate(event);
-            out.push(Rejected {
-                step: rejection.step.clone(),
-                code: rejection.code.clone(),
-                message: rejection.message.clone(),
-                relation: relation.clone(),
-                input,
-                at,
-            });
-        }
-    }
-    out
+    let record = |&record: &u64| {
+        let (kind, index) = record_at(record);
+        let (relation, folded) = result.inputs.get(kind)?;
+        let (input, at) = folded.locate(*folded.event.get(index)?);
+        Some(RejectedRecord {
+            relation: relation.clone(),
+            input,
+            at,
+        })
+    };
+    let rejected = |rejection: &StepRejection| Rejected {
+        step: rejection.step.clone(),
+        code: rejection.code.clone(),
+        message: rejection.message.clone(),
+        records: rejection.records.iter().filter_map(record).collect(),
+    };
+    result.report.rejections.iter().map(rejected).collect()
 }
