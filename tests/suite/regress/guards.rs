@@ -316,3 +316,29 @@ tables:
         "all is mended"
     );
 }
+
+#[test]
+fn of_several_exports_at_once_the_last_is_guarded_too() {
+    let export = |orders: std::ops::Range<u8>| {
+        let rows = orders.map(|i| format!("{i},p{i},1\n"));
+        format!("order,mrn,val\n{}", rows.collect::<String>())
+    };
+    let refused = |site: &Site| match site.try_refresh(&RefreshOptions::default()) {
+        Err(EngineError::QualityGate(told)) => told,
+        _ => panic!("the last export is cut"),
+    };
+    let first = facilities("20%");
+    first.put("inbox/A_20260101.csv", export(0..40));
+    first.put("inbox/A_20260108.csv", export(0..20));
+    first.put("inbox/B_20260108.csv", export(200..210));
+    let told = refused(&first);
+    assert!(told.contains("lacks 20 of the 40 records"), "{told}");
+    // Whole again a week later: what one in between lacked does not count.
+    first.put("inbox/A_20260115.csv", export(0..39));
+    assert_eq!(first.refresh().tables["measurement"].rows, 49);
+    first.put("inbox/A_20260122.csv", export(0..100));
+    first.put("inbox/A_20260129.csv", export(0..39));
+    let told = refused(&first);
+    assert!(told.contains("lacks 61 of the 100 records"), "{told}");
+    assert_eq!(first.refresh_with(&approved()).tables["measurement"].rows, 49);
+}

@@ -15,7 +15,7 @@ use clinmill_catalog::{
     shards::ShardFilter,
     vault::Coverage,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The scope of an input, as one comparable text.
 pub fn scope_label(scope: &BTreeMap<String, String>) -> String {
@@ -47,6 +47,26 @@ impl Covered {
             latest,
             scope_of: scopes.clone(),
         }
+    }
+
+    /// The same without the last export of each scope that has two or more later than `since`; none where no scope has.
+    pub fn but_last<'a>(&self, coverage: impl IntoIterator<Item = &'a Coverage>, since: &Self) -> Option<Self> {
+        let mut news: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for event in coverage {
+            let scope = scope_label(&event.scope);
+            if since.latest.get(&scope).is_none_or(|as_of| event.as_of > *as_of) {
+                news.entry(scope).or_default().insert(&event.as_of);
+            }
+        }
+        let mut earlier = self.clone();
+        let mut any = false;
+        for (scope, as_of) in news {
+            if let Some(before) = as_of.iter().rev().nth(1) {
+                earlier.latest.insert(scope, (*before).to_owned());
+                any = true;
+            }
+        }
+        any.then_some(earlier)
     }
 
     /// The scope of an input.

@@ -195,9 +195,23 @@ impl Refresh<'_> {
                         ));
                     }
                 }
-                for n in found.scopes.values().filter(|_| !self.options.approve_deletes) {
+                if self.options.approve_deletes {
+                    covered.insert(source.name().to_owned(), now);
+                    continue;
+                }
+                // Of several exports at once the last is compared with the one before it, too: what came and went between
+                // two refreshes was never published.
+                let mine = coverage.iter().filter(|c| c.source == source.name());
+                let last = match now.but_last(mine, &before) {
+                    Some(earlier) => {
+                        absent::absent(&self.session, source, (events, &earlier), (events, &now), identity)?.scopes
+                    }
+                    None => BTreeMap::new(),
+                };
+                let mut told = HashSet::new();
+                for (scope, n) in found.scopes.iter().chain(&last) {
                     let share = n.deleted as f64 / n.live.max(1) as f64;
-                    if share > *max_deletes {
+                    if share > *max_deletes && told.insert(scope) {
                         too_many.push(format!(
                             "source {}: a complete export lacks {} of the {} records of its scope ({:.1} %, allowed are {:.1} %)",
                             source.name(),
