@@ -463,3 +463,70 @@ fn a_plan_says_what_a_run_refuses() {
         .expect_code(0);
     assert_eq!(after.json()["warnings"], serde_json::json!([]), "{}", after.stdout);
 }
+
+/// Gates and what columns promise are told by name, and another unit breaks those who read the column.
+#[test]
+fn a_plan_names_the_contracts_and_gates_that_changed() {
+    let project = Project::new();
+    let head = PIPELINE.replace("{ $secret: vault_key }", "auto");
+    let with = |range: &str, unit: &str, gate: &str| {
+        let columns = format!("{{ order: {{}}, number: {{ type: number, range: {range}, unit: {unit} }} }}");
+        format!(
+            "{}\ngates:\n  bounds: {{ check: range, column: measurement.number, range: {gate}, on_fail: warn }}\n",
+            head.replace("{ from: numbers }", &format!("{{ from: numbers, columns: {columns} }}"))
+        )
+    };
+    project.write("pipeline.yaml", with("[0, 100]", "kPa", "[0, 50]"));
+    project.write("inbox/a.csv", "order,mrn,val,unit\n1,a,7.5,g\n2,b,8,g\n3,a,9,g\n");
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    project.write("pipeline.yaml", with("[0, 90]", "kPa", "[0, 40]"));
+    let plan = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    let told: Vec<String> = plan.json()["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{} {}: {}", c["what"], c["name"], c["how"]).replace('"', ""))
+        .collect();
+    let expected = [
+        "table measurement: contract of column number changed",
+        "gate bounds: check changed",
+    ];
+    assert_eq!(told, expected);
+    project.write("pipeline.yaml", with("[0, 100]", "Pa", "[0, 50]"));
+    let plan = project.run(["plan", "pipeline.yaml"]).expect_code(0);
+    let breaks = "table measurement: column number was float64 in kPa, now float64 in Pa";
+    assert!(plan.stdout.contains("float64 in kPa"), "{}", plan.stdout);
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
+    assert!(run.stderr.contains(breaks), "{}", run.stderr);
+    project.run(["run", "pipeline.yaml", "--allow-breaking"]).expect_code(0);
+}
+
+/// A name that a standard model has almost is told, and nothing else that its table leaves out.
+#[test]
+fn a_misspelt_column_of_a_model_is_told() {
+    let project = Project::new();
+    let pipeline = PIPELINE
+        .replace("{ $secret: vault_key }", "auto")
+        .replace("{ from: numbers }", "{ from: rows, key: [order], model: omop-5.4 }")
+        .replace(
+            "tables:",
+            "  rows:\n    sql: select \"order\", unit, number as rangelow, number as value_as_number, \
+             cast('2026-01-01' as timestamp) as measurement_datetime from numbers\ntables:",
+        );
+    project.write("pipeline.yaml", &pipeline);
+    let valid = project
+        .run(["validate", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    let told = &valid.json()["files"][0]["diagnostics"];
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told[0]["code"], "E0730");
+    assert_eq!(told[0]["severity"], "warning");
+    assert_eq!(told[0]["hint"], "did you mean `range_low`?");
+    project.write("pipeline.yaml", pipeline.replace("rangelow", "range_low"));
+    let valid = project
+        .run(["validate", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    assert_eq!(valid.json()["files"][0]["diagnostics"], serde_json::json!([]));
+}

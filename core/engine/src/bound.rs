@@ -261,7 +261,7 @@ pub async fn bind_text(
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
         // A gate on a table that was refused would be reported for what is wrong with the table.
-        if ready && told.is_empty() && found.is_empty() {
+        if ready && !told.iter().chain(&found).any(|(d, _)| d.is_error()) {
             let (bound, found) = gates::bind(&pipeline, &table_specs).await;
             gates = bound;
             told.extend(found);

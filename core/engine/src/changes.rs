@@ -6,8 +6,8 @@ use clinmill_catalog::{
     vault::{ArchiveKind, Vault},
 };
 use clinmill_model::Digest;
-use clinmill_sdk::Registry;
-use clinmill_spec::pipeline::{Options, Pipeline, Source, Step, Table, Transform, TransformInput};
+use clinmill_sdk::{Registry, units::Code};
+use clinmill_spec::pipeline::{Gate, Options, Pipeline, Source, Step, Table, Transform, TransformInput};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +20,8 @@ use std::{
 pub enum Impact {
     /// Readers go on: a table or column more, a column that is never null any more.
     Additive,
-    /// A query that worked may fail or mean something else: a table or column less, another type, nulls where there
-    /// were none.
+    /// A query that worked may fail or mean something else: a table or column less, another type or unit, nulls where
+    /// there were none.
     Breaking,
 }
 
@@ -76,7 +76,10 @@ pub fn schema_changes(bound: &Bound, vault: &Vault, last: &Manifest) -> Result<V
         impact: if was { Impact::Breaking } else { Impact::Additive },
     };
     for table in &bound.tables {
-        let specs = to_specs(&base_schema(&table.schema))?;
+        let mut specs = to_specs(&base_schema(&table.schema))?;
+        for spec in &mut specs {
+            spec.unit = table.units.get(&spec.name).cloned();
+        }
         match last.tables.get(&table.name) {
             None => changes.push(whole(&table.name, false)),
             Some(entry) => {
@@ -109,9 +112,10 @@ fn key_change(table: &str, was: &Option<Vec<String>>, now: &Option<Vec<String>>)
 }
 
 fn column_changes(table: &str, was: &[ColumnSpec], now: &[ColumnSpec], changes: &mut Vec<SchemaChange>) {
-    let shown = |c: &ColumnSpec| match c.nullable {
-        true => c.kind.clone(),
-        false => format!("{}, never null", c.kind),
+    let shown = |c: &ColumnSpec| {
+        let unit = c.unit.as_ref().map_or_else(String::new, |unit| format!(" in {unit}"));
+        let never = if c.nullable { "" } else { ", never null" };
+        format!("{}{unit}{never}", c.kind)
     };
     let mut change = |name: &str, was: Option<&ColumnSpec>, now: Option<&ColumnSpec>, impact| {
         changes.push(SchemaChange {
@@ -125,10 +129,12 @@ fn column_changes(table: &str, was: &[ColumnSpec], now: &[ColumnSpec], changes: 
     for column in was {
         match now.iter().find(|c| c.name == column.name) {
             None => change(&column.name, Some(column), None, Impact::Breaking),
-            Some(new) if new.kind != column.kind || (new.nullable && !column.nullable) => {
+            Some(new)
+                if new.kind != column.kind || (new.nullable && !column.nullable) || is_other_unit(column, new) =>
+            {
                 change(&column.name, Some(column), Some(new), Impact::Breaking);
             }
-            Some(new) if new.nullable != column.nullable => {
+            Some(new) if new.nullable != column.nullable || (column.unit.is_none() && new.unit.is_some()) => {
                 change(&column.name, Some(column), Some(new), Impact::Additive);
             }
             Some(_) => {}
@@ -136,6 +142,16 @@ fn column_changes(table: &str, was: &[ColumnSpec], now: &[ColumnSpec], changes: 
     }
     for column in now.iter().filter(|c| !was.iter().any(|w| w.name == c.name)) {
         change(&column.name, None, Some(column), Impact::Additive);
+    }
+}
+
+/// Whether the numbers of a column mean something else than before. A unit that is no longer told is as another one; the same
+/// unit may be written in another way.
+fn is_other_unit(was: &ColumnSpec, now: &ColumnSpec) -> bool {
+    match (&was.unit, &now.unit) {
+        (Some(was), Some(now)) => !Code::new(was.as_str()).same(&Code::new(now.as_str())),
+        (was, None) => was.is_some(),
+        (None, Some(_)) => false,
     }
 }
 
@@ -154,7 +170,7 @@ pub fn refuse_breaking(changes: Vec<SchemaChange>) -> Result<(), EngineError> {
 /// One thing that made the last release and is another now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// `pipeline`, `source`, `transform`, `table`, `mapping` or `plugin`.
+    /// `pipeline`, `source`, `transform`, `table`, `gate`, `mapping` or `plugin`.
     pub what: &'static str,
     /// Its name.
     pub name: String,
@@ -276,10 +292,12 @@ fn pipeline(was: &Pipeline, now: &Pipeline, changes: &mut Vec<Change>) {
         )
     };
     let tables = |p: &Pipeline| by_name(p.tables.iter().map(|t| (t.name.value.clone(), table(t))).collect());
+    let gates = |p: &Pipeline| by_name(p.gates.iter().map(|g| (g.name.value.clone(), gate(g))).collect());
     let sections = [
         ("source", sources(was), sources(now)),
         ("transform", transforms(was), transforms(now)),
         ("table", tables(was), tables(now)),
+        ("gate", gates(was), gates(now)),
     ];
     for (what, was, now) in &sections {
         parts(what, &by_ref(was), &by_ref(now), |a, b| how(a, b), changes);
@@ -417,7 +435,9 @@ fn table(table: &Table) -> Keys {
         .map(|c| (&c.name.value, c.kind.as_ref().map(|k| &k.value)))
         .collect();
     let described: Vec<_> = table.columns.iter().map(|c| (&c.name.value, &c.description)).collect();
-    Keys::from([
+    let model = table.model.as_ref().map(|m| m.value);
+    let mut keys = Keys::from([
+        ("model".to_owned(), format!("{model:?}")),
         ("from".to_owned(), table.from.value.clone()),
         (
             "key".to_owned(),
@@ -431,7 +451,33 @@ fn table(table: &Table) -> Keys {
         ),
         ("columns".to_owned(), format!("{columns:?}")),
         ("descriptions".to_owned(), format!("{described:?}")),
+    ]);
+    keys.extend(table.columns.iter().filter_map(|c| {
+        let (range, unit) = (c.range.as_ref().map(|r| r.value), c.unit.as_ref().map(|u| &u.value));
+        let promised = c.values.is_some() || range.is_some() || unit.is_some() || c.required.is_some();
+        let terms = format!("{:?} {range:?} {unit:?} {:?}", c.values, c.required);
+        promised.then(|| (format!("contract of column {}", c.name.value), terms))
+    }));
+    keys
+}
+
+fn gate(gate: &Gate) -> Keys {
+    let filter = gate.filter.as_ref().map(|f| &f.value);
+    Keys::from([
+        ("check".to_owned(), without_places(&format!("{:?}", gate.check))),
+        ("where".to_owned(), format!("{filter:?}")),
+        ("at_least".to_owned(), gate.at_least.to_string()),
+        ("on_fail".to_owned(), format!("{:?}", gate.on_fail)),
     ])
+}
+
+/// A check as text without the places where its parts stand in the file.
+fn without_places(check: &str) -> String {
+    let mut parts = check.split("span: Span {");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('}').map_or(part, |(_, rest)| rest)
+    })
 }
 
 #[cfg(test)]
@@ -496,6 +542,20 @@ mod tests {
             ("table t: column new is new (date)", Impact::Additive),
         ];
         assert_eq!(told, expected.map(|(text, impact)| (text.to_owned(), impact)));
+        let in_unit = |unit: Option<&str>| ColumnSpec {
+            unit: unit.map(str::to_owned),
+            ..column("p", "float64", true)
+        };
+        let of_units = |was, now| {
+            let mut changes = Vec::new();
+            column_changes("t", &[in_unit(was)], &[in_unit(now)], &mut changes);
+            changes.first().map(|c| (c.to_string(), c.impact))
+        };
+        let told = "table t: column p was float64 in kPa, now float64 in Pa".to_owned();
+        assert_eq!(of_units(Some("kPa"), Some("Pa")), Some((told, Impact::Breaking)));
+        assert_eq!(of_units(Some("10*9/L"), Some("/nL")), None);
+        assert_eq!(of_units(Some("kPa"), None).unwrap().1, Impact::Breaking);
+        assert_eq!(of_units(None, Some("kPa")).unwrap().1, Impact::Additive);
         let key = |columns: &[&str]| Some(columns.iter().map(|c| (*c).to_owned()).collect());
         assert_eq!(key_change("t", &key(&["a"]), &key(&["a"])), None);
         let change = key_change("t", &key(&["a", "b"]), &key(&["a"])).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::{
     changes::SchemaChange,
-    sql::{NotLocal, plain},
+    sql::{NotLocal, of_rows, plain},
 };
 use clinmill_catalog::CatalogError;
 use clinmill_model::Diagnostic;
@@ -127,7 +127,7 @@ impl EngineError {
         Self::Step { step, error }
     }
 
-    /// A query's failure. DataFusion quotes values in the errors of casts and arithmetic: only plans may be quoted.
+    /// A query's failure. Only plans may be quoted.
     pub fn sql(error: &NotLocal) -> Self {
         use datafusion::error::DataFusionError as D;
         let message = match error {
@@ -135,10 +135,7 @@ impl EngineError {
             NotLocal::Plan(error @ (D::Plan(_) | D::SchemaError(..) | D::SQL(..) | D::NotImplemented(_))) => {
                 plain(error)
             }
-            NotLocal::Plan(error) if matches!(error.find_root(), D::ArrowError(..)) => {
-                "a value does not fit the type that the query wants; use try_cast, or a map step before it".to_owned()
-            }
-            NotLocal::Plan(_) => "the query failed on these rows".to_owned(),
+            NotLocal::Plan(error) => of_rows(error),
         };
         Self::Sql {
             transform: None,

@@ -18,8 +18,8 @@ use arrow::{
 use clinmill_catalog::{rowhash::row_hashes, vault::VaultKey};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID, omop};
 use clinmill_spec::{
-    codes,
-    pipeline::{Model, Table},
+    codes, did_you_mean,
+    pipeline::{Column, Model, Table},
 };
 use std::sync::Arc;
 
@@ -124,6 +124,49 @@ pub fn fills(table: &Table, tables: &[Table], input: &SchemaRef, findings: &mut 
         ));
     }
     fills
+}
+
+/// Columns of a table's relation that an OMOP table does not take, though it has a column of almost that name which nothing
+/// gives: a name that is probably misspelt.
+pub fn untaken(table: &Table, spec: &TableSpec, input: &SchemaRef) -> Vec<Located> {
+    if spec.model != Some(Model::Omop54) {
+        return Vec::new();
+    }
+    let given = |name: &str| input.field_with_name(name).is_ok();
+    let takes = |name: &str| {
+        let unit = |c: &Column| c.unit.is_some() && name == format!("{}_unit", c.name.value);
+        let source = |fill: &Fill| match fill {
+            Fill::Day(of) | Fill::Unmapped(of) => of == name,
+            Fill::Birth(_) => name == "birth_datetime",
+            _ => false,
+        };
+        spec.schema.field_with_name(name).is_ok()
+            || spec.fills.iter().any(|(_, fill)| source(fill))
+            || table.columns.iter().any(unit)
+    };
+    let open: Vec<&str> = spec
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .filter(|n| !given(n))
+        .collect();
+    let names = input.fields().iter().map(|f| f.name().as_str());
+    names
+        .filter(|name| !takes(name))
+        .filter_map(|name| {
+            // Not where it could only list the columns there are.
+            let hint = did_you_mean(name, open.iter().copied()).filter(|hint| hint.starts_with("did you mean"))?;
+            let message = format!(
+                "the column {name:?} of {} is left out: `{}` of OMOP 5.4 has none of this name",
+                spec.from, spec.name
+            );
+            Some((
+                Diagnostic::warning(codes::MODEL_UNTAKEN, message).hint(hint),
+                table.from.span,
+            ))
+        })
+        .collect()
 }
 
 fn fill(table: &str, field: &omop::Field, given: &dyn Fn(&str) -> bool) -> Option<Fill> {

@@ -8,7 +8,9 @@ use crate::{
     model::{self, Fill},
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use clinmill_catalog::dataset::{base_schema, to_specs};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
+use clinmill_sdk::units::ucum;
 use clinmill_spec::{
     codes,
     pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
@@ -78,7 +80,11 @@ pub fn bind(
     let mut findings = Vec::new();
     for table in &pipeline.tables {
         match bind_table(table, pipeline, sources, graph, mappings) {
-            Ok(spec) => specs.push(spec),
+            Ok(spec) => {
+                let input = graph.schema(&spec.from);
+                findings.extend(input.into_iter().flat_map(|input| model::untaken(table, &spec, input)));
+                specs.push(spec);
+            }
             Err(found) => findings.extend(found),
         }
     }
@@ -115,6 +121,8 @@ fn bind_table(
     let subject = scope == Scope::Subject && upstream.iter().all(|name| graph.is_about_subjects(name));
     let mut findings = Vec::new();
     let schema = published(table, input, subject, &mut findings);
+    check_types(table, &schema, &mut findings);
+    check_units(table, &mut findings);
     let fills = model::fills(table, &pipeline.tables, input, &mut findings);
     let terms = contract::terms(table);
 
@@ -276,6 +284,60 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
         }
     }
     Arc::new(Schema::new(fields))
+}
+
+/// Types that no table can be written with.
+fn check_types(table: &Table, schema: &SchemaRef, findings: &mut Vec<Located>) {
+    for field in schema.fields() {
+        if to_specs(&base_schema(&Schema::new(vec![field.clone()]))).is_err() {
+            let message = format!(
+                "the column {:?} is {}, and no table can have that type",
+                field.name(),
+                field.data_type()
+            );
+            let listed = table.columns.iter().find(|c| c.name.value == *field.name());
+            let hint = "make it a number, a text or a time where it comes from: in a query with `cast(… as …)`, of a \
+                        difference of times with `date_part('epoch', …)`";
+            findings.push((
+                Diagnostic::error(codes::COLUMN_TYPE, message).hint(hint),
+                listed.map_or(table.from.span, |c| c.name.span),
+            ));
+        }
+    }
+}
+
+/// Units of the contract that are none of UCUM's.
+fn check_units(table: &Table, findings: &mut Vec<Located>) {
+    for unit in table.columns.iter().filter_map(|c| c.unit.as_ref()) {
+        if ucum::validate(&unit.value).is_err() {
+            let message = format!("the unit {:?} is no UCUM code", unit.value);
+            let meant = UNITS.into_iter().find(|known| letters(known) == letters(&unit.value));
+            let hint = meant.map_or_else(
+                || {
+                    "write it as UCUM does, such as `mmol/L`, `10*9/L`, `[iU]/mL` or `%`; `clinmill units` reads codes"
+                        .to_owned()
+                },
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            findings.push((Diagnostic::error(codes::COLUMN_UNIT, message).hint(hint), unit.span));
+        }
+    }
+}
+
+/// Codes that are often written otherwise.
+const UNITS: [&str; 18] = [
+    "umol/L", "mmol/L", "nmol/L", "pmol/L", "mg/dL", "g/L", "mg/L", "ug/L", "ng/mL", "pg/mL", "[iU]/mL", "[iU]/L",
+    "m[iU]/L", "mm[Hg]", "kPa", "10*9/L", "10*12/L", "mL/min",
+];
+
+/// What of a code is letters and digits, in small letters.
+fn letters(code: &str) -> String {
+    let plain = code.replace(['µ', 'μ'], "u");
+    plain
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 /// The columns of a standard model's table: keys that it lacks, its own in its order, then what the pipeline adds.

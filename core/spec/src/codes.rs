@@ -97,6 +97,8 @@ codes! {
     UNION_TYPES = "E0710", "The parts of a union give a column different types.";
     SQL_PLAN = "E0711", "A query cannot be read or does not fit the columns there are.";
     SQL_UNKNOWN = "E0712", "A query reads what does not exist.";
+    SQL_IGNORED = "E0713", "A clause of a query would have no effect.";
+    SQL_COLUMN = "E0714", "A column of a query's result would be dropped, replaced or doubled.";
     NO_KEY = "E0720", "A table that comes from a query needs a `key`.";
     KEY_COLUMN = "E0721", "A key column is not a column of the table.";
     COLUMN_TYPE = "E0722", "A column cannot have the type that the table promises.";
@@ -106,6 +108,8 @@ codes! {
     GATE_SUBJECT = "E0726", "A gate compares tables whose rows are about no subject.";
     GATE_QUERY = "E0727", "A gate cannot be planned.";
     MODEL_COLUMNS = "E0728", "A table lacks columns that its model requires.";
+    COLUMN_UNIT = "E0729", "The unit of a column is no UCUM code.";
+    MODEL_UNTAKEN = "E0730", "A warning: a column that the model of a table does not take has almost the name of one that it does.";
 
     CASE_EMPTY = "E0801", "A test expects nothing.";
     CASE_GIVEN = "E0802", "What a test gives is neither rows nor files, or both.";

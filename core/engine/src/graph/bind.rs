@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clinmill_model::Diagnostic;
 use clinmill_sdk::{BindContext, BoundTransform, Caps, PluginError, Registry};
 use clinmill_spec::{
-    SourceFile, codes,
+    SourceFile, codes, did_you_mean,
     pipeline::{Options, Pipeline, Scope, Span, Step, Transform, TransformInput},
 };
 use std::{
@@ -133,7 +133,15 @@ impl Graph {
             references,
         };
         let mut findings = Vec::new();
+        let mut failed: BTreeSet<&str> = BTreeSet::new();
         for transform in &pipeline.transforms {
+            // What reads a transform that failed is wrong for that reason alone, as far as can be told.
+            if let TransformInput::Sql(text) = &transform.input
+                && sql::tables(&text.value).is_ok_and(|names| names.iter().any(|name| failed.contains(name.as_str())))
+            {
+                failed.insert(&transform.name.value);
+                continue;
+            }
             match graph.bind_transform(transform, registry, context, source).await {
                 Ok((node, schema)) => {
                     let over_all = matches!(
@@ -149,7 +157,10 @@ impl Graph {
                     graph.schemas.insert(transform.name.value.clone(), schema);
                     graph.nodes.push(node);
                 }
-                Err(found) => findings.extend(found),
+                Err(found) => {
+                    failed.insert(&transform.name.value);
+                    findings.extend(found);
+                }
             }
         }
         (graph, findings)
@@ -387,7 +398,10 @@ fn bind_step(
         let (plugin, options, input) = (plugin.clone(), step.options.value.clone(), input.clone());
         Arc::new(move |context| plugin.bind(&options, &input, context))
     };
-    let bound = remake(context).map_err(|error| vec![plugin_finding(&error, &step.options, step.plugin.span)])?;
+    let bound = remake(context).map_err(|error| {
+        let (found, span) = plugin_finding(&error, &step.options, step.plugin.span);
+        vec![(with_columns(found, input), span)]
+    })?;
     if let Some(what) = columns::misnamed(&bound.output()) {
         let found =
             Diagnostic::error(codes::COLUMN_NAME, format!("what the step yields: {what}")).hint("give it another name");
@@ -409,6 +423,27 @@ fn bind_step(
         former: None,
     })
 }
+
+/// A step's finding about a column that there is not, with the one that was probably meant or those that there are.
+fn with_columns(found: Diagnostic, input: &SchemaRef) -> Diagnostic {
+    let name = found
+        .message
+        .split_once("there is no column \"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    let (Some(name), None) = (name, &found.hint) else {
+        return found;
+    };
+    let known = || input.fields().iter().map(|f| f.name().as_str());
+    let hint = did_you_mean(name, known()).unwrap_or_else(|| {
+        let more = if known().count() > COLUMNS_SHOWN { ", …" } else { "" };
+        let shown: Vec<&str> = known().take(COLUMNS_SHOWN).collect();
+        format!("the columns here are {}{more}", shown.join(", "))
+    });
+    found.hint(hint)
+}
+
+/// Columns that a hint lists at most.
+const COLUMNS_SHOWN: usize = 20;
 
 /// A plugin's error as a finding in the pipeline file.
 pub fn plugin_finding(error: &clinmill_sdk::PluginError, options: &Options, fallback: Span) -> Located {

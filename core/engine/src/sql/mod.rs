@@ -1,17 +1,20 @@
 //! `sql:` steps, run by DataFusion over the rows of one bucket range.
 
+mod checked;
 mod local;
 mod words;
+mod yields;
 
 pub use local::NotLocal;
-pub use words::{culprit, located, plain};
+pub use words::{culprit, located, of_rows, plain};
 
 use crate::error::EngineError;
 use arrow::{
     array::{RecordBatch, StringArray},
     compute::concat_batches,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
+use checked::CheckWholeNumbers;
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
 use clinmill_spec::codes;
 use datafusion::{
@@ -23,6 +26,7 @@ use datafusion::{
 };
 use local::{Carried, make_local};
 use std::{collections::BTreeMap, sync::Arc};
+use yields::{check_clauses, check_columns};
 
 /// Whose rows may meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +124,19 @@ impl SqlStep {
                 .iter()
                 .filter(|f| f.name() != SUBJECT_ID && !f.name().starts_with('_'))
                 .map(|f| f.as_ref().clone().with_nullable(true))
-                .map(|f| match f.data_type() {
-                    DataType::Utf8View | DataType::LargeUtf8 => f.with_data_type(DataType::Utf8),
-                    _ => f,
+                .map(|f| {
+                    let kind = published(f.data_type());
+                    f.with_data_type(kind)
                 })
                 .collect::<Vec<_>>(),
         ));
+        if let Some(what) = crate::columns::misnamed(&step.output) {
+            return Err(NotLocal::Refused(
+                codes::SQL_COLUMN,
+                what,
+                "give it another name with `as`",
+            ));
+        }
         Ok(step)
     }
 
@@ -210,7 +221,10 @@ impl SqlStep {
     }
 
     async fn logical(&self, context: &SessionContext, lineage: bool) -> Result<LogicalPlan, NotLocal> {
-        let plan = context.state().create_logical_plan(&self.text).await?;
+        let state = context.state();
+        let statement = state.sql_to_statement(&self.text, &state.config().options().sql_parser.dialect)?;
+        check_clauses(&statement)?;
+        let plan = state.statement_to_plan(statement).await?;
         match &plan {
             LogicalPlan::Ddl(_)
             | LogicalPlan::Dml(_)
@@ -225,6 +239,9 @@ impl SqlStep {
                 ));
             }
             _ => {}
+        }
+        if !lineage {
+            check_columns(&plan)?;
         }
         match self.scope {
             // What cannot be rewritten runs as it is, and its rows do not know their records.
@@ -254,7 +271,21 @@ fn context() -> SessionContext {
         .with_batch_size(8192)
         .with_information_schema(false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-    SessionContext::new_with_config(config)
+    let context = SessionContext::new_with_config(config);
+    context.add_analyzer_rule(Arc::new(CheckWholeNumbers));
+    context
+}
+
+/// The type that a column of a query is handed on with: one kind of text, times to the microsecond, text where there is
+/// only null.
+fn published(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Date64 => DataType::Date32,
+        other => other.clone(),
+    }
 }
 
 fn with_engine_columns(schema: &Schema, subject: bool, lineage: bool) -> SchemaRef {

@@ -159,6 +159,122 @@ async fn what_is_not_local_or_does_not_repeat_is_refused() {
     );
 }
 
+/// What a query does to rows that it cannot be run on, as it is told.
+async fn fails(sql: &str, v: i64) -> String {
+    let step = SqlStep::plan(sql, SqlScope::Subject, &relations()).await.unwrap();
+    let text = |value: &str| Arc::new(StringArray::from(vec![value, value])) as arrow::array::ArrayRef;
+    let labs = vec![
+        ("k", text("x")),
+        ("v", Arc::new(Int64Array::from(vec![v, v])) as arrow::array::ArrayRef),
+        (SUBJECT_ID, text("a")),
+    ];
+    let labs = RecordBatch::try_from_iter_with_nullable(nullable(labs)).unwrap();
+    let made = step
+        .run(&BTreeMap::from([("labs".to_owned(), vec![labs])]), false)
+        .await;
+    match made {
+        Err(error) => EngineError::sql(&error).to_string(),
+        Ok(rows) => panic!("{sql}: {rows:?}"),
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_do_not_wrap_around() {
+    for sql in [
+        "select sum(v) as s from labs",
+        "select sum(distinct v) + 1 as s from labs",
+        "select max(v) + 1 as s from labs",
+        "select max(v) * 2 as s from labs",
+        "select 0 - v - 2 as s from labs",
+        "select k from labs where v + v > 0",
+        "select sum(v) over () as s from labs",
+        "select k from labs group by k having sum(v) > 0",
+        "select a.k from labs a join labs b on a.v + 1 = b.v",
+        "select sum(v * 2) as s from labs",
+    ] {
+        let told = fails(sql, i64::MAX).await;
+        assert!(told.contains("larger than 64 bits hold"), "{sql}: {told}");
+        assert!(!told.contains("922337"), "{told}");
+    }
+    assert!(fails("select -v as s from labs", i64::MIN).await.contains("64 bits"));
+    // What fits stays what it was, and so does its type.
+    assert_eq!(
+        numbers("select sum(v) as s from labs where v < 0", "s").await,
+        [0_i64; 0]
+    );
+    assert_eq!(
+        numbers("select sum(v) - 1 as s from labs group by k", "s").await,
+        [2, 9, 19]
+    );
+    assert_eq!(
+        numbers("select -v * 2 + 1 as s from labs", "s").await,
+        [-39, -19, -3, -1]
+    );
+    assert_eq!(
+        numbers("select sum(v) over (partition by k order by v) as s from labs", "s").await,
+        [1, 3, 10, 20]
+    );
+    assert_eq!(numbers("select sum(distinct v) as s from labs", "s").await, [3, 30]);
+    assert_eq!(
+        run("select sum(v), k, v + 1 from labs group by k, v", true)
+            .await
+            .schema()
+            .field(0)
+            .data_type(),
+        &DataType::Int64
+    );
+}
+
+#[tokio::test]
+async fn a_division_by_zero_is_called_so() {
+    let told = fails("select 10 / v as s from labs", 0).await;
+    assert!(told.contains("divides by zero") && told.contains("nullif"), "{told}");
+}
+
+#[tokio::test]
+async fn what_would_pass_in_silence_is_refused() {
+    for (sql, expected, word) in [
+        ("select a.*, b.* from labs a join labs b on a.k = b.k", "E0714", "k"),
+        ("select v, v as _x from labs", "E0714", "_x"),
+        ("select v, '1' as subject_id from labs", "E0714", "subject_id"),
+        (
+            "select a.k as subject_id from labs a union all select subject_id from labs",
+            "E0714",
+            "subject_id",
+        ),
+        ("select v from labs tablesample (50)", "E0713", "tablesample"),
+        ("select v from (select v from labs for update) x", "E0713", "for"),
+    ] {
+        match SqlStep::plan(sql, SqlScope::Subject, &relations()).await {
+            Err(NotLocal::Refused(code, what, _)) => {
+                assert_eq!(code, expected, "{sql}");
+                let at = culprit(sql, &what).map_or("", |(at, length)| &sql[at..at + length]);
+                assert_eq!(at, word, "{what}");
+            }
+            other => panic!("{sql}: {:?}", other.map(|s| s.output)),
+        }
+    }
+    for sql in [
+        "select * from labs",
+        "select a.*, b.v as w from labs a join labs b using (k)",
+        "select max(subject_id) as subject_id, sum(v) as v from labs",
+        "select coalesce(a.subject_id, b.subject_id) as subject_id, a.v from labs a full join labs b on a.v = b.v",
+        "with _t as (select v as _v, subject_id from labs) select distinct subject_id, _v as v from _t order by v",
+        "select subject_id, v from labs union select subject_id, v + 1 from labs",
+    ] {
+        assert_eq!(code(sql).await, "accepted", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn times_and_nulls_are_of_types_that_a_table_has() {
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let made = run("select to_timestamp(v) as t, null as n, k from labs", false).await;
+    let kinds: Vec<DataType> = made.schema().fields().iter().map(|f| f.data_type().clone()).collect();
+    assert_eq!(kinds[..3], [micros, DataType::Utf8, DataType::Utf8]);
+    assert_eq!(made.column(1).null_count(), 4);
+}
+
 #[test]
 fn names_are_those_of_the_pipeline() {
     let names =

@@ -7,6 +7,10 @@ use datafusion::{
 
 const NO_COLUMN: &str = "there is no column \"";
 const NO_FUNCTION: &str = "there is no function \"";
+const BY_ZERO: &str =
+    "it divides by zero in a row; write `nullif(…, 0)` around what it divides by, and the result is null";
+const TOO_LARGE: &str =
+    "a whole number in it becomes larger than 64 bits hold; cast what it is made of to `decimal(38, 0)` or `double`";
 
 /// What is wrong with a query, and what may be meant; in the parser's words, first line only, where we have none. It quotes
 /// the query and the columns, and no value of a row.
@@ -21,6 +25,19 @@ pub fn plain(error: &DataFusionError) -> String {
             false => text.trim_end_matches('.').to_owned(),
         }
     })
+}
+
+/// What the rows of a query did to it. DataFusion quotes values in the errors of casts and arithmetic: nothing of them is
+/// said.
+pub fn of_rows(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => BY_ZERO.to_owned(),
+            ArrowError::ArithmeticOverflow(_) => TOO_LARGE.to_owned(),
+            _ => "a value does not fit the type that the query wants; use try_cast, or a map step before it".to_owned(),
+        },
+        _ => "the query failed on these rows".to_owned(),
+    }
 }
 
 /// What is wrong with an expression, with the place in it.
@@ -82,7 +99,8 @@ fn own(error: &DataFusionError) -> Option<String> {
             "it needs more than one row: an aggregate or window function stands in it".to_owned()
         }
         D::ArrowError(error, _) => match error.as_ref() {
-            ArrowError::DivideByZero => "it divides by zero".to_owned(),
+            ArrowError::DivideByZero => BY_ZERO.to_owned(),
+            ArrowError::ArithmeticOverflow(_) => TOO_LARGE.to_owned(),
             _ => "a value in it does not fit the type that it is compared with; use try_cast".to_owned(),
         },
         _ => return None,
@@ -189,8 +207,13 @@ pub fn culprit(text: &str, message: &str) -> Option<(usize, usize)> {
     let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);
     let word = if let Some(rest) = after(NO_COLUMN).or_else(|| after(NO_FUNCTION)) {
         rest.split('"').next()?
-    } else if message.starts_with("LIMIT") {
-        "limit"
+    } else if let Some(clause) = ["LIMIT", "TABLESAMPLE", "FOR UPDATE", "SETTINGS", "FORMAT"]
+        .into_iter()
+        .find(|clause| message.starts_with(clause))
+    {
+        clause.split(' ').next()?
+    } else if let Some(rest) = after(" name \"").or_else(|| after("the column \"")) {
+        rest.split('"').next()?
     } else {
         message.split_once("()")?.0
     };
