@@ -12,10 +12,11 @@ use crate::{
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{cast, take, take_record_batch},
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use clinmill_catalog::{index::IndexEntry, rowhash::row_hashes, vault::VaultKey};
 use clinmill_model::columns::SUBJECT_ID;
+use clinmill_spec::pipeline::Model;
 use std::{collections::HashMap, sync::Arc};
 
 /// What rows are identified with.
@@ -146,12 +147,33 @@ fn without_misfits(
             Some(column) => report.rejections.push(StepRejection {
                 step: contract_of(&table.name),
                 code: "TABLE_CONTRACT".to_owned(),
-                message: format!("column {column} does not hold a value of the type that the table promises"),
+                message: misfit_message(table, column),
                 records: relation.from.at(i),
             }),
         }
     }
     only(relation, &UInt32Array::from(kept)).map(Some)
+}
+
+/// Which type a column of a table has, and that its model says so.
+fn misfit_message(table: &TableSpec, column: &str) -> String {
+    let field = table.schema.field_with_name(column);
+    let wanted = field.map_or("another type", |field| match field.data_type() {
+        kind if kind.is_integer() => "integer",
+        kind if kind.is_floating() => "number",
+        DataType::Decimal128(..) => "decimal",
+        DataType::Boolean => "boolean",
+        DataType::Date32 => "date",
+        DataType::Timestamp(..) => "timestamp",
+        _ => "another type",
+    });
+    let model = match table.model {
+        Some(Model::Omop54) if column.ends_with("_id") => {
+            "; ids of omop-5.4 are its own integers: let the query have another name for the source's number"
+        }
+        _ => "",
+    };
+    format!("column {column} does not hold a value of the type that the table promises, {wanted}{model}")
 }
 
 fn only(relation: &Relation, kept: &UInt32Array) -> Result<Relation, EngineError> {

@@ -58,7 +58,7 @@ impl<'a> Neighbours<'a> {
 }
 
 /// A text that does not say by itself what it means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beside {
     /// A power of ten behind the numbers and no unit; nothing where the ends of a range have different ones.
     Power {
@@ -77,6 +77,8 @@ pub enum Beside {
     Letter(&'static Letter),
     /// `1.5L`: low, or litres.
     Litre,
+    /// `12O`: a unit, or digits that were written as letters.
+    Doubtful(Box<str>),
 }
 
 /// A lower-case letter behind a number: litre or low, hour or high.
@@ -133,6 +135,8 @@ pub enum Meant {
     Volume,
     /// A titre beside a unit of something else: its number is none of that unit.
     Dilution,
+    /// What stands right behind the digits is neither a unit that is known nor that of the row.
+    Unknown,
     /// The letter behind the number is this flag: the column has a unit of something else.
     Flag(&'static str),
 }
@@ -149,6 +153,7 @@ impl Meant {
             Self::Neither => Some("power unlike the unit"),
             Self::Volume => Some("low or litres"),
             Self::Dilution => Some("titre beside a unit"),
+            Self::Unknown => Some("letter or digit"),
             Self::Flag(_) => Some("letter as flag"),
         }
     }
@@ -157,6 +162,9 @@ impl Meant {
 impl Beside {
     /// Of a text; nothing where it says all by itself. `scale` is how many digits after the point are kept.
     pub fn of(text: &str, parsed: &Parsed<'_>, scale: u8) -> Option<Self> {
+        if parsed.doubtful {
+            return Some(Self::Doubtful(parsed.unit.into()));
+        }
         if parsed.flag == Some("L")
             && parsed.unit.is_empty()
             && parsed.scaled() == Some(0)
@@ -194,7 +202,18 @@ impl Beside {
     pub fn meant(&self, near: &Neighbours<'_>, qualitative: bool, scratch: &mut Scratch) -> Meant {
         let written = near.at(near.units).filter(|unit| !says_nothing(unit));
         let unit = written.and_then(|unit| tens(scratch.fold(unit)));
-        match (*self, unit) {
+        match (self, unit) {
+            (Self::Doubtful(own), _) => {
+                let alike = |unit: &str| {
+                    let litre = LETTERS.iter().find(|letter| letter.letter == &**own);
+                    unit.eq_ignore_ascii_case(own)
+                        || litre.is_some_and(|letter| letter.units.iter().any(|of| of.eq_ignore_ascii_case(unit)))
+                };
+                match written.is_some_and(|unit| alike(scratch.fold(unit).trim())) {
+                    true => Meant::Written,
+                    false => Meant::Unknown,
+                }
+            }
             (Self::Titre, _) => match written {
                 Some(unit) if !is_titre(scratch.fold(unit)) => Meant::Dilution,
                 _ => Meant::Written,
@@ -211,9 +230,9 @@ impl Beside {
             },
             (Self::Power { .. }, _) if near.units.is_none() => Meant::Unseen,
             (Self::Power { .. }, None | Some(0)) => Meant::Written,
-            (Self::Power { power, number, range }, Some(of)) if power == Some(of) => Meant::Once(number, range),
+            (Self::Power { power, number, range }, Some(of)) if *power == Some(of) => Meant::Once(*number, *range),
             (Self::Power { .. }, Some(_)) => Meant::Neither,
-            (Self::Plus(number), Some(_)) if !qualitative => Meant::Signed(number),
+            (Self::Plus(number), Some(_)) if !qualitative => Meant::Signed(*number),
             (Self::Plus(_), _) => Meant::Grade,
         }
     }

@@ -22,6 +22,37 @@ const FLAG_WORDS: [(&str, &str); 16] = [
     (" PANIC", "AA"),
 ];
 
+/// Comments of laboratories that leave a value what it is: it was measured again, or checked.
+const CHECKED: [&str; 18] = [
+    "复查",
+    "已复查",
+    "复",
+    "复核",
+    "已复核",
+    "复检",
+    "已复检",
+    "复测",
+    "已复测",
+    "重测",
+    "已核",
+    "已核对",
+    "已核实",
+    "重复",
+    "rechecked",
+    "repeated",
+    "checked",
+    "verified",
+];
+
+/// A value without the comment in parentheses behind it, `5.6(复查)`; nothing where there is none. In Chinese the parentheses
+/// may be a space.
+pub fn uncommented(text: &str) -> Option<&str> {
+    let within = text.strip_suffix(')').and_then(|inner| inner.rsplit_once('('));
+    let (value, comment) = within.or_else(|| text.rsplit_once(' ').filter(|(_, last)| !last.is_ascii()))?;
+    let known = CHECKED.iter().any(|word| word.eq_ignore_ascii_case(comment.trim()));
+    known.then(|| value.trim_end()).filter(|value| !value.is_empty())
+}
+
 /// `text` without `end`, whatever the case of Latin letters.
 fn without_end<'t>(text: &'t str, end: &str) -> Option<&'t str> {
     let (less, tail) = text.split_at_checked(text.len().checked_sub(end.len())?)?;

@@ -15,6 +15,7 @@ mod core;
 mod error;
 mod flag;
 mod fold;
+mod glued;
 mod number;
 mod operator;
 mod pattern;

@@ -263,10 +263,14 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
     };
     match (said.kind, said.operator, said.number) {
         (Kind::NoResult, ..) | (_, Some("~"), _) => return None,
+        // 3.5-1O
+        _ if said.doubtful => return None,
+        // <10 (3-5): two ranges.
+        (Kind::Number, Some(_), _) if plain.ends_with([')', ']']) => return None,
         (_, Some("<" | "<="), number) => range.high = number,
         (_, Some(_), number) => range.low = number,
         // A single number is no range.
-        (Kind::Number | Kind::Titre, None, _) => return None,
+        (Kind::Number | Kind::Titre, None, _) if said.range.is_none() => return None,
         _ => {}
     }
     if let Some((low, high)) = said.range {

@@ -5,7 +5,7 @@
 //! - `core`: the table in memory and the lookup
 //! - [`table`]: the rows of a table, checked
 //! - [`sheet`]: a table that can be written; [`exchange`]: as other tools write it
-//! - [`search`]: candidates for a name; [`review`]: coverage, suggestions and their merge
+//! - [`search`]: candidates for a name; [`review`]: coverage and suggestions; [`merge`]: what was reviewed, into a table
 //! - `measure`: what a unit measures; `specimen`: what a specimen is
 //! - [`fold`]: names without differences that carry no meaning
 //! - `error`: the codes
@@ -16,6 +16,7 @@ mod error;
 pub mod exchange;
 pub mod fold;
 mod measure;
+pub mod merge;
 pub mod review;
 pub mod search;
 pub mod sheet;

@@ -1,4 +1,4 @@
-//! Coverage of a column, suggestions for what is not covered, and the merge of reviewed suggestions.
+//! Coverage of a column, and suggestions for what is not covered.
 
 use crate::{
     Found, Kind, Lookup, Told,
@@ -244,66 +244,6 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
     sheet
 }
 
-/// What a merge did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Merged {
-    /// Rows that were added.
-    pub added: u64,
-    /// Rows of the table that were replaced.
-    pub replaced: u64,
-    /// Reviewed rows that are still proposed, and were left.
-    pub left: u64,
-    /// Rows of the merged table that were reviewed, and which of the reviewed rows each of them is.
-    pub lines: HashMap<usize, usize>,
-}
-
-/// A message about a line of a table, said of where the line comes from: `MERGED/map.csv:7: …` with what `place` says of
-/// line 7, or as it is.
-pub fn located(message: &str, table: &str, place: impl Fn(u32) -> Option<String>) -> String {
-    let found = message
-        .split_once(&format!("{table}/map.csv:"))
-        .and_then(|(before, rest)| {
-            let (line, after) = rest.split_once(':')?;
-            Some(format!("{before}{}:{after}", place(line.parse().ok()?)?))
-        });
-    found.unwrap_or_else(|| message.to_owned())
-}
-
-/// Merges reviewed rows into a table: a row for the same key and target is replaced, another one added. Rows that are
-/// still `proposed` are left. Whether the result is sound is for the reader of tables to say.
-pub fn merge(table: &mut Sheet, reviewed: &Sheet) -> Merged {
-    let place = |line: &Line| {
-        let mut key: Vec<String> = line.key().iter().map(|cell| (*cell).to_owned()).collect();
-        key.push(line.get("target_code").to_owned());
-        key
-    };
-    let mut places: HashMap<Vec<String>, usize> = HashMap::new();
-    for (index, line) in table.lines.iter().enumerate() {
-        places.entry(place(line)).or_insert(index);
-    }
-    let mut merged = Merged::default();
-    for (index, line) in reviewed.lines.iter().enumerate() {
-        if line.get("status") == "proposed" {
-            merged.left += 1;
-            continue;
-        }
-        let known = places.get(&place(line)).copied();
-        merged.lines.insert(known.unwrap_or(table.lines.len()), index);
-        match known.and_then(|at| table.lines.get_mut(at)) {
-            Some(known) => {
-                *known = line.clone();
-                merged.replaced += 1;
-            }
-            None => {
-                places.insert(place(line), table.lines.len());
-                table.lines.push(line.clone());
-                merged.added += 1;
-            }
-        }
-    }
-    merged
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,15 +284,10 @@ mod tests {
         assert_eq!(found.open[1].state, "rejected");
         let mut index = Index::default();
         index.add_entries(&entries(&known, By::Name).unwrap());
-        let mut sheet = Sheet::of(&known);
-        let mut offered = suggest(&found, &index, &sheet, 5, 0.1);
+        let sheet = Sheet::of(&known);
+        let offered = suggest(&found, &index, &sheet, 5, 0.1);
         assert_eq!(offered.lines.len(), 2);
         assert_eq!(offered.lines[0].get("target_code"), "1");
-        offered.lines[0].set("status", "accepted");
-        let merged = merge(&mut sheet, &offered);
-        assert_eq!((merged.added, merged.replaced, merged.left), (1, 0, 1));
-        assert_eq!(merge(&mut sheet, &offered).replaced, 1);
-        assert_eq!(sheet.lines.len(), 3);
     }
 
     #[test]
@@ -391,15 +326,6 @@ mod tests {
         assert_eq!(offered("mg/L", "尿", Kind::Any, &[]), ["2345-7"]);
         assert_eq!(offered("", "血清", Kind::Any, &[5.0; FEW]), ["1988-5", "76486-0"]);
         assert!(offered("", "血清", Kind::Titre, &[]).is_empty());
-    }
-
-    #[test]
-    fn faults_are_said_where_the_reviewer_wrote_them() {
-        let place = |line: u32| (line == 7).then(|| "reviewed.csv:2".to_owned());
-        let said = |message: &str| located(message, "merged", place);
-        assert_eq!(said("merged/map.csv:7: why"), "reviewed.csv:2: why");
-        assert_eq!(said("merged/map.csv:8: why"), "merged/map.csv:8: why");
-        assert_eq!(said("why"), "why");
     }
 
     #[test]

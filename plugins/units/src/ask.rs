@@ -122,6 +122,7 @@ mod tests {
             said("1", "mg/L FEU", "ng/mL DDU", ""),
             "the units measure different things"
         );
+        assert_eq!(said("1", "mg/L FEU", "mg/L", ""), "the units measure different things");
         assert_eq!(said("1", "mg/L FEU", "ng/mL FEU", ""), "1000 ng{FEU}/mL");
         assert_eq!(said("5.6", "Ｇ／Ｌ", "10^9/L", ""), "5.6 10*9/L");
         assert_eq!(said("5.6", "G/l", "K/cumm", ""), "5.6 10*3/uL");

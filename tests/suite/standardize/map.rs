@@ -147,7 +147,10 @@ fn suggestions_are_reviewed_and_accepted() {
         (Some(1), Some(0), Some(0))
     );
     let after = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
-    assert_eq!(after.lines().count(), before.lines().count() + 1);
+    // A line more, and the others as they were.
+    let added = after.strip_prefix(before.as_str()).expect("the table's lines stay");
+    assert_eq!(added.lines().count(), 1, "{added}");
+    assert!(review.starts_with('\u{feff}'), "Excel asks for a byte order mark");
     let coverage = [
         "map",
         "coverage",
@@ -170,7 +173,9 @@ fn suggestions_are_reviewed_and_accepted() {
     project.write("review.csv", format!("{}\n{row}\n", lines[0]));
     let run = project.run(accept).expect_code(1);
     assert!(
-        run.stderr.contains("review.csv:2: ") && run.stderr.contains("stands in line"),
+        run.stderr.contains("review.csv:2: ")
+            && run.stderr.contains("stands in maps/labs/map.csv:")
+            && run.stderr.contains("make the one there `rejected` first"),
         "{}",
         run.stderr
     );
@@ -269,7 +274,7 @@ fn reviewed_rows_that_contradict_are_refused() {
         ),
         (
             vec![format!(",Glucose,{mass},,m,,")],
-            "review.csv:2: \"Glucose\" stands in line 2 already",
+            "review.csv:2: \"Glucose\" stands in maps/labs/map.csv:2 already",
         ),
     ] {
         let run = accept(&rows).expect_code(1);
@@ -283,6 +288,47 @@ fn reviewed_rows_that_contradict_are_refused() {
         format!(",血糖,{mass},mg/dL,m,,"),
     ])
     .expect_code(0);
+}
+
+/// One file of suggestions has rows for every table of a pipeline: none of them comes into another one.
+#[test]
+fn rows_of_another_table_are_not_taken() {
+    let project = project();
+    let icd = ",肝移植状态,http://www.nhsa.gov.cn/icd-10,Z94.400,x,equivalent,accepted,,,manual,\n";
+    project.write("maps/icd/map.csv", format!("{HEAD}\n{icd}"));
+    project.write("maps/icd/mapping.yaml", DECLARED);
+    let before = fs::read_to_string(project.at("maps/labs/map.csv")).unwrap();
+    let accept = ["map", "accept", "review.csv", "--into", "maps/labs", "--format", "json"];
+    project.write("review.csv", format!("{HEAD}\n{}", icd.replace("状态", "后")));
+    let run = project.run(accept).expect_code(1);
+    for said in [
+        "review.csv:2: its target is of http://www.nhsa.gov.cn/icd-10",
+        "those of maps/labs are of http://loinc.org",
+        "of those beside it, icd could take it",
+    ] {
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+    }
+    assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), before);
+    // Suggestions say for which table a row is.
+    let head = format!("{HEAD},map");
+    let rows = [",肝移植后,http://www.nhsa.gov.cn/icd-10,Z94.400,x,equivalent,accepted,,,manual,,icd"];
+    project.write("review.csv", format!("{head}\n{}\n", rows.join("\n")));
+    let run = project.run(accept).expect_code(0);
+    assert!(
+        run.stderr.contains("rows for other tables were left: icd (1)"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.json()["for_others"][0]["map"], "icd");
+    assert_eq!(fs::read_to_string(project.at("maps/labs/map.csv")).unwrap(), before);
+    let into = ["map", "accept", "review.csv", "--into", "maps/icd", "--format", "json"];
+    assert_eq!(project.run(into).expect_code(0).json()["added"], 1);
+    let icd = fs::read_to_string(project.at("maps/icd/map.csv")).unwrap();
+    assert!(
+        !icd.contains("map\n")
+            && icd.ends_with(",肝移植后,http://www.nhsa.gov.cn/icd-10,Z94.400,x,equivalent,accepted,,,manual,\n"),
+        "{icd}"
+    );
 }
 
 /// Where two tests are called the same, their numbers tell them apart.

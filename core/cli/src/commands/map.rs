@@ -1,5 +1,7 @@
 //! `clinmill map`: mapping tables to and from other tools, coverage, suggestions and their review.
 
+mod accept;
+
 use crate::{
     args,
     context::Context,
@@ -11,6 +13,7 @@ use clinmill_engine::inspect;
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import},
+    merge::MAP,
     review::{self, Asked, Coverage, Values},
     search::Index,
     sheet::Sheet,
@@ -21,11 +24,7 @@ use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athen
 use clinmill_spec::{did_you_mean, pipeline::TransformInput};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write, fs, path::Path};
 
 /// Runs what was asked for.
 ///
@@ -37,7 +36,7 @@ pub async fn run(context: &Context, command: &args::MapCommand) -> Result<u8, Fa
         args::MapCommand::Export(args) => exported(context, args),
         args::MapCommand::Coverage(args) => coverage(context, args).await,
         args::MapCommand::Suggest(args) => suggest(context, args).await,
-        args::MapCommand::Accept(args) => accept(context, args),
+        args::MapCommand::Accept(args) => accept::run(context, args),
     }
 }
 
@@ -60,7 +59,10 @@ pub(super) fn broken(error: &PluginError) -> Failure {
 
 fn read(path: &Path) -> Result<String, Failure> {
     let bytes = regular::read(path).map_err(|error| Failure::argument(path, &error))?;
-    String::from_utf8(bytes).map_err(|_| Failure::new(FAILED, format!("{} is not UTF-8", path.display())))
+    String::from_utf8(bytes).map_err(|_| {
+        let how = "in Excel, save it as \"CSV UTF-8\"; elsewhere, iconv -f GB18030 -t UTF-8 makes it so";
+        Failure::new(FAILED, format!("{} is not UTF-8: {how}", path.display()))
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -459,10 +461,18 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
         let coverage = covered(&looked)?;
         open += coverage.open.len() as u64;
         targets = targets.max(index.len() as u64);
-        let found = review::suggest(&coverage, &index, &Sheet::of(&looked.table), args.each, args.least);
+        let mut found = review::suggest(&coverage, &index, &Sheet::of(&looked.table), args.each, args.least);
+        // Rows for several tables stand in one file.
+        let map = looked.map.trim_end_matches('/');
+        let map = map.rsplit([':', '/']).next().unwrap_or(map);
+        for line in &mut found.lines {
+            line.set(MAP, map);
+        }
         sheet.lines.extend(found.lines);
     }
-    fs::write(&args.out, sheet.to_csv()).map_err(|error| Failure::io("write", &args.out, &error))?;
+    // Excel takes a file for UTF-8 only by its byte order mark.
+    fs::write(&args.out, format!("\u{feff}{}", sheet.to_csv()))
+        .map_err(|error| Failure::io("write", &args.out, &error))?;
     let rows = sheet.lines.len() as u64;
     context.console.result(
         &json!({ "open": open, "targets": targets, "rows": rows, "to": args.out }),
@@ -476,94 +486,5 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
             )
         },
     )?;
-    Ok(OK)
-}
-
-/// Whether rows of a table have a key of this kind.
-fn has_keys(table: &MappingTable, by: By) -> bool {
-    let column = table.column(match by {
-        By::Name => "source_name",
-        By::Code => "source_code",
-    });
-    column.is_some_and(|column| table.rows.iter().any(|row| !row.cell(column).is_empty()))
-}
-
-/// What the table is called that reviewed rows would make.
-const MERGED: &str = "the merged table";
-
-fn accept(context: &Context, args: &args::MapAccept) -> Result<u8, Failure> {
-    let known = table(&args.into)?;
-    let text = read(&args.file)?;
-    let located = |(line, what): (u32, &str)| Failure::new(FAILED, format!("{}:{line}: {what}", args.file.display()));
-    let rows = records(text.trim_start_matches('\u{feff}'), ',').map_err(located)?;
-    let Some((header, rows)) = rows.split_first() else {
-        return Err(Failure::new(FAILED, format!("{} is empty", args.file.display())));
-    };
-    if let Some(row) = rows.iter().find(|row| row.cells().len() != header.cells().len()) {
-        return Err(located((row.line, "the row has not as many cells as the header")));
-    }
-    let reviewed = Sheet::from_rows(header.cells(), rows);
-    let lines: Vec<u32> = rows.iter().map(|row| row.line).collect();
-    let mut sheet = Sheet::of(&known);
-    let merged = review::merge(&mut sheet, &reviewed);
-    let path: PathBuf = args.into.join("map.csv");
-    let yaml = read(&args.into.join("mapping.yaml"))?;
-    let resource = Resource {
-        files: [
-            ("map.csv".to_owned(), sheet.to_csv().into_bytes()),
-            ("mapping.yaml".to_owned(), yaml.into_bytes()),
-        ]
-        .into(),
-    };
-    // What is wrong with a row that was reviewed is said where the reviewer wrote it.
-    let written = records(&sheet.to_csv(), ',').map_err(located)?;
-    let place = |line: u32| {
-        let row = written.iter().skip(1).position(|row| row.line == line)?;
-        let line = lines.get(*merged.lines.get(&row)?)?;
-        Some(format!("{}:{line}", args.file.display()))
-    };
-    let source = |failure: Failure| Failure {
-        message: review::located(&failure.message, MERGED, place),
-        ..failure
-    };
-    let merged_table = MappingTable::read(MERGED, &resource).map_err(|error| source(broken(&error)))?;
-    check(&merged_table).map_err(source)?;
-    // A row that leaves values with two targets decides nothing.
-    let mut rows: Vec<&usize> = merged.lines.keys().collect();
-    rows.sort();
-    let rows: Vec<u32> = rows
-        .iter()
-        .filter_map(|row| written.get(**row + 1))
-        .map(|row| row.line)
-        .collect();
-    for by in [By::Name, By::Code]
-        .into_iter()
-        .filter(|by| has_keys(&merged_table, *by))
-    {
-        let lookup = Lookup::new(&merged_table, by).map_err(|error| source(broken(&error)))?;
-        for line in &rows {
-            if let Some(other) = lookup.clash(*line) {
-                let here = place(*line).unwrap_or_default();
-                let there = place(other).unwrap_or_else(|| format!("{}:{other}", path.display()));
-                let what = format!(
-                    "{here}: it has another target than {there} for the same name, unit and specimen: neither would count"
-                );
-                return Err(Failure {
-                    code: Some("MAPPING"),
-                    ..Failure::new(FAILED, what)
-                });
-            }
-        }
-    }
-    write(&path, &sheet.to_csv())?;
-    let value = json!({ "added": merged.added, "replaced": merged.replaced, "left": merged.left, "to": path });
-    context.console.result(&value, || {
-        format!(
-            "{} added, {} replaced, {} still proposed\n",
-            counted(merged.added, "row", "rows"),
-            merged.replaced,
-            merged.left
-        )
-    })?;
     Ok(OK)
 }

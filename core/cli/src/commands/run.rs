@@ -101,8 +101,7 @@ fn text(report: &RunReport) -> String {
     let _ = write!(text, "{grid}");
     if !report.gates.is_empty() {
         let held = report.gates.iter().filter(|g| g.passed).count() as u64;
-        let all = counted(report.gates.len() as u64, "gate", "gates");
-        let _ = writeln!(text, "\n{} of {all} hold, the others only warn", thousands(held));
+        let _ = writeln!(text, "\n{}", gates(held, report.gates.len() as u64));
     }
     for part in [steps(report), quarantined(report)] {
         if !part.is_empty() {
@@ -110,6 +109,22 @@ fn text(report: &RunReport) -> String {
         }
     }
     text
+}
+
+/// How many gates hold, and that those that do not only warn: one that blocks lets nothing be published.
+fn gates(held: u64, all: u64) -> String {
+    match all - held {
+        0 => counted(all, "gate holds", "gates hold"),
+        1 if all == 1 => "the only gate does not hold, and warns".to_owned(),
+        1 => format!(
+            "{held} of {} hold, the other one only warns",
+            counted(all, "gate", "gates")
+        ),
+        warn => format!(
+            "{held} of {} hold, the other {warn} only warn",
+            counted(all, "gate", "gates")
+        ),
+    }
 }
 
 /// Rows and changes by table.
@@ -165,6 +180,15 @@ pub fn counts(report: &RunReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn gates_in_words() {
+        let said = super::gates;
+        assert_eq!([said(1, 1), said(3, 3)], ["1 gate holds", "3 gates hold"]);
+        assert_eq!(said(0, 1), "the only gate does not hold, and warns");
+        assert_eq!(said(2, 3), "2 of 3 gates hold, the other one only warns");
+        assert_eq!(said(1, 3), "1 of 3 gates hold, the other 2 only warn");
+    }
+
     use super::*;
     use clinmill_engine::refresh::{SourceReport, TableReport, TotalCounts};
     use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ pub mod xml;
 
 pub use spellings::{Known, Spellings, fold};
 
+use std::borrow::Cow;
 use ucum::{Dimension, Ratio, Unit};
 
 /// A code to compare with others, reckoned once. Two are equal that are written alike.
@@ -91,9 +92,11 @@ fn annotations(code: &str) -> impl Iterator<Item = &str> {
 /// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
 /// NGSP, by an equation of its own. Logarithms of counts have an annotation alone, too.
 pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
-    let differ = |one, other| from.contains(one) && to.contains(other);
-    if differ("{FEU}", "{DDU}") || differ("{DDU}", "{FEU}") {
-        return Some("fibrinogen equivalent units are no D-dimer units");
+    let assay = |code: &str| ASSAYS.map(|assay| code.contains(assay));
+    if assay(from) != assay(to) {
+        return Some(
+            "of D-dimer, fibrinogen equivalent units (FEU) and D-dimer units (DDU) differ, and one of the units names neither or the other",
+        );
     }
     // Of 10000 copies the logarithm is 4: annotations alone say so.
     let logarithm = |code: &str| code.contains("{Log_");
@@ -105,6 +108,22 @@ pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
             .is_some_and(|(over, under)| over.ends_with("mol") && under.ends_with("mol"))
     };
     (moles(from) != moles(to)).then_some("moles per mole are no percentage")
+}
+
+/// What D-dimer is counted in.
+const ASSAYS: [&str; 2] = ["{FEU}", "{DDU}"];
+
+/// A unit to convert to that a row's own code brings, beside what the row is written in. Where that says nothing of the assay
+/// of D-dimer the code does, so that nothing is left to tell apart: of `D-dimer FEU`, `mg/L` are `mg/L{FEU}`.
+pub fn by_code<'t>(from: &str, to: &'t str) -> Cow<'t, str> {
+    let named = |code: &str| ASSAYS.iter().any(|assay| code.contains(assay));
+    match !named(from) && named(to) {
+        true => ASSAYS
+            .iter()
+            .fold(to.to_owned(), |code, assay| code.replace(assay, ""))
+            .into(),
+        false => to.into(),
+    }
 }
 
 /// Whether two units measure the same, with moles, equivalents and fields of view told apart. A value of pH is one of
@@ -121,6 +140,9 @@ mod tests {
     fn what_is_told_apart() {
         for (one, other, apart) in [
             ("mg{FEU}/L", "ug{DDU}/L", true),
+            ("mg{FEU}/L", "mg/L", true),
+            ("mg/L{DDU}", "ng/mL", true),
+            ("mg/L{FEU}", "ug{FEU}/mL", false),
             ("mmol/mol", "%", true),
             ("{Log_copies}/mL", "{copies}/mL", true),
             ("{Log_IU}/mL", "/mL", true),
@@ -129,6 +151,18 @@ mod tests {
         ] {
             assert_eq!(told_apart(one, other).is_some(), apart, "{one} {other}");
             assert_eq!(told_apart(other, one).is_some(), apart, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_code_tells_the_assay_of_a_plain_unit() {
+        for (from, to, want) in [
+            ("mg/L", "mg/L{FEU}", "mg/L"),
+            ("mg{FEU}/L", "mg/L{FEU}", "mg/L{FEU}"),
+            ("mg{FEU}/L", "ng/mL{DDU}", "ng/mL{DDU}"),
+            ("mg{FEU}/L", "mg/L", "mg/L"),
+        ] {
+            assert_eq!(by_code(from, to), want, "{from} {to}");
         }
     }
 

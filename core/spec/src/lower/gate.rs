@@ -277,6 +277,16 @@ pub(super) fn scalars(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -
     let items = match &entry.value.kind {
         Kind::Sequence(items) if !items.is_empty() => items,
         Kind::Invalid => return None,
+        Kind::Sequence(_) => {
+            let hint = Some("write what it may be, such as `[M, F]`, or leave the key out".to_owned());
+            report.hinted(
+                codes::WRONG_TYPE,
+                entry.value.span,
+                format!("`{key}` names no value"),
+                hint,
+            );
+            return None;
+        }
         _ => {
             wrong_type(&entry.value, &format!("`{key}`"), "a list of values", report);
             return None;

@@ -51,6 +51,19 @@ pub fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
 /// Fields of view, of which words say how much is in one.
 const FIELDS: [&str; 8] = ["/HPF", "/HP", "/LPF", "/LP", "/hpf", "/hp", "/lpf", "/lp"];
 
+/// `+3/HP`: three plus signs, or three in a field. It is positive either way, and nobody can tell of what the 3 is.
+pub fn signed_field(text: &str) -> Option<Parsed<'_>> {
+    let field = FIELDS.iter().find(|field| text.ends_with(*field))?;
+    let (head, unit) = text.split_at_checked(text.len() - field.len())?;
+    let said = signs(head.trim_end()).filter(|said| said.signed.is_some())?;
+    Some(Parsed {
+        unit,
+        grade: None,
+        signed: None,
+        ..said
+    })
+}
+
 /// A word or signs with more behind it: `阳性(+)`, `阳性++`, `阳性(1:160)`, `阳性(+)1:160`, `+(25)`, `阴性 <0.1`, `偶见/HP`.
 pub fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
     let field = FIELDS.iter().find(|field| text.ends_with(*field));

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Comma,
+    glued::{is_digit, is_known},
     number::{Number, power_of_ten, scan},
     operator::operator,
     unit::{is_unit, tens},
@@ -15,7 +16,8 @@ use crate::{
 pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
     let (operator, text) = operator(text);
     let (first, length) = scan(text, comma)?;
-    let rest = text.get(length..)?.trim_start();
+    let behind_it = text.get(length..)?;
+    let rest = behind_it.trim_start();
     let number = Parsed {
         operator,
         number: Some(first),
@@ -36,6 +38,17 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
                 ..Parsed::of(Kind::Titre)
             })?;
             let note = rest.get(1..)?.trim_start().get(length..)?.trim_start();
+            // 1:80-1:160
+            if let (None, false, Some(after)) = (operator, positive, range_sign(note)) {
+                let last = numeric(after.trim_start(), comma, lower)?;
+                let plain = last.kind == Kind::Titre && last.operator.is_none() && last.qualitative.is_none();
+                let high = last.number.filter(|high| plain && second.at_most(*high))?;
+                return Some(Parsed {
+                    number: None,
+                    range: Some((second, high)),
+                    ..diluted
+                });
+            }
             let signed = signs(note).filter(|said| said.signed.is_none() && !positive);
             if let Some(said) = signed {
                 return Some(Parsed {
@@ -74,7 +87,7 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
                 Some(power) if !of(before) => first.times_ten(power),
                 _ => first,
             };
-            let unit = tail.get(length..)?.trim_start();
+            let unit = tail.get(length..)?;
             // -3--3 is from -3 to 3 rather than one number; nobody writes what is meant.
             if signed && rest.starts_with('-') && second.at_most(first) {
                 return None;
@@ -86,7 +99,10 @@ pub fn numeric<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pa
             behind(range, unit, lower).filter(|found| found.operator.is_none())
         }
         _ => match both_ends(number, rest, comma) {
-            Ok(None) => behind(number, rest, lower),
+            Ok(None) => match with_range(number, behind_it, comma, lower) {
+                Some(found) => Some(found),
+                None => behind(number, behind_it, lower),
+            },
             Ok(range) => range,
             Err(Unlike) => None,
         },
@@ -119,6 +135,7 @@ fn both_ends<'t>(number: Parsed<'t>, rest: &'t str, comma: Comma) -> Result<Opti
             return Ok(Some(Parsed {
                 range: Some((first, second)),
                 unit,
+                doubtful: is_doubtful(unit, true),
                 ..Parsed::of(Kind::Range)
             }));
         }
@@ -171,8 +188,67 @@ pub fn bracketed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<
     }
 }
 
+/// A number with the range it is compared with behind it, in brackets: `5.6 (3.9-6.1)`, `5.6 mmol/L [3.9-6.1]`. It is the
+/// number; the unit may stand behind either of them, or both the same. Powers of ten in it are not sorted out.
+fn with_range<'t>(number: Parsed<'t>, rest: &'t str, comma: Comma, lower: &mut String) -> Option<Parsed<'t>> {
+    let (head, inner) = match rest.as_bytes().last()? {
+        b')' => rest.strip_suffix(')')?.rsplit_once('(')?,
+        b']' => rest.strip_suffix(']')?.rsplit_once('[')?,
+        _ => return None,
+    };
+    let begins = inner
+        .trim_start()
+        .starts_with(|c: char| c.is_ascii_digit() || "-.<>".contains(c));
+    let range = numeric(inner.trim(), comma, lower).filter(|_| begins)?;
+    let bare = range.qualitative.is_none() && !range.diluted;
+    let ends = range.kind == Kind::Range || matches!(range.operator, Some("<" | "<=" | ">" | ">="));
+    let (head, flag) = flagged(head);
+    let found = behind(number, head, lower)?;
+    let unit = match (found.unit, range.unit) {
+        (own, "") => own,
+        ("", theirs) => theirs,
+        (own, theirs) if own == theirs => own,
+        _ => return None,
+    };
+    let powers = found.leaves_a_power() || range.leaves_a_power();
+    (bare && ends && !powers && found.qualitative.is_none()).then_some(Parsed {
+        unit,
+        flag,
+        doubtful: found.doubtful || range.doubtful,
+        ..found
+    })
+}
+
+/// The flag between a number and its range, behind the unit: `5.6 mmol/L ↑ (3.9-6.1)`.
+fn flagged(head: &str) -> (&str, Option<&'static str>) {
+    let signs = [
+        ("↑↑", "HH"),
+        ("↓↓", "LL"),
+        ("↑", "H"),
+        ("↓", "L"),
+        (" H", "H"),
+        (" L", "L"),
+        (" N", "N"),
+        ("*", "A"),
+    ];
+    let found = signs.iter().find_map(|(sign, flag)| {
+        let less = head.trim_end().strip_suffix(sign)?;
+        Some((less.trim_end(), Some(*flag)))
+    });
+    found.unwrap_or((head.trim_end(), None))
+}
+
+/// Whether a unit may be digits that were written as letters. `glued` where nothing stands between the digits and it.
+fn is_doubtful(unit: &str, glued: bool) -> bool {
+    match glued {
+        true => unit == "l" || !(unit.is_empty() || is_known(unit)),
+        false => is_digit(unit),
+    }
+}
+
 /// What may stand behind a number: a unit, a word, or both.
 fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<Parsed<'t>> {
+    let (glued, rest) = (!rest.starts_with(' '), rest.trim_start());
     for (words, operator) in [("以上", ">="), ("以下", "<=")] {
         if let (None, Some(unit)) = (number.operator, rest.strip_suffix(words))
             && (unit.is_empty() || is_unit(unit))
@@ -180,6 +256,7 @@ fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<P
             return Some(Parsed {
                 operator: Some(operator),
                 unit,
+                doubtful: is_doubtful(unit, glued),
                 ..number
             });
         }
@@ -204,6 +281,7 @@ fn behind<'t>(number: Parsed<'t>, rest: &'t str, lower: &mut String) -> Option<P
         qualitative: said.and_then(|said| said.qualitative),
         grade: said.and_then(|said| said.grade),
         unit,
+        doubtful: is_doubtful(unit, glued),
         ..number
     })
 }

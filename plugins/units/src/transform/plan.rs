@@ -1,10 +1,10 @@
 //! What is done with rows: from a unit, a unit to convert to and an analyte to a conversion and what is said of it.
 
-use super::{Units, checked};
+use super::{Target, Units, checked};
 use crate::{core::Conversion, error, ucum};
 use clinmill_sdk::{
     says_nothing,
-    units::{Known, fits, fold, told_apart},
+    units::{Known, by_code, fits, fold, told_apart},
 };
 
 /// What is done with all rows of one unit, target and analyte.
@@ -78,7 +78,11 @@ impl Units {
             return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
         };
         let bridges = self.bridges.of(self.bridges.analyte(analyte));
-        if let Some(reason) = told_apart(&known.code, code) {
+        let wanted = match self.target {
+            Target::Column(_) => by_code(&known.code, code),
+            _ => code.into(),
+        };
+        if let Some(reason) = told_apart(&known.code, &wanted) {
             return Plan::without("mismatch", error::DIMENSION, reason);
         }
         let Some(conversion) = Conversion::between(&from, &to, bridges) else {
