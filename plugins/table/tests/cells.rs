@@ -1,4 +1,5 @@
 //! Cells that hold no value, columns without a name, headers that come again: told, never taken for values.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 mod common;
 
