@@ -76,7 +76,7 @@ pub const ALL: &[Notice] = &[
     ),
     warning(
         "INPUT_WITHOUT_AS_OF",
-        "The names of files do not fit `as_of`; they were not read.",
+        "The names of files do not fit `as_of`, or hold another kind of time than the others; they were not read.",
         "Mend the pattern, or rename the files.",
     ),
     warning(

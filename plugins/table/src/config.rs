@@ -29,7 +29,7 @@ pub struct Config {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub header_row: u32,
-    /// The sheet of an XLSX workbook by name, or by number from 1. Default: the first.
+    /// The sheet of an XLSX workbook by name, or by number from 1. Default: the first that is not hidden.
     pub sheet: Option<Sheet>,
     /// Columns in which an empty cell takes the value above it (merged cells). CSV is then read in one piece.
     #[serde(default)]
@@ -220,7 +220,7 @@ pub struct Unpivot {
     /// The columns to turn into records: `"*"` (all that no other option names), a list of headers, or header to the
     /// name they get (`null`: the header itself).
     pub columns: UnpivotColumns,
-    /// With `"*"`: headers to leave out.
+    /// With `"*"`: headers to leave out; `""` are the columns without one.
     #[serde(default)]
     pub except: Vec<String>,
     /// The output column of the header.

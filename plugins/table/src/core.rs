@@ -43,6 +43,8 @@ pub struct Core<'a> {
     usable: Vec<u32>,
     records: Vec<Record>,
     meta: RecordMetaBuilder,
+    /// Repetitions of the header since the last push.
+    headers: u64,
     /// Rejections since the last push: they are told in the order of their rows, however the rows are batched.
     rejections: Vec<Rejection>,
 }
@@ -76,6 +78,7 @@ impl<'a> Core<'a> {
             usable: Vec::new(),
             records: Vec::new(),
             meta: RecordMetaBuilder::default(),
+            headers: 0,
             rejections: Vec::new(),
         }
     }
@@ -101,10 +104,30 @@ impl<'a> Core<'a> {
             }
         }
         rows.clear();
+        if self.headers > 0 {
+            out.filtered("repeated_header", std::mem::take(&mut self.headers));
+        }
         self.rejections.sort_by_key(|rejection| rejection.at.row);
         self.rejections
             .drain(..)
             .try_for_each(|rejection| out.reject(rejection))
+    }
+
+    /// Drops the row in the making where it is the header once more, as in exports that were joined.
+    #[inline]
+    pub fn drop_header(&mut self, text: &str, rows: &mut Rows) -> bool {
+        let header = &self.plan.header;
+        let same = |(field, name): (&str, &String)| trimmed(field.trim_start_matches('\u{feff}')) == name;
+        let is_header = rows.open(text).zip(header).all(same) && !header.iter().all(String::is_empty);
+        if is_header {
+            rows.drop_row();
+            self.headers += 1;
+            // What follows is another export: its empty cells take nothing from this one.
+            if !self.plan.fill_down.is_empty() {
+                rows.gap();
+            }
+        }
+        is_header
     }
 
     /// Rejects a row that has no fields to look at. Cells below it that are empty have no value to take.
@@ -161,6 +184,11 @@ impl<'a> Core<'a> {
                 ));
                 continue;
             }
+            let subject = self.plan.subject.as_ref().map(|(_, place)| place);
+            if let Some(field) = unfit(view, row, subject) {
+                self.rejections.push(at(error::CELL, &self.cell_message(field)));
+                continue;
+            }
             if let Some((_, place)) = &self.plan.subject
                 && self.id(view, place, row).is_none()
             {
@@ -179,7 +207,8 @@ impl<'a> Core<'a> {
         let mut linked = std::mem::take(&mut self.linked);
         let mut version = String::new();
         for &row in &self.usable {
-            if self.versions.get(row as usize) == Some(&Stamp::Unfit) {
+            let stands = self.plan.version.as_ref().map(|(place, _)| place);
+            if self.versions.get(row as usize) == Some(&Stamp::Unfit) || unfit(view, row, stands).is_some() {
                 continue;
             }
             let Some(subject) = self.id(view, place, row) else {
@@ -234,7 +263,8 @@ impl<'a> Core<'a> {
             let (Some(row), Some(plan)) = (self.usable.get(i).copied(), self.plan.records.get(kind)) else {
                 break;
             };
-            if !plan.only.is_empty() && !self.wanted(plan, view, row) {
+            let only = plan.only.iter().map(|(place, _)| place);
+            if !plan.only.is_empty() && !self.wanted(plan, view, row) && unfit(view, row, only).is_none() {
                 filtered += 1;
                 continue;
             }
@@ -251,10 +281,9 @@ impl<'a> Core<'a> {
                     .sum(),
             };
             for cell in 0..cells {
-                let value = self
-                    .cell(kind, cell)
-                    .map_or("", |(field, _)| view.get(row as usize, *field));
-                if !is_null(value, nulls) {
+                let field = self.cell(kind, cell).map(|(field, _)| *field);
+                let value = field.map_or("", |field| view.get(row as usize, field));
+                if !is_null(value, nulls) || field.is_some_and(|field| view.is_unfit(row as usize, field)) {
                     records.push(Record { row, cell: cell as u32 });
                     bytes += repeated + value.len();
                 }
@@ -309,6 +338,7 @@ impl<'a> Core<'a> {
         if !plan.plan.key.is_empty() {
             maker.keyless(&mut bad);
         }
+        self.cell_faults(plan, view, records, &mut bad);
         let mut columns = Vec::with_capacity(plan.places.len());
         for (i, (place, column)) in plan.places.iter().zip(&plan.plan.columns).enumerate() {
             columns.push(maker.array(place, &column.kind, |record| bad.push((record, Fault::Type(i)))));
@@ -348,6 +378,39 @@ impl<'a> Core<'a> {
         let batch = RecordBatchOf::new(kind, schema, columns, meta.finish())?;
         self.meta = meta;
         out.rows(batch)
+    }
+
+    /// Finds the records that have no value where they need one, or no name.
+    fn cell_faults(&self, plan: &ResolvedRecord<'_>, view: &View<'_>, records: &[Record], bad: &mut Vec<(u32, Fault)>) {
+        let cells = plan.cells.as_deref().unwrap_or_default();
+        let is_nameless = cells.iter().any(|(_, name)| name.is_empty());
+        if !view.has_unfit() && !is_nameless {
+            return;
+        }
+        for (i, record) in records.iter().enumerate() {
+            let only = plan.only.iter().map(|(place, _)| place);
+            let also = self.plan.also.iter().map(|(_, place)| place);
+            let version = self.plan.version.iter().map(|(place, _)| place);
+            let places = plan.places.iter().chain(only).chain(also).chain(version);
+            let cell = cells.get(record.cell as usize);
+            let of_cell = cell
+                .map(|(field, _)| *field)
+                .filter(|field| view.is_unfit(record.row as usize, *field));
+            if let Some(field) = unfit(view, record.row, places).or(of_cell) {
+                bad.push((i as u32, Fault::Cell(field)));
+            }
+            if cell.is_some_and(|(_, name)| name.is_empty()) {
+                bad.push((i as u32, Fault::NoName));
+            }
+        }
+    }
+
+    fn cell_message(&self, field: usize) -> String {
+        let header = self.plan.header.get(field).map_or("", String::as_str);
+        format!(
+            "the cell of column {header:?} holds an error, or a formula without its result: calculate and save the workbook; an \
+             error that means nothing can be named in `null_values`"
+        )
     }
 
     /// The version of a row; `text` holds one that has to be written anew.
@@ -405,6 +468,11 @@ impl<'a> Core<'a> {
             *flag = false;
             let cell = plan.cells.as_ref().and_then(|cells| cells.get(record.cell as usize));
             let (code, message) = match fault {
+                Fault::Cell(field) => (error::CELL, self.cell_message(field)),
+                Fault::NoName => (
+                    error::NO_NAME,
+                    "a filled cell stands under an empty header: name the column, or leave it out with `except: [\"\"]`".to_owned(),
+                ),
                 Fault::NoKey => (error::NO_KEY, "all key columns are empty".to_owned()),
                 Fault::Version => (error::TYPE, self.version_message()),
                 Fault::Type(column) => (
@@ -454,12 +522,27 @@ impl<'a> Core<'a> {
 /// What is wrong with a record; the order says which is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
+    /// No value can be had of this field.
+    Cell(usize),
+    /// Its cell has no header.
+    NoName,
     /// Its key is empty.
     NoKey,
     /// The value of this column is not of its type.
     Type(usize),
     /// Its version is none of the version's format.
     Version,
+}
+
+/// The first of these places of a row of which no value can be had.
+fn unfit<'p>(view: &View<'_>, row: u32, places: impl IntoIterator<Item = &'p Place>) -> Option<usize> {
+    if !view.has_unfit() {
+        return None;
+    }
+    places.into_iter().find_map(|place| match place {
+        Place::Field(field) => view.is_unfit(row as usize, *field).then_some(*field),
+        _ => None,
+    })
 }
 
 /// An identifier without the white space round it, which is none of it.

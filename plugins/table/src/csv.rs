@@ -178,6 +178,9 @@ impl Visit for Reader<'_, '_> {
             let message = format!("the row has {fields} fields, the header has {}", rows.width());
             return self.broken(rows, at, error::RAGGED_ROW, message);
         }
+        if self.core.drop_header(text, rows) {
+            return Ok(true);
+        }
         rows.end_row(at);
         if rows.len() >= self.task.batch_rows.max(1) || rows.weight() > HEAVY {
             self.task.check()?;

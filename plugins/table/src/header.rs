@@ -85,18 +85,18 @@ impl Finder<'_> {
         }
     }
 
-    /// All columns that have a name and that nothing else names.
+    /// All columns that nothing else names; those under an empty header have an empty name.
     pub fn unnamed(&mut self, except: &BTreeSet<&str>) -> Vec<(usize, String)> {
-        for name in except {
+        for name in except.iter().filter(|name| !name.is_empty()) {
             let _ = self.cell(name);
         }
         let mut cells = Vec::new();
         for (i, name) in self.header.names.iter().enumerate() {
             let name = name.trim();
-            if name.is_empty() || self.named.contains(&i) || except.contains(name) {
+            if self.named.contains(&i) || except.contains(name) {
                 continue;
             }
-            if self.index.get(name).is_some_and(|(_, twice)| *twice) {
+            if !name.is_empty() && self.index.get(name).is_some_and(|(_, twice)| *twice) {
                 self.twice.insert(name.to_owned());
                 continue;
             }

@@ -242,6 +242,8 @@ enum Texts {
     Strings(StringArray, Option<ArrayRef>),
     Doubles(ArrayRef),
     Singles(ArrayRef),
+    /// A column without a type: all of it is null.
+    Nothing,
 }
 
 impl Texts {
@@ -273,6 +275,7 @@ fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Res
     let mut columns = Vec::with_capacity(batch.num_columns());
     for ((array, column), field) in batch.columns().iter().zip(batch.schema().fields()).zip(fields) {
         let texts = match array.data_type() {
+            DataType::Null => Texts::Nothing,
             DataType::Float64 => Texts::Doubles(array.clone()),
             DataType::Float32 => Texts::Singles(array.clone()),
             kind if kind.is_nested() => {

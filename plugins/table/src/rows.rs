@@ -6,6 +6,9 @@ use clinmill_sdk::Locator;
 /// Bit of [`Span::start`] that says the field stands in the arena.
 const ARENA: u32 = 1 << 31;
 
+/// Bit of [`Span::end`] that says the cell holds something of which no value can be had.
+const UNFIT: u32 = 1 << 31;
+
 /// Where a field stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
@@ -38,6 +41,7 @@ pub struct Rows {
     arena: String,
     /// Before these rows others were rejected.
     gaps: Vec<u32>,
+    has_unfit: bool,
 }
 
 impl Rows {
@@ -85,6 +89,7 @@ impl Rows {
         self.spans.clear();
         self.places.clear();
         self.arena.clear();
+        self.has_unfit = false;
     }
 
     /// Adds a field to the row in the making.
@@ -100,6 +105,16 @@ impl Rows {
         self.spans.push(Span {
             start: start as u32 | ARENA,
             end: self.arena.len() as u32,
+        });
+    }
+
+    /// Adds a field of which no value can be had. It reads as empty, and is no empty one.
+    pub fn unfit(&mut self) {
+        let at = self.arena.len() as u32;
+        self.has_unfit = true;
+        self.spans.push(Span {
+            start: at | ARENA,
+            end: at | UNFIT,
         });
     }
 
@@ -178,6 +193,9 @@ impl Rows {
     pub fn last_value<'v>(&'v self, text: &'v str, field: usize) -> Option<&'v str> {
         let row = self.places.len().checked_sub(1)?;
         let span = *self.spans.get(row * self.width + field)?;
+        if span.end & UNFIT != 0 {
+            return None;
+        }
         if span.is_empty() && self.gaps.iter().any(|gap| *gap as usize <= row) {
             return None;
         }
@@ -215,6 +233,17 @@ impl<'v> View<'v> {
             Some(span) => self.rows.text(self.text, *span),
             None => "",
         }
+    }
+
+    /// True for a field of which no value can be had.
+    pub fn is_unfit(&self, row: usize, field: usize) -> bool {
+        let span = self.rows.spans.get(row * self.rows.width + field);
+        self.rows.has_unfit && span.is_some_and(|span| span.end & UNFIT != 0)
+    }
+
+    /// True when one of the fields is such.
+    pub const fn has_unfit(&self) -> bool {
+        self.rows.has_unfit
     }
 
     /// Where a row or one of its cells stands.

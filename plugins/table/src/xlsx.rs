@@ -10,7 +10,7 @@ use crate::{
     xml::{Fault, Tags},
     zone::Zone,
 };
-use calamine::{DataRef, ExcelDateTime, Reader, Style, Xlsx, XlsxError};
+use calamine::{DataRef, ExcelDateTime, Reader, SheetType, SheetVisible, Style, Xlsx, XlsxError};
 use clinmill_sdk::{Input, MemoryInput, PluginError, RecordSink, TaskContext};
 use std::{
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
@@ -188,7 +188,7 @@ fn read_workbook(
     let names = workbook.sheet_names();
     let is_1904 = workbook.has_1904_epoch();
     let index = match &config.sheet {
-        None => Some(0),
+        None => Some(first_visible(workbook.sheets_metadata())),
         Some(Sheet::Number(number)) => Some(number.saturating_sub(1) as usize),
         Some(Sheet::Name(name)) => names.iter().position(|n| n == name),
     };
@@ -224,17 +224,25 @@ fn read_workbook(
         rows: Rows::default(),
     };
     while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(|e| of_workbook(input, &e))? {
-        let raw = tags.cell().map_err(|fault| of_xml(input, fault))?.unwrap_or_default();
+        tags.cell().map_err(|fault| of_xml(input, fault))?;
         let (row, column) = cell.get_position();
-        if matches!(cell.get_value(), DataRef::Empty) {
-            continue;
-        }
+        let is_unfit = match cell.get_value() {
+            DataRef::Empty if !tags.lacks_result() => continue,
+            DataRef::Error(error) if config.null_values.contains(&error.to_string()) => continue,
+            DataRef::Empty | DataRef::Error(_) => true,
+            _ => false,
+        };
+        let raw = tags.value();
         if sheet.row != Some(row) {
             if sheet.row.is_some_and(|last| row < last) {
                 return Err(damaged(input, "the order of its rows"));
             }
             sheet.end_row()?;
             sheet.row = Some(row);
+        }
+        if is_unfit {
+            sheet.texts.put_unfit(column as usize);
+            continue;
         }
         let first_day = is_1904 && cells.styles().get(style).is_some_and(shows_a_day);
         let number = match cell.get_value() {
@@ -249,6 +257,13 @@ fn read_workbook(
     tags.finish().map_err(|fault| of_xml(input, fault))?;
     sheet.end_row()?;
     sheet.finish()
+}
+
+/// The first sheet that is a table and not hidden, else the first.
+fn first_visible(sheets: &[calamine::Sheet]) -> usize {
+    let is_shown =
+        |sheet: &calamine::Sheet| sheet.visible == SheetVisible::Visible && sheet.typ == SheetType::WorkSheet;
+    sheets.iter().position(is_shown).unwrap_or(0)
 }
 
 /// The entry of an archive whose bytes begin here.
@@ -302,6 +317,13 @@ impl Line {
             self.cells.push((column, start, self.text.len()));
         }
     }
+
+    /// A cell of which no value can be had: its end is none.
+    fn put_unfit(&mut self, column: usize) {
+        if column < MOST_COLUMNS {
+            self.cells.push((column, self.text.len(), usize::MAX));
+        }
+    }
 }
 
 struct SheetReader<'s, 'o> {
@@ -337,17 +359,22 @@ impl SheetReader<'_, '_> {
         self.texts.cells.sort_by_key(|(column, start, _)| (*column, *start));
         let mut cells = self.texts.cells.iter().peekable();
         for column in 0..core.width() {
-            let mut found = "";
+            let mut found = Some("");
             while let Some((_, start, end)) = cells.next_if(|(c, _, _)| *c <= column) {
-                found = self.texts.text.get(*start..*end).unwrap_or_default();
+                found = self.texts.text.get(*start..*end);
             }
-            self.rows.written(|into| into.push_str(found));
+            match found {
+                Some(text) => self.rows.written(|into| into.push_str(text)),
+                None => self.rows.unfit(),
+            }
         }
-        self.rows.end_row(RowAt {
-            offset: 0,
-            length: self.input.size(),
-            row: number,
-        });
+        if !core.drop_header("", &mut self.rows) {
+            self.rows.end_row(RowAt {
+                offset: 0,
+                length: self.input.size(),
+                row: number,
+            });
+        }
         self.texts.text.clear();
         self.texts.cells.clear();
         if self.rows.len() >= self.task.batch_rows.max(1) || self.rows.weight() > HEAVY {

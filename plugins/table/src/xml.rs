@@ -53,6 +53,7 @@ pub struct Tags<R> {
     lengths: Vec<usize>,
     /// The first bytes between the last tag and this one.
     before: Vec<u8>,
+    lacks_result: bool,
 }
 
 /// A tag that opens, or closes, or both.
@@ -75,6 +76,7 @@ impl<R: Read> Tags<R> {
             names: Vec::new(),
             lengths: Vec::new(),
             before: Vec::new(),
+            lacks_result: false,
         }
     }
 
@@ -162,28 +164,48 @@ impl<R: Read> Tags<R> {
     /// # Errors
     /// As [`Fault`] says.
     pub fn cell(&mut self) -> Result<Option<&[u8]>, Fault> {
-        loop {
+        self.lacks_result = false;
+        let is_text = loop {
             match self.next(false)? {
                 None => return Ok(None),
-                Some((Tag::Open, name)) if self.is(name.clone(), b"c") => break,
-                Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => return Ok(Some(&[])),
+                Some((Tag::Open, name)) if self.is(name.clone(), b"c") => {
+                    let attributes = self.text.get(name.end..self.at).unwrap_or_default();
+                    let has = |wanted: &[u8]| memmem::find(attributes, wanted).is_some();
+                    break has(b" t=\"str\"") || has(b" t='str'");
+                }
+                Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => {
+                    self.before.clear();
+                    return Ok(Some(&self.before));
+                }
                 Some(_) => {}
             }
-        }
+        };
         let depth = self.lengths.len();
         let mut value = Vec::new();
-        let mut in_value = false;
+        let (mut in_value, mut is_formula) = (false, false);
         while let Some((tag, name)) = self.next(in_value)? {
             if in_value {
                 value.clone_from(&self.before);
             }
+            is_formula |= tag != Tag::Close && self.is(name.clone(), b"f");
             in_value = tag == Tag::Open && self.lengths.len() == depth + 1 && self.is(name, b"v");
             if self.lengths.len() < depth {
                 break;
             }
         }
+        self.lacks_result = is_formula && !is_text && value.is_empty();
         self.before = value;
         Ok(Some(&self.before))
+    }
+
+    /// What [`cell`](Self::cell) returned last.
+    pub fn value(&self) -> &[u8] {
+        &self.before
+    }
+
+    /// True where the last cell holds a formula without its result (ECMA-376 part 1, 18.3.1.40); an empty text is one.
+    pub const fn lacks_result(&self) -> bool {
+        self.lacks_result
     }
 
     /// Whether a name is this one, whatever its prefix.

@@ -2,7 +2,7 @@
 
 use clinmill_engine::{
     EngineError,
-    refresh::{Outcome, RefreshOptions},
+    refresh::{Outcome, RefreshOptions, RunReport},
 };
 use clinmill_tests::{
     site::Site,
@@ -157,4 +157,55 @@ fn an_export_that_lacks_too_much_is_held_back() {
         ..RefreshOptions::default()
     });
     assert_eq!(state(&site, 2), ["1 Precise"]);
+}
+
+/// Names of an older and a newer export, and which of the two are read.
+#[test]
+fn no_older_export_wins_by_its_name() {
+    for (older, newer, read) in [
+        ("2026-12", "2027-1", [true, true]),
+        ("2026年2月28日", "20260301", [true, true]),
+        ("20260228", "202603010800", [true, true]),
+        ("202612", "2027-1", [true, true]),
+        // What has no known order is not read.
+        ("28-02-2026", "01-03-2026", [false, false]),
+        ("12312025", "01072026", [false, false]),
+        ("28Feb2026", "1Mar2026", [false, false]),
+        ("20260301", "20260301 (1)", [true, false]),
+        ("20260301 (30)", "20260302", [false, true]),
+        ("20260201-20260228", "20260315", [false, true]),
+        // Nor is what does not compare with the others.
+        ("20261231", "202701", [true, false]),
+        ("12", "20260301", [false, true]),
+    ] {
+        let wanted: Vec<&str> = match read {
+            [_, true] => STATE_B.to_vec(),
+            [true, false] => STATE_A.to_vec(),
+            [false, false] => Vec::new(),
+        };
+        for together in [true, false] {
+            let site = site("inbox/*.csv", "\"registry_{date}.csv\"");
+            let mut told = 0;
+            site.put(&format!("inbox/registry_{older}.csv"), A);
+            if !together {
+                told += odd(&site.refresh());
+            }
+            site.put(&format!("inbox/registry_{newer}.csv"), B);
+            told += odd(&site.refresh());
+            // Alone in an empty vault, the counter was the kind of most files.
+            if (older, together) == ("12", false) {
+                assert_eq!(told, 1);
+                continue;
+            }
+            let state = site.releases().last().map_or_else(Vec::new, |last| state(&site, *last));
+            assert_eq!(state, wanted, "{older} {newer} {together}");
+            assert_eq!(told > 0, read.contains(&false), "{older} {newer} {together}");
+        }
+    }
+}
+
+/// How many warnings speak of names without a time.
+fn odd(report: &RunReport) -> usize {
+    let warnings = report.warnings.iter();
+    warnings.filter(|w| w.code == "INPUT_WITHOUT_AS_OF").count()
 }

@@ -365,6 +365,13 @@ fn a_copy_is_made_in_a_folder_of_its_own_only() {
         let run = project.run(["apply".as_ref(), url.as_ref(), "--to".as_ref(), to.as_os_str()]);
         assert!(run.stderr.contains("something else than a copy"), "{}", run.stderr);
     }
+    let inside = dataset.join("copy/of");
+    let run = project.run(["apply".as_ref(), url.as_ref(), "--to".as_ref(), inside.as_os_str()]);
+    assert!(
+        run.stderr.contains("lie one in the other") && !inside.exists(),
+        "{}",
+        run.stderr
+    );
     project.run(["apply", &url, "--to", "copy"]).expect_code(0);
     project.run(["verify", &url]).expect_code(0);
 }

@@ -79,6 +79,7 @@ pub async fn apply(dataset: &Dataset, dir: &Path, until: Option<u64>) -> Result<
     if local.is_none() {
         only_ours(dir)?;
     }
+    apart(&dataset.url(), dir)?;
     let mut done = Apply {
         from: local.as_ref().map(|s| s.release),
         to: target,
@@ -353,6 +354,34 @@ fn only_ours(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a copy in the dataset's folder, and one around it: neither may hold the other's files.
+fn apart(url: &str, dir: &Path) -> Result<()> {
+    let Some(root) = url.strip_prefix("file:") else {
+        return Ok(());
+    };
+    let (root, copy) = (real(Path::new(root)), real(dir));
+    if copy.starts_with(&root) || root.starts_with(&copy) {
+        return Err(CatalogError::refused(
+            format!("{} and the dataset {url} lie one in the other", dir.display()),
+            "apply to a folder beside the dataset",
+        ));
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = path
+        .ancestors()
+        .find_map(|above| Some((above, above.canonicalize().ok()?)));
+    found.map_or(path.clone(), |(above, real)| match path.strip_prefix(above) {
+        Ok(rest) if rest.as_os_str().is_empty() => real,
+        Ok(rest) => real.join(rest),
+        Err(_) => path.clone(),
+    })
 }
 
 fn read_state(dir: &Path) -> Result<Option<State>> {

@@ -340,6 +340,25 @@ async fn a_copy_survives_leftovers_and_refuses_another_dataset() {
 }
 
 #[tokio::test]
+async fn a_copy_and_its_dataset_lie_apart() {
+    let (world, dir) = world(true).await;
+    let root = dir.path().join("dataset");
+    std::os::unix::fs::symlink(&root, dir.path().join("link")).unwrap();
+    // The last is another folder, whose name only begins as the dataset's.
+    for (to, refused) in [("dataset/copy/of", true), ("link/copy", true), ("dataset2", false)] {
+        let to = dir.path().join(to);
+        let said = apply(&world.dataset, &to, None).await.map_err(|e| e.to_string());
+        assert_eq!(
+            said.is_err_and(|e| e.contains("one in the other")),
+            refused,
+            "{}",
+            to.display()
+        );
+        assert_eq!(to.exists(), !refused);
+    }
+}
+
+#[tokio::test]
 async fn damaged_changes_do_not_reach_a_copy() {
     let (world, dir) = world(true).await;
     let to = dir.path().join("copy");

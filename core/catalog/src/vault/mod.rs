@@ -22,7 +22,7 @@ mod state;
 mod testing;
 
 pub use archive::{Archive, ArchiveKind, Runs};
-pub use as_of::{AsOfPattern, normalize as normalize_as_of};
+pub use as_of::{AsOfPattern, TimeKind, normalize as normalize_as_of};
 pub use discover::{Discovered, Finding, FindingReason, FoundFile, Stamp, glob};
 pub use error::{KeyError, PUT_BACK, RESTORE, VaultError};
 pub use fs::atomic_write;

@@ -7,8 +7,8 @@ use crate::{
     mappings,
 };
 use clinmill_catalog::vault::{
-    AsOfPattern, Captures, Found, FoundFile, Order, Pattern, Pending, Sighting, VaultError, glob, normalize_as_of,
-    pending,
+    AsOfPattern, Captures, Found, FoundFile, LedgerEntry, Order, Pattern, Pending, Sighting, TimeKind, VaultError,
+    glob, normalize_as_of, pending,
 };
 use clinmill_model::{Digest, Sensitive};
 use clinmill_spec::pipeline::{AsOf, Keep, Mode};
@@ -146,7 +146,10 @@ fn discover_source(
     };
     let time_of = |path: &str, captures: &Captures| match &pattern {
         Some(pattern) => pattern.read(path).map(Some),
-        None => Some(captures.get("as_of").and_then(|text| normalize_as_of(text))),
+        None => match captures.get("as_of") {
+            Some(text) => normalize_as_of(text).map(Some),
+            None => Some(None),
+        },
     };
     let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
     let mut candidates = Vec::new();
@@ -186,6 +189,18 @@ fn discover_source(
             ),
         ));
     }
+    let known = session.ledger.entries().iter().filter(|e| e.source == name);
+    if let Some((kind, odd)) = keep_one_kind(&mut candidates, known, &|path| {
+        let captures = shape.matches(path)?;
+        time_of(path, &captures)?
+    }) {
+        let message = format!(
+            "{name}: {odd} inputs were not read: the names of the others hold {} where `as_of` looks, and theirs another kind \
+             of time, which does not compare; rename the files",
+            kind.word()
+        );
+        warnings.push(Warning::new("INPUT_WITHOUT_AS_OF", message));
+    }
     if overwritten > 0 {
         warnings.push(Warning::new(
             "REFERENCE_CHANGED",
@@ -207,6 +222,28 @@ fn discover_source(
         paths,
         files,
     })
+}
+
+/// Leaves out the files whose time is not of the source's kind: that of the first input the vault has of it, else that of
+/// most files. Returns the kind and how many were left out, if any.
+fn keep_one_kind<'e>(
+    candidates: &mut Vec<Found>,
+    known: impl Iterator<Item = &'e LedgerEntry>,
+    now: &dyn Fn(&str) -> Option<String>,
+) -> Option<(TimeKind, usize)> {
+    let mut by_kind: BTreeMap<TimeKind, usize> = BTreeMap::new();
+    for time in candidates.iter().filter_map(|found| found.as_of.as_deref()) {
+        *by_kind.entry(TimeKind::of(time)).or_default() += 1;
+    }
+    let kept = known
+        .filter(|entry| entry.as_of.is_some())
+        .find_map(|entry| now(entry.path.expose()));
+    let of_most = || by_kind.iter().rev().max_by_key(|(_, n)| **n).map(|(kind, _)| *kind);
+    let kind = kept.map(|time| TimeKind::of(&time)).or_else(of_most)?;
+    let before = candidates.len();
+    candidates.retain(|found| found.as_of.as_deref().is_none_or(|time| TimeKind::of(time) == kind));
+    let odd = before - candidates.len();
+    (odd > 0).then_some((kind, odd))
 }
 
 type Hashed = Option<(Digest, u64)>;

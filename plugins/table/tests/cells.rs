@@ -1,0 +1,253 @@
+//! Cells that hold no value, columns without a name, headers that come again: told, never taken for values.
+#![allow(clippy::expect_used, reason = "helpers of tests")]
+
+mod common;
+
+use clinmill_sdk::{
+    MemoryInput,
+    arrow::{
+        array::{ArrayRef, NullArray, RecordBatch, StringArray},
+        datatypes::{DataType, Field, Schema},
+    },
+    testing::CollectedRecords,
+};
+use common::{cells, read, read_in_batches, table};
+use parquet::arrow::ArrowWriter;
+use serde_json::{Value, json};
+use std::{
+    io::{Cursor, Write},
+    sync::Arc,
+};
+
+fn options(more: &Value) -> Value {
+    let mut options =
+        json!({ "subject": { "id": "id", "issuer": "X" }, "key": ["k"], "columns": { "k": "k", "v": "v" } });
+    for (name, value) in more.as_object().expect("options") {
+        options[name] = value.clone();
+    }
+    options
+}
+
+fn text(at: &str, text: &str) -> String {
+    format!("<c r=\"{at}\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+}
+
+fn error(at: &str) -> String {
+    format!("<c r=\"{at}\" t=\"e\"><v>#N/A</v></c>")
+}
+
+/// A workbook of sheets: name, attributes and rows.
+fn workbook(sheets: &[(&str, &str, &[String])]) -> MemoryInput {
+    const MAIN: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006";
+    let mut parts = Vec::new();
+    let (mut list, mut relations) = (String::new(), String::new());
+    for (i, (name, attributes, rows)) in sheets.iter().enumerate() {
+        let n = i + 1;
+        let rows: String = (1..)
+            .zip(*rows)
+            .map(|(r, row)| format!("<row r=\"{r}\">{row}</row>"))
+            .collect();
+        parts.push((
+            format!("xl/worksheets/sheet{n}.xml"),
+            format!("<worksheet xmlns=\"{MAIN}\"><sheetData>{rows}</sheetData></worksheet>"),
+        ));
+        list.push_str(&format!(
+            "<sheet name=\"{name}\" sheetId=\"{n}\" r:id=\"rId{n}\" {attributes}/>"
+        ));
+        relations.push_str(&format!(
+            "<Relationship Id=\"rId{n}\" Type=\"{OFFICE}/worksheet\" Target=\"worksheets/sheet{n}.xml\"/>"
+        ));
+    }
+    parts.push((
+        "xl/workbook.xml".to_owned(),
+        format!("<workbook xmlns=\"{MAIN}\" xmlns:r=\"{OFFICE}\"><sheets>{list}</sheets></workbook>"),
+    ));
+    parts.push((
+        "xl/_rels/workbook.xml.rels".to_owned(),
+        format!("<Relationships xmlns=\"{PACKAGE}/relationships\">{relations}</Relationships>"),
+    ));
+    parts.push((
+        "_rels/.rels".to_owned(),
+        format!(
+            "<Relationships xmlns=\"{PACKAGE}/relationships\"><Relationship Id=\"rId1\" Type=\"{OFFICE}/officeDocument\" \
+             Target=\"xl/workbook.xml\"/></Relationships>"
+        ),
+    ));
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, xml) in parts {
+        zip.start_file(name, zip::write::SimpleFileOptions::default())
+            .expect("an entry");
+        zip.write_all(xml.as_bytes()).expect("an entry");
+    }
+    MemoryInput::new("x", zip.finish().expect("an archive").into_inner())
+}
+
+fn header() -> String {
+    [text("A1", "id"), text("B1", "k"), text("C1", "v")].concat()
+}
+
+/// Code and row of each rejection.
+fn rejected(collected: &CollectedRecords) -> Vec<(&str, u64)> {
+    let rejections = collected.rejections.iter();
+    rejections.map(|r| (r.code.as_str(), r.at.row)).collect()
+}
+
+#[test]
+fn an_error_of_a_workbook_is_no_identifier_no_key_and_no_value() {
+    let input = workbook(&[(
+        "s",
+        "",
+        &[
+            header(),
+            [error("A2"), text("B2", "a"), text("C2", "x")].concat(),
+            [text("A3", "1"), error("B3"), text("C3", "x")].concat(),
+            [text("A4", "1"), text("B4", "b"), error("C4")].concat(),
+            [text("A5", "1"), text("B5", "c"), text("C5", "x"), error("D5")].concat(),
+        ],
+    )]);
+    let collected = read(&table(options(&json!({}))), &input).expect("a workbook");
+    assert_eq!(
+        rejected(&collected),
+        [("TABLE_CELL", 2), ("TABLE_CELL", 3), ("TABLE_CELL", 4)]
+    );
+    assert_eq!(cells(&collected, 0).subjects, [Some("1".to_owned())]);
+    // Somebody who says that the error means nothing has said so.
+    let collected = read(&table(options(&json!({ "null_values": ["#N/A"] }))), &input).expect("a workbook");
+    assert_eq!(rejected(&collected), [("TABLE_NO_SUBJECT", 2), ("TABLE_NO_KEY", 3)]);
+    assert_eq!(collected.rows_of(0), 2);
+    // Nor does one choose the rows, or come down into others.
+    let more = json!({ "where": { "v": ["y"] } });
+    let collected = read(&table(options(&more)), &input).expect("a workbook");
+    assert_eq!(rejected(&collected), [("TABLE_CELL", 2), ("TABLE_CELL", 4)]);
+    let input = workbook(&[(
+        "s",
+        "",
+        &[
+            header(),
+            [error("A2"), text("B2", "a"), text("C2", "x")].concat(),
+            [text("B3", "b"), text("C3", "x")].concat(),
+            [text("A4", "2"), text("B4", "c"), text("C4", "x")].concat(),
+        ],
+    )]);
+    let source = table(options(&json!({ "fill_down": ["id"] })));
+    for batch_rows in [1, 2, 100] {
+        let collected = read_in_batches(&source, &input, batch_rows).expect("a workbook");
+        assert_eq!(cells(&collected, 0).subjects, [Some("2".to_owned())], "{batch_rows}");
+        assert_eq!(collected.rejections.len(), 2, "{batch_rows}");
+    }
+}
+
+#[test]
+fn a_formula_without_its_result_is_told() {
+    let formula = |at: &str, kind: &str, value: &str| format!("<c r=\"{at}\"{kind}><f>1*2</f>{value}</c>");
+    let input = workbook(&[(
+        "s",
+        "",
+        &[
+            header(),
+            [text("A2", "1"), text("B2", "a"), formula("C2", "", "<v></v>")].concat(),
+            [text("A3", "1"), text("B3", "b"), formula("C3", "", "<v/>")].concat(),
+            [text("A4", "1"), text("B4", "c"), formula("C4", "", "")].concat(),
+            [text("A5", "1"), text("B5", "d"), formula("C5", "", "<v>2</v>")].concat(),
+            [text("A6", "1"), text("B6", "e"), formula("C6", " t=\"str\"", "<v></v>")].concat(),
+            [text("A7", "1"), text("B7", "f"), "<c r=\"C7\" s=\"0\"/>".to_owned()].concat(),
+        ],
+    )]);
+    let collected = read(&table(options(&json!({}))), &input).expect("a workbook");
+    assert_eq!(
+        rejected(&collected),
+        [("TABLE_CELL", 2), ("TABLE_CELL", 3), ("TABLE_CELL", 4)]
+    );
+    let values: Vec<Option<String>> = cells(&collected, 0)
+        .rows
+        .into_iter()
+        .map(|row| row[1].clone())
+        .collect();
+    assert_eq!(values, [Some("2".to_owned()), None, None]);
+}
+
+#[test]
+fn a_hidden_sheet_is_not_the_first() {
+    let rows = |value: &str| [header(), [text("A2", "1"), text("B2", "a"), text("C2", value)].concat()];
+    let (old, new) = (rows("old"), rows("new"));
+    let input = workbook(&[("old", "state=\"hidden\"", &old), ("new", "", &new)]);
+    let value = |more: Value| {
+        let collected = read(&table(options(&more)), &input).expect("a workbook");
+        cells(&collected, 0).rows[0][1].clone()
+    };
+    assert_eq!(value(json!({})).as_deref(), Some("new"));
+    assert_eq!(value(json!({ "sheet": 1 })).as_deref(), Some("old"));
+    assert_eq!(value(json!({ "sheet": "old" })).as_deref(), Some("old"));
+}
+
+#[test]
+fn a_column_without_a_type_holds_nothing() {
+    let texts = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Utf8, true),
+        Field::new("k", DataType::Utf8, true),
+        Field::new("v", DataType::Null, true),
+    ]));
+    let columns = vec![
+        texts(["1", "2"]),
+        texts(["a", "b"]),
+        Arc::new(NullArray::new(2)) as ArrayRef,
+    ];
+    let batch = RecordBatch::try_new(schema.clone(), columns).expect("a batch");
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).expect("a writer");
+    writer.write(&batch).expect("rows");
+    let input = MemoryInput::new("x", writer.into_inner().expect("a file"));
+    let collected = read(&table(options(&json!({}))), &input).expect("a Parquet file");
+    assert!(collected.rejections.is_empty(), "{:?}", collected.rejections);
+    assert!(cells(&collected, 0).rows.iter().all(|row| row[1].is_none()));
+    assert_eq!(collected.rows_of(0), 2);
+}
+
+#[test]
+fn a_filled_cell_without_a_header_is_told() {
+    let unpivot = |more: Value| {
+        let mut unpivot = json!({ "columns": "*", "name": "test", "value": "value" });
+        for (name, value) in more.as_object().expect("options") {
+            unpivot[name] = value.clone();
+        }
+        table(
+            json!({ "subject": { "id": "id", "issuer": "X" }, "key": ["k", "test"], "columns": { "k": "k" },
+            "unpivot": unpivot }),
+        )
+    };
+    let input = MemoryInput::new("x", "id,k,Na,,K,\n1,a,1,9,2,\n2,b,1,,2,8\n");
+    let collected = read(&unpivot(json!({})), &input).expect("a table");
+    assert_eq!(rejected(&collected), [("TABLE_NO_NAME", 2), ("TABLE_NO_NAME", 3)]);
+    let at: Vec<Option<u32>> = collected.rejections.iter().map(|r| r.at.cell).collect();
+    assert_eq!((collected.rows_of(0), at), (4, vec![Some(4), Some(6)]));
+    let collected = read(&unpivot(json!({ "except": [""] })), &input).expect("a table");
+    assert_eq!((collected.rows_of(0), collected.rejections.len()), (4, 0));
+}
+
+#[test]
+fn a_header_that_comes_again_is_no_row() {
+    let read = |text: &str, more: Value, batch_rows: usize| {
+        let input = MemoryInput::new("x", text);
+        read_in_batches(&table(options(&more)), &input, batch_rows).expect("a table")
+    };
+    let joined = "id,k,v\n1,a,x\n\u{feff}id, k ,\"v\"\n2,b,y\nid,k,v\nid,k,w\n";
+    for batch_rows in [1, 2, 100] {
+        let collected = read(joined, json!({}), batch_rows);
+        let subjects = ["1", "2", "id"].map(|id| Some(id.to_owned()));
+        assert_eq!(cells(&collected, 0).subjects, subjects, "{batch_rows}");
+        assert_eq!(collected.filtered["repeated_header"], 2, "{batch_rows}");
+        // Nobody knows whose the first row of the second export is.
+        let collected = read(
+            "id,k,v\n1,a,x\nid,k,v\n,b,y\n2,c,y\n",
+            json!({ "fill_down": ["id"] }),
+            batch_rows,
+        );
+        assert_eq!(rejected(&collected), [("TABLE_FILL_UNKNOWN", 4)], "{batch_rows}");
+        assert_eq!(collected.rows_of(0), 2, "{batch_rows}");
+    }
+    let input = workbook(&[("s", "", &[header(), header().replace('1', "2")])]);
+    let collected = common::read(&table(options(&json!({}))), &input).expect("a workbook");
+    assert_eq!((collected.rows_of(0), collected.filtered["repeated_header"]), (0, 1));
+}
