@@ -311,10 +311,7 @@ tables:
     assert_eq!(site.refresh().tables["measurement"].rows, 40);
     let session = site.session();
     let is_rejected = session.still_rejected();
-    assert!(
-        !site.quarantine().iter().any(|record| is_rejected(record)),
-        "all is mended"
-    );
+    assert!(!site.quarantine().iter().any(is_rejected), "all is mended");
 }
 
 #[test]
