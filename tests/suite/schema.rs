@@ -104,6 +104,7 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ("21-a-program-that-is-not-there", json!([])),
         ("22-a-lock-with-other-keys", json!([])),
         ("23-a-script-as-a-library", json!([])),
+        ("24-values-of-nothing", json!([])),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();
