@@ -106,6 +106,7 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ("23-a-script-as-a-library", json!([])),
         ("24-queries-that-say-more", json!([])),
         ("25-follow-ups", json!([])),
+        ("26-values-of-nothing", json!([])),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();
