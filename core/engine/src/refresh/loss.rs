@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The share of what was there that a changed pipeline may take away unasked.
 pub const MOST_LOST: f64 = 0.05;
 
-/// So many rows are few, unless they are all: a small table may lose some to mistakes of single records.
+/// Fewer rows than these may be lost to mistakes of single records, whatever share they are of a small table.
 const FEW: u64 = 10;
 
 /// What reading a source again gave, beside what it gave before.
@@ -174,10 +174,8 @@ impl Refresh<'_> {
         };
         self.ask(staged.iter().filter_map(|(table, ranges)| {
             let was = last.manifest.tables.get(table)?.row_count;
-            let is: u64 = ranges.iter().map(|range| range.fingerprint.count).sum();
             let refused: u64 = ranges.iter().map(|range| range.refused).sum();
-            let is_all = refused > 0 && is == 0;
-            (is_much(refused, was) && (is_all || refused >= FEW)).then(|| {
+            (is_much(refused, was) && refused >= FEW).then(|| {
                 let spec = self.bound.tables.iter().find(|spec| spec.name == *table);
                 let behind = spec.map(|spec| self.bound.graph.needed(std::slice::from_ref(&spec.from)));
                 let is_behind = |step: &str| {
