@@ -93,11 +93,14 @@ impl TimeKind {
 ///   time), and with `-`, `_` or `.` between the parts or as `2026年4月20日` (then also `2026-4-2 8:05`, `… 8时5分`);
 /// - weeks (`2026-W09`, ISO 8601, 5.2.3) as `YYYY-Www`;
 /// - months (YYYYMM, `2026-04`, `2026.4`, `2026年4月`) as the number YYYYMM, and any other number, a counter, as its digits:
-///   both padded to twenty.
+///   both padded to twenty. A counter may say what it counts: `w7`, `week07`, `v3`, `no12`, `第7周`.
 ///
 /// None for anything else, as its order is not known: the day or the month first (`01-03-2026`, `01032026`), names of
 /// months, a copy (`20260301 (1)`), a range, a date that does not exist or lies outside of 1900 to 2099.
 pub fn normalize(text: &str) -> Option<String> {
+    if let Some(counter) = counter(text.trim()) {
+        return number(counter);
+    }
     let mut rest = Rest(text.trim());
     let first = rest.run();
     if rest.0.is_empty() {
@@ -134,6 +137,19 @@ pub fn normalize(text: &str) -> Option<String> {
     let after_day = chinese && rest.one(&['日', '号']).is_some();
     let clock = rest.clock(after_day)?;
     day_text([year, month, day], &clock)
+}
+
+/// The number of a counter that says what it counts, too short for a date.
+fn counter(text: &str) -> Option<&str> {
+    const NAMES: [&str; 5] = ["week", "wk", "w", "v", "no"];
+    let chinese = || text.strip_prefix('第')?.strip_suffix(['周', '期', '次', '批', '版']);
+    let named = NAMES.iter().find_map(|name| {
+        let (found, digits) = text.split_at_checked(name.len())?;
+        found.eq_ignore_ascii_case(name).then_some(digits)
+    });
+    let digits = named.or_else(chinese)?;
+    let is_number = matches!(digits.len(), 1..=5) && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then_some(digits)
 }
 
 /// A number by itself. Eight, twelve and fourteen digits are a date, or one in an order that nobody knows; only a counter
@@ -249,6 +265,9 @@ mod tests {
             ("2027年1月", "00000000000000202701"),
             ("2026-W9", "2026-W09"),
             ("2026W17", "2026-W17"),
+            ("w7", "00000000000000000007"),
+            ("Week07", "00000000000000000007"),
+            ("第7周", "00000000000000000007"),
         ] {
             assert_eq!(normalize(text).as_deref(), Some(expected), "{text}");
         }
@@ -259,7 +278,9 @@ mod tests {
         for text in [
             "",
             "final",
-            "w7",
+            "w",
+            "Mar7",
+            "w20260301",
             "-5",
             "1.5",
             "20261340",
