@@ -482,9 +482,9 @@ fn append(context: &Context, message: &Message<'_>, kind: &Kind, cleared: bool, 
         if message.escapes && memchr(message.delimiters.escape, raw.as_bytes()).is_some() {
             scratch.clear();
             message.delimiters.unescape(raw, message.encoding, scratch);
-            builder.append(scratch);
+            builder.append(scratch, message.text);
         } else {
-            builder.append(raw);
+            builder.append(raw, message.text);
         }
     }
 }

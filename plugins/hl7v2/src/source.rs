@@ -329,7 +329,7 @@ impl Decoded {
         }
         let (text, lines) = if encoding == UTF_8 {
             (
-                std::str::from_utf8(bytes).map_err(|error| bad(error.valid_up_to()))?,
+                charset::utf8(bytes).map_err(bad)?,
                 lines,
             )
         } else {

@@ -93,15 +93,15 @@ impl Visit for Seeker<'_> {
 fn has_quotes(input: &dyn Input, layout: &Layout, from: u64) -> Result<bool, PluginError> {
     let Some(quote) = layout.quote else { return Ok(false) };
     let mut offset = from;
+    // One small buffer for all of a large file: it stays in the cache.
+    let mut bytes = vec![0; 1 << 17];
     loop {
-        let bytes = layout::read(input, offset, 1 << 20)?;
-        if bytes.is_empty() {
-            return Ok(false);
+        let got = input.read_at(offset, &mut bytes)?;
+        match bytes.get(..got).filter(|got| !got.is_empty()) {
+            None => return Ok(false),
+            Some(got) if memchr::memchr(quote, got).is_some() => return Ok(true),
+            Some(_) => offset += got as u64,
         }
-        if memchr::memchr(quote, &bytes).is_some() {
-            return Ok(true);
-        }
-        offset += bytes.len() as u64;
     }
 }
 

@@ -5,9 +5,9 @@ use super::staged::{Staged, Stamp};
 use arrow::{
     array::{
         Array, ArrayData, ArrayRef, AsArray, Capacities, MutableArrayData, RecordBatch, RecordBatchOptions,
-        StringArray, UInt32Array, make_array,
+        StringArray, make_array, new_null_array,
     },
-    compute::{interleave, take},
+    compute::interleave,
     error::ArrowError,
 };
 use std::{ops::Range, sync::Arc};
@@ -148,39 +148,23 @@ pub fn gather(parts: &[&RecordBatch], runs: &[Run]) -> Result<RecordBatch, Arrow
         return Err(ArrowError::InvalidArgumentError("nothing to gather".to_owned()));
     };
     let schema = first.schema();
-    let columns: Vec<ArrayRef> = if rows >= runs.len() * WORTH_COPYING {
-        let column = |i: usize| {
-            copy(
-                &parts.iter().map(|part| part.column(i).as_ref()).collect::<Vec<_>>(),
-                runs,
-                rows,
-            )
-        };
-        (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?
-    } else if parts.len() == 1 {
-        let rows: UInt32Array = runs
-            .iter()
-            .flat_map(|run| run.row..run.row + run.len)
-            .map(Some)
-            .collect();
-        first
-            .columns()
-            .iter()
-            .map(|column| take(column, &rows, None))
-            .collect::<Result<_, _>>()?
-    } else {
-        let mut rows: Vec<(usize, usize)> = Vec::with_capacity(rows);
-        for run in runs {
-            rows.extend(run.rows().map(|row| (run.part as usize, row)));
+    let together = rows >= runs.len() * WORTH_COPYING;
+    let singly = runs
+        .iter()
+        .filter(|_| !together)
+        .flat_map(|run| run.rows().map(|row| (run.part as usize, row)));
+    let singly: Vec<(usize, usize)> = singly.collect();
+    let column = |i: usize| -> Result<ArrayRef, ArrowError> {
+        let columns: Vec<&dyn Array> = parts.iter().map(|part| part.column(i).as_ref()).collect();
+        if columns.iter().all(|column| column.null_count() == column.len()) {
+            Ok(new_null_array(schema.field(i).data_type(), rows))
+        } else if together {
+            copy(&columns, runs, rows)
+        } else {
+            interleave(&columns, &singly)
         }
-        let column = |i: usize| {
-            interleave(
-                &parts.iter().map(|part| part.column(i).as_ref()).collect::<Vec<_>>(),
-                &rows,
-            )
-        };
-        (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?
     };
+    let columns = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema, columns, &options)
 }

@@ -9,7 +9,8 @@ use super::{
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    datatypes::{Schema, UInt8Type, UInt32Type, UInt64Type},
+    datatypes::{FieldRef, Schema, UInt8Type, UInt32Type, UInt64Type},
+    error::ArrowError,
 };
 use clinmill_catalog::{
     events::{self, EventFile},
@@ -80,9 +81,9 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut kept = Kept::default();
     for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
         let before = kept.ordinals.len();
-        match known.is_empty().then(|| new.repeated(subject)) {
+        match known.is_empty().then(|| new.repeated(subject)).as_deref() {
             Some(repeated) if repeated.is_empty() => kept.whole(subject),
-            repeated => new.choose(subject, &known, repeated.as_ref(), &mut kept),
+            repeated => new.choose(subject, &known, repeated, &mut kept),
         }
         if kept.ordinals.len() > before
             && let Some(run) = subject.first()
@@ -108,10 +109,15 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         .collect();
     let schema = Arc::new(Schema::new(varying));
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
+    let texts = texts
+        .into_iter()
+        .map(|part| without(part, &constants))
+        .collect::<Result<Vec<_>, _>>()?;
+    let texts: Vec<&RecordBatch> = texts.iter().collect();
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants);
     let mut ordinals = kept.ordinals.as_slice();
     for runs in chunks(&parts, &kept.runs) {
-        let chunk = Staged::gather(&parts, &runs)?;
+        let chunk = Staged::gather(&parts, &texts, &runs)?;
         let (own, rest) = ordinals.split_at(chunk.len());
         ordinals = rest;
         writer.write(&chunk.widen(&schema, own, task.times)?)?;
@@ -173,9 +179,6 @@ impl Kept {
     }
 }
 
-/// First bits of keys.
-type Heads = HashSet<u64, Prehashed>;
-
 /// One event among those of its record.
 struct Version {
     event: u128,
@@ -219,15 +222,14 @@ impl<'a> New<'a> {
         &self.parts[run.part as usize].events.stamps[run.rows()]
     }
 
-    /// The first bits of the keys of a subject's records that have more than one event, and maybe of a few others.
-    fn repeated(&self, subject: &[Run]) -> Heads {
-        let events = subject.iter().map(|run| run.len as usize).sum();
-        let mut seen = Heads::with_capacity_and_hasher(events, Prehashed::default());
+    /// The first bits of the keys of a subject's records that have more than one event, and maybe of a few others, in
+    /// ascending order.
+    fn repeated(&self, subject: &[Run]) -> Vec<u64> {
         let stamps = subject.iter().flat_map(|run| self.stamps(run));
-        stamps
-            .map(|stamp| head(&stamp.key))
-            .filter(|head| !seen.insert(*head))
-            .collect()
+        let mut heads: Vec<u64> = stamps.map(|stamp| head(&stamp.key)).collect();
+        heads.sort_unstable();
+        let equal = heads.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
+        equal.filter_map(|equal| equal.first().copied()).collect()
     }
 
     /// Keeps the events of one subject that are not known already. `repeated` is there when none is known.
@@ -235,7 +237,7 @@ impl<'a> New<'a> {
         &self,
         subject: &[Run],
         known: &HashMap<u128, u32, Prehashed>,
-        repeated: Option<&Heads>,
+        repeated: Option<&[u64]>,
         kept: &mut Kept,
     ) {
         let mut places: Vec<(u32, u32)> = Vec::new();
@@ -244,7 +246,8 @@ impl<'a> New<'a> {
         }
         let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
         // Nearly all records come once.
-        let once = |place: usize, repeated: &Heads| key(place).is_none_or(|key| !repeated.contains(&head(key)));
+        let once =
+            |place: usize, repeated: &[u64]| key(place).is_none_or(|key| repeated.binary_search(&head(key)).is_err());
         let alone = |place: usize| repeated.is_some_and(|repeated| once(place, repeated));
         // The ordinal of each event that is kept.
         let mut chosen: Vec<Option<u32>> = vec![Some(0); places.len()];
@@ -351,6 +354,19 @@ fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], runs: &[Run], ordina
         }
     }
     constants
+}
+
+/// The columns that are not said once for the whole file.
+fn without(texts: &RecordBatch, constants: &Constants) -> Result<RecordBatch, ArrowError> {
+    let varies = |(i, field): (usize, &FieldRef)| (!constants.contains_key(field.name())).then_some(i);
+    let varying: Vec<usize> = texts
+        .schema_ref()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter_map(varies)
+        .collect();
+    texts.project(&varying)
 }
 
 /// What makes two events the same.

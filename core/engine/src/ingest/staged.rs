@@ -112,18 +112,19 @@ impl Staged {
         }
     }
 
-    /// The events of these runs, as one.
+    /// The events of these runs, as one, with the columns of `texts`: those of the parts, or some of them.
     ///
     /// # Errors
     /// Never for runs of these parts.
-    pub fn gather(parts: &[&Self], runs: &[Run]) -> Result<Self, ArrowError> {
+    pub fn gather(parts: &[&Self], texts: &[&RecordBatch], runs: &[Run]) -> Result<Self, ArrowError> {
         let mut stamps = Vec::with_capacity(runs.iter().map(|run| run.len as usize).sum());
         for run in runs {
             stamps.extend_from_slice(&parts[run.part as usize].stamps[run.rows()]);
         }
-        let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
-        let texts = gather(&texts, runs)?;
-        Ok(Self { stamps, texts })
+        Ok(Self {
+            stamps,
+            texts: gather(texts, runs)?,
+        })
     }
 
     /// As whole events.
