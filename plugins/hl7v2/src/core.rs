@@ -479,13 +479,14 @@ fn append(context: &Context, message: &Message<'_>, kind: &Kind, cleared: bool, 
             context.raw(message, place)
         };
         rows.bytes += raw.len();
-        if message.escapes && memchr(message.delimiters.escape, raw.as_bytes()).is_some() {
+        let value = if message.escapes && memchr(message.delimiters.escape, raw.as_bytes()).is_some() {
             scratch.clear();
             message.delimiters.unescape(raw, message.encoding, scratch);
-            builder.append(scratch, message.text);
+            scratch.as_str()
         } else {
-            builder.append(raw, message.text);
-        }
+            raw
+        };
+        builder.append(value);
     }
 }
 

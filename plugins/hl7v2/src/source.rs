@@ -328,10 +328,7 @@ impl Decoded {
             });
         }
         let (text, lines) = if encoding == UTF_8 {
-            (
-                charset::utf8(bytes).map_err(bad)?,
-                lines,
-            )
+            (charset::utf8(bytes).map_err(bad)?, lines)
         } else {
             self.text.clear();
             self.lines.clear();
