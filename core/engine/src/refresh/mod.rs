@@ -85,7 +85,7 @@ impl Default for RefreshOptions {
             allow_breaking: false,
             replay: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: 320 << 20,
+            memory: 448 << 20,
         }
     }
 }
