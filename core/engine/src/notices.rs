@@ -66,7 +66,7 @@ pub const ALL: &[Notice] = &[
     warning(
         "INPUT_SKIPPED",
         "Files or folders were not read: `unsettled` (changed within `settle`), `unreadable`, `not-a-file`, `leaves-root` \
-         and `link-loop` (links), `name-not-utf8`.",
+         and `link-loop` (links), `name-not-utf8`, `other-case` (`X.CSV` for `*.csv`).",
         "Nothing for `unsettled`: a later run reads them. Else check permissions, links and names.",
     ),
     warning(
@@ -101,7 +101,7 @@ pub const ALL: &[Notice] = &[
     ),
     warning(
         "NO_INPUT",
-        "No file matches any glob.",
+        "No file matches any glob, or none that of a source that never had one or whose folder is missing.",
         "Check `inputs` of the sources, and that files have arrived.",
     ),
     warning(

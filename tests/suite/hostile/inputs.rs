@@ -343,3 +343,35 @@ fn an_empty_inbox_is_no_failure() {
     project.run(["run", "pipeline.yaml"]).expect_code(0);
     assert_eq!(manifest(&project, 1)["tables"]["result"]["row_count"], 2);
 }
+
+#[test]
+fn a_source_without_any_file_is_told_beside_those_that_have_some() {
+    let plans = LIS.replace("  lis:", "  plans:").replace("inbox/*", "plans/*.csv");
+    let project = project(&yaml(&format!("{LIS}{plans}"), "", RESULT));
+    project.write("inbox/good", GOOD);
+    let refresh = |said: &[&str]| {
+        let report = project
+            .run(["run", "pipeline.yaml", "--format", "json"])
+            .expect_code(0)
+            .json();
+        let of_inputs = |code: &str| ["NO_INPUT", "INPUT_SKIPPED"].contains(&code);
+        let found: Vec<&str> = warnings(&report)
+            .into_iter()
+            .filter(|w| of_inputs(w.0))
+            .map(|w| w.1)
+            .collect();
+        assert_eq!(found, said, "{report:#}");
+    };
+    refresh(&["plans: the folder of its `glob` is not there"]);
+    // A file that differs from the glob in its case only is most likely meant.
+    project.write("plans/A.CSV", GOOD);
+    refresh(&[
+        "plans: 1 found and not read: other-case",
+        "plans: no file matches its `glob`, and none ever did",
+    ]);
+    fs::rename(project.at("plans/A.CSV"), project.at("plans/a.csv")).unwrap();
+    refresh(&[]);
+    // A week without a new file is nothing wrong.
+    fs::remove_file(project.at("plans/a.csv")).unwrap();
+    refresh(&[]);
+}

@@ -61,6 +61,8 @@ pub enum FindingReason {
     Loop,
     /// A name that is not UTF-8.
     NotUtf8,
+    /// It would match the pattern but for its upper and lower case.
+    OtherCase,
     /// It matches the pattern and is a pipe, socket or device.
     NotAFile,
     /// It changed less than `settle` ago.
@@ -75,6 +77,7 @@ impl FindingReason {
             Self::LeavesRoot => "leaves-root",
             Self::Loop => "link-loop",
             Self::NotUtf8 => "name-not-utf8",
+            Self::OtherCase => "other-case",
             Self::NotAFile => "not-a-file",
             Self::Unsettled => "unsettled",
         }
@@ -114,6 +117,7 @@ impl Discovered {
 pub fn glob(base: &Path, pattern: &str) -> Result<Discovered> {
     let pattern = Pattern::parse(pattern)?;
     let mut walk = Walk {
+        in_lower_case: pattern.in_lower_case(),
         pattern,
         root: base.to_owned(),
         files: BTreeMap::new(),
@@ -137,6 +141,7 @@ pub fn glob(base: &Path, pattern: &str) -> Result<Discovered> {
 
 struct Walk {
     pattern: Pattern,
+    in_lower_case: Pattern,
     root: PathBuf,
     files: BTreeMap<String, FoundFile>,
     findings: Vec<Finding>,
@@ -178,7 +183,8 @@ impl Walk {
         let enter = self
             .pattern
             .may_hold(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-        if captures.is_none() && !enter {
+        let in_other_case = captures.is_none() && self.in_lower_case.matches(&relative.to_lowercase()).is_some();
+        if captures.is_none() && !enter && !in_other_case {
             return;
         }
         let looked = fs::symlink_metadata(path).and_then(|m| {
@@ -189,6 +195,9 @@ impl Walk {
             Ok(looked) => looked,
             Err(e) => return self.found(&relative, FindingReason::Unreadable(e.kind())),
         };
+        if in_other_case && metadata.is_file() {
+            return self.found(&relative, FindingReason::OtherCase);
+        }
         if metadata.is_dir() && !enter || !metadata.is_dir() && captures.is_none() {
             return;
         }
@@ -309,6 +318,15 @@ mod tests {
         assert_eq!(found.files[0].stamp.size, 7);
         assert!(found.findings.is_empty());
         assert!(glob(&base.join("nothing"), "*.csv").unwrap().files.is_empty());
+    }
+
+    #[test]
+    fn what_differs_in_case_is_told() {
+        let dir = tree(&["a/1.csv", "a/2.CSV", "a/Ä.Csv", "a/3.txt"]);
+        let found = glob(&dir.path().join("in"), "a/*.csv").unwrap();
+        assert_eq!(names(&found), ["a/1.csv"]);
+        let other = FindingReason::OtherCase;
+        assert_eq!(reasons(&found), [("a/2.CSV", other), ("a/Ä.Csv", other)]);
     }
 
     #[test]

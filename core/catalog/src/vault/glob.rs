@@ -84,6 +84,22 @@ impl Pattern {
         self.walk(0, &parts, 0, &mut captures, &mut failed).then_some(captures)
     }
 
+    /// The pattern whose literals are in lower case, and that matches the path in lower case where only the case differs.
+    pub(crate) fn in_lower_case(&self) -> Self {
+        let mut lower = self.clone();
+        for segment in &mut lower.segments {
+            let Segment::Name(tokens) = segment else { continue };
+            *tokens = std::mem::take(tokens)
+                .into_iter()
+                .flat_map(|token| match token {
+                    Token::Literal(c) => c.to_lowercase().map(Token::Literal).collect(),
+                    other => vec![other],
+                })
+                .collect();
+        }
+        lower
+    }
+
     /// True when a file below this folder (its parts from the searched one) may match.
     pub(crate) fn may_hold(&self, folder: &[&str]) -> bool {
         let mut parts = folder.iter();

@@ -7,8 +7,8 @@ use crate::{
     mappings,
 };
 use clinmill_catalog::vault::{
-    AsOfPattern, Captures, Found, FoundFile, LedgerEntry, Order, Pattern, Pending, Sighting, TimeKind, VaultError,
-    glob, normalize_as_of, pending,
+    AsOfPattern, Captures, FindingReason, Found, FoundFile, LedgerEntry, Order, Pattern, Pending, Sighting, TimeKind,
+    VaultError, glob, normalize_as_of, pending,
 };
 use clinmill_model::{Digest, Sensitive};
 use clinmill_spec::pipeline::{AsOf, Keep, Mode};
@@ -71,6 +71,11 @@ pub fn discover(
             bound, source, session, &mut cache, keep, threads, warnings,
         )?);
     }
+    // Where no source has an input, that is said once.
+    if plans.iter().any(|plan| plan.files > 0) || session.last.is_some() {
+        let without = bound.sources.iter().zip(&plans).filter(|(_, plan)| plan.files == 0);
+        warnings.extend(without.filter_map(|(source, _)| never_came(bound, source, session)));
+    }
     if keep {
         cache.save()?;
     }
@@ -87,6 +92,24 @@ pub fn input_folder(bound: &Bound, source: &SourceSpec) -> (PathBuf, String) {
         }
         None => (bound.dir.clone(), pattern.clone()),
     }
+}
+
+/// What is wrong where no file matches a source's glob; a week without one is nothing wrong.
+fn never_came(bound: &Bound, source: &SourceSpec, session: &Session) -> Option<Warning> {
+    let name = source.name();
+    let (base, pattern) = input_folder(bound, source);
+    let fixed = pattern.split('/').take_while(|part| !part.contains(['*', '?', '{']));
+    let parts: Vec<&str> = fixed.collect();
+    let folders = parts.len().min(pattern.split('/').count() - 1);
+    let folder = base.join(parts.iter().take(folders).collect::<PathBuf>());
+    let message = if !folder.is_dir() {
+        format!("{name}: the folder of its `glob` is not there")
+    } else if !session.ledger.entries().iter().any(|entry| entry.source == name) {
+        format!("{name}: no file matches its `glob`, and none ever did")
+    } else {
+        return None;
+    };
+    Some(Warning::new("NO_INPUT", message))
 }
 
 /// Where the pipeline itself writes: nothing there is an input, unless the inbox lies in it.
@@ -120,6 +143,16 @@ fn discover_source(
             .any(|own| path.as_ref().is_some_and(|path| path.starts_with(own)))
     });
     found.settle(SystemTime::now(), source.spec.inputs.settle);
+    let is_of_another = |relative: &str| {
+        let mut others = bound.sources.iter().filter(|other| other.name() != name);
+        others.any(|other| {
+            let (other_base, pattern) = input_folder(bound, other);
+            other_base == base && Pattern::parse(&pattern).is_ok_and(|p| p.matches(relative).is_some())
+        })
+    };
+    found
+        .findings
+        .retain(|f| f.reason != FindingReason::OtherCase || !is_of_another(f.relative.expose()));
     let mut by_reason: BTreeMap<&'static str, usize> = BTreeMap::new();
     for finding in &found.findings {
         *by_reason.entry(finding.reason.code()).or_default() += 1;
