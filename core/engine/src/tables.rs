@@ -387,14 +387,25 @@ fn model_schema(
     Arc::new(Schema::new(fields))
 }
 
+/// The types that a contract may ask for, by their words in the pipeline file.
+static TYPES: [(&str, DataType); 7] = [
+    ("string", DataType::Utf8),
+    ("integer", DataType::Int64),
+    ("decimal", DataType::Decimal128(38, 6)),
+    ("number", DataType::Float64),
+    ("boolean", DataType::Boolean),
+    ("date", DataType::Date32),
+    ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+];
+
 fn contract_type(column: &Column) -> Option<DataType> {
-    Some(match column.kind.as_ref()?.value.as_str() {
-        "integer" => DataType::Int64,
-        "decimal" => DataType::Decimal128(38, 6),
-        "number" => DataType::Float64,
-        "boolean" => DataType::Boolean,
-        "date" => DataType::Date32,
-        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
-        _ => DataType::Utf8,
-    })
+    let word = &column.kind.as_ref()?.value;
+    let found = TYPES.iter().find(|(known, _)| known == word);
+    found.map(|(_, data_type)| data_type.clone())
+}
+
+/// The word for a type that a contract or a model asks for.
+pub fn type_word(data_type: &DataType) -> Option<&'static str> {
+    let found = TYPES.iter().find(|(_, known)| known == data_type);
+    found.map(|(word, _)| *word)
 }
