@@ -3,7 +3,7 @@
 use crate::{
     bound::{SourceSpec, canonical},
     contract::{self, Term},
-    graph::{Graph, Located, Node},
+    graph::{Graph, Located, Node, contract_of},
     mappings::Mapping,
     model::{self, Fill},
 };
@@ -15,7 +15,10 @@ use clinmill_spec::{
     codes,
     pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A table that is ready to be made.
 #[derive(Clone, Debug)]
@@ -49,6 +52,16 @@ pub struct TableSpec {
     /// The same without the content of the mappings that its steps look up: where it stays, only subjects that those
     /// concern are recomputed.
     pub making: Digest,
+}
+
+impl TableSpec {
+    /// What may reject its rows: the relations that it is made of, by name, and its contract. A step is one of them when
+    /// [`transform_of`](crate::graph::transform_of) it is.
+    pub fn judges(&self, graph: &Graph) -> BTreeSet<String> {
+        let mut judges = graph.needed(std::slice::from_ref(&self.from));
+        judges.insert(contract_of(&self.name));
+        judges
+    }
 }
 
 /// What identifies a row of a table.
