@@ -80,11 +80,9 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut kept = Kept::default();
     for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
         let before = kept.ordinals.len();
-        let repeated = new.repeated(subject);
-        if known.is_empty() && repeated.is_empty() {
-            kept.whole(subject);
-        } else {
-            new.choose(subject, &known, &repeated, &mut kept);
+        match known.is_empty().then(|| new.repeated(subject)) {
+            Some(repeated) if repeated.is_empty() => kept.whole(subject),
+            repeated => new.choose(subject, &known, repeated.as_ref(), &mut kept),
         }
         if kept.ordinals.len() > before
             && let Some(run) = subject.first()
@@ -232,15 +230,22 @@ impl<'a> New<'a> {
             .collect()
     }
 
-    /// Keeps the events of one subject that are not known already.
-    fn choose(&self, subject: &[Run], known: &HashMap<u128, u32, Prehashed>, repeated: &Heads, kept: &mut Kept) {
+    /// Keeps the events of one subject that are not known already. `repeated` is there when none is known.
+    fn choose(
+        &self,
+        subject: &[Run],
+        known: &HashMap<u128, u32, Prehashed>,
+        repeated: Option<&Heads>,
+        kept: &mut Kept,
+    ) {
         let mut places: Vec<(u32, u32)> = Vec::new();
         for run in subject {
             places.extend((run.row..run.row + run.len).map(|row| (run.part, row)));
         }
         let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
         // Nearly all records come once.
-        let alone = |place: usize| known.is_empty() && key(place).is_none_or(|key| !repeated.contains(&head(key)));
+        let once = |place: usize, repeated: &Heads| key(place).is_none_or(|key| !repeated.contains(&head(key)));
+        let alone = |place: usize| repeated.is_some_and(|repeated| once(place, repeated));
         // The ordinal of each event that is kept.
         let mut chosen: Vec<Option<u32>> = vec![Some(0); places.len()];
         let mut order: Vec<usize> = (0..places.len()).filter(|place| !alone(*place)).collect();
