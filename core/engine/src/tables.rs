@@ -10,7 +10,7 @@ use crate::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_catalog::dataset::{base_schema, to_specs};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_sdk::units::ucum;
+use clinmill_sdk::units::{self, ucum};
 use clinmill_spec::{
     codes,
     pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
@@ -324,8 +324,7 @@ fn check_units(table: &Table, findings: &mut Vec<Located>) {
     for unit in table.columns.iter().filter_map(|c| c.unit.as_ref()) {
         if ucum::validate(&unit.value).is_err() {
             let message = format!("the unit {:?} is no UCUM code", unit.value);
-            let meant = UNITS.into_iter().find(|known| letters(known) == letters(&unit.value));
-            let hint = meant.map_or_else(
+            let hint = units::meant(&unit.value).map_or_else(
                 || {
                     "write it as UCUM does, such as `mmol/L`, `10*9/L`, `[iU]/mL` or `%`; `clinmill units` reads codes"
                         .to_owned()
@@ -335,22 +334,6 @@ fn check_units(table: &Table, findings: &mut Vec<Located>) {
             findings.push((Diagnostic::error(codes::COLUMN_UNIT, message).hint(hint), unit.span));
         }
     }
-}
-
-/// Codes that are often written otherwise.
-const UNITS: [&str; 18] = [
-    "umol/L", "mmol/L", "nmol/L", "pmol/L", "mg/dL", "g/L", "mg/L", "ug/L", "ng/mL", "pg/mL", "[iU]/mL", "[iU]/L",
-    "m[iU]/L", "mm[Hg]", "kPa", "10*9/L", "10*12/L", "mL/min",
-];
-
-/// What of a code is letters and digits, in small letters.
-fn letters(code: &str) -> String {
-    let plain = code.replace(['µ', 'μ'], "u");
-    plain
-        .chars()
-        .filter(|c| c.is_alphanumeric())
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
 }
 
 /// The columns of a standard model's table: keys that it lacks, its own in its order, then what the pipeline adds.
