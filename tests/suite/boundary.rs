@@ -1,7 +1,8 @@
 //! What plugins may not do to the process that loads them, to the files beside them and to what a refresh reads.
 
-use crate::plugins::{
-    PIPELINE, REMARKS, fails, hostile_c, no_release, own_source, project, runs, told_to_end_once_published,
+use crate::{
+    plugins::{PIPELINE, fails, hostile_c, no_release, project, told_to_end_once_published},
+    process::{REMARKS, own_source, runs},
 };
 use clinmill_tests::{Project, Run};
 use clinmill_tests_abi::{library, python};

@@ -19,6 +19,7 @@ mod layout;
 mod models;
 mod pipelines;
 mod plugins;
+mod process;
 mod reference;
 mod regress;
 mod schema;

@@ -1,6 +1,8 @@
 //! Times of the sample hospital: minutes since Monday, 2 March 2026, 00:00 local time, in the notations its systems
 //! write.
 
+use clinmill_sdk::calendar;
+
 /// Days from 1970-01-01 to the first day of week 1.
 const FIRST_DAY: i64 = 20_514;
 
@@ -69,20 +71,9 @@ pub fn dashed(day: i64) -> String {
     format!("{y:04}-{m:02}-{d:02}")
 }
 
-/// Year, month and day (Hinnant: chrono-compatible low-level date algorithms, `civil_from_days`).
+/// Year, month and day.
 pub fn civil(day: i64) -> (i64, i64, i64) {
-    let z = day + FIRST_DAY + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (
-        yoe + era * 400 + i64::from(month <= 2),
-        month,
-        doy - (153 * mp + 2) / 5 + 1,
-    )
+    calendar::civil_from_days(day + FIRST_DAY)
 }
 
 #[cfg(test)]

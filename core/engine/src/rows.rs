@@ -7,12 +7,12 @@ use crate::{
     fold::{Folded, Id, id_at},
     graph::{Lineage, Relation, StepRejection, StepReport, contract_of, record_at, subject_column},
     model::{self, Fill},
-    tables::{Identity, TableSpec},
+    tables::{Identity, TableSpec, type_word},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{cast, take, take_record_batch},
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
 };
 use clinmill_catalog::{index::IndexEntry, rowhash::row_hashes, vault::VaultKey};
 use clinmill_model::columns::SUBJECT_ID;
@@ -158,15 +158,8 @@ fn without_misfits(
 /// Which type a column of a table has, and that its model says so.
 fn misfit_message(table: &TableSpec, column: &str) -> String {
     let field = table.schema.field_with_name(column);
-    let wanted = field.map_or("another type", |field| match field.data_type() {
-        kind if kind.is_integer() => "integer",
-        kind if kind.is_floating() => "number",
-        DataType::Decimal128(..) => "decimal",
-        DataType::Boolean => "boolean",
-        DataType::Date32 => "date",
-        DataType::Timestamp(..) => "timestamp",
-        _ => "another type",
-    });
+    let wanted = field.ok().and_then(|f| type_word(f.data_type()));
+    let wanted = wanted.unwrap_or("another type");
     let model = match table.model {
         Some(Model::Omop54) if column.ends_with("_id") => {
             "; ids of omop-5.4 are its own integers: let the query have another name for the source's number"

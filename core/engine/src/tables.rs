@@ -3,19 +3,22 @@
 use crate::{
     bound::{SourceSpec, canonical},
     contract::{self, Term},
-    graph::{Graph, Located, Node},
+    graph::{Graph, Located, Node, contract_of},
     mappings::Mapping,
     model::{self, Fill},
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use clinmill_catalog::dataset::{base_schema, to_specs};
 use clinmill_model::{Diagnostic, Digest, columns::SUBJECT_ID};
-use clinmill_sdk::units::ucum;
+use clinmill_sdk::units::{self, ucum};
 use clinmill_spec::{
     codes,
     pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A table that is ready to be made.
 #[derive(Clone, Debug)]
@@ -49,6 +52,16 @@ pub struct TableSpec {
     /// The same without the content of the mappings that its steps look up: where it stays, only subjects that those
     /// concern are recomputed.
     pub making: Digest,
+}
+
+impl TableSpec {
+    /// What may reject its rows: the relations that it is made of, by name, and its contract. A step is one of them when
+    /// [`transform_of`](crate::graph::transform_of) it is.
+    pub fn judges(&self, graph: &Graph) -> BTreeSet<String> {
+        let mut judges = graph.needed(std::slice::from_ref(&self.from));
+        judges.insert(contract_of(&self.name));
+        judges
+    }
 }
 
 /// What identifies a row of a table.
@@ -311,8 +324,7 @@ fn check_units(table: &Table, findings: &mut Vec<Located>) {
     for unit in table.columns.iter().filter_map(|c| c.unit.as_ref()) {
         if ucum::validate(&unit.value).is_err() {
             let message = format!("the unit {:?} is no UCUM code", unit.value);
-            let meant = UNITS.into_iter().find(|known| letters(known) == letters(&unit.value));
-            let hint = meant.map_or_else(
+            let hint = units::meant(&unit.value).map_or_else(
                 || {
                     "write it as UCUM does, such as `mmol/L`, `10*9/L`, `[iU]/mL` or `%`; `clinmill units` reads codes"
                         .to_owned()
@@ -322,22 +334,6 @@ fn check_units(table: &Table, findings: &mut Vec<Located>) {
             findings.push((Diagnostic::error(codes::COLUMN_UNIT, message).hint(hint), unit.span));
         }
     }
-}
-
-/// Codes that are often written otherwise.
-const UNITS: [&str; 18] = [
-    "umol/L", "mmol/L", "nmol/L", "pmol/L", "mg/dL", "g/L", "mg/L", "ug/L", "ng/mL", "pg/mL", "[iU]/mL", "[iU]/L",
-    "m[iU]/L", "mm[Hg]", "kPa", "10*9/L", "10*12/L", "mL/min",
-];
-
-/// What of a code is letters and digits, in small letters.
-fn letters(code: &str) -> String {
-    let plain = code.replace(['µ', 'μ'], "u");
-    plain
-        .chars()
-        .filter(|c| c.is_alphanumeric())
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
 }
 
 /// The columns of a standard model's table: keys that it lacks, its own in its order, then what the pipeline adds.
@@ -387,14 +383,25 @@ fn model_schema(
     Arc::new(Schema::new(fields))
 }
 
+/// The types that a contract may ask for, by their words in the pipeline file.
+static TYPES: [(&str, DataType); 7] = [
+    ("string", DataType::Utf8),
+    ("integer", DataType::Int64),
+    ("decimal", DataType::Decimal128(38, 6)),
+    ("number", DataType::Float64),
+    ("boolean", DataType::Boolean),
+    ("date", DataType::Date32),
+    ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+];
+
 fn contract_type(column: &Column) -> Option<DataType> {
-    Some(match column.kind.as_ref()?.value.as_str() {
-        "integer" => DataType::Int64,
-        "decimal" => DataType::Decimal128(38, 6),
-        "number" => DataType::Float64,
-        "boolean" => DataType::Boolean,
-        "date" => DataType::Date32,
-        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
-        _ => DataType::Utf8,
-    })
+    let word = &column.kind.as_ref()?.value;
+    let found = TYPES.iter().find(|(known, _)| known == word);
+    found.map(|(_, data_type)| data_type.clone())
+}
+
+/// The word for a type that a contract or a model asks for.
+pub fn type_word(data_type: &DataType) -> Option<&'static str> {
+    let found = TYPES.iter().find(|(_, known)| known == data_type);
+    found.map(|(word, _)| *word)
 }

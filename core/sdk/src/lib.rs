@@ -16,6 +16,7 @@ mod source;
 mod transform;
 
 pub mod athena;
+pub mod calendar;
 pub mod decode;
 pub mod export;
 pub mod han;

@@ -1,6 +1,7 @@
 //! The formats and their parsers: fixed layouts read byte by byte, no allocation for ASCII texts.
 
 use crate::Format;
+use clinmill_sdk::calendar;
 use std::borrow::Cow;
 
 /// How much a text says, from coarse to fine.
@@ -114,12 +115,7 @@ impl Fields {
             self.minute.unwrap_or(0),
             self.second.unwrap_or(0),
         );
-        let fits = (1..=9999).contains(&self.year)
-            && (1..=12).contains(&month)
-            && (1..=days_in_month(self.year, month)).contains(&day)
-            && hour < 24
-            && minute < 60
-            && second < 60;
+        let fits = (1..=9999).contains(&self.year) && hour < 24 && minute < 60 && second < 60;
         let offset = match self.offset {
             Some((_, hours, minutes)) if hours > 18 || minutes > 59 => return None,
             Some((sign, hours, minutes)) => Some(sign * i32::try_from(hours * 60 + minutes).ok()?),
@@ -134,34 +130,14 @@ impl Fields {
             _ => Precision::Second,
         };
         let seconds = i64::from(hour * 3600 + minute * 60 + second);
-        fits.then(|| Parsed {
-            days: days_from_civil(self.year, month, day),
+        let days = calendar::day(self.year, month, day).filter(|_| fits)?;
+        Some(Parsed {
+            days,
             micros: seconds * 1_000_000 + i64::from(self.micros),
             precision,
             offset,
         })
     }
-}
-
-fn days_in_month(year: u32, month: u32) -> u32 {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        2 => 28 + u32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar, counting years from March so that the leap day is last.
-fn days_from_civil(year: u32, month: u32, day: u32) -> i32 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    // 719,468 days lie between 0000-03-01 and 1970-01-01; years are 9999 at most.
-    days.cast_signed() - 719_468
 }
 
 fn read(format: Format, c: &mut Cursor<'_>, f: &mut Fields) -> Option<()> {
@@ -405,24 +381,6 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::civil::Date;
-
-    #[test]
-    fn days_agree_with_the_calendar() {
-        for (year, month, day) in [
-            (1, 1, 1),
-            (1900, 2, 28),
-            (1970, 1, 1),
-            (2000, 2, 29),
-            (2026, 4, 20),
-            (9999, 12, 31),
-        ] {
-            let date = Date::new(year, month, day).unwrap();
-            let days = (date - Date::new(1970, 1, 1).unwrap()).get_days();
-            let (year, month, day) = (year.cast_unsigned(), month.cast_unsigned(), day.cast_unsigned());
-            assert_eq!(days_from_civil(year.into(), month.into(), day.into()), days);
-        }
-    }
 
     #[test]
     fn every_prefix_of_a_timestamp_is_an_hl7_time_or_nothing() {

@@ -1,5 +1,6 @@
 //! Times of messages as text that sorts by time.
 
+use clinmill_sdk::calendar::{civil_from_days, days_from_civil};
 use jiff::{
     Timestamp,
     tz::{AmbiguousOffset, TimeZone},
@@ -93,8 +94,7 @@ impl Clock {
 
 impl Day {
     fn of(written: u32, zone: &TimeZone) -> Self {
-        let [year, month, day] = [written / 10_000, written / 100 % 100, written % 100].map(i64::from);
-        let number = days_from_civil(year, month, day);
+        let number = days_from_civil(written / 10_000, written / 100 % 100, written % 100);
         let first = ahead_of_utc(zone, number, 0);
         Self {
             written,
@@ -172,7 +172,7 @@ fn parse(text: &str) -> Option<(u64, u32, bool)> {
     let Some(offset) = offset else {
         return Some((local, fraction, false));
     };
-    let minutes = days_from_civil(year as i64, month as i64, day as i64) * 1440 + (hour * 60 + minute) as i64
+    let minutes = days_from_civil(year as u32, month as u32, day as u32) * 1440 + (hour * 60 + minute) as i64
         - offset_minutes(offset)?;
     let utc = date_of(minutes.div_euclid(1440))
         .map(|date| join_time(u64::from(date), minutes.rem_euclid(1440) as u64 * 60) + second);
@@ -214,27 +214,6 @@ fn offset_minutes(text: &str) -> Option<i64> {
     let n: i64 = digits.parse().ok()?;
     let minutes = n / 100 * 60 + n % 100;
     (n / 100 <= 14 && n % 100 < 60).then_some(if text.starts_with('-') { -minutes } else { minutes })
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -308,15 +287,5 @@ mod tests {
         ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn days_and_dates_agree() {
-        for days in (-800_000..800_000).step_by(97) {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days);
-        }
-        assert_eq!(civil_from_days(0), (1970, 1, 1));
-        assert_eq!(civil_from_days(19_782), (2024, 2, 29));
     }
 }

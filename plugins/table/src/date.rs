@@ -1,5 +1,7 @@
 //! Dates and times from text by named formats, parsed by hand: a format is compiled once to a fixed list of fields.
 
+use clinmill_sdk::calendar;
+
 /// Microseconds of a day.
 pub const DAY: i64 = 86_400_000_000;
 /// 1899-12-30, day 0 of Excel's 1900 system from March 1900 on (ECMA-376 part 1, 18.17.4.1), in days from 1970-01-01.
@@ -119,7 +121,7 @@ impl DateFormat {
 /// ISO text of a local timestamp: a date where the time is midnight, else to the second or, if needed, microsecond.
 pub fn iso_text(micros: i64, into: &mut String) {
     use std::fmt::Write;
-    let (year, month, day) = civil(micros.div_euclid(DAY));
+    let (year, month, day) = calendar::civil_from_days(micros.div_euclid(DAY));
     let time = micros.rem_euclid(DAY);
     // Writing to a string does not fail.
     let _ = write!(into, "{year:04}-{month:02}-{day:02}");
@@ -233,24 +235,8 @@ fn pattern(parts: &[Part], bytes: &[u8]) -> Option<i64> {
 
 #[inline]
 fn micros(year: u32, month: u32, day: u32, hour: u32, minute: u32, second: u32) -> Option<i64> {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + u32::from(leap),
-        _ => return None,
-    };
-    if year == 0 || day == 0 || day > days {
-        return None;
-    }
-    // Days from civil, after Howard Hinnant's "chrono-compatible low-level date algorithms".
-    let y = i64::from(year) - i64::from(month <= 2);
-    let era = y.div_euclid(400);
-    let year_of_era = y - era * 400;
-    let shifted = i64::from((month + 9) % 12);
-    let day_of_year = (153 * shifted + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    time((era * 146_097 + day_of_era - 719_468) * DAY, hour, minute, second)
+    let days = calendar::day(year, month, day).filter(|_| year > 0)?;
+    time(i64::from(days) * DAY, hour, minute, second)
 }
 
 #[inline]
@@ -259,19 +245,6 @@ fn time(date: i64, hour: u32, minute: u32, second: u32) -> Option<i64> {
         return None;
     }
     Some(date + i64::from(hour * 3600 + minute * 60 + second) * 1_000_000)
-}
-
-/// Year, month and day of a day number; the inverse of the above.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -322,7 +322,7 @@ fn instants(array: &ArrayRef, unit: TimeUnit, zone: &Zone) -> Result<StringArray
         TimeUnit::Nanosecond => 1_000_000_000,
     };
     let counts = cast(&utc, &DataType::Int64)?;
-    let local = |count: i64| count.checked_add(zone.offset(count.div_euclid(second))?.checked_mul(second)?);
+    let local = |count: i64| count.checked_add(zone.ahead(count.div_euclid(second))?.checked_mul(second)?);
     let locals: Int64Array = counts
         .as_primitive::<Int64Type>()
         .iter()

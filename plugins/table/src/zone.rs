@@ -2,7 +2,7 @@
 
 use crate::date::DateFormat;
 use clinmill_sdk::{PluginError, zone};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 /// The pipeline's zone, if it has one.
 #[derive(Clone, Debug, Default)]
@@ -22,10 +22,9 @@ impl Zone {
         self.0.is_some()
     }
 
-    /// The local clock, in seconds before or after UTC, at a time in seconds since 1970-01-01T00:00:00Z.
-    pub fn offset(&self, seconds: i64) -> Option<i64> {
-        let instant = Timestamp::from_second(seconds).ok()?;
-        Some(i64::from(self.0.as_ref()?.to_offset(instant).seconds()))
+    /// Seconds that the local clock is ahead of UTC at a time in seconds since 1970-01-01T00:00:00Z.
+    pub fn ahead(&self, seconds: i64) -> Option<i64> {
+        zone::ahead(self.0.as_ref()?, seconds)
     }
 
     /// Local microseconds of an ISO 8601 time with its offset: `2026-04-20T08:30:00Z`, `2026-04-20 08:30+09:00`. `None`

@@ -5,7 +5,7 @@ use crate::{
     fold::{condition, unit_condition},
     units,
 };
-use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState, units::Code};
+use clinmill_sdk::{MappingRow, MappingTable, PluginError, RowState, calendar, units::Code};
 use std::{collections::HashMap, sync::Arc};
 
 /// Names of FHIR R5 ConceptMap's relationships, as the tables use them.
@@ -296,7 +296,7 @@ fn loinc(code: &str) -> Result<(), String> {
     }
 }
 
-/// `2024-01-31` or `20240131` as days since 1970-01-01 (Gregorian; Hinnant's algorithm).
+/// `2024-01-31` or `20240131` as days since 1970-01-01 (Gregorian).
 pub fn days(text: &str) -> Option<i32> {
     let digits: String = match text.len() {
         10 if text.get(4..5) == Some("-") && text.get(7..8) == Some("-") => text.replace('-', ""),
@@ -306,23 +306,8 @@ pub fn days(text: &str) -> Option<i32> {
     if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let part = |range: std::ops::Range<usize>| digits.get(range).and_then(|part| part.parse::<i32>().ok());
-    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 => 28 + i32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if !(1..=last).contains(&day) {
-        return None;
-    }
-    let year = year - i32::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+    let part = |range: std::ops::Range<usize>| digits.get(range).and_then(|part| part.parse::<u32>().ok());
+    calendar::day(part(0..4)?, part(4..6)?, part(6..8)?)
 }
 
 #[cfg(test)]

@@ -269,22 +269,13 @@ fn a_damaged_copy_of_an_input_is_no_reason_to_delete() {
 
 #[test]
 fn rows_whose_corrections_do_not_fit_are_not_taken_away_unasked() {
-    let pipeline = |values: &str| {
-        format!(
-            r#"{HEAD}sources:
-  lis:
-    plugin: table
-    inputs: {{ glob: "inbox/*.csv" }}
-    subject: {{ id: mrn, issuer: MRN }}
-    key: [order]
-    version: at
-    columns: {{ order: order, at: at, grade: grade }}
+    let site = lis(
+        "order: order, at: at, grade: grade",
+        r#"    version: at
 tables:
-  measurement: {{ from: lis, columns: {{ order: {{ type: string }}, grade: {{ type: string, values: [{values}] }} }} }}
-"#
-        )
-    };
-    let site = Site::new(&pipeline("A, B"));
+  measurement: { from: lis, columns: { order: { type: string }, grade: { type: string, values: [A, B] } } }
+"#,
+    );
     let week = |at: u8, grade: &str| {
         let rows = (0..40).map(|i| format!("{i},p{i},{at},{grade}\n"));
         format!("order,mrn,at,grade\n{}", rows.collect::<String>())
@@ -307,7 +298,7 @@ tables:
     let emptied = site.refresh_with(&approved());
     assert_eq!(emptied.tables["measurement"].rows, 0);
     assert!(emptied.warnings.iter().any(|w| w.code == "TABLE_EMPTY"));
-    site.put("pipeline.yaml", pipeline("A, B, C, A级"));
+    site.edit(|p| p.replace("[A, B]", "[A, B, C, A级]"));
     assert_eq!(site.refresh().tables["measurement"].rows, 40);
     let session = site.session();
     let is_rejected = session.still_rejected();

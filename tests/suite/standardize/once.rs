@@ -4,6 +4,24 @@
 use super::{LABS, site};
 use clinmill_tests::state::text;
 
+/// Number of the order, code, value and unit.
+type Wanted = (&'static str, &'static str, Option<f64>, &'static str);
+
+fn check(pipeline: &str, rows: &str, wanted: &[Wanted]) {
+    let site = site(pipeline, rows);
+    site.refresh();
+    let rows = site.rows(1, "measurement");
+    for (order, code, value, unit) in wanted {
+        let row = rows.values().find(|row| text(row, "order_no") == *order).unwrap();
+        let number: Option<f64> = text(row, "standard_value").parse().ok();
+        assert_eq!(
+            (text(row, "loinc_code"), number, text(row, "standard_unit")),
+            (*code, *value, *unit),
+            "{order}: {row:?}"
+        );
+    }
+}
+
 const ROWS: &str = "mrn,order,test,result,unit,at\n\
     a,1,白细胞,5.6×10^9,10^9/L,2026-01-01 07:00:00\n\
     a,2,白细胞,5.6E9,G/L,2026-01-01 07:00:00\n\
@@ -19,29 +37,22 @@ const ROWS: &str = "mrn,order,test,result,unit,at\n\
 fn the_number_is_the_one_that_was_measured() {
     let pipeline = LABS.replace("column: test, map", "column: test, unit: unit, map");
     assert_ne!(pipeline, LABS);
-    let site = site(&pipeline, ROWS);
-    site.refresh();
-    let rows = site.rows(1, "measurement");
-    for (order, code, value, unit) in [
-        ("1", "26464-8", Some(5.6), "10*9/L"),
-        ("2", "26464-8", Some(5.6), "10*9/L"),
-        ("3", "26464-8", Some(5.6), "10*9/L"),
-        // Powers that differ: it is a count of white cells, and nobody can tell which number.
-        ("4", "26464-8", None, ""),
-        ("5", "59261-8", Some(48.0), "mmol/mol"),
-        ("6", "4548-4", Some(6.5), "%"),
-        ("7", "1742-6", Some(31.0), "U/L"),
-        ("8", "3016-3", Some(2.1), "m[IU]/L"),
-        ("9", "33037-3", Some(12.0), "mmol/L"),
-    ] {
-        let row = rows.values().find(|row| text(row, "order_no") == order).unwrap();
-        let number: Option<f64> = text(row, "standard_value").parse().ok();
-        assert_eq!(
-            (text(row, "loinc_code"), number, text(row, "standard_unit")),
-            (code, value, unit),
-            "{order}: {row:?}"
-        );
-    }
+    check(
+        &pipeline,
+        ROWS,
+        &[
+            ("1", "26464-8", Some(5.6), "10*9/L"),
+            ("2", "26464-8", Some(5.6), "10*9/L"),
+            ("3", "26464-8", Some(5.6), "10*9/L"),
+            // Powers that differ: it is a count of white cells, and nobody can tell which number.
+            ("4", "26464-8", None, ""),
+            ("5", "59261-8", Some(48.0), "mmol/mol"),
+            ("6", "4548-4", Some(6.5), "%"),
+            ("7", "1742-6", Some(31.0), "U/L"),
+            ("8", "3016-3", Some(2.1), "m[IU]/L"),
+            ("9", "33037-3", Some(12.0), "mmol/L"),
+        ],
+    );
 }
 
 const WITHIN: &str = "mrn,order,test,result,unit,at\n\
@@ -59,27 +70,20 @@ fn a_unit_within_the_result_tells_the_code() {
     let told = "column: test, unit: unit, unit_in_value: value_unit, kind: value_kind, map";
     let pipeline = LABS.replace("column: test, map", told);
     assert_ne!(pipeline, LABS);
-    let site = site(&pipeline, WITHIN);
-    site.refresh();
-    let rows = site.rows(1, "measurement");
-    for (order, code, value, unit) in [
-        ("1", "16935-9", Some(120.0), "m[IU]/mL"),
-        ("2", "22322-2", None, ""),
-        ("3", "", Some(2.8), "{S_CO}"),
-        ("4", "", None, ""),
-        ("5", "59261-8", Some(48.0), "mmol/mol"),
-        ("6", "26511-6", Some(60.0), "%"),
-        ("7", "5048-4", None, ""),
-        ("8", "1975-2", Some(1.5), "mg/dL"),
-    ] {
-        let row = rows.values().find(|row| text(row, "order_no") == order).unwrap();
-        let number: Option<f64> = text(row, "standard_value").parse().ok();
-        assert_eq!(
-            (text(row, "loinc_code"), number, text(row, "standard_unit")),
-            (code, value, unit),
-            "{order}: {row:?}"
-        );
-    }
+    check(
+        &pipeline,
+        WITHIN,
+        &[
+            ("1", "16935-9", Some(120.0), "m[IU]/mL"),
+            ("2", "22322-2", None, ""),
+            ("3", "", Some(2.8), "{S_CO}"),
+            ("4", "", None, ""),
+            ("5", "59261-8", Some(48.0), "mmol/mol"),
+            ("6", "26511-6", Some(60.0), "%"),
+            ("7", "5048-4", None, ""),
+            ("8", "1975-2", Some(1.5), "mg/dL"),
+        ],
+    );
 }
 
 const UNLIKE: &str = "mrn,order,test,result,unit,at\n\
@@ -122,17 +126,6 @@ fn no_number_goes_out_under_a_code_of_another_measure() {
             ],
         ),
     ] {
-        let site = site(pipeline, UNLIKE);
-        site.refresh();
-        let rows = site.rows(1, "measurement");
-        for (order, code, value, unit) in wanted {
-            let row = rows.values().find(|row| text(row, "order_no") == order).unwrap();
-            let number: Option<f64> = text(row, "standard_value").parse().ok();
-            assert_eq!(
-                (text(row, "loinc_code"), number, text(row, "standard_unit")),
-                (code, value, unit),
-                "{order}: {row:?}"
-            );
-        }
+        check(pipeline, UNLIKE, &wanted);
     }
 }

@@ -26,8 +26,8 @@ pub struct FoundFile {
     pub stamp: Stamp,
 }
 
-/// What tells that a file was not touched: if all of this is the same, so is the content (unless it was written within
-/// the clock's resolution, which the cache of hashes takes care of).
+/// What tells that a file was not touched: if all of this is the same, so is the content, where the stamp
+/// [is settled](Self::is_settled). Its device is not part of it: that number may change with every mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stamp {
     /// Size in bytes.
@@ -251,10 +251,20 @@ impl Stamp {
             inode: metadata.ino(),
         }
     }
+
+    /// True where a write after `at`, when reading began, is sure to show in another stamp: only what was read then may
+    /// be remembered by this one.
+    pub fn is_settled(&self, at: SystemTime) -> bool {
+        let last = self.modified.max(self.changed);
+        last.saturating_add(TICK.as_nanos() as i64) <= nanoseconds(at)
+    }
 }
 
+/// The longest tick of a file system's clock in use, FAT's: a file written twice within it may have one stamp twice.
+const TICK: Duration = Duration::from_secs(2);
+
 /// Nanoseconds since 1970, good until 2262.
-pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
+fn nanoseconds(time: SystemTime) -> i64 {
     let count = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => count(after),
@@ -379,6 +389,21 @@ mod tests {
         let mut found = glob(&base, "*.csv").unwrap();
         found.settle(now, Duration::ZERO);
         assert_eq!(names(&found).len(), 2);
+    }
+
+    #[test]
+    fn a_stamp_is_settled_when_the_clock_has_ticked_since_the_last_change() {
+        let of = |modified: i64, changed: i64| Stamp {
+            size: 1,
+            modified: modified * 1_000_000_000,
+            changed: changed * 1_000_000_000,
+            inode: 1,
+        };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        assert!(of(98, 98).is_settled(at) && of(0, 98).is_settled(at));
+        for late in [of(99, 0), of(0, 99), of(101, 0)] {
+            assert!(!late.is_settled(at), "{late:?}");
+        }
     }
 
     #[test]

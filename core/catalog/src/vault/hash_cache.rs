@@ -1,7 +1,7 @@
 //! Hashes of files that were not touched since they were read, so that a large inbox is not read every time.
 
 use super::{
-    discover::{FoundFile, Stamp, nanoseconds},
+    discover::{FoundFile, Stamp},
     error::{Context, Result},
     fs::{atomic_write, create_private_dir},
 };
@@ -11,12 +11,8 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
-
-/// A file written twice within this time may have the same time stamp twice, so a hash taken that soon after the last
-/// change is not remembered.
-const RACY: Duration = Duration::from_secs(2);
 
 /// `<vault>/cache/hashes.json`. Only a cache: when it is missing or damaged, files are read again.
 pub struct HashCache {
@@ -53,8 +49,6 @@ impl HashCache {
 
     /// Remembers the hash of a file whose stamp was taken before it was read; `hashing_began` is when reading began.
     pub fn put(&mut self, file: &FoundFile, sha256: Digest, hashing_began: SystemTime) {
-        let last = file.stamp.modified.max(file.stamp.changed);
-        let settled = last.saturating_add(RACY.as_nanos() as i64) <= nanoseconds(hashing_began);
         let Some(path) = file.path.expose().to_str() else {
             return;
         };
@@ -62,7 +56,7 @@ impl HashCache {
             stamp: file.stamp,
             sha256,
         };
-        self.changed |= if settled {
+        self.changed |= if file.stamp.is_settled(hashing_began) {
             self.known.insert(path.to_owned(), known.clone()) != Some(known)
         } else {
             self.known.remove(path).is_some()
@@ -101,7 +95,7 @@ impl fmt::Debug for HashCache {
 mod tests {
     use super::*;
     use crate::vault::{glob, testing::vault};
-    use std::fs;
+    use std::{fs, time::Duration};
 
     #[test]
     fn trusts_only_what_was_not_touched() {

@@ -2,6 +2,7 @@
 //! whatever becomes of the inbox.
 
 use super::{
+    discover::Stamp,
     error::{Context, Result, VaultError},
     fs::{Temporary, atomic_write, create_private_dir, create_temporary, sync_all, sync_dir},
     seekable::{FRAME_BYTES, SeekableReader, SeekableWriter},
@@ -12,12 +13,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashMap,
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 const KIND: &str = "input";
@@ -43,7 +43,7 @@ pub struct Inputs {
     waiting: PathBuf,
     staging: PathBuf,
     /// The files behind referenced inputs whose content has been compared, as they were then.
-    compared: Arc<Mutex<HashMap<Digest, Unchanged>>>,
+    compared: Arc<Mutex<HashMap<Digest, Stamp>>>,
 }
 
 /// What stands in `<vault>/inputs/<sha256>.ref`.
@@ -52,36 +52,6 @@ struct Reference {
     path: PathBuf,
     size: u64,
 }
-
-/// What stays the same of a file while nobody writes to it or puts another in its place: device, inode, size, and the
-/// times of its content and of its entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unchanged {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Unchanged {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// True where a later write is sure to show: it falls into another tick of the file system's clock.
-    fn would_show(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.modified.0.max(self.changed.0) + TICK_SECONDS < now.as_secs() as i64
-    }
-}
-
-/// The longest tick of a file system in use: FAT's.
-const TICK_SECONDS: i64 = 2;
 
 impl Inputs {
     pub(super) fn new(root: &Path) -> Self {
@@ -159,7 +129,8 @@ impl Inputs {
     /// # Errors
     /// [`VaultError::Source`] when the file cannot be read, [`VaultError::Changed`] when it changes meanwhile.
     pub fn reference(&self, source: &Path) -> Result<Kept> {
-        let (sha256, size, unchanged) = read_whole(source, |_| Ok(()))?;
+        let began = SystemTime::now();
+        let (sha256, size, stamp) = read_whole(source, |_| Ok(()))?;
         let path = std::path::absolute(source).map_err(|e| VaultError::Source {
             path: Sensitive::new(source.to_owned()),
             source: e,
@@ -168,7 +139,7 @@ impl Inputs {
             .map_err(io::Error::from)
             .vault("write", "inputs")?;
         atomic_write(&self.reference_path(&sha256), &text).vault("write", "inputs")?;
-        self.remember(sha256, unchanged);
+        self.remember(sha256, stamp, began);
         Ok(Kept {
             sha256,
             size,
@@ -257,33 +228,33 @@ impl Inputs {
         let reference: Reference =
             serde_json::from_slice(&text).map_err(|_| corrupt(*sha256, "its reference is not readable"))?;
         let file = File::open(&reference.path).map_err(|_| changed(*sha256, "is not there any more"))?;
-        let unchanged = Unchanged::of(&file.metadata().map_err(|e| read_error(*sha256, e))?);
-        let size = unchanged.size;
-        if size != reference.size {
+        let began = SystemTime::now();
+        let stamp = Stamp::of(&file.metadata().map_err(|e| read_error(*sha256, e))?);
+        if stamp.size != reference.size {
             return Err(changed(*sha256, "has another size now"));
         }
         let before = self.compared().get(sha256).copied();
-        if before != Some(unchanged) {
+        if before != Some(stamp) {
             let (_, content) = Hashed::file(&reference.path).map_err(|e| read_error(*sha256, e))?;
             if content != *sha256 {
                 return Err(changed(*sha256, "has another content now"));
             }
-            self.remember(*sha256, unchanged);
+            self.remember(*sha256, stamp, began);
         }
         Ok(KeptInput {
             sha256: *sha256,
-            size,
+            size: stamp.size,
             bytes: Bytes::Referenced(file),
         })
     }
 
-    fn remember(&self, sha256: Digest, file: Unchanged) {
-        if file.would_show() {
-            self.compared().insert(sha256, file);
+    fn remember(&self, sha256: Digest, stamp: Stamp, reading_began: SystemTime) {
+        if stamp.is_settled(reading_began) {
+            self.compared().insert(sha256, stamp);
         }
     }
 
-    fn compared(&self) -> MutexGuard<'_, HashMap<Digest, Unchanged>> {
+    fn compared(&self) -> MutexGuard<'_, HashMap<Digest, Stamp>> {
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -358,7 +329,7 @@ impl KeptInput {
 }
 
 /// Reads a file in frames, hashing; refuses one that changes meanwhile. Digest, size, and what it was.
-fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64, Unchanged)> {
+fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64, Stamp)> {
     let failed = |e| VaultError::Source {
         path: Sensitive::new(source.to_owned()),
         source: e,
@@ -384,8 +355,8 @@ fn read_whole(source: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Resul
         each(&frame)?;
         size += frame.len() as u64;
     }
-    let after = Unchanged::of(&file.metadata().map_err(failed)?);
-    let before = Unchanged::of(&before);
+    let after = Stamp::of(&file.metadata().map_err(failed)?);
+    let before = Stamp::of(&before);
     if size != before.size || (before.size, before.modified) != (after.size, after.modified) {
         return Err(VaultError::Changed {
             path: Sensitive::new(source.to_owned()),

@@ -2,13 +2,19 @@
 
 use super::{
     EngineState, Former, Link, Reach, Refresh, SourcePlan, Warning,
-    absent::{self, Covered, scope_label},
+    absent::{self, Covered, ScopeCounts, scope_label},
     as_entry,
     identity::{Identity, read_links},
     range::{Dirty, RangeContext},
     read::Ingested,
 };
-use crate::{bound::Bound, error::EngineError, fold::Id, ingest::subject_id, tables::TableSpec};
+use crate::{
+    bound::{Bound, SourceSpec},
+    error::EngineError,
+    fold::Id,
+    ingest::subject_id,
+    tables::TableSpec,
+};
 use clinmill_catalog::{
     events::EventFile,
     vault::{Coverage, LedgerEntry},
@@ -172,55 +178,9 @@ impl Refresh<'_> {
                 if let Some(report) = ingested.sources.get_mut(source.name()) {
                     report.deleted = found.scopes.values().map(|n| n.deleted).sum();
                 }
-                let Mode::Complete { max_deletes, .. } = &source.spec.mode else {
-                    continue;
-                };
-                // A source whose options changed is read anew: there is no record to compare with, but their number.
-                let of = |f: &&EventFile| f.source == source.name();
-                let earlier = self
-                    .session
-                    .state
-                    .events
-                    .iter()
-                    .filter(of)
-                    .filter(|f| f.parse_id != source.parse_id);
-                let was = absent::live(&self.session, earlier, &before, identity)?;
-                if was > 0 && !self.options.approve_deletes {
-                    let present = events.iter().filter(of).filter(|f| f.parse_id == source.parse_id);
-                    let is = absent::live(&self.session, present, &now, identity)?;
-                    if (is as f64) < was as f64 * (1.0 - max_deletes) {
-                        too_many.push(format!(
-                            "source {}: its options changed, and of {was} records {is} would be left",
-                            source.name()
-                        ));
-                    }
-                }
-                if self.options.approve_deletes {
-                    covered.insert(source.name().to_owned(), now);
-                    continue;
-                }
-                // Of several exports at once the last is compared with the one before it, too: what came and went between
-                // two refreshes was never published.
-                let mine = coverage.iter().filter(|c| c.source == source.name());
-                let last = match now.but_last(mine, &before) {
-                    Some(earlier) => {
-                        absent::absent(&self.session, source, (events, &earlier), (events, &now), identity)?.scopes
-                    }
-                    None => BTreeMap::new(),
-                };
-                let mut told = HashSet::new();
-                for (scope, n) in found.scopes.iter().chain(&last) {
-                    let share = n.deleted as f64 / n.live.max(1) as f64;
-                    if share > *max_deletes && told.insert(scope) {
-                        too_many.push(format!(
-                            "source {}: a complete export lacks {} of the {} records of its scope ({:.1} %, allowed are {:.1} %)",
-                            source.name(),
-                            n.deleted,
-                            n.live,
-                            share * 100.0,
-                            max_deletes * 100.0
-                        ));
-                    }
+                if !self.options.approve_deletes {
+                    let lacking = &found.scopes;
+                    too_many.extend(self.too_many(source, lacking, (events, &now), coverage, &before, identity)?);
                 }
             }
             covered.insert(source.name().to_owned(), now);
@@ -232,6 +192,60 @@ impl Refresh<'_> {
             "{}. Nothing was published. If the records are really gone, run again with --approve-deletes",
             too_many.join("; ")
         )))
+    }
+
+    /// What this refresh would delete of a source beyond its `max_deletes`. `lacking` is what is absent since the last
+    /// release, `now` the events and what is covered now, `before` what was covered then.
+    fn too_many(
+        &self,
+        source: &SourceSpec,
+        lacking: &BTreeMap<String, ScopeCounts>,
+        now: (&[EventFile], &Covered),
+        coverage: &[Coverage],
+        before: &Covered,
+        identity: &Identity,
+    ) -> Result<Vec<String>, EngineError> {
+        let Mode::Complete { max_deletes, .. } = &source.spec.mode else {
+            return Ok(Vec::new());
+        };
+        let mut too_many = Vec::new();
+        // A source whose options changed is read anew: there is no record to compare with, but their number.
+        let of = |f: &&EventFile| f.source == source.name();
+        let known = self.session.state.events.iter().filter(of);
+        let earlier = known.filter(|f| f.parse_id != source.parse_id);
+        let was = absent::live(&self.session, earlier, before, identity)?;
+        if was > 0 {
+            let present = now.0.iter().filter(of).filter(|f| f.parse_id == source.parse_id);
+            let is = absent::live(&self.session, present, now.1, identity)?;
+            if (is as f64) < was as f64 * (1.0 - max_deletes) {
+                too_many.push(format!(
+                    "source {}: its options changed, and of {was} records {is} would be left",
+                    source.name()
+                ));
+            }
+        }
+        // Of several exports at once the last is compared with the one before it, too: what came and went between two
+        // refreshes was never published.
+        let mine = coverage.iter().filter(|c| c.source == source.name());
+        let last = match now.1.but_last(mine, before) {
+            Some(earlier) => absent::absent(&self.session, source, (now.0, &earlier), now, identity)?.scopes,
+            None => BTreeMap::new(),
+        };
+        let mut told = HashSet::new();
+        for (scope, n) in lacking.iter().chain(&last) {
+            let share = n.deleted as f64 / n.live.max(1) as f64;
+            if share > *max_deletes && told.insert(scope) {
+                too_many.push(format!(
+                    "source {}: a complete export lacks {} of the {} records of its scope ({:.1} %, allowed are {:.1} %)",
+                    source.name(),
+                    n.deleted,
+                    n.live,
+                    share * 100.0,
+                    max_deletes * 100.0
+                ));
+            }
+        }
+        Ok(too_many)
     }
 
     /// What each table has to recompute.

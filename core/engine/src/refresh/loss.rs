@@ -7,7 +7,7 @@ use crate::{
     changes::{Impact, schema_changes},
     error::EngineError,
     fold::Id,
-    graph::{contract_of, transform_of},
+    graph::transform_of,
     tables::{Identity, TableSpec},
 };
 use arrow::array::AsArray;
@@ -177,13 +177,10 @@ impl Refresh<'_> {
             let refused: u64 = ranges.iter().map(|range| range.refused).sum();
             (is_much(refused, was) && refused >= FEW).then(|| {
                 let spec = self.bound.tables.iter().find(|spec| spec.name == *table);
-                let behind = spec.map(|spec| self.bound.graph.needed(std::slice::from_ref(&spec.from)));
-                let is_behind = |step: &str| {
-                    step == contract_of(table) || behind.as_ref().is_some_and(|all| all.contains(transform_of(step)))
-                };
+                let judges = spec.map(|spec| spec.judges(&self.bound.graph)).unwrap_or_default();
                 let reasons: Vec<String> = steps
                     .iter()
-                    .filter(|(step, _)| is_behind(step))
+                    .filter(|(step, _)| judges.contains(transform_of(step)))
                     .flat_map(|(step, counts)| {
                         let codes = counts.keys().filter_map(|count| count.strip_prefix("rejected "));
                         codes.map(move |code| format!("{step}: {code}"))

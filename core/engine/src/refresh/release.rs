@@ -13,13 +13,8 @@ use super::{
     stopped,
 };
 use crate::{
-    bound::Bound,
-    error::EngineError,
-    gates::warnings as gates_that_warn,
-    graph::{Node, contract_of},
-    ingest::InputReport,
-    rows::not_unique,
-    tables::Identity,
+    bound::Bound, error::EngineError, gates::warnings as gates_that_warn, graph::Node, ingest::InputReport,
+    rows::not_unique, tables::Identity,
 };
 use clinmill_catalog::{
     dataset::{CommitOutcome, Draft, GateResult, MappingRef, PluginRef, ReleaseKind, VaultRef},
@@ -303,12 +298,8 @@ impl Refresh<'_> {
         let mut judged = before.judged;
         for table in &self.bound.tables {
             if matches!(dirty.get(&table.name), Some(Dirty::All)) {
-                let behind = self.bound.graph.needed(std::slice::from_ref(&table.from)).into_iter();
-                judged.extend(
-                    behind
-                        .chain([contract_of(&table.name)])
-                        .map(|name| (name, self.release)),
-                );
+                let judges = table.judges(&self.bound.graph).into_iter();
+                judged.extend(judges.map(|name| (name, self.release)));
             }
         }
         let mut latest_as_of = before.latest_as_of;

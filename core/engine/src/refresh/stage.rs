@@ -5,7 +5,7 @@ use super::range::{RangeContext, RangeResult, TableResult};
 use crate::{
     error::EngineError,
     fold::{Folded, Id, ids},
-    graph::{StepRejection, contract_of, record_at, subject_column, transform_of},
+    graph::{StepRejection, record_at, subject_column, transform_of},
     tables::TableSpec,
 };
 use arrow::{
@@ -160,11 +160,10 @@ impl StageContext<'_> {
 
     /// Finds which of the deleted rows may be missing because something was rejected.
     fn blame(&self, table: &TableSpec, result: &RangeResult, staged: &mut StagedTable) {
-        let contract = contract_of(&table.name);
-        let behind = self.ranges.bound.graph.needed(std::slice::from_ref(&table.from));
+        let judges = table.judges(&self.ranges.bound.graph);
         let mut rejected: HashMap<Option<Id>, u64> = HashMap::new();
         for rejection in &result.report.rejections {
-            if rejection.step == contract || behind.contains(transform_of(&rejection.step)) {
+            if judges.contains(transform_of(&rejection.step)) {
                 let subject = rejection.records.first().and_then(|&record| {
                     let (kind, index) = record_at(record);
                     result.inputs.get(kind)?.1.subject.value(index).try_into().ok()

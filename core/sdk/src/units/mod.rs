@@ -2,6 +2,7 @@
 //!
 //! - [`ucum`]: the code system
 //! - [`Spellings`]: from a written unit to a code
+//! - [`meant`]: the code that somebody meant who wrote none
 //! - [`told_apart`], [`fits`], [`Code`]: whether two units measure the same
 //! - `capitals`: units in other capitals than UCUM's
 //! - [`xml`]: small XML files, such as UCUM's own
@@ -11,7 +12,7 @@ mod spellings;
 pub mod ucum;
 pub mod xml;
 
-pub use spellings::{Known, Spellings, fold};
+pub use spellings::{Known, Spellings, fold, meant};
 
 use std::borrow::Cow;
 use ucum::{Dimension, Ratio, Unit};

@@ -107,6 +107,22 @@ fn has_decimals(spelling: &str) -> bool {
     })
 }
 
+/// Codes that are often written otherwise.
+const USUAL: [&str; 18] = [
+    "umol/L", "mmol/L", "nmol/L", "pmol/L", "mg/dL", "g/L", "mg/L", "ug/L", "ng/mL", "pg/mL", "[iU]/mL", "[iU]/L",
+    "m[iU]/L", "mm[Hg]", "kPa", "10*9/L", "10*12/L", "mL/min",
+];
+
+/// The usual code that has the letters and digits of a text, to ask whether it is meant: `mm[Hg]` for `mmHg`.
+pub fn meant(text: &str) -> Option<&'static str> {
+    let letters = |code: &str| -> String {
+        let written = code.chars().filter(|c| c.is_alphanumeric());
+        written.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let wanted = letters(&fold(text));
+    USUAL.into_iter().find(|code| letters(code) == wanted)
+}
+
 /// One spelling of characters: NFKC (Unicode Standard Annex 15; full width, ㎎, both micro signs), simplified characters,
 /// `u` for micro, no white space, powers of ten as `10*9`, other superscripts as digits. White space between digits stays, so that they make
 /// no other number, unless it stands for the sign of a power: `10 9/L`.
@@ -212,6 +228,21 @@ mod tests {
             resource.files.insert(file.into(), fs::read(folder.join(file)).unwrap());
         }
         Spellings::new(&MappingTable::read("maps:x", &resource).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn usual_codes_that_are_meant() {
+        for (text, want) in [
+            ("umolL", Some("umol/L")),
+            ("µmol/l", Some("umol/L")),
+            ("mmHg", Some("mm[Hg]")),
+            ("IU/mL", Some("[iU]/mL")),
+            ("10^9/L", Some("10*9/L")),
+            ("", None),
+            ("furlong", None),
+        ] {
+            assert_eq!(meant(text), want, "{text}");
+        }
     }
 
     #[test]
