@@ -334,6 +334,28 @@ fn a_drift_is_seen_within_groups() {
     assert!(format!("{found:?}").contains("E0311"), "{found:?}");
 }
 
+/// A query that fails on the rows is told with its gate and its place, without a value, also where it only warns.
+#[test]
+fn a_gate_whose_query_fails_is_named_and_located() {
+    for gate in [
+        "{ check: sql, on_fail: warn, sql: \"select _row_id from measurement where cast(test as int) > 0\" }",
+        "{ check: not_null, on_fail: warn, column: measurement.unit, where: \"cast(test as int) > 0\" }",
+    ] {
+        let project = site(&format!(
+            "  fine: {{ check: unique, column: visit.visit }}\n  bad: {gate}\n"
+        ))
+        .project();
+        let told = project.run(["run", "pipeline.yaml"]).expect_code(1).stderr;
+        let (line, column) = (
+            SOURCES.lines().count() + 3,
+            "  bad: ".len() + gate.find('"').unwrap() + 1,
+        );
+        assert!(told.contains("gate bad: a value does not fit"), "{told}");
+        assert!(told.contains(&format!("pipeline.yaml:{line}:{column}")), "{told}");
+        assert!(!told.contains("PSA") && !told.contains("'K'"), "{told}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_gates_is_found_before_anything_runs() {
     let gates = r#"  a: { check: not_nul, column: measurement.value }

@@ -2,7 +2,7 @@
 
 use super::{
     GateSpec, TableState, drift,
-    query::{Plan, at},
+    query::{Plan, at, micros},
     state,
 };
 use crate::{bound::Bound, error::EngineError, refresh::Session, sql::NotLocal};
@@ -97,18 +97,22 @@ pub async fn run(
     let mut results = Vec::new();
     for (i, gate) in gates.iter().enumerate() {
         let counted = match counts.rows.remove(&i) {
-            Some((rows, failed)) => Counted {
-                rows,
-                failed,
-                row_ids: match failed {
-                    0 => Vec::new(),
-                    _ => failing_rows(&context, gate, now, listed).await?,
-                },
-                index: None,
-                detail: None,
-            },
-            None => measure(&context, gate, &counts.tables, previous, now, listed).await?,
+            Some((rows, failed)) => {
+                let row_ids = match failed {
+                    0 => Ok(Vec::new()),
+                    _ => failing_rows(&context, gate, now, listed).await,
+                };
+                row_ids.map(|row_ids| Counted {
+                    rows,
+                    failed,
+                    row_ids,
+                    index: None,
+                    detail: None,
+                })
+            }
+            None => measure(&context, gate, &counts.tables, previous, now, listed).await,
         };
+        let counted = counted.map_err(|e| e.of_gate(&gate.name))?;
         score(gate.dimension, counted.rows, counted.failed);
         results.push(judged(gate, counted));
     }
@@ -217,7 +221,10 @@ async fn row_counts(
             .map(|(i, expression)| format!("{expression} as c{i}"))
             .collect();
         let text = format!("select {} from {}", list.join(", "), super::query::name(&state.name));
-        let batches = query(context, &at(&text, now)).await?;
+        let batches = match query(context, &at(&text, now)).await {
+            Ok(batches) => batches,
+            Err(error) => return Err(culprit(context, gates.iter().enumerate(), &numbers, now, error).await),
+        };
         let counts: Vec<u64> = (0..wanted.len())
             .map(|c| batches.first().map_or(0, |b| integer(b, c)))
             .collect();
@@ -231,6 +238,26 @@ async fn row_counts(
         }
     }
     Ok(found)
+}
+
+/// The failure of the gates of a table that were counted together, as that of the first that fails alone.
+async fn culprit(
+    context: &SessionContext,
+    gates: impl Iterator<Item = (usize, &GateSpec)>,
+    counted: &[usize],
+    now: jiff::civil::DateTime,
+    together: EngineError,
+) -> EngineError {
+    for (_, gate) in gates.filter(|(i, _)| counted.contains(i)) {
+        if let Plan::Rows { table, applies, fails } = &gate.plan {
+            let table = super::query::name(table);
+            let text = format!("select count(*) from {table} where case when {applies} then {fails} else false end");
+            if let Err(error) = query(context, &at(&text, now)).await {
+                return error.of_gate(&gate.name);
+            }
+        }
+    }
+    together
 }
 
 async fn failing_rows(
@@ -363,9 +390,7 @@ async fn measure(
                 let times = times.as_primitive::<TimestampMicrosecondType>();
                 (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
             });
-            let now = now
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .map_or(0, |z| z.timestamp().as_microsecond());
+            let now = micros(now);
             match newest {
                 None => yes_or_no(false, "there is no time".to_owned()),
                 Some(newest) => {
@@ -478,7 +503,12 @@ fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
 }
 
 async fn query(context: &SessionContext, text: &str) -> Result<Vec<RecordBatch>, EngineError> {
-    let failed = |e: DataFusionError| match e {
+    let frame = context.sql_with_options(text, reading()).await.map_err(failed_query)?;
+    frame.collect().await.map_err(failed_query)
+}
+
+fn failed_query(error: DataFusionError) -> EngineError {
+    match error {
         // A file that cannot be read is told as what it is.
         DataFusionError::External(inner) => match inner.downcast::<clinmill_catalog::CatalogError>() {
             Ok(error) => EngineError::Catalog(*error),
@@ -488,9 +518,7 @@ async fn query(context: &SessionContext, text: &str) -> Result<Vec<RecordBatch>,
             },
         },
         e => EngineError::sql(&NotLocal::Plan(e)),
-    };
-    let frame = context.sql_with_options(text, reading()).await.map_err(failed)?;
-    frame.collect().await.map_err(failed)
+    }
 }
 
 fn integer(batch: &RecordBatch, column: usize) -> u64 {
