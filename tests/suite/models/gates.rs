@@ -176,6 +176,7 @@ fn a_date_of_any_year_stops_nothing() {
         ("listed", (125, 100)),
         ("fresh_day", (1, 0)),
         ("fresh_time", (1, 0)),
+        ("drift_day", (0, 0)),
     ] {
         assert_eq!(counts(name), expected, "{name}");
     }

@@ -303,6 +303,11 @@ async fn measure(
         index: None,
         detail: Some(detail),
     };
+    // What had nothing to compare passes, and has no part in a score.
+    let not_applicable = |why: &str| Counted {
+        rows: 0,
+        ..yes_or_no(true, format!("not applicable: {why}"))
+    };
     let before = |table: &str| previous.iter().find(|t| t.name == table);
     let count = |table: &str| tables.get(table).copied().unwrap_or(0);
     Ok(match &gate.plan {
@@ -356,10 +361,7 @@ async fn measure(
             ..
         } => {
             if before(table).is_none() {
-                return Ok(yes_or_no(
-                    true,
-                    "there is no earlier release to compare with".to_owned(),
-                ));
+                return Ok(not_applicable("there is no earlier release to compare with"));
             }
             let [old, new] = values;
             let (old, new) = (query(context, old).await?, query(context, new).await?);
@@ -372,7 +374,7 @@ async fn measure(
                 false => drift::of_words(words(&old, &new)?),
             };
             match index {
-                None => yes_or_no(true, "one of the two releases has no value to compare".to_owned()),
+                None => not_applicable("one of the two releases has no value to compare"),
                 Some(index) => {
                     let detail = format!("population stability index {index:.4}, at most {at_most} is allowed");
                     Counted {
@@ -413,6 +415,9 @@ async fn measure(
                 let growth = (now as f64 - old as f64) / old as f64;
                 holds &= change.0.is_none_or(|least| growth >= least) && change.1.is_none_or(|most| growth <= most);
                 detail = format!("{now} rows after {old} ({:+.1} %)", growth * 100.0);
+            }
+            if *rows == (None, None) && before(table).is_none_or(|t| t.rows == 0) {
+                return Ok(not_applicable("there are no earlier rows to compare with"));
             }
             yes_or_no(holds, detail)
         }
