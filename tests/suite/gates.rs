@@ -346,6 +346,27 @@ fn a_drift_is_seen_within_groups() {
     assert!(format!("{found:?}").contains("E0311"), "{found:?}");
 }
 
+/// A join may give a row twice: it is one failing row. One without `_row_id` counts what it returns.
+#[test]
+fn a_query_counts_each_row_once() {
+    let twice = "select m._row_id from measurement m join (values (1), (2)) as n(i) on true where m.value > 100";
+    let gates = format!(
+        "  twice: {{ check: sql, table: measurement, on_fail: warn, sql: \"{twice}\" }}\n  \
+           bare: {{ check: sql, table: measurement, on_fail: warn, sql: \"select 1 from measurement where value > 100\" }}\n"
+    );
+    let site = site(&gates);
+    site.refresh();
+    for name in ["twice", "bare"] {
+        assert_eq!(counts(&site.manifest(1), name), (10, 1, false), "{name}");
+    }
+    let named = |name: &str| {
+        gate(&site.manifest(1), name)["measured"]["row_ids"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    assert_eq!((named("twice"), named("bare")), (1, 0));
+}
+
 /// A query that fails on the rows is told with its gate and its place, without a value, also where it only warns.
 #[test]
 fn a_gate_whose_query_fails_is_named_and_located() {

@@ -276,7 +276,7 @@ async fn failing_rows(
             super::query::name(table)
         ),
         Plan::Query { failing, .. } => failing.clone(),
-        Plan::Sql { sql, .. } => format!("select {ROW_ID} from ({sql}) as failing"),
+        Plan::Sql { sql, .. } => format!("select distinct {ROW_ID} from ({sql}) as failing where {ROW_ID} is not null"),
         _ => return Ok(Vec::new()),
     };
     let text = format!("select {ROW_ID} from ({text}) as rows order by 1 limit {listed}");
@@ -328,12 +328,18 @@ async fn measure(
             }
         }
         Plan::Sql { sql, table } => {
-            let all = format!("select count(*) from ({sql}) as failing");
+            let frame = context.sql_with_options(sql, reading()).await.map_err(failed_query)?;
+            let named = frame.schema().fields().iter().filter(|f| f.name() == ROW_ID).count() == 1;
+            // A row that a join gives twice is one. A query without `_row_id` counts, but names no rows.
+            let failing = match named {
+                true => format!("count(distinct {ROW_ID}) + count(*) filter (where {ROW_ID} is null)"),
+                false => "count(*)".to_owned(),
+            };
+            let all = format!("select {failing} from ({sql}) as failing");
             let failed = query(context, &all).await?.first().map_or(0, |b| integer(b, 0));
-            // A query without `_row_id` counts, but names no rows.
-            let row_ids = match failed {
-                0 => Vec::new(),
-                _ => failing_rows(context, gate, now, listed).await.unwrap_or_default(),
+            let row_ids = match named && failed > 0 {
+                true => failing_rows(context, gate, now, listed).await?,
+                false => Vec::new(),
             };
             match table {
                 Some(table) => Counted {
