@@ -161,7 +161,9 @@ fn misfit_message(table: &TableSpec, column: &str) -> String {
     let data_type = field.ok().map(|f| f.data_type());
     let wanted = data_type.and_then(type_word).unwrap_or("another type");
     let digits = match data_type {
-        Some(DataType::Decimal128(_, scale)) => format!(" ({scale} digits after the point)"),
+        Some(DataType::Decimal128(_, scale)) => {
+            format!(" ({scale} digits after the point: round what a query computes)")
+        }
         _ => String::new(),
     };
     let model = match table.model {
