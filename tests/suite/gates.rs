@@ -112,7 +112,7 @@ fn every_check_counts_what_is_there() {
         ("age", (10, 1, false)),
         ("men", (1, 0, true)),
         ("one_unit", (9, 1, false)),
-        ("drift", (1, 0, true)),
+        ("drift", (0, 0, true)),
         ("fresh", (1, 0, true)),
         ("enough", (1, 0, true)),
         ("free", (10, 1, false)),
@@ -158,7 +158,16 @@ fn every_check_counts_what_is_there() {
     assert_eq!(score("complete"), (9 + 1, 10 + 1), "unit_there and enough");
     assert_eq!(score("normative"), (8, 9));
     assert_eq!(score("accurate"), (8 + 2 + 9 + 9 + 1, 9 + 2 + 10 + 10 + 1));
-    assert_eq!(score("consistent"), (10 + 2 + 9 + 8 + 1 + 9, 10 + 10 + 10 + 9 + 1 + 10));
+    assert_eq!(
+        score("consistent"),
+        (10 + 2 + 9 + 8 + 9, 10 + 10 + 10 + 9 + 10),
+        "a drift that compared nothing has no part"
+    );
+    let drift = gate(&manifest, "drift");
+    assert!(
+        drift["detail"].as_str().unwrap().starts_with("not applicable"),
+        "{drift}"
+    );
     assert_eq!(score("timely"), (1, 1));
     assert_eq!(score("accessible"), (12, 12));
     // What only warns is told.
@@ -262,9 +271,12 @@ fn the_release_before_is_compared_with() {
     };
     site.put("inbox/lis1.csv", csv(0, 1, "mmol/L"));
     site.refresh();
-    for name in ["drift", "words", "growth", "gone"] {
-        assert_eq!(counts(&site.manifest(1), name), (1, 0, true), "{name}");
+    for (name, compared) in [("drift", 0), ("words", 0), ("growth", 0), ("gone", 1)] {
+        assert_eq!(counts(&site.manifest(1), name), (compared, 0, true), "{name}");
     }
+    let scores = site.manifest(1)["scores"].clone();
+    assert_eq!(scores["complete"]["denominator"], 0, "{scores}");
+    assert_eq!(scores["consistent"]["denominator"], 1, "{scores}");
     site.put("inbox/lis2.csv", csv(40, 1, "mmol/L"));
     site.refresh();
     assert!(counts(&site.manifest(2), "drift").2 && counts(&site.manifest(2), "words").2);
@@ -301,7 +313,7 @@ fn a_drift_is_seen_within_groups() {
     };
     site.put("inbox/lis1.csv", csv(1, "mIU/L"));
     site.refresh();
-    assert_eq!(counts(&site.manifest(1), "tests"), (1, 0, true));
+    assert_eq!(counts(&site.manifest(1), "tests"), (0, 0, true));
     site.put("inbox/lis2.csv", csv(10, "mIU/L"));
     site.refresh();
     let manifest = site.manifest(2);
@@ -332,6 +344,49 @@ fn a_drift_is_seen_within_groups() {
         "  a: { check: drift, column: measurement.value, by: [visit.visit], at_most: 0.25 }\n",
     ));
     assert!(format!("{found:?}").contains("E0311"), "{found:?}");
+}
+
+/// A join may give a row twice: it is one failing row. One without `_row_id` counts what it returns.
+#[test]
+fn a_query_counts_each_row_once() {
+    let twice = "select m._row_id from measurement m join (values (1), (2)) as n(i) on true where m.value > 100";
+    let gates = format!(
+        "  twice: {{ check: sql, table: measurement, on_fail: warn, sql: \"{twice}\" }}\n  \
+           bare: {{ check: sql, table: measurement, on_fail: warn, sql: \"select 1 from measurement where value > 100\" }}\n"
+    );
+    let site = site(&gates);
+    site.refresh();
+    for name in ["twice", "bare"] {
+        assert_eq!(counts(&site.manifest(1), name), (10, 1, false), "{name}");
+    }
+    let named = |name: &str| {
+        gate(&site.manifest(1), name)["measured"]["row_ids"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    assert_eq!((named("twice"), named("bare")), (1, 0));
+}
+
+/// A query that fails on the rows is told with its gate and its place, without a value, also where it only warns.
+#[test]
+fn a_gate_whose_query_fails_is_named_and_located() {
+    for gate in [
+        "{ check: sql, on_fail: warn, sql: \"select _row_id from measurement where cast(test as int) > 0\" }",
+        "{ check: not_null, on_fail: warn, column: measurement.unit, where: \"cast(test as int) > 0\" }",
+    ] {
+        let project = site(&format!(
+            "  fine: {{ check: unique, column: visit.visit }}\n  bad: {gate}\n"
+        ))
+        .project();
+        let told = project.run(["run", "pipeline.yaml"]).expect_code(1).stderr;
+        let (line, column) = (
+            SOURCES.lines().count() + 3,
+            "  bad: ".len() + gate.find('"').unwrap() + 1,
+        );
+        assert!(told.contains("gate bad: a value does not fit"), "{told}");
+        assert!(told.contains(&format!("pipeline.yaml:{line}:{column}")), "{told}");
+        assert!(!told.contains("PSA") && !told.contains("'K'"), "{told}");
+    }
 }
 
 #[test]

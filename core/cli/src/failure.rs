@@ -112,6 +112,7 @@ impl Failure {
             EngineError::Sql {
                 transform: Some(name), ..
             } => transform(name).map(|t| t.name.span),
+            EngineError::Gate { gate, .. } => bound.span_of_gate(gate),
             _ => None,
         };
         let mut failure = Self::from(error);
@@ -134,7 +135,7 @@ impl From<EngineError> for Failure {
             EngineError::LeaseHeld(_) => "LEASE_HELD",
             EngineError::Step { .. } => "STEP",
             EngineError::Source { .. } => "SOURCE",
-            EngineError::Sql { .. } => "SQL",
+            EngineError::Sql { .. } | EngineError::Gate { .. } => "SQL",
             EngineError::Refused { .. } => "REFUSED",
             EngineError::Io { .. } => "IO",
             EngineError::Catalog(error) => of_catalog(error),

@@ -16,7 +16,7 @@ use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{BindContext, BoundSource, Kind, Registry, regular};
 use clinmill_spec::{
     Plugins, SourceFile, codes,
-    pipeline::{Mode, Options, Pipeline, Source, Span},
+    pipeline::{Check, Mode, Options, Pipeline, Source, Span},
 };
 use serde_json::Value;
 use std::{
@@ -56,6 +56,21 @@ impl Bound {
     /// Whether links lead from here to what lies in no folder of the pipeline.
     pub fn leaves(&self, path: &Path) -> bool {
         mappings::leaves(path, &self.pipeline, &self.dir)
+    }
+
+    /// Where a gate stands in the file: its query or condition, else its name; of a contract's own gate the table.
+    pub fn span_of_gate(&self, name: &str) -> Option<Span> {
+        let declared = self.pipeline.gates.iter().find(|g| g.name.value == name);
+        let Some(gate) = declared else {
+            let tables = self.pipeline.tables.iter().map(|t| &t.name);
+            let own = |table: &str| name.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+            return tables.into_iter().find(|t| own(&t.value)).map(|t| t.span);
+        };
+        Some(match (&gate.check, &gate.filter) {
+            (Check::Sql { sql, .. }, _) => sql.span,
+            (_, Some(filter)) => filter.span,
+            _ => gate.name.span,
+        })
     }
 
     /// Waits for what plugins still have to do with what they handed over, before anything is published.

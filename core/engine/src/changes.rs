@@ -454,8 +454,10 @@ fn table(table: &Table) -> Keys {
     ]);
     keys.extend(table.columns.iter().filter_map(|c| {
         let (range, unit) = (c.range.as_ref().map(|r| r.value), c.unit.as_ref().map(|u| &u.value));
-        let promised = c.values.is_some() || range.is_some() || unit.is_some() || c.required.is_some();
-        let terms = format!("{:?} {range:?} {unit:?} {:?}", c.values, c.required);
+        let values = c.values.as_ref();
+        let values = values.map(|values| values.iter().map(|v| &v.value).collect::<Vec<_>>());
+        let promised = values.is_some() || range.is_some() || unit.is_some() || c.required.is_some();
+        let terms = format!("{values:?} {range:?} {unit:?} {:?}", c.required);
         promised.then(|| (format!("contract of column {}", c.name.value), terms))
     }));
     keys

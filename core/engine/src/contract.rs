@@ -1,16 +1,16 @@
 //! The contract of a table, row by row: what must be there, the values and numbers that it may hold, the unit they are
 //! in. A row that breaks it is rejected, located and counted; the rest is published.
 
-use crate::error::EngineError;
+use crate::{error::EngineError, exact::exactly};
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
     compute::cast,
     datatypes::{DataType, Float64Type},
 };
 use clinmill_model::omop;
 use clinmill_sdk::units::Code;
 use clinmill_spec::pipeline::{Model, Table};
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 /// What one column promises.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +79,7 @@ pub fn terms(table: &Table) -> Vec<Term> {
     for column in &table.columns {
         let name = &column.name.value;
         if let Some(values) = &column.values {
-            add(name, Rule::OneOf(values.clone()));
+            add(name, Rule::OneOf(values.iter().map(|v| v.value.clone()).collect()));
         }
         // A number in another unit is no number outside of the range.
         if let Some(unit) = &column.unit {
@@ -90,6 +90,17 @@ pub fn terms(table: &Table) -> Vec<Term> {
         }
     }
     terms
+}
+
+/// True where a column of this type can hold a value of a contract, written as [`broken`] compares it.
+pub fn is_holdable(value: &str, data_type: &DataType) -> bool {
+    if data_type.is_numeric() {
+        let number = value.parse::<f64>().ok().filter(|n| n.is_finite());
+        return number.is_some_and(|n| !data_type.is_integer() || n.fract() == 0.0);
+    }
+    let text: ArrayRef = Arc::new(StringArray::from(vec![value]));
+    let shown = exactly(&text, data_type).and_then(|typed| cast(&typed, &DataType::Utf8));
+    shown.is_ok_and(|shown| shown.is_valid(0) && shown.as_string::<i32>().value(0) == value)
 }
 
 /// The first term that each row breaks. `rows` have the published columns; `given` is what they were made of, where a
@@ -157,10 +168,9 @@ pub fn broken<'t>(
 mod tests {
     use super::*;
     use arrow::{
-        array::{ArrayRef, Float64Array, Int64Array, StringArray},
+        array::{Float64Array, Int64Array},
         datatypes::{Field, Schema},
     };
-    use std::sync::Arc;
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         let fields: Vec<Field> = columns
@@ -169,6 +179,20 @@ mod tests {
             .collect();
         let arrays = columns.into_iter().map(|c| c.1).collect();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    }
+
+    #[test]
+    fn values_are_of_the_column_s_type() {
+        for (data_type, values, others) in [
+            (DataType::Int64, &["1", "2.0", "-3"][..], &["A", "2.5", "", "NaN"][..]),
+            (DataType::Float64, &["1", "2.5"], &["A", "inf"]),
+            (DataType::Boolean, &["true", "false"], &["1", "yes"]),
+            (DataType::Date32, &["2026-03-01"], &["20260301", "1"]),
+            (DataType::Utf8, &["A", "", "1"], &[]),
+        ] {
+            assert!(values.iter().all(|v| is_holdable(v, &data_type)), "{data_type}");
+            assert!(!others.iter().any(|v| is_holdable(v, &data_type)), "{data_type}");
+        }
     }
 
     #[test]

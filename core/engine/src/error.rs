@@ -51,6 +51,14 @@ pub enum EngineError {
         /// What is wrong.
         message: String,
     },
+    /// A gate's query failed.
+    #[error("gate {gate}: {message}")]
+    Gate {
+        /// Its name.
+        gate: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The vault and the dataset do not belong together, or one is behind.
     #[error("{reason}\n  {advice}")]
     Refused {
@@ -148,6 +156,17 @@ impl EngineError {
         match self {
             Self::Sql { message, .. } => Self::Sql {
                 transform: Some(name.to_owned()),
+                message,
+            },
+            other => other,
+        }
+    }
+
+    /// The same failure, of this gate's query.
+    pub fn of_gate(self, name: &str) -> Self {
+        match self {
+            Self::Sql { message, .. } => Self::Gate {
+                gate: name.to_owned(),
                 message,
             },
             other => other,

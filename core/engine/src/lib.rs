@@ -17,6 +17,7 @@ pub mod trace;
 mod columns;
 mod contract;
 mod error;
+mod exact;
 mod fold;
 mod graph;
 mod mappings;

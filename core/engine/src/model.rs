@@ -6,6 +6,7 @@
 
 use crate::{
     error::EngineError,
+    exact::{exactly, is_castable},
     fold::Id,
     graph::{Graph, Located, subject_column},
     tables::{Identity, TableSpec},
@@ -225,7 +226,7 @@ pub fn link(specs: &mut [TableSpec], graph: &Graph) {
             let has = |f: &Field| {
                 let here = input.field_with_name(f.name());
                 (f.name() == SUBJECT_ID && spec.subject)
-                    || here.is_ok_and(|h| arrow::compute::can_cast_types(h.data_type(), f.data_type()))
+                    || here.is_ok_and(|h| is_castable(h.data_type(), f.data_type()))
             };
             if id != "person_id" && key.iter().all(has) {
                 let fill = Fill::Row {
@@ -325,7 +326,7 @@ fn row_numbers(
     for field in fields {
         let array: ArrayRef = match (given.column_by_name(field.name()), subjects) {
             (_, Some(subjects)) if field.name() == SUBJECT_ID => Arc::new(subject_column(subjects)),
-            (Some(array), _) => cast(array, field.data_type())?,
+            (Some(array), _) => exactly(array, field.data_type())?,
             (None, _) => return Err(EngineError::internal(format!("no column {} to refer by", field.name()))),
         };
         arrays.push(array);

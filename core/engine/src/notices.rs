@@ -161,7 +161,7 @@ pub const ALL: &[Notice] = &[
     ),
     rejection(
         "TABLE_CONTRACT",
-        "A value is not of the type that its table promises.",
+        "A value is not exactly one of the type that its table promises.",
         "Cast it in a `map` step, or change the column's type.",
     ),
     rejection(

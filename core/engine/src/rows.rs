@@ -1,18 +1,19 @@
 //! Rows of a table: its columns, the identity and the hash of each row.
 
 use crate::{
-    columns::fit,
     contract::{Term, broken},
     error::EngineError,
+    exact::exactly,
     fold::{Folded, Id, id_at},
     graph::{Lineage, Relation, StepRejection, StepReport, contract_of, record_at, subject_column},
     model::{self, Fill},
     tables::{Identity, TableSpec, type_word},
 };
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
-    compute::{cast, take, take_record_batch},
-    datatypes::{Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array},
+    buffer::NullBuffer,
+    compute::{take, take_record_batch},
+    datatypes::{DataType, Schema},
 };
 use clinmill_catalog::{index::IndexEntry, rowhash::row_hashes, vault::VaultKey};
 use clinmill_model::columns::SUBJECT_ID;
@@ -57,18 +58,8 @@ pub fn table_rows(
     context: &RowContext<'_>,
     report: &mut StepReport,
 ) -> Result<TableRows, EngineError> {
-    let kept = without_misfits(table, relation, report)?;
+    let (fitted, kept) = without_misfits(table, relation, report)?;
     let relation = kept.as_ref().unwrap_or(relation);
-    let own: SchemaRef = Arc::new(Schema::new(
-        table
-            .schema
-            .fields()
-            .iter()
-            .filter(|f| f.name() != SUBJECT_ID)
-            .cloned()
-            .collect::<Vec<_>>(),
-    ));
-    let fitted = fit(&relation.rows, &own)?;
     let subjects = relation.subject.as_ref().filter(|_| table.subject);
     let fitted = model::complete(table, fitted, &relation.rows, subjects, context.key)?;
     let (fitted, kept) = without_breaches(table, fitted, relation, report)?;
@@ -114,31 +105,39 @@ pub fn table_rows(
     })
 }
 
-/// The relation without the rows that the table's contract cannot hold, which are rejected; `None`: all fit.
+/// The table's columns, without the rows that its types cannot hold exactly, which are rejected; no relation: all fit.
 fn without_misfits(
     table: &TableSpec,
     relation: &Relation,
     report: &mut StepReport,
-) -> Result<Option<Relation>, EngineError> {
-    let mut misfits: Vec<Option<&str>> = vec![None; relation.rows.num_rows()];
+) -> Result<(RecordBatch, Option<Relation>), EngineError> {
+    let rows = &relation.rows;
+    let mut misfits: Vec<Option<&str>> = vec![None; rows.num_rows()];
     let mut any = false;
-    for field in table.schema.fields() {
-        let Some(column) = relation.rows.column_by_name(field.name()) else {
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for field in table.schema.fields().iter().filter(|f| f.name() != SUBJECT_ID) {
+        fields.push(field.clone());
+        let Some(column) = rows.column_by_name(field.name()) else {
+            columns.push(new_null_array(field.data_type(), rows.num_rows()));
             continue;
         };
-        if column.data_type() == field.data_type() {
-            continue;
-        }
-        let fitted = cast(column, field.data_type())?;
-        for (i, misfit) in misfits.iter_mut().enumerate() {
-            if column.is_valid(i) && fitted.is_null(i) {
-                any = true;
-                misfit.get_or_insert(field.name());
+        let fitted = exactly(column, field.data_type())?;
+        let given = column.logical_nulls();
+        if fitted.null_count() > given.as_ref().map_or(0, NullBuffer::null_count) {
+            any = true;
+            for (i, misfit) in misfits.iter_mut().enumerate() {
+                if fitted.is_null(i) && given.as_ref().is_none_or(|g| g.is_valid(i)) {
+                    misfit.get_or_insert(field.name());
+                }
             }
         }
+        columns.push(fitted);
     }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let fitted = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
     if !any {
-        return Ok(None);
+        return Ok((fitted, None));
     }
     let mut kept: Vec<u32> = Vec::new();
     for (i, misfit) in misfits.iter().enumerate() {
@@ -152,21 +151,28 @@ fn without_misfits(
             }),
         }
     }
-    only(relation, &UInt32Array::from(kept)).map(Some)
+    let kept = UInt32Array::from(kept);
+    Ok((take_record_batch(&fitted, &kept)?, Some(only(relation, &kept)?)))
 }
 
 /// Which type a column of a table has, and that its model says so.
 fn misfit_message(table: &TableSpec, column: &str) -> String {
     let field = table.schema.field_with_name(column);
-    let wanted = field.ok().and_then(|f| type_word(f.data_type()));
-    let wanted = wanted.unwrap_or("another type");
+    let data_type = field.ok().map(|f| f.data_type());
+    let wanted = data_type.and_then(type_word).unwrap_or("another type");
+    let digits = match data_type {
+        Some(DataType::Decimal128(_, scale)) => {
+            format!(" ({scale} digits after the point: round what a query computes)")
+        }
+        _ => String::new(),
+    };
     let model = match table.model {
         Some(Model::Omop54) if column.ends_with("_id") => {
             "; ids of omop-5.4 are its own integers: let the query have another name for the source's number"
         }
         _ => "",
     };
-    format!("column {column} does not hold a value of the type that the table promises, {wanted}{model}")
+    format!("column {column} does not hold a value of the type that the table promises, {wanted}{digits}{model}")
 }
 
 fn only(relation: &Relation, kept: &UInt32Array) -> Result<Relation, EngineError> {

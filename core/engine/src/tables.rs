@@ -3,6 +3,7 @@
 use crate::{
     bound::{SourceSpec, canonical},
     contract::{self, Term},
+    exact::is_castable,
     graph::{Graph, Located, Node, contract_of},
     mappings::Mapping,
     model::{self, Fill},
@@ -135,6 +136,7 @@ fn bind_table(
     let mut findings = Vec::new();
     let schema = published(table, input, subject, &mut findings);
     check_types(table, &schema, &mut findings);
+    check_values(table, &schema, &mut findings);
     check_units(table, &mut findings);
     let fills = model::fills(table, &pipeline.tables, input, &mut findings);
     let terms = contract::terms(table);
@@ -273,15 +275,10 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
         match input.field_with_name(&column.name.value) {
             Ok(field) => {
                 let data_type = contract_type(column).unwrap_or_else(|| field.data_type().clone());
-                if arrow::compute::can_cast_types(field.data_type(), &data_type) {
-                    fields.push(Field::new(&column.name.value, data_type, true));
+                if let Some(found) = unlike(field, &data_type) {
+                    findings.push((found, column.name.span));
                 } else {
-                    let message = format!(
-                        "the column {:?} is {} and cannot be {data_type}",
-                        column.name.value,
-                        field.data_type()
-                    );
-                    findings.push((Diagnostic::error(codes::COLUMN_TYPE, message), column.name.span));
+                    fields.push(Field::new(&column.name.value, data_type, true));
                 }
             }
             Err(_) if column.name.value == SUBJECT_ID => {}
@@ -297,6 +294,20 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
         }
     }
     Arc::new(Schema::new(fields))
+}
+
+/// What to say of a column that cannot be made one of the type that the table promises.
+fn unlike(field: &Field, data_type: &DataType) -> Option<Diagnostic> {
+    let (name, from) = (field.name(), field.data_type());
+    if is_castable(from, data_type) {
+        return None;
+    }
+    let message = format!("the column {name:?} is {from} and cannot be {data_type}");
+    let found = Diagnostic::error(codes::COLUMN_TYPE, message);
+    Some(match from.is_temporal() || data_type.is_temporal() {
+        true => found.hint("a time is no number: read it as text, such as `20260301`, or write it in a query"),
+        false => found,
+    })
 }
 
 /// Types that no table can be written with.
@@ -315,6 +326,25 @@ fn check_types(table: &Table, schema: &SchemaRef, findings: &mut Vec<Located>) {
                 Diagnostic::error(codes::COLUMN_TYPE, message).hint(hint),
                 listed.map_or(table.from.span, |c| c.name.span),
             ));
+        }
+    }
+}
+
+/// Values of the contract that a column of its type never holds.
+fn check_values(table: &Table, schema: &SchemaRef, findings: &mut Vec<Located>) {
+    for column in &table.columns {
+        let Ok(field) = schema.field_with_name(&column.name.value) else {
+            continue;
+        };
+        for value in column.values.iter().flatten() {
+            if !contract::is_holdable(&value.value, field.data_type()) {
+                let kind = type_word(field.data_type()).unwrap_or("another type");
+                let name = &column.name.value;
+                let message = format!("the column {name:?} is of the type {kind}, and never {:?}", value.value);
+                let hint = "give it the type of its values, such as `string`, or write values of its type, such as `1`, \
+                            `true` or `2026-03-01`";
+                findings.push((Diagnostic::error(codes::COLUMN_VALUES, message).hint(hint), value.span));
+            }
         }
     }
 }
@@ -352,12 +382,8 @@ fn model_schema(
         }
     }
     for (name, data_type) in &columns {
-        if let Ok(field) = input.field_with_name(name)
-            && !arrow::compute::can_cast_types(field.data_type(), data_type)
-        {
-            let message = format!("the column {name:?} is {} and cannot be {data_type}", field.data_type());
-            findings.push((Diagnostic::error(codes::COLUMN_TYPE, message), table.name.span));
-        }
+        let found = input.field_with_name(name).ok().and_then(|f| unlike(f, data_type));
+        findings.extend(found.map(|found| (found, table.name.span)));
         fields.push(Field::new(*name, data_type.clone(), true));
     }
     let listed = |name: &str| table.columns.iter().find(|c| c.name.value == name);
@@ -377,6 +403,8 @@ fn model_schema(
             let data_type = column
                 .and_then(contract_type)
                 .unwrap_or_else(|| field.data_type().clone());
+            let found = unlike(field, &data_type);
+            findings.extend(found.map(|found| (found, column.map_or(table.name.span, |c| c.name.span))));
             fields.push(Field::new(field.name(), data_type, true));
         }
     }

@@ -110,6 +110,7 @@ codes! {
     MODEL_COLUMNS = "E0728", "A table lacks columns that its model requires.";
     COLUMN_UNIT = "E0729", "The unit of a column is no UCUM code.";
     MODEL_UNTAKEN = "E0730", "A warning: a column that the model of a table does not take has almost the name of one that it does.";
+    COLUMN_VALUES = "E0731", "A column of this type never holds one of the values that the table promises.";
 
     CASE_EMPTY = "E0801", "A test expects nothing.";
     CASE_GIVEN = "E0802", "What a test gives is neither rows nor files, or both.";

@@ -247,7 +247,7 @@ pub struct Column {
     /// `description`.
     pub description: Option<String>,
     /// `values`: what it may hold, as text.
-    pub values: Option<Vec<String>>,
+    pub values: Option<Vec<Spanned<String>>>,
     /// `range`: inclusive bounds of its numbers.
     pub range: Option<Spanned<(Option<f64>, Option<f64>)>>,
     /// `unit`: the UCUM code of its values.

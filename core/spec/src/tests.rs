@@ -141,7 +141,8 @@ mod example {
         let [side, stenosis] = p.tables[3].columns.as_slice() else {
             panic!()
         };
-        assert_eq!(side.values.as_deref().unwrap(), ["left", "right"]);
+        let values = side.values.iter().flatten().map(|v| v.value.as_str());
+        assert_eq!(values.collect::<Vec<_>>(), ["left", "right"]);
         assert_eq!(stenosis.range.as_ref().unwrap().value, (Some(0.0), Some(100.0)));
         assert_eq!(stenosis.unit.as_ref().unwrap().value, "%");
         let gate = &p.gates[0];

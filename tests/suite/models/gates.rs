@@ -104,3 +104,102 @@ fn a_converted_number_without_a_concept_of_its_unit_is_not_published() {
         assert_eq!(with(text, none).refresh().release, 1, "{text}");
     }
 }
+
+/// Days and times that nanoseconds do not reach, in every column of every table: they are counted, and stop nothing.
+#[test]
+fn a_date_of_any_year_stops_nothing() {
+    let periods = "  spans:\n    sql: |\n      select min(cast(measurement_datetime as date)) as \
+                 observation_period_start_date, max(cast(measurement_datetime as date)) as observation_period_end_date\n      \
+                 from lis where measurement_datetime is not null group by subject_id\n";
+    let tables = "  observation_period: { from: spans, key: [subject_id], model: omop-5.4 }\n  \
+                  death: { from: dead, key: [subject_id], model: omop-5.4 }\n  plain: { from: lis }\ngates:\n  \
+                  fresh_day: { check: fresh, column: measurement.measurement_date, within: 36500d, on_fail: warn }\n  \
+                  fresh_time: { check: fresh, column: plain.measurement_datetime, within: 36500d, on_fail: warn }\n  \
+                  drift_day: { check: drift, column: measurement.measurement_date, at_most: 9, on_fail: warn }\n  \
+                  drift_time: { check: drift, column: plain.measurement_datetime, at_most: 9, on_fail: warn }\n  \
+                  age: { check: plausible, column: measurement.measurement_date, birth: person.birth_datetime, age: [0, 120], \
+                  on_fail: warn }\n  \
+                  born: { check: plausible, column: plain.measurement_datetime, after: person.birth_datetime, on_fail: warn }\n  \
+                  mixed: { check: plausible, column: plain.measurement_datetime, before: death.death_date, on_fail: warn }\n  \
+                  listed: { check: values, column: measurement.measurement_date, values: ['2026-01-02'], on_fail: warn }\n";
+    let dead = "  dead:\n    plugin: table\n    inputs: { glob: \"inbox/dead*.csv\" }\n    subject: { id: mrn, issuer: MRN }\n    \
+                key: []\n    columns: { at: { name: death_datetime, type: timestamp } }\n";
+    let text = format!("{HEAD}{OMOP}{tables}").replacen("transforms:\n", &format!("{dead}transforms:\n{periods}"), 1);
+    let site = Site::new(&text);
+    let years = ["0001-01-01", "1600-01-01", "2026-01-02", "2300-01-01", "9999-12-31"];
+    let (mut visits, mut labs) = (
+        "mrn,visit_no,sex,birth,in,out\n".to_owned(),
+        "mrn,order_no,visit_no,test,value,unit,at\n".to_owned(),
+    );
+    let (mut notes, mut found, mut dead) = (
+        "mrn,note_no,title,text,at\n".to_owned(),
+        "mrn,finding_no,note_no,from,to,word,on\n".to_owned(),
+        "mrn,at\n".to_owned(),
+    );
+    for (i, birth) in years.iter().enumerate() {
+        for (j, date) in years.iter().enumerate() {
+            let mrn = format!("p{i}{j}");
+            visits += &format!("{mrn},v{i}{j},F,{birth} 00:00:00,{date} 08:00:00,{date} 23:59:59\n");
+            notes += &format!("{mrn},n{i}{j},t,x,{date}\n");
+            found += &format!("{mrn},f{i}{j},n{i}{j},2,4,x,{date}\n");
+            dead += &format!("{mrn},{birth} 00:00:00\n");
+            for (k, at) in years.iter().enumerate() {
+                labs += &format!("{mrn},{i}{j}{k},v{i}{j},K,4.1,mmol/L,{at} 07:00:00\n");
+            }
+        }
+    }
+    for (name, content) in [("visits", visits), ("notes", notes), ("found", found), ("dead", dead)] {
+        site.put(&format!("inbox/{name}.csv"), content);
+    }
+    site.put("inbox/labs.csv", &labs);
+    site.refresh();
+    let manifest = site.manifest(1);
+    let counts = |name: &str| {
+        let measured = gate(&manifest, name)["measured"].clone();
+        (measured["rows"].as_u64().unwrap(), measured["failed"].as_u64().unwrap())
+    };
+    // Of five days each of a visit, of its patient's birth and of a result.
+    for (name, expected) in [
+        ("measurement.measurement_date.withinVisitDates", (125, 100)),
+        ("measurement.measurement_date.plausibleValueHigh", (125, 50)),
+        ("measurement.measurement_date.plausibleAfterBirth", (125, 50)),
+        ("measurement.measurement_date.plausibleBeforeDeath", (125, 50)),
+        ("visit_occurrence.visit_start_date.plausibleStartBeforeEnd", (25, 0)),
+        ("visit_occurrence.visit_end_date.plausibleValueHigh", (25, 10)),
+        (
+            "observation_period.observation_period_end_date.plausibleValueHigh",
+            (25, 25),
+        ),
+        ("age", (125, 100)),
+        ("born", (125, 50)),
+        ("mixed", (125, 50)),
+        ("listed", (125, 100)),
+        ("fresh_day", (1, 0)),
+        ("fresh_time", (1, 0)),
+        ("drift_day", (0, 0)),
+    ] {
+        assert_eq!(counts(name), expected, "{name}");
+    }
+    // The second release compares with the first.
+    site.put(
+        "inbox/labs2.csv",
+        "mrn,order_no,visit_no,test,value,unit,at\np00,x,v00,K,4.1,mmol/L,9999-12-31 23:59:59\n",
+    );
+    site.refresh();
+    for name in ["drift_day", "drift_time"] {
+        let drift = gate(&site.manifest(2), name);
+        assert!(
+            drift["measured"]["index"].as_f64().is_some_and(|index| index < 0.1),
+            "{drift}"
+        );
+    }
+    let project = site.project();
+    let out = project.run(["export", "pipeline.yaml", "--model", "meds", "meds", "--format", "json"]);
+    let told = out.expect_code(0).json();
+    assert_eq!(
+        (&told["events"]["measurement"], &told["events"]["death"]),
+        (&126.into(), &25.into()),
+        "{told}"
+    );
+    project.run(["gates", "pipeline.yaml"]).expect_code(0);
+}

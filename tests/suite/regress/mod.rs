@@ -1,5 +1,6 @@
 //! Defects that were found once: each stays as a test.
 
+mod contracts;
 mod guards;
 mod merges;
 

@@ -22,7 +22,8 @@ pub async fn run(context: &Context, args: &args::Gates) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
     let session = Session::open(&bound, &context.env, &context.secrets(), Access::Read).await?;
     let now = civil_now(&bound, &context.env);
-    let looked = gates::look(&bound, &session, now, args.rows).await?;
+    let looked = gates::look(&bound, &session, now, args.rows).await;
+    let looked = looked.map_err(|error| Failure::located(&bound, error))?;
     context.console.result(&looked, || text(&looked, args.rows))?;
     Ok(match looked.audit.refusal() {
         None => OK,

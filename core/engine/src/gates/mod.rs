@@ -17,7 +17,7 @@ use crate::{
     graph::Located,
     tables::{TableSpec, conceptual},
 };
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use clinmill_catalog::dataset::{Dimension, Severity};
 use clinmill_model::Diagnostic;
 use clinmill_spec::{
@@ -229,8 +229,9 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
             let sql = clinmill_spec::pipeline::Spanned {
                 value: format!(
                     "select t._row_id from {} t join visit_occurrence v on t.visit_occurrence_id = v.visit_occurrence_id \
-                     where t.{name} < v.visit_start_date - interval '7 days' or t.{name} > v.visit_end_date + interval '7 days'",
-                    table.name
+                     where {}",
+                    table.name,
+                    query::apart(&format!("t.{name}"), ("v.visit_start_date", "v.visit_end_date"), 7)
                 ),
                 span,
             };
@@ -249,8 +250,8 @@ fn contract(table: &TableSpec, tables: &[TableSpec]) -> Vec<(Gate, Option<&'stat
             add(name, "plausibleStartBeforeEnd", check, 1.0, OnFail::Warn);
         }
         if is_time && !OF_THE_FUTURE.contains(&name) {
-            let late = format!("cast({name} as timestamp) > {}", query::UNTIL);
-            add(name, VALUE_HIGH, Check::Model(own(name), late), 0.99, OnFail::Warn);
+            let late = Check::Model(own(name), query::late(name, &DataType::Date32));
+            add(name, VALUE_HIGH, late, 0.99, OnFail::Warn);
         }
         if is_time && table.subject && table.name != "person" && modelled("person") {
             let check = Check::After(own(name), column("person", "birth_datetime", span));

@@ -1,6 +1,6 @@
 //! From a check to the queries that count: which rows it is about, and which of them fail.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use clinmill_model::{
     Diagnostic,
     columns::{ROW_ID, SUBJECT_ID},
@@ -71,13 +71,56 @@ pub enum Plan {
     },
 }
 
-/// Stands in a query for a day from now, as [`at`] puts it: what is dated later is a mistake.
-pub const UNTIL: &str = "timestamp '2200-01-01 00:00:00.000001'";
+/// Stands in a query for a day from now in microseconds, as [`at`] puts it: what is dated later is a mistake.
+const UNTIL: &str = "7258118400000001";
 
 /// A query of now, a local time.
 pub fn at(query: &str, now: jiff::civil::DateTime) -> String {
     let until = now.saturating_add(jiff::Span::new().days(1));
-    query.replace(UNTIL, &format!("timestamp '{}'", until.strftime("%Y-%m-%d %H:%M:%S")))
+    query.replace(UNTIL, &micros(until).to_string())
+}
+
+/// Microseconds since 1970 of a local time.
+pub fn micros(time: jiff::civil::DateTime) -> i64 {
+    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC);
+    zoned.map_or(0, |z| z.timestamp().as_microsecond())
+}
+
+/// A column as a day. Here and below what has no counterpart is null: DataFusion counts in nanoseconds wherever it may, which
+/// are of the years from 1677 to 2262 only, and a query that meets another year fails as a whole.
+fn day(column: &str, data_type: &DataType) -> String {
+    match data_type {
+        DataType::Date32 => column.to_owned(),
+        _ => format!("try_cast({column} as date)"),
+    }
+}
+
+/// A column as a number of days.
+fn days(column: &str, data_type: &DataType) -> String {
+    format!("cast({} as int)", day(column, data_type))
+}
+
+/// A column as a time in microseconds.
+fn time_of(column: &str, data_type: &DataType) -> String {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Microsecond, None) => column.to_owned(),
+        _ => format!("try_cast({column} as timestamp(6))"),
+    }
+}
+
+/// A condition: the column is dated later than a day from now.
+pub fn late(column: &str, data_type: &DataType) -> String {
+    match data_type {
+        DataType::Date32 => format!("{} > {UNTIL} / 86400000000", days(column, data_type)),
+        _ => format!("cast({} as bigint) > {UNTIL}", time_of(column, data_type)),
+    }
+}
+
+/// A condition: a date is further than so many days before the first or behind the second.
+pub fn apart(column: &str, (first, last): (&str, &str), most: u32) -> String {
+    let days = |column: &str| days(column, &DataType::Date32);
+    let (at, first, last) = (days(column), days(first), days(last));
+    format!("{at} < {first} - {most} or {at} > {last} + {most}")
 }
 
 /// The columns of the tables.
@@ -150,8 +193,8 @@ pub fn plan(
             time(a, &types[0])?;
             time(b, &types[1])?;
             let age = |at: &str, birth: &str| {
-                let days = |c: &str| format!("cast(cast({c} as date) as int)");
-                format!("(({} - {}) / 365.25)", days(at), days(birth))
+                let (at, birth) = (days(at, &types[0]), days(birth, &types[1]));
+                format!("(({at} - {birth}) / 365.25)")
             };
             joined(a, b, "min", &about, schemas, &|at, birth| {
                 outside(&age(at, birth), *bounds)
@@ -195,7 +238,7 @@ pub fn plan(
             // One text of all: what is null stands apart from what is empty.
             let group = by
                 .iter()
-                .map(|c| format!("coalesce('=' || cast({} as varchar), '')", name(&c.column)));
+                .map(|c| format!("coalesce('=' || try_cast({} as varchar), '')", name(&c.column)));
             let group = group.collect::<Vec<_>>().join(" || '\u{1f}' || ");
             let group = (!by.is_empty()).then_some(group);
             let (g, grouped) = match &group {
@@ -207,10 +250,10 @@ pub fn plan(
                 let from = format!("from {table} where {about} and {column} is not null");
                 match (is_number, types[0].is_numeric()) {
                     (true, true) => format!("select cast({column} as double) as v{g} {from}"),
-                    (true, false) => {
-                        format!("select cast(cast(cast({column} as date) as int) as double) as v{g} {from}")
-                    }
-                    _ => format!("select cast({column} as varchar) as v, count(*) as n{g} {from} group by 1{grouped}"),
+                    (true, false) => format!("select cast({} as double) as v{g} {from}", days(&column, &types[0])),
+                    _ => format!(
+                        "select try_cast({column} as varchar) as v, count(*) as n{g} {from} group by 1{grouped}"
+                    ),
                 }
             };
             Plan::Drift {
@@ -231,7 +274,10 @@ pub fn plan(
             time(c, &types[0])?;
             let (column, table) = (name(&c.column), name(&c.table));
             Plan::Fresh {
-                newest: format!("select max({column}) from {table} where {about} and {column} < {UNTIL}"),
+                newest: format!(
+                    "select max({column}) from {table} where {about} and not ({})",
+                    late(&column, &types[0])
+                ),
                 within: i64::try_from(within.as_micros()).unwrap_or(i64::MAX),
             }
         }
@@ -284,13 +330,12 @@ fn order(
     time(a, &types[0])?;
     time(b, &types[1])?;
     // Where one of them is a day, the days are compared.
-    let days = types.iter().any(|t| matches!(t, DataType::Date32));
-    let of = |c: &str| match days {
-        true => format!("cast({c} as date)"),
-        false => c.to_owned(),
+    let of = match types.contains(&DataType::Date32) {
+        true => day,
+        false => time_of,
     };
     joined(a, b, fold, about, schemas, &|x, y| {
-        format!("{} {sign} {}", of(x), of(y))
+        format!("{} {sign} {}", of(x, &types[0]), of(y, &types[1]))
     })
 }
 
@@ -361,7 +406,7 @@ fn one_of(own: &str, column: &ColumnRef, data_type: &DataType, values: &[String]
         return Ok(format!("cast({own} as double) in ({})", numbers.join(", ")));
     }
     let texts: Vec<String> = values.iter().map(|v| literal(v)).collect();
-    Ok(format!("cast({own} as varchar) in ({})", texts.join(", ")))
+    Ok(format!("try_cast({own} as varchar) in ({})", texts.join(", ")))
 }
 
 fn data_type(column: &ColumnRef, schemas: &Schemas) -> Result<DataType, Wrong> {

@@ -2,7 +2,7 @@
 
 use super::{
     GateSpec, TableState, drift,
-    query::{Plan, at},
+    query::{Plan, at, micros},
     state,
 };
 use crate::{bound::Bound, error::EngineError, refresh::Session, sql::NotLocal};
@@ -97,18 +97,22 @@ pub async fn run(
     let mut results = Vec::new();
     for (i, gate) in gates.iter().enumerate() {
         let counted = match counts.rows.remove(&i) {
-            Some((rows, failed)) => Counted {
-                rows,
-                failed,
-                row_ids: match failed {
-                    0 => Vec::new(),
-                    _ => failing_rows(&context, gate, now, listed).await?,
-                },
-                index: None,
-                detail: None,
-            },
-            None => measure(&context, gate, &counts.tables, previous, now, listed).await?,
+            Some((rows, failed)) => {
+                let row_ids = match failed {
+                    0 => Ok(Vec::new()),
+                    _ => failing_rows(&context, gate, now, listed).await,
+                };
+                row_ids.map(|row_ids| Counted {
+                    rows,
+                    failed,
+                    row_ids,
+                    index: None,
+                    detail: None,
+                })
+            }
+            None => measure(&context, gate, &counts.tables, previous, now, listed).await,
         };
+        let counted = counted.map_err(|e| e.of_gate(&gate.name))?;
         score(gate.dimension, counted.rows, counted.failed);
         results.push(judged(gate, counted));
     }
@@ -217,7 +221,10 @@ async fn row_counts(
             .map(|(i, expression)| format!("{expression} as c{i}"))
             .collect();
         let text = format!("select {} from {}", list.join(", "), super::query::name(&state.name));
-        let batches = query(context, &at(&text, now)).await?;
+        let batches = match query(context, &at(&text, now)).await {
+            Ok(batches) => batches,
+            Err(error) => return Err(culprit(context, gates.iter().enumerate(), &numbers, now, error).await),
+        };
         let counts: Vec<u64> = (0..wanted.len())
             .map(|c| batches.first().map_or(0, |b| integer(b, c)))
             .collect();
@@ -231,6 +238,26 @@ async fn row_counts(
         }
     }
     Ok(found)
+}
+
+/// The failure of the gates of a table that were counted together, as that of the first that fails alone.
+async fn culprit(
+    context: &SessionContext,
+    gates: impl Iterator<Item = (usize, &GateSpec)>,
+    counted: &[usize],
+    now: jiff::civil::DateTime,
+    together: EngineError,
+) -> EngineError {
+    for (_, gate) in gates.filter(|(i, _)| counted.contains(i)) {
+        if let Plan::Rows { table, applies, fails } = &gate.plan {
+            let table = super::query::name(table);
+            let text = format!("select count(*) from {table} where case when {applies} then {fails} else false end");
+            if let Err(error) = query(context, &at(&text, now)).await {
+                return error.of_gate(&gate.name);
+            }
+        }
+    }
+    together
 }
 
 async fn failing_rows(
@@ -249,7 +276,7 @@ async fn failing_rows(
             super::query::name(table)
         ),
         Plan::Query { failing, .. } => failing.clone(),
-        Plan::Sql { sql, .. } => format!("select {ROW_ID} from ({sql}) as failing"),
+        Plan::Sql { sql, .. } => format!("select distinct {ROW_ID} from ({sql}) as failing where {ROW_ID} is not null"),
         _ => return Ok(Vec::new()),
     };
     let text = format!("select {ROW_ID} from ({text}) as rows order by 1 limit {listed}");
@@ -276,6 +303,11 @@ async fn measure(
         index: None,
         detail: Some(detail),
     };
+    // What had nothing to compare passes, and has no part in a score.
+    let not_applicable = |why: &str| Counted {
+        rows: 0,
+        ..yes_or_no(true, format!("not applicable: {why}"))
+    };
     let before = |table: &str| previous.iter().find(|t| t.name == table);
     let count = |table: &str| tables.get(table).copied().unwrap_or(0);
     Ok(match &gate.plan {
@@ -296,12 +328,18 @@ async fn measure(
             }
         }
         Plan::Sql { sql, table } => {
-            let all = format!("select count(*) from ({sql}) as failing");
+            let frame = context.sql_with_options(sql, reading()).await.map_err(failed_query)?;
+            let named = frame.schema().fields().iter().filter(|f| f.name() == ROW_ID).count() == 1;
+            // A row that a join gives twice is one. A query without `_row_id` counts, but names no rows.
+            let failing = match named {
+                true => format!("count(distinct {ROW_ID}) + count(*) filter (where {ROW_ID} is null)"),
+                false => "count(*)".to_owned(),
+            };
+            let all = format!("select {failing} from ({sql}) as failing");
             let failed = query(context, &all).await?.first().map_or(0, |b| integer(b, 0));
-            // A query without `_row_id` counts, but names no rows.
-            let row_ids = match failed {
-                0 => Vec::new(),
-                _ => failing_rows(context, gate, now, listed).await.unwrap_or_default(),
+            let row_ids = match named && failed > 0 {
+                true => failing_rows(context, gate, now, listed).await?,
+                false => Vec::new(),
             };
             match table {
                 Some(table) => Counted {
@@ -329,10 +367,7 @@ async fn measure(
             ..
         } => {
             if before(table).is_none() {
-                return Ok(yes_or_no(
-                    true,
-                    "there is no earlier release to compare with".to_owned(),
-                ));
+                return Ok(not_applicable("there is no earlier release to compare with"));
             }
             let [old, new] = values;
             let (old, new) = (query(context, old).await?, query(context, new).await?);
@@ -345,7 +380,7 @@ async fn measure(
                 false => drift::of_words(words(&old, &new)?),
             };
             match index {
-                None => yes_or_no(true, "one of the two releases has no value to compare".to_owned()),
+                None => not_applicable("one of the two releases has no value to compare"),
                 Some(index) => {
                     let detail = format!("population stability index {index:.4}, at most {at_most} is allowed");
                     Counted {
@@ -363,9 +398,7 @@ async fn measure(
                 let times = times.as_primitive::<TimestampMicrosecondType>();
                 (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
             });
-            let now = now
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .map_or(0, |z| z.timestamp().as_microsecond());
+            let now = micros(now);
             match newest {
                 None => yes_or_no(false, "there is no time".to_owned()),
                 Some(newest) => {
@@ -388,6 +421,9 @@ async fn measure(
                 let growth = (now as f64 - old as f64) / old as f64;
                 holds &= change.0.is_none_or(|least| growth >= least) && change.1.is_none_or(|most| growth <= most);
                 detail = format!("{now} rows after {old} ({:+.1} %)", growth * 100.0);
+            }
+            if *rows == (None, None) && before(table).is_none_or(|t| t.rows == 0) {
+                return Ok(not_applicable("there are no earlier rows to compare with"));
             }
             yes_or_no(holds, detail)
         }
@@ -478,7 +514,12 @@ fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
 }
 
 async fn query(context: &SessionContext, text: &str) -> Result<Vec<RecordBatch>, EngineError> {
-    let failed = |e: DataFusionError| match e {
+    let frame = context.sql_with_options(text, reading()).await.map_err(failed_query)?;
+    frame.collect().await.map_err(failed_query)
+}
+
+fn failed_query(error: DataFusionError) -> EngineError {
+    match error {
         // A file that cannot be read is told as what it is.
         DataFusionError::External(inner) => match inner.downcast::<clinmill_catalog::CatalogError>() {
             Ok(error) => EngineError::Catalog(*error),
@@ -488,9 +529,7 @@ async fn query(context: &SessionContext, text: &str) -> Result<Vec<RecordBatch>,
             },
         },
         e => EngineError::sql(&NotLocal::Plan(e)),
-    };
-    let frame = context.sql_with_options(text, reading()).await.map_err(failed)?;
-    frame.collect().await.map_err(failed)
+    }
 }
 
 fn integer(batch: &RecordBatch, column: usize) -> u64 {

@@ -65,7 +65,7 @@ fn check(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Report<'
         "not_null" => Check::NotNull(column(fields, "column", report)?),
         "unique" => Check::Unique(columns(word, fields, report)?),
         "foreign_key" => Check::ForeignKey(column(fields, "column", report)?, column(fields, "to", report)?),
-        "values" => Check::Values(column(fields, "column", report)?, scalars(fields, "values", report)?),
+        "values" => Check::Values(column(fields, "column", report)?, texts(fields, "values", report)?),
         "range" => Check::Range(
             column(fields, "column", report)?,
             bounds(fields, "range", report)?.value,
@@ -149,7 +149,7 @@ fn plausible(word: Spanned<&'static str>, fields: &Fields<'_>, report: &mut Repo
             column(fields, "birth", report)?,
             bounds(fields, "age", report)?.value,
         ),
-        _ => Check::Sex(of, column(fields, "sex", report)?, scalars(fields, "values", report)?),
+        _ => Check::Sex(of, column(fields, "sex", report)?, texts(fields, "values", report)?),
     })
 }
 
@@ -271,8 +271,13 @@ pub(super) fn share(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> 
     found
 }
 
+fn texts(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Vec<String>> {
+    let values = scalars(fields, key, report)?;
+    Some(values.into_iter().map(|v| v.value).collect())
+}
+
 /// A list of values, as text.
-pub(super) fn scalars(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Vec<String>> {
+pub(super) fn scalars(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Vec<Spanned<String>>> {
     let entry = fields.entry(key)?;
     let items = match &entry.value.kind {
         Kind::Sequence(items) if !items.is_empty() => items,
@@ -295,7 +300,7 @@ pub(super) fn scalars(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -
     let texts = items
         .iter()
         .filter_map(|item| loose_text(item, &format!("an entry of `{key}`"), report));
-    let texts: Vec<String> = texts.map(|t| t.value).collect();
+    let texts: Vec<Spanned<String>> = texts.collect();
     (texts.len() == items.len()).then_some(texts)
 }
 

@@ -1,0 +1,264 @@
+//! Casts to the type that a table promises. None loses: what has no counterpart there is null, and its row rejected.
+//!
+//! Three things are no loss, since they are what the other type is: a number (IEEE 754, binary64) is the double nearest
+//! to a decimal or a text; a decimal made of a number is rounded to its digits after the point, where that changes it by
+//! no more than a hundredth (a computed ratio has sixteen digits, and none of them was written by anybody); a date is
+//! the day of a time, and a time has microseconds.
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray},
+    compute::{can_cast_types, cast, kernels::cmp::distinct, nullif},
+    datatypes::{DataType, Float64Type},
+    error::ArrowError,
+};
+use clinmill_sdk::number;
+use std::sync::Arc;
+
+/// Up to here every whole number is a double (IEEE 754, binary64).
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+/// The share of a number by which a decimal may be another one.
+const ROUNDED: f64 = 0.01;
+
+/// True where a column of one type may be made one of another: numbers are no times, nor times numbers.
+pub fn is_castable(from: &DataType, to: &DataType) -> bool {
+    let count = |t: &DataType| t.is_numeric() || *t == DataType::Boolean;
+    let mixed = (count(from) && to.is_temporal()) || (from.is_temporal() && count(to));
+    from == to || (can_cast_types(from, to) && !mixed)
+}
+
+/// The column as another type; null where a value has no counterpart there.
+///
+/// # Errors
+/// Where the types are not [castable](is_castable).
+pub fn exactly(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let from = column.data_type();
+    if from == to {
+        return Ok(column.clone());
+    }
+    if !is_castable(from, to) {
+        return Err(ArrowError::CastError(format!("{from} is no {to}")));
+    }
+    match (from, to) {
+        (DataType::Dictionary(_, values), _) => exactly(&cast(column, values)?, to),
+        (DataType::LargeUtf8 | DataType::Utf8View, _) => exactly(&cast(column, &DataType::Utf8)?, to),
+        (DataType::Utf8, _) => of_texts(column.as_string(), column, to),
+        (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => cast(column, to),
+        // Of both, the finer one: the day of a time, a time in microseconds.
+        (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32) => cast(column, to),
+        _ if from.is_floating() && to.is_numeric() => of_doubles(column, to),
+        _ if is_decimal(from) && to.is_floating() => of_decimals(column, to),
+        _ => {
+            let fitted = cast(column, to)?;
+            // Where there is no way back, nothing is known of a loss.
+            if !can_cast_types(to, from) {
+                return Ok(fitted);
+            }
+            let lost = distinct(&cast(&fitted, from)?, column)?;
+            without(fitted, &lost)
+        }
+    }
+}
+
+fn of_texts(texts: &StringArray, column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let lost = |is_lost: &dyn Fn(&str) -> bool| -> BooleanArray {
+        texts.iter().map(|text| Some(text.is_some_and(is_lost))).collect()
+    };
+    match to {
+        DataType::Float64 => {
+            let numbers = texts.iter().map(|text| text.and_then(number::double));
+            Ok(Arc::new(numbers.collect::<Float64Array>()))
+        }
+        DataType::Decimal128(_, scale) => {
+            let scale = usize::try_from(*scale).unwrap_or(0);
+            without(cast(column, to)?, &lost(&|text| places(text) > scale))
+        }
+        // With an offset from UTC it is another local time, if it is one: the step `datetime` reads it.
+        DataType::Timestamp(..) => {
+            let has_offset = |text: &str| text.get(11..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z']));
+            without(cast(column, to)?, &lost(&has_offset))
+        }
+        _ => cast(column, to),
+    }
+}
+
+/// How many digits behind the point a decimal text has, zeros at its end aside; one with an exponent is none.
+fn places(text: &str) -> usize {
+    let fraction = text.trim().split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.trim_end_matches('0').len()
+}
+
+fn of_doubles(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let fitted = cast(column, to)?;
+    let (column, back) = (cast(column, &DataType::Float64)?, cast(&fitted, &DataType::Float64)?);
+    let pairs = column.as_primitive::<Float64Type>().iter();
+    let pairs = pairs.zip(back.as_primitive::<Float64Type>().iter());
+    let most = if is_decimal(to) { ROUNDED } else { 0.0 };
+    let lost: BooleanArray = pairs
+        .map(|pair| match pair {
+            (Some(value), Some(back)) => Some((value - back).abs() > most * value.abs()),
+            _ => Some(false),
+        })
+        .collect();
+    without(fitted, &lost)
+}
+
+fn of_decimals(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let fitted = cast(column, to)?;
+    let doubles = cast(&fitted, &DataType::Float64)?;
+    let doubles = doubles.as_primitive::<Float64Type>();
+    if doubles.iter().flatten().all(|value| value.abs() < WHOLE) {
+        return Ok(fitted);
+    }
+    let texts = cast(column, &DataType::Utf8)?;
+    let pairs = doubles.iter().zip(texts.as_string::<i32>());
+    let lost: BooleanArray = pairs
+        .map(|(double, text)| Some(double.is_some() && text.is_some_and(|text| number::double(text).is_none())))
+        .collect();
+    without(fitted, &lost)
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    data_type.is_numeric() && !data_type.is_integer() && !data_type.is_floating()
+}
+
+/// Null where something was lost.
+fn without(fitted: ArrayRef, lost: &BooleanArray) -> Result<ArrayRef, ArrowError> {
+    match lost.true_count() {
+        0 => Ok(fitted),
+        _ => nullif(&fitted, lost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{
+        array::{Date32Array, Decimal128Array, Int64Array, NullArray, TimestampMicrosecondArray, UInt64Array},
+        datatypes::TimeUnit,
+    };
+
+    const DECIMAL: DataType = DataType::Decimal128(38, 6);
+    const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+    fn texts(texts: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(texts))
+    }
+
+    fn doubles(values: &[f64]) -> ArrayRef {
+        Arc::new(Float64Array::from(values.to_vec()))
+    }
+
+    fn decimals(values: &[i128], scale: i8) -> ArrayRef {
+        let values = Decimal128Array::from(values.to_vec());
+        Arc::new(values.with_precision_and_scale(38, scale).unwrap())
+    }
+
+    /// What comes, as texts; `-` where nothing does.
+    fn of(column: &ArrayRef, to: &DataType) -> Vec<String> {
+        let fitted = exactly(column, to).unwrap();
+        assert_eq!(fitted.data_type(), to);
+        let shown = cast(&fitted, &DataType::Utf8).unwrap();
+        let shown = shown.as_string::<i32>().iter();
+        shown.map(|text| text.unwrap_or("-").to_owned()).collect()
+    }
+
+    #[test]
+    fn integers_are_whole() {
+        let column = doubles(&[69.9, 100.9, -0.9, 3.0, -0.0, 1e10, 1e19, f64::NAN, f64::INFINITY]);
+        let whole = ["-", "-", "-", "3", "0", "10000000000", "-", "-", "-"];
+        assert_eq!(of(&column, &DataType::Int64), whole);
+        assert_eq!(
+            of(&decimals(&[1999, -1500, 2000], 3), &DataType::Int64),
+            ["-", "-", "2"]
+        );
+        let column: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX, 7]));
+        assert_eq!(of(&column, &DataType::Int64), ["-", "7"]);
+        let column = texts(&["5", "2.9", "9223372036854775808", "", "1e3"]);
+        assert_eq!(of(&column, &DataType::Int64), ["5", "-", "-", "-", "-"]);
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2]));
+        assert_eq!(of(&column, &DataType::Boolean), ["false", "true", "-"]);
+        assert_eq!(of(&doubles(&[1.0, 1.9]), &DataType::Boolean), ["true", "-"]);
+    }
+
+    #[test]
+    fn numbers_are_those_that_are_written() {
+        let column = texts(&[
+            "1e400",
+            "9007199254740993",
+            "nan",
+            "inf",
+            "5.6",
+            "3.14159265358979323846",
+        ]);
+        let numbers = ["-", "-", "-", "-", "5.6", "3.141592653589793"];
+        assert_eq!(of(&column, &DataType::Float64), numbers);
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![(1 << 53) + 1, 1 << 53, i64::MAX, -5]));
+        let numbers = ["-", "9007199254740992.0", "-", "-5.0"];
+        assert_eq!(of(&column, &DataType::Float64), numbers);
+        let third = 333_333_333_333_333_333;
+        assert_eq!(of(&decimals(&[third], 18), &DataType::Float64), ["0.3333333333333333"]);
+        assert_eq!(
+            of(&decimals(&[9_007_199_254_740_993, 5], 0), &DataType::Float64),
+            ["-", "5.0"]
+        );
+    }
+
+    #[test]
+    fn decimals_keep_what_was_written_and_round_what_was_computed() {
+        let column = texts(&[
+            "0.0000004",
+            "0.0123456789",
+            "5.60000000",
+            "12.345678",
+            "1e3",
+            "1e-7",
+            "0.1e400",
+        ]);
+        let written = ["-", "-", "5.600000", "12.345678", "-", "-", "-"];
+        assert_eq!(of(&column, &DECIMAL), written);
+        let column = doubles(&[5.6, 1.0 / 3.0, 0.0000004, 0.0, -0.00012345, f64::NAN, 1e35]);
+        let rounded = ["5.600000", "0.333333", "-", "0.000000", "-0.000123", "-", "-"];
+        assert_eq!(of(&column, &DECIMAL), rounded);
+        let column = decimals(&[1_999, 1, 10, 123_456_789], 7);
+        assert_eq!(of(&column, &DECIMAL), ["-", "-", "0.000001", "-"]);
+    }
+
+    #[test]
+    fn times_are_no_numbers() {
+        for (number, time) in [
+            (DataType::Int64, DataType::Date32),
+            (DataType::Int32, DataType::Date32),
+            (DataType::Int64, TIMESTAMP),
+            (DataType::Date32, DataType::Float64),
+            (TIMESTAMP, DataType::Int64),
+            (TIMESTAMP, DECIMAL),
+        ] {
+            assert!(!is_castable(&number, &time) && !is_castable(&time, &number));
+        }
+        let days: ArrayRef = Arc::new(Int64Array::from(vec![20_260_301]));
+        assert!(exactly(&days, &DataType::Date32).is_err());
+        let column = texts(&["2026-03-01", "20260301", "0001-01-01", "9999-12-31", "2026-02-30"]);
+        let dates = ["2026-03-01", "2026-03-01", "0001-01-01", "9999-12-31", "-"];
+        assert_eq!(of(&column, &DataType::Date32), dates);
+        let column = texts(&[
+            "2026-03-01T08:00:00",
+            "2026-03-01T08:00:00Z",
+            "2026-03-01 08:00:00+08:00",
+        ]);
+        assert_eq!(of(&column, &TIMESTAMP), ["2026-03-01T08:00:00", "-", "-"]);
+        let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1, 86_399_999_999]));
+        assert_eq!(of(&column, &DataType::Date32), ["1969-12-31", "1970-01-01"]);
+        let far: ArrayRef = Arc::new(Date32Array::from(vec![i32::MAX, 0, 2_932_896, -719_162]));
+        let times = exactly(&far, &TIMESTAMP).unwrap();
+        assert_eq!(times.null_count(), 1, "days that no time in microseconds reaches");
+    }
+
+    #[test]
+    fn nulls_stay_nulls() {
+        let column: ArrayRef = Arc::new(NullArray::new(2));
+        assert_eq!(exactly(&column, &DataType::Int64).unwrap().null_count(), 2);
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![None, Some(1.5)]));
+        assert_eq!(of(&column, &DataType::Int64), ["-", "-"]);
+        assert_eq!(of(&column, &DECIMAL), ["-", "1.500000"]);
+    }
+}
