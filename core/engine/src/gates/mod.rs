@@ -4,6 +4,7 @@
 //! Names and categories are those of OHDSI's DataQualityDashboard where it has the check; dimensions are those of
 //! GB/T 36344-2018.
 
+mod counts;
 mod drift;
 mod query;
 mod run;
