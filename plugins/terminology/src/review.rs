@@ -302,8 +302,7 @@ mod tests {
             sheet: offered,
             without,
         } = suggest(&found, &index, &sheet, 5, 0.1);
-        let without: Vec<_> = without.iter().map(|asked| asked.value.as_str()).collect();
-        assert_eq!(without, ["总胆红素测定"]);
+        assert!(without.is_empty(), "{without:?}");
         assert_eq!(offered.lines.len(), 2);
         assert_eq!(offered.lines[0].get("target_code"), "1");
     }
