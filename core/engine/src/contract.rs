@@ -8,7 +8,7 @@ use arrow::{
     datatypes::{DataType, Float64Type},
 };
 use clinmill_model::omop;
-use clinmill_sdk::units::Code;
+use clinmill_sdk::units::{Code, fold};
 use clinmill_spec::pipeline::{Model, Table};
 use std::{collections::HashSet, sync::Arc};
 
@@ -155,7 +155,7 @@ pub fn broken<'t>(
                 let texts: HashSet<&str> = units.iter().flatten().collect();
                 let others: HashSet<&str> = texts
                     .into_iter()
-                    .filter(|text| !promised.same(&Code::new(*text)))
+                    .filter(|text| !promised.same(&Code::new(*text)) && !promised.same(&Code::new(fold(text))))
                     .collect();
                 mark(&|i| column.is_valid(i) && units.is_valid(i) && others.contains(units.value(i)));
             }
@@ -245,6 +245,16 @@ mod tests {
         for same in ["%", "10*-2"] {
             assert_eq!(codes(&[term("x", Rule::Unit("x_unit".into(), same.into()))]), [None; 4]);
         }
+        // As hospitals write it: the sign for micro, the power of ten.
+        let given = ["μmol/L", "\u{b5}mol/l", "umol / L", "mmol/L"].map(Some).to_vec();
+        let units = batch(vec![("x_unit", Arc::new(StringArray::from(given)) as ArrayRef)]);
+        let numbers = batch(vec![("x", Arc::new(Float64Array::from(vec![1.0; 4])) as ArrayRef)]);
+        let terms = [term("x", Rule::Unit("x_unit".into(), "umol/L".into()))];
+        let found = broken(&terms, &numbers, &units).unwrap();
+        assert_eq!(
+            found.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [false, false, false, true]
+        );
         assert_eq!(codes(&[term("absent", Rule::Present)]), [None; 4]);
     }
 }

@@ -1,6 +1,7 @@
 //! Mapping tables: the folder behind a mapping reference, with `map.csv` and `mapping.yaml`.
 
 use crate::{PluginError, Resource, Status};
+use std::fmt::Display;
 
 /// A mapping table as read: UTF-8 CSV as of RFC 4180, comma-separated, with a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,71 @@ pub enum RowState {
 /// What `mapping.yaml` has to say.
 const DECLARED: [&str; 6] = ["title", "from", "to", "version", "origin", "licence"];
 
+/// Columns of `map.csv` that something reads or writes (`mappings/README.md`).
+const COLUMNS: [&str; 23] = [
+    "source_code",
+    "source_name",
+    "target_system",
+    "target_code",
+    "target_name",
+    "target_vocabulary",
+    "equivalence",
+    "status",
+    "unit",
+    "when_unit",
+    "when_specimen",
+    "valid_from",
+    "valid_to",
+    "origin",
+    "licence",
+    "note",
+    "score",
+    "one",
+    "is",
+    "factor",
+    "invalid_reason",
+    "source_concept_id",
+    "usagi_status",
+];
+
+/// Columns of these names are conditions: a row whose condition nothing reads would count everywhere.
+const CONDITIONS: [&str; 2] = ["when_", "valid_"];
+
+/// The column that one of another name was probably meant for. Names that are like none are the author's own.
+fn misspelt(name: &str) -> Option<&'static str> {
+    if COLUMNS.contains(&name) || name.len() > 64 {
+        return None;
+    }
+    let plain = name.trim().to_lowercase().replace(['-', ' '], "_");
+    let distance = |known: &&str| strsim::damerau_levenshtein(&plain, known);
+    if let Some(condition) = CONDITIONS.iter().find(|condition| plain.starts_with(**condition)) {
+        let alike = COLUMNS.into_iter().filter(|known| known.starts_with(condition));
+        return alike.min_by_key(distance);
+    }
+    // `specimen` for `when_specimen`, where there is one such name only.
+    let mut longer = COLUMNS
+        .into_iter()
+        .filter(|known| known.strip_suffix(&plain).is_some_and(|rest| rest.ends_with('_')));
+    if let (Some(only), None) = (longer.next(), longer.next()) {
+        return Some(only);
+    }
+    let near = |known: &&str| known.len() > 3 && distance(known) <= (known.len() / 4).max(1);
+    COLUMNS.into_iter().filter(near).min_by_key(distance)
+}
+
+/// The 1-based character of the header's line where a column is named.
+fn place(map: &str, column: &str) -> usize {
+    let header = map.lines().next().unwrap_or_default();
+    let mut at = 1;
+    for cell in header.split(',') {
+        if cell.trim_matches('"') == column {
+            return at;
+        }
+        at += cell.chars().count() + 1;
+    }
+    1
+}
+
 impl MappingTable {
     /// Reads the folder behind `reference`. Mapping tables hold no patient's data: messages may quote them.
     ///
@@ -61,6 +127,11 @@ impl MappingTable {
         for (index, column) in table.columns.iter().enumerate() {
             if column.is_empty() || table.columns[..index].contains(column) {
                 return Err(table.error(1, format!("the header names the column {column:?} twice or not at all")));
+            }
+            if let Some(meant) = misspelt(column) {
+                let at = format!("1:{}", place(map, column));
+                let what = format!("there is no column {column:?}: did you mean {meant:?}?");
+                return Err(error(reference, "map.csv", at, what));
             }
         }
         let width = table.columns.len();
@@ -157,8 +228,9 @@ fn text<'a>(reference: &str, resource: &'a Resource, file: &str) -> Result<&'a s
     })
 }
 
-fn error(reference: &str, file: &str, line: u32, what: impl Into<String>) -> PluginError {
-    let message = format!("{reference}/{file}:{line}: {}", what.into());
+/// `at` is a line, or a line and a character.
+fn error(reference: &str, file: &str, at: impl Display, what: impl Into<String>) -> PluginError {
+    let message = format!("{reference}/{file}:{at}: {}", what.into());
     PluginError::new(Status::InvalidConfig, "MAPPING", message)
 }
 
@@ -224,6 +296,48 @@ mod tests {
         resource.files.insert("mapping.yaml".into(), yaml.into());
         resource.files.insert("map.csv".into(), csv.into());
         MappingTable::read("maps:x", &resource)
+    }
+
+    #[test]
+    fn a_misspelt_column_is_refused_where_it_stands() {
+        let with = |columns: &str| {
+            let mut resource = Resource::default();
+            let yaml = "title: t\nfrom: a\nto: b\nversion: 1\norigin: here\nlicence: x\n";
+            resource.files.insert("mapping.yaml".into(), yaml.into());
+            let cells = ",".repeat(columns.matches(',').count());
+            resource
+                .files
+                .insert("map.csv".into(), format!("{columns}\n{cells}x\n").into());
+            MappingTable::read("maps:x", &resource)
+                .map(drop)
+                .map_err(|error| error.message)
+        };
+        for (name, meant) in [
+            ("when_units", "when_unit"),
+            ("when_specimens", "when_specimen"),
+            ("When_Unit", "when_unit"),
+            ("valid_until", "valid_to"),
+            ("valid_form", "valid_from"),
+            ("specimen", "when_specimen"),
+            ("license", "licence"),
+            ("stauts", "status"),
+            ("traget_code", "target_code"),
+        ] {
+            let said = format!("maps:x/map.csv:1:13: there is no column {name:?}: did you mean {meant:?}?");
+            assert_eq!(with(&format!("source_code,{name},note")), Err(said));
+        }
+        for own in [
+            "科室",
+            "department",
+            "frequency",
+            "rows",
+            "map",
+            "reviewed_by",
+            "code",
+            "name",
+        ] {
+            assert_eq!(with(&format!("source_code,{own},note")), Ok(()), "{own}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Kind {
     Titre,
     /// A word or a row of signs: `阳性(+)`, `++`.
     Qualitative,
+    /// A word or signs with a number behind them: `阳性(125.3)`.
+    Mixed,
     /// A word that says that there is no result: `溶血`.
     NoResult,
 }
@@ -35,6 +37,7 @@ impl Kind {
             Self::Range => "range",
             Self::Titre => "titre",
             Self::Qualitative => "qualitative",
+            Self::Mixed => "mixed",
             Self::NoResult => "no-result",
         }
     }

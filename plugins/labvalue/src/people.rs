@@ -94,9 +94,29 @@ pub fn letter(text: &str) -> Option<Sex> {
     Sex::read(text).filter(|_| text.trim().len() == 1 && text.trim().starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Takes the words for people off the front: sex, age, what is left.
-pub fn people(text: &str) -> (Option<Sex>, Option<(f64, f64)>, &str) {
-    let (mut sex, mut age, mut rest) = (None, None, text.trim());
+/// Whom a range is for, as the words in front of it say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Whom {
+    /// The sex.
+    pub sex: Option<Sex>,
+    /// Years, from and below.
+    pub age: Option<(f64, f64)>,
+    /// Which of the two stands first.
+    pub first: Option<First>,
+}
+
+/// What a group of people is named by first; it holds for the groups behind it, until another of its kind comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// `男 成人`.
+    Sex,
+    /// `成人 男`.
+    Age,
+}
+
+/// Takes the words for people off the front: whom they name, what is left.
+pub fn people(text: &str) -> (Whom, &str) {
+    let (mut sex, mut age, mut first, mut rest) = (None, None, None, text.trim());
     loop {
         let within = match rest.strip_prefix('(') {
             // (男) 57-111, but not the parenthesis of (57-111).
@@ -108,8 +128,13 @@ pub fn people(text: &str) -> (Option<Sex>, Option<(f64, f64)>, &str) {
             .map(|((_, of, years), less)| (*of, *years, less));
         let found = found.or_else(|| aged(within).map(|(years, less)| (None, Some(years), less)));
         let Some((of, years, less)) = found else {
-            return (sex, age, rest);
+            return (Whom { sex, age, first }, rest);
         };
+        first = first.or(match (years, of) {
+            (Some(_), _) => Some(First::Age),
+            (None, Some(_)) => Some(First::Sex),
+            (None, None) => None,
+        });
         sex = sex.or(of);
         // 成人(18-60岁): both hold.
         age = match (age, years) {

@@ -5,8 +5,9 @@ use crate::{
     core::{Kind, folded_value},
     fold::fold,
     number::Number,
-    people::{Sex, aged, letter, named, people, without_start},
+    people::{First, Sex, Whom, aged, letter, named, people, without_start},
 };
+use clinmill_sdk::says_nothing;
 
 /// A range with the people it is for.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,12 +107,49 @@ pub fn parse(text: &str, comma: Comma) -> Vec<Part> {
     }
     let mut folded = String::new();
     fold(text, &mut folded);
+    if is_none(&folded) {
+        return Vec::new();
+    }
     let mut lower = String::new();
-    let parts: Option<Vec<Part>> = segments(untitled(&folded))
-        .into_iter()
-        .map(|segment| part(segment, comma, &mut lower))
-        .collect();
-    parts.unwrap_or_default()
+    let mut parts = Vec::new();
+    let mut outer = None;
+    for segment in segments(untitled(&folded)) {
+        let Some(mut part) = part(segment, comma, &mut lower) else {
+            return Vec::new();
+        };
+        outer = under(outer, people(segment).0, &mut part);
+        parts.push(part);
+    }
+    parts
+}
+
+/// True for what is written where there is no range: `-`, `--`, `/`, `无`. Of a test that is to be negative, `(-)` is one.
+pub fn is_none(text: &str) -> bool {
+    says_nothing(text) || text.chars().all(|c| matches!(c, '-' | '—' | '–' | '－' | '/' | ' '))
+}
+
+/// Gives a part what was said before it of whole groups, and what is said of those behind it: of `成人 男 57-111 女 41-81` both
+/// are of adults, of `男 成人 1-2 儿童 3-4 女 5-6` the first two are of males.
+fn under(outer: Option<Whom>, said: Whom, part: &mut Part) -> Option<Whom> {
+    match (said, outer.and_then(|outer| Some((outer.first?, outer)))) {
+        (
+            Whom {
+                sex: Some(_),
+                age: Some(_),
+                ..
+            },
+            _,
+        ) => Some(said),
+        (Whom { sex: Some(_), .. }, Some((First::Age, whom))) => {
+            part.age = part.age.or(whom.age);
+            outer
+        }
+        (Whom { age: Some(_), .. }, Some((First::Sex, whom))) => {
+            part.sex = part.sex.or(whom.sex);
+            outer
+        }
+        _ => None,
+    }
 }
 
 /// The range for somebody: the only part that names them, else the only one that names nobody. Nothing where several fit,
@@ -160,7 +198,7 @@ fn segments(text: &str) -> Vec<&str> {
 
 /// Where the next group of people begins, after the range of the first one.
 fn next_people(text: &str) -> usize {
-    let (_, _, range) = people(text);
+    let (_, range) = people(text);
     let begin = text.len() - range.len();
     let starts = range.char_indices().skip(1).map(|(at, _)| at).find(|at| {
         let (Some(before), Some(rest)) = (range.get(..*at), range.get(*at..)) else {
@@ -228,14 +266,20 @@ fn signed(text: &str) -> String {
 }
 
 fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
-    let (mut sex, mut age, mut rest) = people(segment);
+    let (Whom { mut sex, mut age, .. }, mut rest) = people(segment);
     if let Some((range, behind)) = rest.strip_suffix(')').and_then(|inner| inner.rsplit_once('(')) {
-        let (of, years, left) = match letter(behind) {
-            Some(sex) => (Some(sex), None, ""),
+        let (of, left) = match letter(behind) {
+            Some(sex) => (
+                Whom {
+                    sex: Some(sex),
+                    ..Whom::default()
+                },
+                "",
+            ),
             None => people(behind),
         };
-        if left.is_empty() && (of.is_some() || years.is_some()) {
-            (sex, age, rest) = (sex.or(of), age.or(years), range.trim());
+        if left.is_empty() && (of.sex.is_some() || of.age.is_some()) {
+            (sex, age, rest) = (sex.or(of.sex), age.or(of.age), range.trim());
         }
     }
     // 3.5-5.5(mmol/L)
@@ -261,6 +305,8 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
         },
         ..Range::default()
     };
+    // 阴性(1:80)
+    let expected = said.diluted && plain.starts_with(|c: char| !c.is_ascii_digit()) && said.qualitative.is_some();
     match (said.kind, said.operator, said.number) {
         (Kind::NoResult, ..) | (_, Some("~"), _) => return None,
         // 3.5-1O
@@ -270,7 +316,7 @@ fn part(segment: &str, comma: Comma, lower: &mut String) -> Option<Part> {
         (_, Some("<" | "<="), number) => range.high = number,
         (_, Some(_), number) => range.low = number,
         // A single number is no range.
-        (Kind::Number | Kind::Titre, None, _) if said.range.is_none() => return None,
+        (Kind::Number | Kind::Titre, None, _) if said.range.is_none() && !expected => return None,
         _ => {}
     }
     if let Some((low, high)) = said.range {
@@ -342,6 +388,14 @@ mod tests {
             ("±3.0", Some((Some(-30), Some(30), None))),
             ("-3～+3", Some((Some(-30), Some(30), None))),
             ("阴性(<1.0)", Some((None, Some(10), Some("negative")))),
+            ("(-)", Some((None, None, Some("negative")))),
+            ("-", None),
+            ("--", None),
+            ("——", None),
+            ("－", None),
+            ("/", None),
+            ("无", None),
+            ("約5", None),
             ("约5", None),
             ("~5", None),
             ("—5", None),
@@ -520,6 +574,73 @@ mod tests {
             ("57-111;41-81;女:20-50", "男", None, None),
         ] {
             assert_eq!(chosen(text, sex, age), want, "{text} of {sex} at {age:?}");
+        }
+        for (text, sex, age, want) in [
+            ("成人 男 57-111 女 41-81", "男", 10.0, None),
+            ("成人 男 57-111 女 41-81", "女", 10.0, None),
+            (
+                "成人 男 57-111 女 41-81",
+                "女",
+                30.0,
+                Some((Some(410), Some(810), None)),
+            ),
+            (">=18岁 男 57-111 女 41-81", "女", 10.0, None),
+            (
+                ">=18岁 男 57-111 女 41-81",
+                "女",
+                18.0,
+                Some((Some(410), Some(810), None)),
+            ),
+            (
+                ">=18岁:男57-111,女41-81;儿童:20-40",
+                "女",
+                10.0,
+                Some((Some(200), Some(400), None)),
+            ),
+            (
+                ">=18岁:男57-111,女41-81;儿童:20-40",
+                "女",
+                30.0,
+                Some((Some(410), Some(810), None)),
+            ),
+            (
+                "成人 男 1-2 女 3-4 儿童 男 5-6 女 7-8",
+                "女",
+                10.0,
+                Some((Some(70), Some(80), None)),
+            ),
+            (
+                "成人 男 1-2 女 3-4 儿童 男 5-6 女 7-8",
+                "女",
+                30.0,
+                Some((Some(30), Some(40), None)),
+            ),
+            (
+                "男 成人 1-2 儿童 3-4 女 成人 5-6 儿童 7-8",
+                "男",
+                10.0,
+                Some((Some(30), Some(40), None)),
+            ),
+            (
+                "男 成人 1-2 儿童 3-4 女 成人 5-6 儿童 7-8",
+                "女",
+                10.0,
+                Some((Some(70), Some(80), None)),
+            ),
+            (
+                "男 18-60岁 1-2 >60岁 3-4 女 5-6",
+                "女",
+                70.0,
+                Some((Some(50), Some(60), None)),
+            ),
+            (
+                "0-18岁:20-40;成人男:57-111;成人女:41-81",
+                "女",
+                10.0,
+                Some((Some(200), Some(400), None)),
+            ),
+        ] {
+            assert_eq!(chosen(text, sex, Some(age)), want, "{text} of {sex} at {age}");
         }
         assert_eq!(
             chosen("<60岁:<5.0;>=60岁:<7.0", "", Some(61.0)),

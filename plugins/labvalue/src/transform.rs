@@ -442,7 +442,7 @@ impl Run<'_> {
         let mut near = Neighbours::of(batch, step.unit, None);
         let mut last: Option<(&str, Arc<[Part]>)> = None;
         for (row, text) in texts.iter().enumerate() {
-            let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
+            let Some(text) = text.filter(|text| !range::is_none(text)) else {
                 continue;
             };
             let parts = match &last {

@@ -24,8 +24,8 @@ pub struct TerminologyConfig {
     /// `unit`, as in the step `units`.
     #[serde(default)]
     pub unit_in_value: Option<String>,
-    /// A column with what the values are (`_kind` of `labvalue`). A titre gets no code but one of a titre, and a number
-    /// without a unit none of presence.
+    /// A column with what the values are (`_kind` of `labvalue`). A titre gets no code but one of a titre, a number
+    /// without a unit none of presence, and a word one of presence where the name has one.
     #[serde(default)]
     pub kind: Option<String>,
     /// The column of the source's specimen, of text. It must fit a row's `when_specimen`; a row without one is not taken

@@ -40,9 +40,11 @@ impl Found {
 /// What a result is, as far as that tells codes apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A word, or not known.
+    /// Not known, or a word beside a number.
     #[default]
     Any,
+    /// A word or signs.
+    Word,
     /// A number, or from one number to another.
     Number,
     /// A dilution, such as 1:160.
@@ -55,6 +57,7 @@ impl Kind {
         match text {
             "number" | "range" => Self::Number,
             "titre" => Self::Titre,
+            "qualitative" => Self::Word,
             _ => Self::Any,
         }
     }
@@ -228,8 +231,28 @@ impl Lookup {
         })
     }
 
+    /// Of a word, what the source says where one of the rows is for words: nothing of a unit, which is that of other results.
+    /// Where all measure how much there is, the word is a result of these, such as `未检出` of a viral load.
+    fn of_word<'t>(&self, places: &[usize], told: &Told<'t>) -> Told<'t> {
+        let taken = told.specimen.and_then(specimen::told);
+        let for_words = |row: &Row| {
+            row.target.is_some()
+                && row.measures == Some(measure::PRESENCE)
+                && !specimen::contradict(taken, row.specimen)
+        };
+        match told.kind {
+            Kind::Word if self.of_the_day(places, told).any(for_words) => Told { unit: None, ..*told },
+            Kind::Word => Told {
+                kind: Kind::Any,
+                ..*told
+            },
+            _ => *told,
+        }
+    }
+
     /// The rows of a key that hold for what the source says, and by how much each is about it.
     fn deciding<'a>(&'a self, places: &'a [usize], told: &Told<'_>) -> impl Iterator<Item = (u8, &'a Row)> + use<'a> {
+        let told = &self.of_word(places, told);
         let (measured, taken) = (measure::of_told(told), told.specimen.and_then(specimen::told));
         let unit = match told.kind {
             Kind::Titre => Some(measure::TITER.to_owned()),
@@ -254,7 +277,7 @@ impl Lookup {
         // A row without a condition holds for what its target can be measured in; every row for the target's specimen, for
         // titres where it has titres, and for no number where its target is whether there is any.
         let like = move |row: &&Row| {
-            let asks = !row.entry.unit.is_none() && measured != Some(measure::TITRE);
+            let asks = !row.entry.unit.is_none() && !matches!(measured, Some(measure::TITRE | measure::WORD));
             let measures = row.measures.filter(|theirs| !asks || *theirs == measure::PRESENCE);
             !measure::contradict(measured, measures) && !specimen::contradict(taken, row.specimen)
         };

@@ -14,6 +14,9 @@ pub const TITER: &str = "titer";
 /// Whether there is any.
 pub const PRESENCE: &str = "presence";
 
+/// A word or signs, where one of the rows is for them.
+pub const WORD: &str = "word";
+
 /// A number of nothing: `1`, `{ratio}`, `{index}`, and a signal in proportion to its cut-off.
 const NUMBER: &str = "number";
 
@@ -31,6 +34,7 @@ pub fn of_told(told: &Told<'_>) -> Option<&'static str> {
     let unit = told.unit.filter(|unit| !unit_condition(unit).is_empty());
     match (told.kind, unit) {
         (Kind::Titre, _) => Some(TITRE),
+        (Kind::Word, _) => Some(WORD),
         (Kind::Number, None) => Some(BARE),
         (_, unit) => unit.and_then(of_unit),
     }
@@ -159,6 +163,7 @@ pub fn contradict(unit: Option<&'static str>, target: Option<&'static str>) -> b
     };
     match (unit, target) {
         (Some(BARE), target) => target == Some(PRESENCE),
+        (Some(WORD), Some(target)) => !matches!(target, PRESENCE | TITRE),
         (Some(unit), Some(target)) => kind(unit) != kind(target),
         _ => false,
     }

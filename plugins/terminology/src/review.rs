@@ -180,9 +180,18 @@ pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
 const ELSEWHERE: f32 = 0.8;
 const UNSEEN: f32 = 0.95;
 
+/// What was found for the values that a table does not cover.
+#[derive(Clone, Debug, Default)]
+pub struct Suggested {
+    /// The candidates.
+    pub sheet: Sheet,
+    /// What has none.
+    pub without: Vec<Asked>,
+}
+
 /// Candidates for what is not covered, as rows to review: `proposed`, the best first, with what led to them: names,
 /// units, and where the results lie in comparison with those already mapped.
-pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, least: f32) -> Sheet {
+pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, least: f32) -> Suggested {
     // What a reviewer turned down is not offered again.
     let rejected: HashSet<(&str, &str)> = table
         .lines
@@ -191,6 +200,7 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
         .map(|line| (line.get("source_name"), line.get("target_code")))
         .collect();
     let mut sheet = Sheet::default();
+    let mut without = Vec::new();
     for open in &coverage.open {
         let asked = &open.asked;
         // Results that are numbers are no presence, whatever their unit.
@@ -217,6 +227,9 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
             candidate.score >= least && !rejected.contains(&known)
         });
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        if found.is_empty() {
+            without.push(asked.clone());
+        }
         for candidate in found.into_iter().take(each) {
             let mut line = Line::default();
             line.set("source_name", asked.value.trim())
@@ -241,7 +254,7 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
             sheet.lines.push(line);
         }
     }
-    sheet
+    Suggested { sheet, without }
 }
 
 #[cfg(test)]
@@ -285,7 +298,11 @@ mod tests {
         let mut index = Index::default();
         index.add_entries(&entries(&known, By::Name).unwrap());
         let sheet = Sheet::of(&known);
-        let offered = suggest(&found, &index, &sheet, 5, 0.1);
+        let Suggested {
+            sheet: offered,
+            without,
+        } = suggest(&found, &index, &sheet, 5, 0.1);
+        assert!(without.is_empty(), "{without:?}");
         assert_eq!(offered.lines.len(), 2);
         assert_eq!(offered.lines[0].get("target_code"), "1");
     }
@@ -311,7 +328,7 @@ mod tests {
                 kind,
             };
             let found = coverage(&[(asked, seen)].into(), &Lookup::new(&known, By::Name).unwrap());
-            let sheet = suggest(&found, &index, &Sheet::default(), 9, 0.1);
+            let sheet = suggest(&found, &index, &Sheet::default(), 9, 0.1).sheet;
             let mut codes: Vec<_> = sheet
                 .lines
                 .iter()

@@ -296,6 +296,15 @@ fn loinc(code: &str) -> Result<(), String> {
     }
 }
 
+/// A day as `2024-01-31`; a text that is none as it is.
+pub fn iso(text: &str) -> String {
+    let compact = text.len() == 8 && days(text).is_some();
+    match (compact, text.get(..4), text.get(4..6), text.get(6..)) {
+        (true, Some(year), Some(month), Some(day)) => format!("{year}-{month}-{day}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// `2024-01-31` or `20240131` as days since 1970-01-01 (Gregorian).
 pub fn days(text: &str) -> Option<i32> {
     let digits: String = match text.len() {

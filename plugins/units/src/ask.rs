@@ -2,7 +2,7 @@
 
 use crate::{
     bridge::Bridges,
-    core::Conversion,
+    core::{Conversion, Lost},
     error,
     transform::as_meant,
     ucum::{self, Ratio},
@@ -75,9 +75,10 @@ impl Tables {
             None => Conversion::between(&unit(&from)?, &unit(&to)?, self.bridges.of(index)),
         };
         let conversion = conversion.ok_or("the units measure different things")?;
-        let value = value.unscaled(u32::from(SCALE));
-        let result = value.and_then(|value| conversion.apply(value, SCALE, SCALE));
-        let result = result.ok_or("there is no such value, or it has too many digits")?;
+        let result = conversion.large(value, SCALE).map_err(|lost| match lost {
+            Lost::NoResult => "there is no such value, or it has too many digits",
+            Lost::TooSmall => "the result is not 0, and smaller than ten digits after the point hold",
+        })?;
         Ok(Answer {
             value: Ratio::decimal(result, u32::from(SCALE)).to_string(),
             from,
@@ -138,6 +139,9 @@ mod tests {
         assert_eq!(said("25", "ug/mg Cr", "mg/g", ""), "25 mg/g");
         assert_eq!(said("2", "lakhs/cumm", "10^9/L", ""), "200 10*9/L");
         assert_eq!(said("120", "mmH2O", "cmH2O", ""), "12 cm[H2O]");
+        assert_eq!(said("5e-12", "mol/L", "pmol/L", ""), "5 pmol/L");
+        let small = "the result is not 0, and smaller than ten digits after the point hold";
+        assert_eq!(said("5", "pmol/L", "mol/L", ""), small);
         assert!(said("1", "nonsense", "mg", "").contains("nonsense"));
         assert!(said("1", "mg", "g", "nobody").contains("nobody"));
         let strict = Tables::new(None, None).unwrap();

@@ -26,6 +26,15 @@ enum Step {
     Curve(Box<(Unit, Unit)>),
 }
 
+/// Why a value has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// There is none, or it has too many digits.
+    NoResult,
+    /// It is not 0, and would be 0 in the digits that results have.
+    TooSmall,
+}
+
 /// 10^38, the first number that has too many digits.
 const LIMIT: u128 = 10u128.pow(38);
 
@@ -93,33 +102,50 @@ impl Conversion {
     }
 
     /// A value of `scale` digits after the point as one of `to_scale`, to the nearest (from the middle to the even one).
-    /// Nothing where there is no result, or one of more than 38 digits.
+    ///
+    /// # Errors
+    /// There is no result, or one of more than 38 digits; one that is not 0 would become 0.
     #[inline]
-    pub fn apply(&self, value: i128, scale: u8, to_scale: u8) -> Option<i128> {
+    pub fn apply(&self, value: i128, scale: u16, to_scale: u8) -> Result<i128, Lost> {
         if let Step::Small { over, under } = &self.step
             && let Some(result) = small(value, *over, *under, scale, to_scale)
         {
-            return (result.unsigned_abs() < LIMIT).then_some(result);
+            return match result {
+                0 if value != 0 => Err(Lost::TooSmall),
+                result if result.unsigned_abs() < LIMIT => Ok(result),
+                _ => Err(Lost::NoResult),
+            };
         }
-        self.large(value, scale, to_scale)
+        self.large(&Ratio::decimal(value, u32::from(scale)), to_scale)
     }
 
+    /// [`Conversion::apply`] for a value of any size.
+    ///
+    /// # Errors
+    /// As [`Conversion::apply`].
     #[cold]
-    fn large(&self, value: i128, scale: u8, to_scale: u8) -> Option<i128> {
-        let value = Ratio::decimal(value, u32::from(scale));
+    pub fn large(&self, value: &Ratio, to_scale: u8) -> Result<i128, Lost> {
         let result = match &self.step {
-            Step::Small { over, under } => value.times(&Ratio::integer(*over)).over(&Ratio::integer(*under))?,
-            Step::Line { factor, plus } => value.times(factor).plus(plus),
-            Step::Curve(scales) => scales.0.ratio_to(&scales.1, &value)?,
+            Step::Small { over, under } => value.times(&Ratio::integer(*over)).over(&Ratio::integer(*under)),
+            Step::Line { factor, plus } => Some(value.times(factor).plus(plus)),
+            Step::Curve(scales) => scales.0.ratio_to(&scales.1, value),
         };
-        let result = result.unscaled(u32::from(to_scale))?;
-        (result.unsigned_abs() < LIMIT).then_some(result)
+        let result = result.ok_or(Lost::NoResult)?;
+        let rounded = result.unscaled(u32::from(to_scale)).ok_or(Lost::NoResult)?;
+        // What comes of a logarithm has digits of its own making.
+        let curved = matches!(self.step, Step::Curve(_));
+        match rounded {
+            0 if !result.is_zero() && !curved => Err(Lost::TooSmall),
+            rounded if rounded.unsigned_abs() < LIMIT => Ok(rounded),
+            _ => Err(Lost::NoResult),
+        }
     }
 }
 
 /// In machine numbers; nothing where they do not suffice.
 #[inline]
-fn small(value: i128, over: i128, under: i128, scale: u8, to_scale: u8) -> Option<i128> {
+fn small(value: i128, over: i128, under: i128, scale: u16, to_scale: u8) -> Option<i128> {
+    let to_scale = u16::from(to_scale);
     let (over, under) = match to_scale.cmp(&scale) {
         std::cmp::Ordering::Equal => (over, under),
         std::cmp::Ordering::Greater => (
@@ -170,10 +196,10 @@ mod tests {
             ("Ym", "ym", 1, None, "1e48"),
         ] {
             let conversion = between(from, to).unwrap();
-            assert_eq!(conversion.apply(value, 4, 4), want, "{from} to {to}");
+            assert_eq!(conversion.apply(value, 4, 4).ok(), want, "{from} to {to}");
             assert_eq!(conversion.factor, factor, "{from} to {to}");
         }
-        assert_eq!(between("[pH]", "nmol/L").unwrap().apply(74, 1, 1), Some(398));
+        assert_eq!(between("[pH]", "nmol/L").unwrap().apply(74, 1, 1), Ok(398));
         assert!(between("g/L", "kg/m3").unwrap().is_same());
         for (from, to) in [
             ("mmol/L", "10*9/L"),
@@ -183,6 +209,24 @@ mod tests {
             ("Cel", "mg"),
         ] {
             assert!(between(from, to).is_none(), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_0_does_not_become_0() {
+        for (from, to, value, scale, want) in [
+            ("pmol/L", "mol/L", 5, 0, Err(Lost::TooSmall)),
+            ("pmol/L", "mol/L", 0, 0, Ok(0)),
+            ("pmol/L", "mol/L", -5, 0, Err(Lost::TooSmall)),
+            ("ng/L", "g/L", 1, 3, Err(Lost::TooSmall)),
+            ("ng/L", "g/L", 1, 1, Ok(1)),
+            ("g/L", "g/L", 5, 300, Err(Lost::TooSmall)),
+            ("ym", "Ym", 5, 0, Err(Lost::TooSmall)),
+            ("[degF]", "Cel", 32, 0, Ok(0)),
+            ("mol/L", "[pH]", 1, 0, Ok(0)),
+        ] {
+            let conversion = between(from, to).unwrap();
+            assert_eq!(conversion.apply(value, scale, 10), want, "{from} to {to}");
         }
     }
 
@@ -207,7 +251,7 @@ mod tests {
         ] {
             let (from, to) = (ucum::unit(from).unwrap(), ucum::unit(to).unwrap());
             let conversion = Conversion::between(&from, &to, &calcium).unwrap();
-            assert_eq!(conversion.apply(value, 2, 2), Some(want));
+            assert_eq!(conversion.apply(value, 2, 2), Ok(want));
             assert!(!conversion.bridges.is_empty());
         }
         let (from, to) = (ucum::unit("mmol/L").unwrap(), ucum::unit("mg").unwrap());
@@ -235,12 +279,12 @@ mod tests {
             value in any::<i64>(),
             over in 1i128..1 << 40,
             under in 1i128..1 << 40,
-            scale in 0u8..12,
+            scale in 0u16..12,
             to_scale in 0u8..12,
         ) {
             let step = Step::Small { over, under };
             let conversion = Conversion { step, factor: String::new(), bridges: Vec::new() };
-            let slow = conversion.large(value.into(), scale, to_scale);
+            let slow = conversion.large(&Ratio::decimal(value.into(), scale.into()), to_scale);
             prop_assert_eq!(conversion.apply(value.into(), scale, to_scale), slow);
         }
     }

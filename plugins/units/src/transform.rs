@@ -1,10 +1,12 @@
 //! The transform: a unit per row in, a value in the target unit out, with what was done beside it.
 
+mod numbers;
 mod plan;
 
 use crate::{
     OnError, UnitsConfig,
     bridge::Bridges,
+    core::Lost,
     error,
     rule::names,
     targets,
@@ -14,14 +16,15 @@ use clinmill_sdk::{
     Applied, BindContext, Caps, Emit, Findings, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
     TransformRun,
     arrow::{
-        array::{Array, ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, UInt32Array},
-        compute::{cast, take_record_batch},
-        datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef},
+        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array},
+        compute::take_record_batch,
+        datatypes::{DataType, Field, Schema, SchemaRef},
     },
     near::same,
     sparse::{Decimals, Texts},
     units::Spellings,
 };
+use numbers::Numbers;
 use plan::Plan;
 pub(crate) use plan::as_meant;
 use std::{
@@ -32,7 +35,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A configured `units` step.
 pub struct Units {
-    /// The columns to convert, the value's first, with their digits after the point.
+    /// The columns to convert, the value's first, with the digits after the point that decimals have.
     values: Vec<(usize, u8)>,
     /// How many of the last ones are of reference ranges.
     ranges: usize,
@@ -123,7 +126,7 @@ impl Transform for Units {
             let scale = match field.data_type() {
                 DataType::Decimal128(_, scale) => u8::try_from(*scale).ok(),
                 kind if kind.is_integer() => Some(0),
-                kind if kind.is_floating() => Some(config.scale),
+                kind if kind.is_floating() => Some(0),
                 _ => None,
             };
             let scale = scale.ok_or_else(|| wrong(pointer, format!("the column {name:?} does not hold numbers")))?;
@@ -254,7 +257,7 @@ impl Transform for Units {
 /// What the rows of a batch say.
 struct Told<'a> {
     step: &'a Units,
-    numbers: Vec<Decimal128Array>,
+    numbers: Vec<Numbers>,
     units: &'a StringArray,
     written: Option<&'a StringArray>,
     in_range: Option<&'a StringArray>,
@@ -265,12 +268,10 @@ struct Told<'a> {
 impl<'a> Told<'a> {
     fn of(step: &'a Units, batch: &'a RecordBatch) -> Result<Self, PluginError> {
         let text = |index: usize| batch.column(index).as_string::<i32>();
-        let numbers = step.values.iter().map(|(index, scale)| {
-            let wanted = DataType::Decimal128(38, scale.cast_signed());
-            Ok(cast(batch.column(*index), &wanted)?
-                .as_primitive::<Decimal128Type>()
-                .clone())
-        });
+        let numbers = step
+            .values
+            .iter()
+            .map(|(index, scale)| Numbers::of(batch.column(*index), *scale));
         Ok(Self {
             step,
             numbers: numbers.collect::<Result<_, PluginError>>()?,
@@ -288,12 +289,12 @@ impl<'a> Told<'a> {
     /// True where there is nothing to convert.
     #[inline]
     fn is_empty(&self, row: usize) -> bool {
-        self.numbers.iter().all(|column| column.is_null(row))
+        !self.numbers.iter().any(|column| column.is_valid(row))
     }
 
     /// The columns of the value, and those of reference ranges.
     #[inline]
-    fn split(&self) -> (&[Decimal128Array], &[Decimal128Array]) {
+    fn split(&self) -> (&[Numbers], &[Numbers]) {
         let (values, ranges) = self.numbers.split_at(self.numbers.len() - self.step.ranges);
         (values, ranges)
     }
@@ -334,6 +335,10 @@ fn checked(code: &str) -> Result<Unit, ucum::Invalid> {
     ucum::unit(code)
 }
 
+/// Why a row of `no-result` has none.
+const NO_RESULT: &str = "the value has no result in the unit to convert to";
+/// Why a row of `too-small` has none.
+const TOO_SMALL: &str = "the result is not 0, and smaller than the digits of scale hold";
 /// Plans that are kept, at most.
 const REMEMBERED: usize = 1 << 15;
 /// Places of the small table before the large one; a power of two.
@@ -390,14 +395,16 @@ impl Run<'_> {
                 _ => "range mismatch",
             });
         };
-        let scales = self.step.values.iter().skip(told.numbers.len() - numbers.len());
-        for ((column, result), (_, scale)) in numbers.iter().zip(to.iter_mut()).zip(scales) {
+        for (column, result) in numbers.iter().zip(to.iter_mut()) {
             if column.is_valid(row) {
-                match conversion.apply(column.value(row), *scale, self.step.scale) {
-                    Some(value) => result.set(index, value),
-                    None => {
+                match column.convert(row, conversion, self.step.scale) {
+                    Ok(value) => result.set(index, value),
+                    Err(lost) => {
                         to.iter_mut().for_each(|column| column.clear(index));
-                        return Some("range no-result");
+                        return Some(match lost {
+                            Lost::NoResult => "range no-result",
+                            Lost::TooSmall => "range too-small",
+                        });
                     }
                 }
             }
@@ -478,26 +485,26 @@ impl Columns {
         }
     }
 
-    /// Writes a row; false where a value has no result, and then nothing but the status is written.
+    /// Writes a row.
+    ///
+    /// # Errors
+    /// A value has no result; then nothing but values is written.
     #[inline]
-    fn add(&mut self, to: usize, row: usize, plan: &Plan, numbers: &[Decimal128Array], step: &Units) -> bool {
+    fn add(&mut self, to: usize, row: usize, plan: &Plan, numbers: &[Numbers], step: &Units) -> Result<(), Lost> {
         let Some(conversion) = &plan.conversion else {
             self.status.set(to, plan.status);
-            return true;
+            return Ok(());
         };
-        for ((column, result), (_, scale)) in numbers.iter().zip(&mut self.values).zip(&step.values) {
+        for (column, result) in numbers.iter().zip(&mut self.values) {
             if column.is_valid(row) {
-                match conversion.apply(column.value(row), *scale, step.scale) {
-                    Some(value) => result.set(to, value),
-                    None => return false,
-                }
+                result.set(to, column.convert(row, conversion, step.scale)?);
             }
         }
         self.unit.set(to, &plan.unit);
         self.factor.set(to, &conversion.factor);
         self.rule.set(to, &plan.rule);
         self.status.set(to, plan.status);
-        true
+        Ok(())
     }
 
     fn finish(self, rows: usize, scale: u8) -> Result<Vec<ArrayRef>, PluginError> {
@@ -524,27 +531,34 @@ impl TransformRun for Run<'_> {
         let mut kept: Vec<u32> = Vec::with_capacity(rows);
         let (mut same_status, mut status) = (0, "");
         for (row, index) in (0u32..).zip(0..rows) {
-            if told.is_empty(index) {
+            let (unit, target, analyte) = told.at(index);
+            if unit.is_empty() && told.is_empty(index) {
                 kept.push(row);
                 continue;
             }
-            let (unit, target, analyte) = told.at(index);
             self.make_room();
             let place = self.plan(unit, target, analyte);
             let Some(plan) = self.plans.get(place) else {
                 continue;
             };
-            let done = plan.rejected.0.is_empty() && columns.add(kept.len(), index, plan, values, step);
-            let ranged = done && plan.conversion.is_some() && ranges.iter().any(|column| column.is_valid(index));
-            let (name, code, reason) = match (done, plan.rejected.0) {
-                (true, _) => (plan.status, "", ""),
-                (false, "") => (
-                    "no-result",
-                    error::RANGE,
-                    "the value has no result in the unit to convert to",
-                ),
-                (false, code) => (plan.status, code, plan.rejected.1),
+            if told.is_empty(index) {
+                // A word beside a unit: nothing was converted, and the unit is known all the same.
+                if plan.conversion.is_some() {
+                    columns.unit.set(kept.len(), &plan.unit);
+                }
+                kept.push(row);
+                continue;
+            }
+            let (name, code, reason) = match plan.rejected {
+                ("", _) => match columns.add(kept.len(), index, plan, values, step) {
+                    Ok(()) => (plan.status, "", ""),
+                    Err(Lost::NoResult) => ("no-result", error::RANGE, NO_RESULT),
+                    Err(Lost::TooSmall) => ("too-small", error::RANGE, TOO_SMALL),
+                },
+                (code, reason) => (plan.status, code, reason),
             };
+            let done = code.is_empty();
+            let ranged = done && plan.conversion.is_some() && ranges.iter().any(|column| column.is_valid(index));
             if name != status {
                 if same_status > 0 {
                     *counts.entry(status).or_default() += same_status;

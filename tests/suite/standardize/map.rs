@@ -115,6 +115,13 @@ fn suggestions_are_reviewed_and_accepted() {
         .expect_code(0)
         .json();
     assert_eq!((json["open"].as_u64(), json["targets"].as_u64()), (Some(3), Some(3)));
+    let without: Vec<_> = json["without"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["value"])
+        .collect();
+    assert_eq!(without, ["???"]);
     let review = fs::read_to_string(project.at("review.csv")).unwrap();
     let lines: Vec<&str> = review.lines().collect();
     assert_eq!(json["rows"].as_u64(), Some(lines.len() as u64 - 1));

@@ -44,8 +44,8 @@ fn the_number_is_the_one_that_was_measured() {
             ("1", "26464-8", Some(5.6), "10*9/L"),
             ("2", "26464-8", Some(5.6), "10*9/L"),
             ("3", "26464-8", Some(5.6), "10*9/L"),
-            // Powers that differ: it is a count of white cells, and nobody can tell which number.
-            ("4", "26464-8", None, ""),
+            // Powers that differ: it is a count of white cells, and nobody can tell which number; the unit is known.
+            ("4", "26464-8", None, "10*9/L"),
             ("5", "59261-8", Some(48.0), "mmol/mol"),
             ("6", "4548-4", Some(6.5), "%"),
             ("7", "1742-6", Some(31.0), "U/L"),

@@ -44,9 +44,9 @@ pub struct MapImport {
     /// The table's new folder
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
-    /// The licence of what the file holds
-    #[arg(long, default_value = "not stated in the imported file", value_name = "TEXT")]
-    pub licence: String,
+    /// The licence of what the file holds; without it, the one that stands in it
+    #[arg(long, value_name = "TEXT")]
+    pub licence: Option<String>,
 }
 
 /// `clinmill map export`.

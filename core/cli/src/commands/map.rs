@@ -102,7 +102,12 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("{} is there already", path.display())));
     }
     let text = read(&args.file)?;
-    let Imported { sheet, aside } = import(&text, format(args.from))
+    let Imported {
+        sheet,
+        aside,
+        declared,
+        lost,
+    } = import(&text, format(args.from))
         .map_err(|error| Failure::new(FAILED, format!("{}: {error}", args.file.display())))?;
     if !aside.is_empty() {
         let left = counted(aside.len() as u64, "mapping", "mappings");
@@ -115,6 +120,10 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
         );
         context.console.warn(None, &what);
     }
+    if !lost.is_empty() {
+        let what = format!("a table has no place for {}: left out", lost.join(", "));
+        context.console.warn(None, &what);
+    }
     let target = sheet
         .lines
         .iter()
@@ -122,13 +131,21 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
         .find(|system| !system.is_empty());
     let quoted = |text: &str| Value::from(text).to_string();
     let file = args.file.file_name().unwrap_or_default().to_string_lossy();
+    let from = match declared.from.is_empty() {
+        true => "see origin".to_owned(),
+        false => declared.from.join(", "),
+    };
+    let mut origin = vec![format!("imported from {file}")];
+    origin.extend(declared.origin);
+    let licence = args.licence.clone().or(declared.licence);
+    let licence = licence.as_deref().unwrap_or("not stated in the imported file");
     let yaml = format!(
         "title: {}\nfrom: {}\nto: {}\nversion: 1.0.0\norigin: {}\nlicence: {}\n",
         quoted(&name(&args.to)),
-        quoted("see origin"),
+        quoted(&from),
         quoted(target.unwrap_or("unknown")),
-        quoted(&format!("imported from {file}")),
-        quoted(&args.licence)
+        quoted(&origin.join("; ")),
+        quoted(licence)
     );
     let resource = Resource {
         files: [
@@ -145,11 +162,10 @@ fn imported(context: &Context, args: &args::MapImport) -> Result<u8, Failure> {
     let declared = args.to.join("mapping.yaml");
     fs::write(&declared, yaml).map_err(|error| Failure::io("write", &declared, &error))?;
     let rows = sheet.lines.len() as u64;
-    context
-        .console
-        .result(&json!({ "rows": rows, "left_out": aside.len(), "to": path }), || {
-            format!("{} to {}\n", counted(rows, "row", "rows"), path.display())
-        })?;
+    context.console.result(
+        &json!({ "rows": rows, "left_out": aside.len(), "lost": lost, "to": path }),
+        || format!("{} to {}\n", counted(rows, "row", "rows"), path.display()),
+    )?;
     let put_right = |failure: Failure| Failure {
         message: format!(
             "{}: what was read is in {}, to be put right there",
@@ -433,7 +449,7 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
 
 async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failure> {
     let mut sheet = Sheet::default();
-    let (mut open, mut targets) = (0, 0);
+    let (mut open, mut targets, mut without) = (0, 0, Vec::new());
     for looked in looked_up(context, &args.columns, args.value.as_ref()).await? {
         let mut index = Index::default();
         let mut add = |table: &MappingTable| -> Result<(), Failure> {
@@ -461,30 +477,43 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
         let coverage = covered(&looked)?;
         open += coverage.open.len() as u64;
         targets = targets.max(index.len() as u64);
-        let mut found = review::suggest(&coverage, &index, &Sheet::of(&looked.table), args.each, args.least);
+        let mut suggested = review::suggest(&coverage, &index, &Sheet::of(&looked.table), args.each, args.least);
         // Rows for several tables stand in one file.
         let map = looked.map.trim_end_matches('/');
         let map = map.rsplit([':', '/']).next().unwrap_or(map);
-        for line in &mut found.lines {
+        for line in &mut suggested.sheet.lines {
             line.set(MAP, map);
         }
-        sheet.lines.extend(found.lines);
+        sheet.lines.extend(suggested.sheet.lines);
+        without.extend(suggested.without);
     }
     // Excel takes a file for UTF-8 only by its byte order mark.
     fs::write(&args.out, format!("\u{feff}{}", sheet.to_csv()))
         .map_err(|error| Failure::io("write", &args.out, &error))?;
     let rows = sheet.lines.len() as u64;
-    context.console.result(
-        &json!({ "open": open, "targets": targets, "rows": rows, "to": args.out }),
-        || {
-            format!(
-                "{} for {} from {}, to {}\n",
-                counted(rows, "candidate", "candidates"),
-                counted(open, "value", "values"),
-                counted(targets, "target", "targets"),
-                args.out.display()
-            )
-        },
-    )?;
+    let none: Vec<_> = without
+        .iter()
+        .map(|asked| json!({ "value": asked.value, "unit": asked.unit, "specimen": asked.specimen }))
+        .collect();
+    let result = json!({ "open": open, "targets": targets, "rows": rows, "without": none, "to": args.out });
+    context.console.result(&result, || {
+        let mut text = format!(
+            "{} for {} of {} from {}, to {}\n",
+            counted(rows, "candidate", "candidates"),
+            open - without.len() as u64,
+            counted(open, "value", "values"),
+            counted(targets, "target", "targets"),
+            args.out.display()
+        );
+        if !without.is_empty() {
+            let named: Vec<&str> = without.iter().take(20).map(|asked| asked.value.trim()).collect();
+            let more = match without.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let _ = writeln!(text, "none for {}: {}{more}", without.len(), named.join(", "));
+        }
+        text
+    })?;
     Ok(OK)
 }

@@ -91,7 +91,8 @@ fn annotations(code: &str) -> impl Iterator<Item = &str> {
 ///
 /// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
 /// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
-/// NGSP, by an equation of its own. Logarithms of counts have an annotation alone, too.
+/// NGSP, by an equation of its own. Logarithms of counts have an annotation alone, too. And a clearance per 1.73 m2 of body
+/// surface is that of a person of this size: of a child it is several times what its kidneys clear.
 pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let assay = |code: &str| ASSAYS.map(|assay| code.contains(assay));
     if assay(from) != assay(to) {
@@ -103,6 +104,10 @@ pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let logarithm = |code: &str| code.contains("{Log_");
     if logarithm(from) != logarithm(to) {
         return Some("a logarithm is no amount");
+    }
+    let surface = |code: &str| code.contains("1.73");
+    if surface(from) != surface(to) {
+        return Some("what is reckoned for a body surface of 1.73 m2 is not what was measured");
     }
     let moles = |code: &str| {
         code.split_once('/')
@@ -149,6 +154,8 @@ mod tests {
             ("{Log_IU}/mL", "/mL", true),
             ("{Log_IU}/mL", "{Log_IU}/L", false),
             ("mg{FEU}/L", "ug{FEU}/mL", false),
+            ("mL/min/{1.73_m2}", "mL/min", true),
+            ("mL/min/{1.73_m2}", "mL/s/{1.73_m2}", false),
         ] {
             assert_eq!(told_apart(one, other).is_some(), apart, "{one} {other}");
             assert_eq!(told_apart(other, one).is_some(), apart, "{other} {one}");

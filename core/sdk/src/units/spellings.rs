@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 /// A unit as it was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The UCUM code.
+    /// The UCUM code, in the form that is printed.
     pub code: String,
     /// The line of the table that says so; UCUM itself without one.
     pub line: Option<u32>,
@@ -50,7 +50,7 @@ impl Spellings {
             }
             ucum::validate(target).map_err(|why| wrong(format!("{target:?} is no UCUM code: {why}")))?;
             let known = Known {
-                code: target.to_owned(),
+                code: ucum::printed(target),
                 line: Some(row.line),
             };
             local
@@ -76,9 +76,12 @@ impl Spellings {
         }
         let valid = ucum::unit(&spelling).is_ok() && !spelling.is_empty() && !has_decimals(&spelling);
         let unlikely = valid && capitals::unlikely(&spelling);
-        let of_ucum = |code| Known { code, line: None };
+        let of_ucum = |code: &str| Known {
+            code: ucum::printed(code),
+            line: None,
+        };
         if valid && !unlikely {
-            return Some(of_ucum(spelling));
+            return Some(of_ucum(&spelling));
         }
         if capitals::molar_or_metre(&spelling) {
             return None;
@@ -87,7 +90,8 @@ impl Spellings {
             return known.clone();
         }
         let capitals = unlikely || !spelling.contains(|c: char| c.is_ascii_lowercase());
-        capitals.then(|| capitals::read(&spelling)).flatten().map(of_ucum)
+        let code = capitals.then(|| capitals::read(&spelling)).flatten();
+        code.map(|code| of_ucum(&code))
     }
 }
 
@@ -294,6 +298,13 @@ mod tests {
             ("\u{b5}mol/L", "umol/L"),
             ("\u{3bc}mol/L", "umol/L"),
             ("umol/L", "umol/L"),
+            ("umol/l", "umol/L"),
+            ("\u{b5}mol/l", "umol/L"),
+            ("\u{3bc}mol/l", "umol/L"),
+            ("mmol/l", "mmol/L"),
+            ("nmol/l", "nmol/L"),
+            ("l/l", "L/L"),
+            ("m[iU]/l", "m[IU]/L"),
             ("mmHg", "mm[Hg]"),
             ("IU/ml", "[IU]/mL"),
             ("U/L", "U/L"),
@@ -408,7 +419,7 @@ mod tests {
             ("mu/ml", "mU/mL"),
             ("u/l", "U/L"),
             ("u/ml", "U/mL"),
-            ("10^9·L-1", "10*9.L-1"),
+            ("10^9·L-1", "10*9/L"),
             ("10e09/L", "10*9/L"),
             ("1000/uL", "10*3/uL"),
             ("Ｇ／Ｌ", "10*9/L"),

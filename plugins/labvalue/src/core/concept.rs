@@ -87,7 +87,7 @@ pub fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pars
         let more = numeric(tail, comma, lower)?;
         let bare = said.kind == Kind::Qualitative && said.number.is_none() && said.range.is_none();
         return (bare && more.qualitative.is_none()).then_some(Parsed {
-            kind: Kind::Qualitative,
+            kind: beside(&more),
             qualitative: said.qualitative,
             grade: said.grade,
             ..more
@@ -133,11 +133,19 @@ pub fn mixed<'t>(text: &'t str, comma: Comma, lower: &mut String) -> Option<Pars
             })
         }
         _ => Some(Parsed {
-            kind: Kind::Qualitative,
+            kind: beside(&more),
             qualitative: said.qualitative,
             grade: said.grade,
             ..more
         }),
+    }
+}
+
+/// What a word is with a number behind it: of `阳性(1:160)` a titre, as of `1:160阳性`.
+fn beside(number: &Parsed<'_>) -> Kind {
+    match number.diluted {
+        true => Kind::Titre,
+        false => Kind::Mixed,
     }
 }
 

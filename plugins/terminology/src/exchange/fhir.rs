@@ -1,6 +1,6 @@
 //! FHIR ConceptMap, R4 and R5 (HL7 FHIR, resource ConceptMap).
 
-use super::{Broken, Exported, Imported, PLACED};
+use super::{Broken, Declared, Exported, Imported, PLACED};
 use crate::sheet::{Line, Sheet};
 use serde_json::{Map, Value, json};
 
@@ -40,6 +40,7 @@ pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
         });
     }
     let mut imported = Imported::default();
+    declare(&mut imported, &map);
     for (at, group) in list(&map, "group").enumerate() {
         // A canonical URL may carry the version of the system.
         let system = text(group, "target").split('|').next().unwrap_or_default();
@@ -70,6 +71,44 @@ pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
         }
     }
     Ok(imported)
+}
+
+/// Keys of a ConceptMap that are taken over, or that say nothing where there is a table.
+const HELD: [&str; 8] = [
+    "resourceType",
+    "id",
+    "name",
+    "status",
+    "group",
+    "meta",
+    "text",
+    "copyright",
+];
+/// Those that say what it maps from, in R4 and R5.
+const FROM: [&str; 4] = ["sourceUri", "sourceCanonical", "sourceScopeUri", "sourceScopeCanonical"];
+/// Those that say what the file is.
+const ORIGIN: [&str; 3] = ["url", "version", "publisher"];
+
+/// Takes over what a file says of itself.
+fn declare(imported: &mut Imported, map: &Value) {
+    let declared = &mut imported.declared;
+    declared.licence = Some(text(map, "copyright").to_owned()).filter(|text| !text.is_empty());
+    for group in list(map, "group") {
+        Declared::add(&mut declared.from, text(group, "source"));
+    }
+    for key in FROM {
+        Declared::add(&mut declared.from, text(map, key));
+    }
+    for key in ORIGIN {
+        Declared::add(&mut declared.origin, text(map, key));
+    }
+    let keys = map.as_object().into_iter().flat_map(Map::keys);
+    let others = keys.filter(|key| {
+        ![&HELD[..], &FROM, &ORIGIN]
+            .iter()
+            .any(|held| held.contains(&key.as_str()))
+    });
+    imported.lost.extend(others.cloned());
 }
 
 fn line(element: &Value, target: &Value, system: &str) -> Line {

@@ -55,6 +55,31 @@ pub struct Imported {
     pub sheet: Sheet,
     /// What a table of mappings cannot say, and was left out: a unit or value of the target, a mapping under a condition.
     pub aside: Vec<Broken>,
+    /// What the file says of itself.
+    pub declared: Declared,
+    /// Columns and keys of the file that hold something and have no place in a table.
+    pub lost: Vec<String>,
+}
+
+/// What a file says of itself, for `mapping.yaml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// The licence or the notice of copyright.
+    pub licence: Option<String>,
+    /// The systems or value sets of the source.
+    pub from: Vec<String>,
+    /// What the file calls itself, its version, its publisher.
+    pub origin: Vec<String>,
+}
+
+impl Declared {
+    /// Adds a text once, unless it is one of our own files that says it.
+    fn add(list: &mut Vec<String>, text: &str) {
+        let ours = text.is_empty() || text.starts_with("urn:clinmill:");
+        if !ours && !list.iter().any(|known| known == text) {
+            list.push(text.to_owned());
+        }
+    }
 }
 
 impl Imported {
@@ -184,7 +209,7 @@ mod tests {
         for format in [Format::Usagi, Format::FhirR4, Format::FhirR5, Format::Sssom] {
             let file = export(&sheet, "x__y", format);
             assert_eq!((file.left_out, file.lost.len()), (0, 0), "{format:?}");
-            let Imported { sheet: back, aside } = import(&file.text, format).unwrap();
+            let Imported { sheet: back, aside, .. } = import(&file.text, format).unwrap();
             assert_eq!(aside, [], "{format:?}");
             assert_eq!(sorted(&back), sorted(&sheet), "{format:?}\n{}", file.text);
         }
@@ -256,7 +281,7 @@ mod tests {
     #[test]
     fn what_a_table_cannot_say_is_left_out_and_located() {
         let told = |text: &str, format| {
-            let Imported { sheet, aside } = import(text, format).unwrap();
+            let Imported { sheet, aside, .. } = import(text, format).unwrap();
             let rows: Vec<String> = sheet
                 .lines
                 .iter()
@@ -311,6 +336,102 @@ mod tests {
         );
         let r5 = r#"{"resourceType":"ConceptMap","group":[{"target":"http://loinc.org","element":[{"code":"X","noMap":true}]}]}"#;
         assert_eq!(told(r5, Format::FhirR5), (" unmapped ".to_owned(), String::new()));
+    }
+
+    /// What a file says beside its mappings is kept where there is a place, and told where there is none.
+    #[test]
+    fn what_files_say_of_themselves() {
+        let r5 = r#"{"resourceType":"ConceptMap","copyright":"CC-BY 4.0 H","sourceUri":"http://h.cn/vs","contact":[],"publisher":"H",
+            "group":[{"source":"http://h.cn/lab|1","target":"http://loinc.org","element":[{"code":"A","target":[{"code":"2160-0"}]}]},
+            {"source":"http://h.cn/lab2","target":"http://loinc.org","element":[]}]}"#;
+        let Imported { declared, lost, .. } = import(r5, Format::FhirR5).unwrap();
+        assert_eq!(declared.licence.as_deref(), Some("CC-BY 4.0 H"));
+        assert_eq!(
+            declared.from,
+            ["http://h.cn/lab|1", "http://h.cn/lab2", "http://h.cn/vs"]
+        );
+        assert_eq!(
+            (declared.origin, lost),
+            (vec!["H".to_owned()], vec!["contact".to_owned()])
+        );
+        let sssom = "#license: https://creativecommons.org/licenses/by/4.0/\n#mapping_set_id: https://h.cn/m\n#subject_source: LAB:1\n\
+                     #creator_id:\n#  - orcid:1\nsubject_id\tpredicate_id\tobject_id\tauthor_id\tmapping_tool\n\
+                     a:1\towl:sameAs\tLOINC:2345-7\torcid:1\t\n";
+        let Imported { declared, lost, .. } = import(sssom, Format::Sssom).unwrap();
+        let licence = "https://creativecommons.org/licenses/by/4.0/";
+        assert_eq!(declared.licence.as_deref(), Some(licence));
+        assert_eq!(
+            (declared.from, declared.origin),
+            (vec!["LAB:1".to_owned()], vec!["https://h.cn/m".to_owned()])
+        );
+        assert_eq!(lost, ["creator_id", "author_id"]);
+        let usagi = "sourceCode,sourceName,mappingStatus,conceptId,statusSetBy,createdBy\na,A,APPROVED,1,li,\n";
+        assert_eq!(import(usagi, Format::Usagi).unwrap().lost, ["statusSetBy"]);
+        for format in [
+            Format::Usagi,
+            Format::SourceToConceptMap,
+            Format::FhirR4,
+            Format::FhirR5,
+            Format::Sssom,
+        ] {
+            let Imported { declared, lost, .. } = import(&export(&sheet(), "x", format).text, format).unwrap();
+            assert_eq!((declared, lost), Default::default(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_usagi_come_back() {
+        let words = ["APPROVED", "UNCHECKED", "FLAGGED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1"];
+        let rows: String = words.map(|word| format!("{word},x,{word},3020564\n")).concat();
+        let usagi = format!("sourceCode,sourceName,mappingStatus,conceptId\n{rows}");
+        let mut sheet = import(&usagi, Format::Usagi).unwrap().sheet;
+        for word in words {
+            let file = export(&sheet, "x", Format::Usagi).text;
+            assert!(file.contains(&format!("\n{word},x,,,,{word},")), "{word}: {file}");
+        }
+        // A reviewer's word is the later one.
+        sheet.lines[2].set("status", "accepted");
+        assert!(
+            export(&sheet, "x", Format::Usagi)
+                .text
+                .contains("\nFLAGGED,x,,,,APPROVED,")
+        );
+    }
+
+    /// OMOP CDM 5.4, `invalid_reason`: D for deleted, U for replaced by an update; such rows are no mappings.
+    #[test]
+    fn what_was_deleted_does_not_come_back_to_life() {
+        let stcm = "source_code,source_concept_id,source_vocabulary_id,source_code_description,target_concept_id,\
+                    target_vocabulary_id,valid_start_date,valid_end_date,invalid_reason\n\
+                    A1,2000000001,LIS,a,3020564,LOINC,1970-01-01,2099-12-31,\n\
+                    A2,0,LIS,b,3020565,LOINC,1970-01-01,2099-12-31,D\n\
+                    A3,0,LIS,c,3020566,LOINC,1970-01-01,2099-12-31,U\n\
+                    A4,0,LIS,d,3020566,LOINC,20200101,20991231,\n";
+        let Imported { sheet, lost, .. } = import(stcm, Format::SourceToConceptMap).unwrap();
+        let columns = [
+            "status",
+            "invalid_reason",
+            "source_concept_id",
+            "valid_from",
+            "valid_to",
+        ];
+        let cells: Vec<_> = sheet
+            .lines
+            .iter()
+            .map(|line| columns.map(|column| line.get(column)))
+            .collect();
+        assert_eq!(
+            cells,
+            [
+                ["accepted", "", "2000000001", "", ""],
+                ["rejected", "D", "", "", ""],
+                ["rejected", "U", "", "", ""],
+                ["accepted", "", "", "2020-01-01", ""]
+            ]
+        );
+        let file = export(&sheet, "LIS", Format::SourceToConceptMap);
+        assert_eq!((file.left_out, file.lost.len(), lost.len()), (0, 0, 0));
+        assert_eq!(file.text, stcm.replace("20200101,20991231", "2020-01-01,2099-12-31"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! SSSOM (Simple Standard for Sharing Ontological Mappings, 1.0): tab-separated, metadata in comments before the header.
 
-use super::{Broken, Exported, Imported, OMOP, PLACED, tables::Grid};
+use super::{Broken, Declared, Exported, Imported, OMOP, PLACED, tables::Grid};
 use crate::sheet::{Line, Sheet, delimited};
 use std::fmt::Write;
 
@@ -87,7 +87,7 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             }
         }
     }
-    let mut text = format!("#mapping_set_id: urn:clinmill:mapping:{name}\n#license: see mapping.yaml\n#curie_map:\n");
+    let mut text = format!("#mapping_set_id: urn:clinmill:mapping:{name}\n#license: {ELSEWHERE}\n#curie_map:\n");
     let _ = writeln!(text, "#  SRC: 'urn:clinmill:source:{name}:'");
     for (prefix, system) in &systems {
         let _ = writeln!(text, "#  {prefix}: '{system}/'");
@@ -151,6 +151,37 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
     }
 }
 
+/// The licence of a file of ours, whose table says it.
+const ELSEWHERE: &str = "see mapping.yaml";
+
+/// Columns of SSSOM that a table has a place for, or that say nothing beside the others.
+const HELD: [&str; 12] = [
+    "subject_id",
+    "subject_label",
+    "subject_type",
+    "predicate_id",
+    "predicate_modifier",
+    "object_id",
+    "object_label",
+    "mapping_justification",
+    "confidence",
+    "license",
+    "mapping_source",
+    "comment",
+];
+
+/// Takes over one key of a file's metadata (SSSOM, class MappingSet).
+fn declare(imported: &mut Imported, key: &str, text: &str) {
+    let declared = &mut imported.declared;
+    match key {
+        "license" if text != ELSEWHERE && !text.is_empty() => declared.licence = Some(text.to_owned()),
+        "subject_source" => Declared::add(&mut declared.from, text),
+        "mapping_set_id" | "mapping_set_title" | "mapping_set_version" => Declared::add(&mut declared.origin, text),
+        "license" | "curie_map" | "sssom_version" => {}
+        key => Declared::add(&mut imported.lost, key),
+    }
+}
+
 pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
     let mut systems: Vec<(String, String)> = PREFIXES
         .iter()
@@ -158,6 +189,7 @@ pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
         .collect();
     let mut skipped = 0;
     let mut rest = file;
+    let mut imported = Imported::default();
     while rest.starts_with('#') {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         // The entries of the prefix map are indented; nothing else in the metadata names a system.
@@ -168,13 +200,17 @@ pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
         {
             let system = system.trim().trim_matches(['"', '\'']).trim_end_matches('/');
             systems.insert(0, (prefix.trim().to_owned(), system.to_owned()));
+        } else if let Some((key, text)) = line.strip_prefix('#').and_then(|line| line.split_once(':'))
+            && !key.starts_with([' ', '\t'])
+        {
+            declare(&mut imported, key.trim(), text.trim().trim_matches(['"', '\'']));
         }
         skipped += 1;
         rest = after;
     }
     let grid = Grid::read(rest, '\t', skipped, &["subject_label", "predicate_id", "object_id"])
         .or_else(|_| Grid::read(rest, '\t', skipped, &["subject_id", "predicate_id", "object_id"]))?;
-    let mut imported = Imported::default();
+    imported.lost.extend(grid.others(&HELD, OURS));
     for row in &grid.rows {
         let cell = |name: &str| grid.cell(row, name);
         let mut line = Line::default();

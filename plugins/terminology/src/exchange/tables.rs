@@ -1,7 +1,10 @@
 //! Usagi's save files and OMOP's `source_to_concept_map`: comma-separated, with a header.
 
 use super::{Broken, Exported, Imported, OMOP, PLACED};
-use crate::sheet::{Line, Sheet, delimited};
+use crate::{
+    sheet::{Line, Sheet, delimited},
+    table::iso,
+};
 use clinmill_sdk::mapping::{MappingRow, records};
 
 /// Prefix of the columns that Usagi carries along without knowing them.
@@ -48,6 +51,14 @@ impl Grid {
         index.map_or("", |index| row.cell(index))
     }
 
+    /// The columns that hold something and are none of these.
+    pub(super) fn others(&self, known: &[&str], prefix: &str) -> Vec<String> {
+        let columns = self.columns.iter().enumerate();
+        let others = columns.filter(|(_, column)| !known.contains(&column.as_str()) && !column.starts_with(prefix));
+        let filled = others.filter(|(at, _)| self.rows.iter().any(|row| !row.cell(*at).is_empty()));
+        filled.map(|(_, column)| column.clone()).collect()
+    }
+
     /// Cells of columns whose names begin so, by the rest of the name.
     pub(super) fn prefixed<'a>(
         &'a self,
@@ -80,6 +91,22 @@ const USAGI: [&str; 16] = [
     "createdBy",
     "createdOn",
 ];
+
+/// Columns of Usagi that a table has a place for; one that says MAPS_TO says nothing.
+const USAGI_HOLDS: [&str; 9] = [
+    "sourceCode",
+    "sourceName",
+    "matchScore",
+    "mappingStatus",
+    "equivalence",
+    "conceptId",
+    "conceptName",
+    "mappingType",
+    "comment",
+];
+
+/// Words of Usagi for what is not decided, beside UNCHECKED (OHDSI/Usagi, `CodeMapping.MappingStatus`); they come back.
+const UNDECIDED: [&str; 3] = ["FLAGGED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1"];
 
 /// Usagi's name for an equivalence, the source's side first (OHDSI/Usagi, `MappingTarget.Equivalence`): WIDER says that
 /// the target is wider.
@@ -135,6 +162,9 @@ pub(super) fn from_usagi(text: &str) -> Result<Imported, Broken> {
             _ => "proposed",
         };
         line.set("status", status);
+        if UNDECIDED.contains(&cell("mappingStatus")) {
+            line.set("usagi_status", cell("mappingStatus"));
+        }
         for (column, text) in grid.prefixed(row, ADDED) {
             if !text.is_empty() {
                 line.set(column, text);
@@ -147,6 +177,7 @@ pub(super) fn from_usagi(text: &str) -> Result<Imported, Broken> {
         }
         imported.sheet.lines.push(line);
     }
+    imported.lost = grid.others(&USAGI_HOLDS, ADDED);
     Ok(imported)
 }
 
@@ -154,7 +185,7 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
     let mut added: Vec<&str> = vec!["status", "target_system", "target_code"];
     for line in &sheet.lines {
         for (column, _) in line.cells() {
-            if !PLACED.contains(&column) && column != "score" && !added.contains(&column) {
+            if !PLACED.contains(&column) && !matches!(column, "score" | "usagi_status") && !added.contains(&column) {
                 added.push(column);
             }
         }
@@ -173,7 +204,10 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
             "accepted" => "APPROVED",
             "rejected" => "INVALID_TARGET",
             "unmapped" => "IGNORED",
-            _ => "UNCHECKED",
+            _ => match line.get("usagi_status") {
+                "" => "UNCHECKED",
+                word => word,
+            },
         };
         let cells = [
             line.get("source_code"),
@@ -207,6 +241,10 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
     }
 }
 
+/// The days of `source_to_concept_map` that stand for none.
+const FIRST: &str = "1970-01-01";
+const LAST: &str = "2099-12-31";
+
 const STCM: [&str; 9] = [
     "source_code",
     "source_concept_id",
@@ -220,7 +258,7 @@ const STCM: [&str; 9] = [
 ];
 
 /// Columns of ours that this table holds; a name of its target stands in the vocabulary, an origin is another table's.
-const STCM_HOLDS: [&str; 10] = [
+const STCM_HOLDS: [&str; 12] = [
     "source_code",
     "source_name",
     "target_system",
@@ -231,6 +269,8 @@ const STCM_HOLDS: [&str; 10] = [
     "valid_from",
     "valid_to",
     "origin",
+    "source_concept_id",
+    "invalid_reason",
 ];
 
 pub(super) fn from_stcm(text: &str) -> Result<Imported, Broken> {
@@ -261,22 +301,22 @@ pub(super) fn from_stcm(text: &str) -> Result<Imported, Broken> {
             let vocabulary = Some(cell("target_vocabulary_id")).filter(|of| *of != "OMOP");
             line.set("target_vocabulary", vocabulary.unwrap_or_default());
         }
+        // D: deleted, U: replaced by an update.
+        let invalid = cell("invalid_reason");
+        if !invalid.is_empty() {
+            line.set("status", "rejected").set("invalid_reason", invalid);
+        }
         // The table's own words for no first and no last day.
-        line.set(
-            "valid_from",
-            Some(cell("valid_start_date"))
-                .filter(|day| *day != "1970-01-01")
-                .unwrap_or_default(),
-        );
-        line.set(
-            "valid_to",
-            Some(cell("valid_end_date"))
-                .filter(|day| *day != "2099-12-31")
-                .unwrap_or_default(),
-        );
+        let day = |name: &str, without: &str| Some(iso(cell(name))).filter(|day| day != without).unwrap_or_default();
+        line.set("valid_from", day("valid_start_date", FIRST));
+        line.set("valid_to", day("valid_end_date", LAST));
         line.set("origin", cell("source_vocabulary_id"));
+        if cell("source_concept_id") != "0" {
+            line.set("source_concept_id", cell("source_concept_id"));
+        }
         imported.sheet.lines.push(line);
     }
+    imported.lost = grid.others(&STCM, "");
     Ok(imported)
 }
 
@@ -295,6 +335,14 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
             }
             "accepted" if line.get("target_system") == OMOP => line.get("target_code"),
             "unmapped" => "0",
+            "rejected" if !line.get("invalid_reason").is_empty() => match line.get("target_code") {
+                "" => "0",
+                code if line.get("target_system") == OMOP => code,
+                _ => {
+                    left_out += 1;
+                    continue;
+                }
+            },
             _ => {
                 left_out += 1;
                 continue;
@@ -312,24 +360,28 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
         };
         let or = |column: &str, without: &'static str| match line.get(column) {
             "" => without.to_owned(),
-            text => text.to_owned(),
+            text => iso(text),
         };
         // Concept 0 is of the vocabulary None; of other concepts the table may say none.
         let target = match concept {
             "0" => "None".to_owned(),
             _ => or("target_vocabulary", "OMOP"),
         };
-        let (from, to) = (or("valid_from", "1970-01-01"), or("valid_to", "2099-12-31"));
+        let (from, to) = (or("valid_from", FIRST), or("valid_to", LAST));
+        let invalid = match line.get("status") {
+            "rejected" => line.get("invalid_reason"),
+            _ => "",
+        };
         let cells = [
             code,
-            "0",
+            &or("source_concept_id", "0"),
             &vocabulary,
             line.get("source_name"),
             concept,
             &target,
             &from,
             &to,
-            "",
+            invalid,
         ];
         text.push_str(&delimited(cells.into_iter(), ','));
     }

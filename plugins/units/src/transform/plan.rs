@@ -71,16 +71,16 @@ impl Units {
             return Plan::without("unknown-unit", error::UNKNOWN, reason);
         };
         let (to, code) = match target.is_empty() {
-            true => (Ok(from.clone()), known.code.as_str()),
-            false => (checked(target), target),
+            true => (Ok(from.clone()), known.code.clone()),
+            false => (checked(target), ucum::printed(target)),
         };
         let Ok(to) = to else {
             return Plan::without("bad-target", error::TARGET, "the unit to convert to is no UCUM code");
         };
         let bridges = self.bridges.of(self.bridges.analyte(analyte));
         let wanted = match self.target {
-            Target::Column(_) => by_code(&known.code, code),
-            _ => code.into(),
+            Target::Column(_) => by_code(&known.code, &code),
+            _ => code.as_str().into(),
         };
         if let Some(reason) = told_apart(&known.code, &wanted) {
             return Plan::without("mismatch", error::DIMENSION, reason);
@@ -111,7 +111,7 @@ impl Units {
         let rule = ucum.into_iter().chain(said).collect::<Vec<_>>().join(" + ");
         Plan {
             status,
-            unit: code.to_owned(),
+            unit: code,
             lines,
             rule,
             rejected: ("", ""),

@@ -88,6 +88,33 @@ pub fn parse(code: &str, table: &Essence) -> Result<Term, Invalid> {
     }
 }
 
+/// The pieces of a valid code, in order: numbers and units with their exponents (true), and what stands between them
+/// and in braces (false).
+pub fn symbols(code: &str) -> Vec<(bool, &str)> {
+    let mut pieces = Vec::new();
+    let mut rest = code;
+    while let Some(first) = rest.chars().next() {
+        let is_symbol = !".()/{".contains(first);
+        let mut inside = false;
+        let end = match first {
+            '{' => rest.find('}').map(|end| end + 1),
+            _ if !is_symbol => Some(1),
+            _ => rest.find(|c: char| {
+                match c {
+                    '[' => inside = true,
+                    ']' => inside = false,
+                    _ => {}
+                }
+                !inside && ".()/{".contains(c)
+            }),
+        };
+        let (piece, more) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
+        pieces.push((is_symbol, piece));
+        rest = more;
+    }
+    pieces
+}
+
 struct Parser<'a> {
     code: &'a str,
     at: usize,

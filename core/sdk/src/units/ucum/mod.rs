@@ -1,12 +1,12 @@
 //! UCUM, the Unified Code for Units of Measure: its table, grammar, arithmetic and names.
 //!
-//! - [`validate`], [`convert`], [`display_name`]: what is asked for most
+//! - [`validate`], [`convert`], [`display_name`], [`printed`]: what is asked for most
 //! - `essence`: the table, read from `ucum-essence.xml` when it is first needed
 //! - `grammar`: codes as terms (UCUM section 2.1, case-sensitive codes)
 //! - `unit`: terms as a factor and a dimension
 //! - `special`: units on scales of their own, such as Cel and \[pH\] (section 2.3)
 //! - `number`: exact decimals and fractions
-//! - `display`: names
+//! - `display`: names, and one code of several
 
 mod display;
 mod essence;
@@ -89,6 +89,18 @@ pub fn display_name(code: &str) -> Result<String, Invalid> {
     Ok(display::name(&grammar::parse(code, table)?, table))
 }
 
+/// A code in the one form that is printed: `mmol/l` and `mmol.L-1` are `mmol/L`, `m[iU]/L` is `m[IU]/L`, `1/min` is `/min`.
+/// Annotations stay; what is no code comes back as it is.
+pub fn printed(code: &str) -> String {
+    let table = essence();
+    let plain = validate(code).map(|()| display::printed(code, table));
+    // 1 before a solidus goes only where a unit follows.
+    plain
+        .ok()
+        .filter(|plain| validate(plain).is_ok())
+        .unwrap_or_else(|| code.to_owned())
+}
+
 /// The version of the table, such as `2.2`.
 pub fn version() -> &'static str {
     &essence().version
@@ -107,6 +119,37 @@ mod tests {
         match convert(&Ratio::parse(value).unwrap(), from, to) {
             Ok(value) => value.to_string(),
             Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn one_form_is_printed() {
+        for (code, want) in [
+            ("mmol/l", "mmol/L"),
+            ("l/l", "L/L"),
+            ("ml/min", "mL/min"),
+            ("lm/m2", "lm/m2"),
+            ("m[iU]/ml", "m[IU]/mL"),
+            ("10^9/l", "10*9/L"),
+            ("10*9.l-1", "10*9/L"),
+            ("10*-3.[arb'U]/mL", "10*-3.[arb'U]/mL"),
+            ("10^-3/ul", "10*-3/uL"),
+            ("mL.min-1.{l}.m-2", "mL/min.{l}/m2"),
+            ("min-1", "/min"),
+            ("1/min", "/min"),
+            ("1", "1"),
+            ("/100{WBC}", "/100{WBC}"),
+            ("mg/(24.h)", "mg/(24.h)"),
+            ("(mol.l-1)/s", "(mol/L)/s"),
+            ("[ly]", "[ly]"),
+            ("Cel", "Cel"),
+            ("mg/l{l.l-1}", "mg/L{l.l-1}"),
+            ("no unit", "no unit"),
+        ] {
+            assert_eq!(printed(code), want, "{code}");
+            if let (Ok(one), Ok(other)) = (unit(code), unit(want)) {
+                assert_eq!(one.ratio_to(&other, &Ratio::one()), Some(Ratio::one()), "{code}");
+            }
         }
     }
 
