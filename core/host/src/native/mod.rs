@@ -14,6 +14,7 @@ mod transform;
 pub(crate) mod worker;
 
 pub(crate) use begin::{init, open};
+pub(crate) use emitted::ROWS_IN_FINISH;
 pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
@@ -22,10 +23,10 @@ use crate::{
     calls::Under,
     limits::{Account, interrupted},
     process::STUCK,
-    texts::{LONGEST_TEXT, finding, is_code, said},
+    texts::{LONGEST_TEXT, findings as told_findings, is_code, said},
 };
 use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
-use clinmill_model::Digest;
+use clinmill_model::{Digest, keywords};
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status, arrow::datatypes::Schema,
     export::abi_status,
@@ -45,6 +46,15 @@ pub struct Native {
     descriptor: Descriptor,
     component: &'static Component,
     lifecycle: &'static LifecycleVt,
+}
+
+/// What is said of a transform that no batch of rows is enough for.
+pub(crate) const ROW_WISE_ALONE: &str =
+    "it needs all rows of a subject or of the dataset at once, and this host hands a transform one batch at a time";
+
+/// What is said of a schema with a keyword that is not read.
+pub(crate) fn of_options(what: &str) -> String {
+    format!("the schema of its options: {what}; PLUGINS.md has those that are, and `check` can say the rest")
 }
 
 /// How long a JSON text of a plugin may be.
@@ -164,6 +174,16 @@ impl Native {
                 ));
             }
         };
+        let caps = Caps::from_bits(component.caps);
+        if kind == Kind::Transform && caps.needs_whole() {
+            return Err(blame(
+                plugin,
+                "describe",
+                Status::Unsupported,
+                "ABI_CAPS",
+                ROW_WISE_ALONE,
+            ));
+        }
         // SAFETY: static data of the library.
         let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
         account.reaper.of(plugin);
@@ -179,7 +199,7 @@ impl Native {
                 build: build.map(|digest| digest.to_string()),
                 summary: text(component.summary),
                 kind,
-                caps: Caps::from_bits(component.caps),
+                caps,
                 schema: Value::Null,
             },
             component,
@@ -203,8 +223,9 @@ impl Native {
     /// Waits until what it handed over, and was dropped, is released.
     ///
     /// # Errors
-    /// When it was lost over it.
+    /// When it was lost over it, or over the release of a run or an instance.
     pub fn settle(&self) -> Result<(), PluginError> {
+        self.caller.all_released()?;
         self.caller.settle(0)
     }
 
@@ -243,14 +264,18 @@ impl Native {
         // SAFETY: the plugin filled it.
         let bytes = unsafe { self.bytes_of("describe", &mut frame.args.1) }?;
         let schema: Option<Value> = serde_json::from_slice(&bytes).ok();
-        schema.filter(Value::is_object).ok_or_else(|| {
+        let schema = schema.filter(Value::is_object).ok_or_else(|| {
             self.blame(
                 "describe",
                 Status::Internal,
                 "ABI_SCHEMA",
                 "the schema of its options is no JSON object",
             )
-        })
+        })?;
+        match keywords::unread(&schema) {
+            Some(what) => Err(self.blame("describe", Status::Unsupported, "ABI_SCHEMA", &of_options(&what))),
+            None => Ok(schema),
+        }
     }
 
     /// The phase *check*.
@@ -299,8 +324,8 @@ impl Native {
         let findings = findings
             .as_ref()
             .and_then(Value::as_array)
-            .map(|all| all.iter().map(|one| finding(&self.plugin, one)).collect::<Option<_>>());
-        findings.flatten().ok_or_else(|| {
+            .and_then(|all| told_findings(&self.plugin, all));
+        findings.ok_or_else(|| {
             self.blame(
                 "check",
                 Status::Internal,
