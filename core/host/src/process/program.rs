@@ -486,9 +486,26 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
 mod tests {
     use super::*;
     use clinmill_sdk::arrow::{
-        array::StringArray,
+        array::{ArrayRef, Decimal128Array, StringArray},
         datatypes::{DataType, Field},
     };
+
+    #[test]
+    fn values_and_names_that_no_table_can_have_are_refused() {
+        let of = |value: i128| {
+            let amounts = Decimal128Array::from(vec![value])
+                .with_precision_and_scale(9, 2)
+                .unwrap();
+            let batch = RecordBatch::try_from_iter([("amount", Arc::new(amounts) as ArrayRef)]).unwrap();
+            stream(&batch.schema(), Some(&batch)).unwrap()
+        };
+        assert!(read_stream(&of(999_999_999), "no").is_ok());
+        let told = read_stream(&of(5_000_000_000), "no").unwrap_err();
+        assert!(told.contains("more digits than its type"), "{told}");
+        let named = Schema::new(vec![Field::new("a\u{1b}[31m", DataType::Utf8, true)]);
+        let told = read_schema(&stream(&named, None).unwrap()).unwrap_err();
+        assert!(told.contains("control character"), "{told}");
+    }
 
     #[test]
     fn lengths_that_are_not_there_are_not_believed() {
