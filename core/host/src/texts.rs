@@ -258,6 +258,15 @@ pub fn said(text: &str, longest: usize) -> String {
     kept.collect()
 }
 
+/// What is said of a transform that no batch of rows is enough for.
+pub const ROW_WISE_ALONE: &str =
+    "it needs all rows of a subject or of the dataset at once, and this host hands a transform one batch at a time";
+
+/// What is said of a schema with a keyword that is not read.
+pub fn of_options(what: &str) -> String {
+    format!("the schema of its options: {what}; PLUGINS.md has those that are, and `check` can say the rest")
+}
+
 /// How many findings of one *check* are shown.
 const MOST_FINDINGS: usize = 100;
 

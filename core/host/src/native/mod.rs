@@ -23,7 +23,7 @@ use crate::{
     calls::Under,
     limits::{Account, interrupted},
     process::STUCK,
-    texts::{LONGEST_TEXT, findings as told_findings, is_code, said},
+    texts::{LONGEST_TEXT, ROW_WISE_ALONE, findings as told_findings, is_code, of_options, said},
 };
 use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::{Digest, keywords};
@@ -46,15 +46,6 @@ pub struct Native {
     descriptor: Descriptor,
     component: &'static Component,
     lifecycle: &'static LifecycleVt,
-}
-
-/// What is said of a transform that no batch of rows is enough for.
-pub(crate) const ROW_WISE_ALONE: &str =
-    "it needs all rows of a subject or of the dataset at once, and this host hands a transform one batch at a time";
-
-/// What is said of a schema with a keyword that is not read.
-pub(crate) fn of_options(what: &str) -> String {
-    format!("the schema of its options: {what}; PLUGINS.md has those that are, and `check` can say the rest")
 }
 
 /// How long a JSON text of a plugin may be.

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    native::{ROW_WISE_ALONE, of_options},
-    texts::{Known, LONGEST_TEXT, findings, is_code, said as told},
+    texts::{Known, LONGEST_TEXT, ROW_WISE_ALONE, findings, is_code, of_options, said as told},
 };
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
