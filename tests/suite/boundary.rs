@@ -5,7 +5,7 @@ use crate::{
     process::{REMARKS, own_source, runs},
 };
 use clinmill_tests::{Project, Run};
-use clinmill_tests_abi::{library, python};
+use clinmill_tests_abi::{build_c, library, python, root};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -157,13 +157,116 @@ fn names_that_no_column_can_have_are_refused() {
     for (name, said) in [
         ("name_twice", "two columns have the name \"name\""),
         ("no_name", "a column has no name"),
-        ("control_name", "\"na\\u{1b}[31mme\" holds a control character"),
     ] {
         deed(&project, name);
         let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
         assert!(run.stderr.contains("E0410"), "{name}: {}", run.stderr);
         assert!(run.stderr.contains(said), "{name}: {}", run.stderr);
     }
+    for (name, said) in [
+        ("control_name", "\"na\\u{1b}[31mme\" holds a control character"),
+        (
+            "unknown_zone",
+            "the time zone \"Not/AZone\\u{1b}[31m\" of the column \"name\" is unknown",
+        ),
+    ] {
+        deed(&project, name);
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(2);
+        assert!(run.stderr.contains("ABI_SCHEMA"), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains(said), "{name}: {}", run.stderr);
+        assert!(no_release(&project.at("out")));
+    }
+}
+
+#[test]
+fn what_no_column_can_hold_and_what_comes_from_nothing_is_not_published() {
+    let project = project("hostile_c: { deed: nothing }", ROWS).env("CLINMILL_PLUGIN_SECONDS", "1");
+    if hostile_c(&project, &[]).is_none() {
+        return;
+    }
+    locked(&project);
+    for (name, phase, said) in [
+        ("decimal_beyond", "process", "ABI_ARRAY"),
+        ("rows_in_finish", "finish", "ABI_STATE"),
+        ("endless_run", "release", "PLUGIN_TIMEOUT"),
+    ] {
+        deed(&project, name);
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+        assert!(run.stderr.contains(said), "{name}: {}", run.stderr);
+        let place = format!("the plugin \"hostile_c\" in {phase}: ");
+        assert_eq!(run.stderr.matches(&place).count(), 1, "{name}: {}", run.stderr);
+        assert!(run.stderr.contains("--> pipeline.yaml:"), "{name}: {}", run.stderr);
+        assert!(no_release(&project.at("out")), "{name}");
+    }
+    // An instance is released when the command is done with it: by then the release is published.
+    deed(&project, "endless_release");
+    let run = project.run(["run", "pipeline.yaml"]).expect_code(0);
+    assert!(run.stderr.contains("warning"), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("the plugin \"hostile_c\" in release: it did not come back"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(releases(&project), 1);
+}
+
+/// Runs the pipeline, and asks it to end when it is surely at work.
+fn told_to_end(project: &Project) -> Run {
+    let child = project
+        .command(["run", "pipeline.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let pid = child.id().to_string();
+    assert!(runs(&pid), "it waits");
+    let began = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "it took {:?}",
+        began.elapsed()
+    );
+    run
+}
+
+#[test]
+fn ctrl_c_is_heard_while_an_input_is_cut() {
+    let project = Project::new();
+    // Only inputs of more bytes than this are cut.
+    project.write("inbox/a.txt", "7\tsome remark of a subject\n".repeat(200_000));
+    fs::create_dir_all(project.at("plugins")).unwrap();
+    let place = project.at("plugins/own.so");
+    let from = root().join("tests/abi/c_plugin/hostile_source.c");
+    let include = root().join("core/abi/include");
+    if build_c(&from, &include, &place, &["-D_DEFAULT_SOURCE"]).is_none() {
+        return;
+    }
+    for deed in ["endless_splits", "deaf_splits"] {
+        let pipeline = REMARKS
+            .replace("processes: { own: plugins/own }", "libraries: [plugins/own.so]")
+            .replace("plugin: own", "plugin: hostile_source")
+            .replace("issuer: MRN", &format!("deed: {deed}"));
+        project.write("pipeline.yaml", pipeline);
+        locked(&project);
+        told_to_end(&project).expect_code(130);
+        assert!(no_release(&project.at("out")));
+    }
+    let Some(python) = python("pyarrow") else { return };
+    project.write("pipeline.yaml", REMARKS);
+    own_source(&project, &python, "pass");
+    let source = fs::read_to_string(project.at("plugins/own")).unwrap();
+    let begin = "        \"\"\"Parts that end behind a line's end.\"\"\"\n";
+    project.write(
+        "plugins/own",
+        source.replace(begin, &format!("{begin}        import time; time.sleep(3600)\n")),
+    );
+    locked(&project);
+    told_to_end(&project).expect_code(130);
+    assert!(no_release(&project.at("out")));
 }
 
 #[test]

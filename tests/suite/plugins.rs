@@ -369,8 +369,9 @@ fn cargo(folder: &Path, args: &[&str]) {
 
 #[test]
 fn a_new_plugin_passes_its_tests_and_runs_in_a_pipeline() {
-    let project = project("trim_it: { column: name }", "id,name\n1,  a   b \n2,\"  \"\n");
-    for (kind, name) in [("transform", "trim_it"), ("source", "read_it"), ("sink", "put_it")] {
+    let project = project("origin: { column: name }", "id,name\n1,  a   b \n2,\"  \"\n");
+    // Names of what the code imports, and a word of the language.
+    for (kind, name) in [("transform", "origin"), ("source", "split"), ("sink", "self")] {
         let sdk = root();
         let folder = project.at(name);
         let made = ["plugin", "new", name, "--kind", kind, "--sdk", sdk.to_str().unwrap()];
@@ -391,11 +392,11 @@ fn a_new_plugin_passes_its_tests_and_runs_in_a_pipeline() {
         assert!(check.stdout.contains("keeps to the rules"), "{}", check.stdout);
     }
     let pipeline = PIPELINE
-        .replace("[\"plugins/own.so\"]", "[plugins/trim_it.so, plugins/read_it.so]")
-        .replace("STEP", "trim_it: { column: name }")
+        .replace("[\"plugins/own.so\"]", "[plugins/origin.so, plugins/split.so]")
+        .replace("STEP", "origin: { column: name }")
         .replace(
             "transforms:",
-            "  remarks: { plugin: read_it, inputs: { glob: \"inbox/*.txt\" }, issuer: MRN }\ntransforms:",
+            "  remarks: { plugin: split, inputs: { glob: \"inbox/*.txt\" }, issuer: MRN }\ntransforms:",
         )
         + "  remark: { from: remarks }\n";
     project.write("pipeline.yaml", pipeline);
@@ -408,5 +409,5 @@ fn a_new_plugin_passes_its_tests_and_runs_in_a_pipeline() {
         .expect_code(0);
     assert!(shown.stdout.contains("a b"), "{}", shown.stdout);
     let rejected = project.run(["quarantine", "list", "pipeline.yaml"]).expect_code(0);
-    assert!(rejected.stdout.contains("TRIM_IT_EMPTY"), "{}", rejected.stdout);
+    assert!(rejected.stdout.contains("ORIGIN_EMPTY"), "{}", rejected.stdout);
 }

@@ -22,11 +22,19 @@
  *              else of it.
  *   time       A call polls task->cancelled between batches and about every 100 ms. The host gives a call up for lost when
  *              its time limit has passed: the plugin is then not called again, and nothing it made is used. So it is with
- *              every release. A read has its time anew with each call back to the host, as long as it gets on: hands over a
+ *              every release but that of an instance at the end of a command, which comes after what was published: that one is
+ *              a warning. Where the host is told to stop, splits, which has no task, is waited for two seconds more. A read has its time anew with each call back to the host, as long as it gets on: hands over a
  *              record, a rejection or a link, or reads of its input what it had not read (ten minutes by default).
  *   data       Arrow C Data Interface, plain types only: no view types, no dictionaries, no run ends. Buffers handed to the
  *              plugin are read-only, also after it has moved them on. Every array is a struct array whose own validity is
- *              absent (no null rows).
+ *              absent (no null rows). A batch has 1,048,576 rows at most; no array within it, and no text or list in all, has
+ *              more than 2^31 elements or bytes. Every decimal has no more digits than its type says. Names of columns hold no
+ *              control characters, and a zone of times is one of the IANA database or an offset (+08:00).
+ *   options    By the schema that describes them the host checks $ref (into the schema itself), type, const, enum, properties,
+ *              required, additionalProperties, unevaluatedProperties, minProperties, maxProperties, items, prefixItems, minItems,
+ *              maxItems, uniqueItems, minLength, maxLength, minimum, maximum, exclusiveMinimum, exclusiveMaximum, allOf, anyOf,
+ *              oneOf and $defs. A plugin whose schema has another keyword that would refuse options (pattern, not, if, ...) is
+ *              not loaded: such things are said by check. What describes (title, default, format, x-...) may stand there.
  *   secrecy    No code, message or name holds a row's value, a path or a secret.
  *   codes      [A-Z][A-Z0-9_]*, 64 bytes at most, with four digits at most in all: "HL7_NO_MSH". Of rejections one plugin has
  *              256 at most in a run of the host. Another code is an error of the plugin.
@@ -35,6 +43,7 @@
  *              U+2014 U+FF0C U+FF08 U+FF09 U+FF1A U+FF1B U+3001 U+3002 U+2026, and a, 9 or U+5B57 for letters, digits and
  *              Chinese characters, 9 not twice in a row. The words that are no shapes have four digits at most in all. A rule
  *              may begin with the name of a kind of records and a full stop. 256 at most, as codes. Another name is an error.
+ *   kinds      of records: [A-Za-z][A-Za-z0-9_]*, 64 bytes at most, no two alike; the only kind of a source may have none.
  *   messages   4,096 bytes of one are kept, without control and format characters (Unicode Cc, Cf). Those of calls that see
  *              rows are not shown: what the schema of the options says of their code is, under "x-codes": {"CODE": "text"}.
  *
@@ -161,8 +170,8 @@ enum { CLINMILL_FOLD_REPLACE = 0, CLINMILL_FOLD_PATCH = 1 };
 typedef struct clinmill_record { uint32_t struct_size;
   uint32_t key;                            /* CLINMILL_KEY_*: what makes it the same record when it comes again */
   uint32_t fold;                           /* CLINMILL_FOLD_*: how versions of one record combine */
-  uint32_t subject;                        /* 0: a reference, about no subject */
-  clinmill_str name;                       /* empty: the only kind */
+  uint32_t subject;                        /* 0: a reference, about no subject; 1: about one */
+  clinmill_str name;                       /* empty: the only kind (see kinds) */
   const clinmill_str* key_columns; size_t n_key_columns;
   struct ArrowSchema schema;
 } clinmill_record;
@@ -180,7 +189,8 @@ typedef struct clinmill_input { uint32_t struct_size, n_captures; void* ctx;
 
 typedef struct clinmill_split { uint64_t start, end; } clinmill_split;    /* bytes; end exclusive */
 
-/* Where in its input a record stands: bytes as received; row is 1-based; cell 0: not one cell. */
+/* Where in its input a record stands: bytes as received; row is 1-based, and 0 for no record (a rejection or link may have
+ * it); cell 0: not one cell. */
 typedef struct clinmill_locator { uint64_t offset, length, row; uint32_t part, cell; } clinmill_locator;
 typedef struct clinmill_rejection { uint32_t struct_size; int32_t kind;    /* index of the record kind, -1: not known */
   clinmill_str code, message; clinmill_locator at; } clinmill_rejection;
@@ -212,7 +222,7 @@ typedef struct clinmill_source_vt { uint32_t struct_size, reserved;
   /* Describes kind 0 to n_records - 1. */
   clinmill_status (*record)(const clinmill_instance*, uint32_t index, clinmill_record* out, clinmill_error*);
   /* Cuts an input into parts that can be read on their own: all of it, in order, from 0 to its size, each beginning where the
-   * one before it ends. Other parts end the refresh. May be NULL: one part. */
+   * one before it ends; 65,536 at most. Other parts end the refresh. Asked for large inputs. May be NULL: one part. */
   clinmill_status (*splits)(const clinmill_instance*, const clinmill_input*, const clinmill_splits*, clinmill_error*);
   /* Reads one split to its end. A bad record is a rejection; an error gives up the whole input. Several at once. */
   clinmill_status (*read)(const clinmill_instance*, const clinmill_input*, const clinmill_split*, const clinmill_task*,
@@ -238,9 +248,10 @@ typedef struct clinmill_transform_vt { uint32_t struct_size, reserved;
   clinmill_status (*output)(const clinmill_instance*, struct ArrowSchema* out, clinmill_error*);
   /* Begins a run over one partition. Several runs at once. task lives until the run is released. */
   clinmill_status (*open)(const clinmill_instance*, const clinmill_task*, clinmill_xform**, clinmill_error*);
-  /* Takes one batch, moved: the plugin releases it, also when it fails. Output may come now or later. */
+  /* Takes one batch, moved: the plugin releases it, also when it fails. The rows that come from it are emitted in this call. */
   clinmill_status (*process)(clinmill_xform*, struct ArrowArray* moved, const clinmill_emit*, clinmill_error*);
-  /* After the last batch, once, if all went well. */
+  /* After the last batch, once, if all went well. It may count. There is no batch that rows could come from: to emit some, or
+   * to reject some, is an error. */
   clinmill_status (*finish)(clinmill_xform*, const clinmill_emit*, clinmill_error*);
   /* Once for every run, before its instance is released. */
   void (*release)(clinmill_xform*);
@@ -271,6 +282,16 @@ typedef struct clinmill_sink_vt { uint32_t struct_size, reserved;
 
 /* ---- what a plugin consists of ---- */
 enum { CLINMILL_KIND_SOURCE = 1, CLINMILL_KIND_TRANSFORM = 2, CLINMILL_KIND_SINK = 3 };
+/* What a component can do and needs. The host acts on four of them:
+ *   ROW_WISE       a transform yields or rejects each row of a batch once: the host counts, and ends the refresh where it does not
+ *   SUBJECT_WISE   it needs all rows of a subject at once. Transforms are handed batches: one that says so is not loaded
+ *   DATASET_WISE   it needs all rows of all subjects at once: as SUBJECT_WISE
+ *   DETERMINISTIC  the same input gives the same output: of a step that is ROW_WISE too, rows that cannot change are not made
+ *                  anew when its mapping files do
+ * The others are shown to people, and compared with the plugin's manifest: SPLITS an input can be read in parts (the slot
+ * splits decides), PROJECTION it can leave out columns, INCREMENTAL it can go on where it stopped, DELETES records may say that
+ * an earlier one is void, UPSERT a sink takes changes of rows, REJECTS rows or records may be rejected. Unknown bits are
+ * left alone. */
 enum { CLINMILL_CAP_ROW_WISE = 1u << 0, CLINMILL_CAP_SUBJECT_WISE = 1u << 1, CLINMILL_CAP_DATASET_WISE = 1u << 2,
   CLINMILL_CAP_SPLITS = 1u << 3, CLINMILL_CAP_PROJECTION = 1u << 4, CLINMILL_CAP_INCREMENTAL = 1u << 5,
   CLINMILL_CAP_DELETES = 1u << 6, CLINMILL_CAP_UPSERT = 1u << 7, CLINMILL_CAP_REJECTS = 1u << 8,

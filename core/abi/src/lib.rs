@@ -139,3 +139,28 @@ numbers! {
     /// A null leaves the earlier value.
     Patch = 1, "CLINMILL_FOLD_PATCH";
 }
+
+numbers! {
+    /// What a component can do, or needs: bits of one number.
+    Cap:
+    /// A transform yields or rejects each row once.
+    RowWise = 1, "CLINMILL_CAP_ROW_WISE";
+    /// It needs all rows of a subject.
+    SubjectWise = 2, "CLINMILL_CAP_SUBJECT_WISE";
+    /// It needs all rows.
+    DatasetWise = 4, "CLINMILL_CAP_DATASET_WISE";
+    /// An input can be read in parts.
+    Splits = 8, "CLINMILL_CAP_SPLITS";
+    /// It can leave out columns.
+    Projection = 16, "CLINMILL_CAP_PROJECTION";
+    /// It can go on where it stopped.
+    Incremental = 32, "CLINMILL_CAP_INCREMENTAL";
+    /// Records may say that an earlier one is void.
+    Deletes = 64, "CLINMILL_CAP_DELETES";
+    /// A sink takes changes of rows.
+    Upsert = 128, "CLINMILL_CAP_UPSERT";
+    /// Rows or records may be rejected.
+    Rejects = 256, "CLINMILL_CAP_REJECTS";
+    /// The same input gives the same output.
+    Deterministic = 512, "CLINMILL_CAP_DETERMINISTIC";
+}

@@ -7,21 +7,23 @@
     reason = "tests"
 )]
 
-use clinmill_abi::{ABI_MAJOR, ABI_MINOR, Fold, Key, Kind, MAGIC, Port, Retry, SYMBOL, Status, TARGET_TRIPLE};
+use clinmill_abi::{ABI_MAJOR, ABI_MINOR, Cap, Fold, Key, Kind, MAGIC, Port, Retry, SYMBOL, Status, TARGET_TRIPLE};
 use std::collections::BTreeMap;
 
 const HEADER: &str = include_str!("../include/clinmill_plugin.h");
 
-/// Names and values of all enumerators that are plain numbers.
+/// Names and values of all enumerators: plain numbers, and bits.
 fn enumerators() -> BTreeMap<String, i64> {
     let mut all = BTreeMap::new();
     for part in HEADER.split("enum {").skip(1) {
         let (body, _) = part.split_once('}').expect("an enum closes");
         for entry in body.split(',') {
             let (name, value) = entry.split_once('=').expect("an enumerator has a value");
-            if let Ok(value) = value.trim().parse() {
-                assert_eq!(all.insert(name.trim().to_owned(), value), None, "{name} is there twice");
-            }
+            let value = match value.trim().split_once("u << ") {
+                Some(("1", bit)) => 1 << bit.parse::<u32>().unwrap(),
+                _ => value.trim().parse().unwrap_or_else(|_| panic!("{name} has no number")),
+            };
+            assert_eq!(all.insert(name.trim().to_owned(), value), None, "{name} is there twice");
         }
     }
     all
@@ -56,6 +58,7 @@ fn the_numbers_are_the_headers() {
         .chain(Kind::ALL.iter().map(|(k, name)| (*name, k.code())))
         .chain(Port::ALL.iter().map(|(p, name)| (*name, p.code())))
         .chain(Key::ALL.iter().map(|(k, name)| (*name, k.code())))
+        .chain(Cap::ALL.iter().map(|(c, name)| (*name, c.code())))
         .chain(Fold::ALL.iter().map(|(f, name)| (*name, f.code())))
         .map(|(name, code)| (name.to_owned(), i64::from(code)))
         .collect();

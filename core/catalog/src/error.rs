@@ -2,6 +2,8 @@
 
 use crate::store::StoreError;
 use crate::vault::VaultError;
+use arrow::array::RecordBatch;
+use clinmill_sdk::decimal;
 use std::path::{Path, PathBuf};
 
 /// Every error of this crate.
@@ -147,6 +149,17 @@ impl CatalogError {
         Self::Invalid {
             what: what.into(),
             reason: reason.into(),
+        }
+    }
+
+    /// An error where a file would hold another number than the batch: Parquet cuts a decimal to its column's width.
+    pub(crate) fn unless_decimals_fit(batch: &RecordBatch) -> Result<(), Self> {
+        match decimal::beyond(batch) {
+            None => Ok(()),
+            Some(column) => Err(Self::invalid(
+                format!("the column {column:?}"),
+                "a decimal has more digits than its type says",
+            )),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Named {
             "PLUGIN_ROOT" => {
                 "put it below the pipeline's folder, or declare its folder under `roots:` and write `root:path`"
             }
-            "PLUGIN_NOT_A_LIBRARY" | "PLUGIN_FILE" => {
+            "PLUGIN_NOT_A_LIBRARY" => {
                 "name a library that was built for this machine; a program, such as a script, stands under `processes:` by its name"
             }
             "PLUGIN_MAJOR" => "build it anew against the header of this version",

@@ -40,6 +40,18 @@ pub struct SchemaChange {
     pub impact: Impact,
 }
 
+impl SchemaChange {
+    /// What to do instead, where readers are to go on.
+    pub fn advice(&self) -> &'static str {
+        match (&self.column, &self.now) {
+            (None, Some(_)) => "keep the key, or publish the rows as a table of another name",
+            (None, None) => "keep the table that is gone, if only with the rows it has",
+            (Some(_), Some(_)) => "give the changed columns new names",
+            (Some(_), None) => "keep the columns that are gone, if only with nulls",
+        }
+    }
+}
+
 /// `table measurement: column value was string, now decimal(38,6)`.
 impl fmt::Display for SchemaChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -566,6 +578,19 @@ mod tests {
             "table t: it was keyed by a, b, now keyed by a: its rows get other identities"
         );
         assert_eq!(key_change("t", &None, &key(&["a"])).unwrap().impact, Impact::Breaking);
+        let gone = |column: Option<&str>| SchemaChange {
+            column: column.map(str::to_owned),
+            now: None,
+            ..change.clone()
+        };
+        let told = |changes: &[&SchemaChange]| {
+            let changes: Vec<SchemaChange> = changes.iter().map(|change| (*change).clone()).collect();
+            EngineError::Breaking(changes).to_string()
+        };
+        let said = told(&[&change, &gone(Some("a")), &gone(Some("b"))]);
+        assert!(said.contains("keep the key") && !said.contains("new names"), "{said}");
+        assert_eq!(said.matches("keep the columns that are gone").count(), 1, "{said}");
+        assert!(told(&[&gone(None)]).contains("keep the table that is gone"));
         assert!(matches!(refuse_breaking(changes), Err(EngineError::Breaking(b)) if b.len() == 3));
     }
 }

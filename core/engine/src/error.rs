@@ -17,7 +17,7 @@ pub enum EngineError {
     #[error("the pipeline is not valid: {} errors", .0.iter().filter(|d| d.is_error()).count())]
     Invalid(Vec<Diagnostic>),
     /// Published tables would lose or change what their readers rely on.
-    #[error("{}\n  nothing was read or published: give the changed columns new names, or run with --allow-breaking", listed(.0))]
+    #[error("{}\n  nothing was read or published: {}, or run with --allow-breaking", listed(.0), advice(.0))]
     Breaking(Vec<SchemaChange>),
     /// A gate of the quality kind does not hold.
     #[error("{0}")]
@@ -176,6 +176,18 @@ impl EngineError {
 
 fn listed(changes: &[SchemaChange]) -> String {
     changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What keeps the readers of each of them, said once.
+fn advice(changes: &[SchemaChange]) -> String {
+    let mut said: Vec<&str> = Vec::new();
+    for change in changes {
+        let advice = change.advice();
+        if !said.contains(&advice) {
+            said.push(advice);
+        }
+    }
+    said.join("; ")
 }
 
 impl From<arrow::error::ArrowError> for EngineError {

@@ -68,6 +68,8 @@ pub struct Account {
     released: AtomicU64,
     released_twice: AtomicU64,
     poisoned: AtomicBool,
+    /// What was lost in the release of a run or an instance, before anything was asked of it again.
+    not_released: Mutex<Option<PluginError>>,
     /// Releases what it hands over.
     pub(crate) reaper: Arc<Reaper>,
     /// What it has said of rows.
@@ -86,6 +88,7 @@ impl Account {
             released: AtomicU64::new(0),
             released_twice: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
+            not_released: Mutex::default(),
             reaper: Arc::default(),
             known: Known::new(&limits),
         })
@@ -118,6 +121,23 @@ impl Account {
     /// Whether a call of it was lost.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn not_released(&self, error: &PluginError) {
+        let mut kept = self.not_released.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert_with(|| error.clone());
+    }
+
+    /// What was lost in a release, where that was not told yet: who takes it tells it.
+    pub(crate) fn take_not_released(&self) -> Option<PluginError> {
+        let kept = self
+            .not_released
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        let mut all = UNRELEASED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|error| error != &kept);
+        Some(kept)
     }
 
     /// Batches that it was lent, those that it has released, and releases of what it had released before.

@@ -1,5 +1,6 @@
 //! The records of a source as columns: its own, and the nine that the host must know of each.
 
+use crate::limits::Limits;
 use clinmill_sdk::{
     IdentityLink, PluginError, RecordKind, RecordMeta, Rejection, Status, SubjectId,
     arrow::{
@@ -7,22 +8,54 @@ use clinmill_sdk::{
         datatypes::{DataType, Field, FieldRef, UInt8Type, UInt32Type, UInt64Type},
     },
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// How many kinds of records a source may have, and key columns a kind.
 pub const MOST_KINDS: usize = 4096;
 /// The most that is read of an input at once.
 pub const LARGEST: usize = 4 << 20;
 /// How many splits an input may have.
-pub const MOST_SPLITS: usize = 1 << 20;
+pub const MOST_SPLITS: usize = 1 << 16;
 
 /// Of how many rejections the texts are kept.
 const KEPT_REJECTIONS: u64 = 100_000;
+
+/// What is said of an input that is cut too often.
+pub fn too_many_splits() -> String {
+    format!("it makes too many splits of an input: {MOST_SPLITS} at most")
+}
+
+/// How long the name of a kind may be, in bytes.
+const LONGEST_KIND: usize = 64;
+
+/// What is wrong with the names of a source's kinds: what follows the source's name in a pipeline and names a file. Only
+/// the one kind of a source may have none.
+pub fn misnamed(kinds: &[RecordKind]) -> Option<String> {
+    let is_name = |name: &str| {
+        name.len() <= LONGEST_KIND
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let mut seen = HashSet::new();
+    kinds.iter().map(|kind| kind.name.as_str()).find_map(|name| {
+        if name.is_empty() && kinds.len() > 1 {
+            Some("a kind of records among several has no name".to_owned())
+        } else if !name.is_empty() && !is_name(name) {
+            Some(format!("{name:?} is no name of a kind of records: letters, digits and _, a letter first, {LONGEST_KIND} at most"))
+        } else if !seen.insert(name) {
+            Some(format!("two kinds of records have the name {name:?}"))
+        } else {
+            None
+        }
+    })
+}
 
 /// One *read* of a source: what the host keeps of it beside rows, and whether it gets on.
 pub struct Reading {
     size: u64,
     memory: u64,
+    /// What it says is checked, and not shown.
+    is_judged: bool,
     kept: u64,
     rejections: u64,
     /// How far the input was read, and how much of it was said to be done.
@@ -36,11 +69,12 @@ fn too_large(what: &str) -> PluginError {
 }
 
 impl Reading {
-    /// Of an input of so many bytes, by a plugin that may use so much memory.
-    pub fn new(size: u64, memory: u64) -> Self {
+    /// Of an input of so many bytes, by a plugin with these limits.
+    pub fn new(size: u64, limits: &Limits) -> Self {
         Self {
             size,
-            memory,
+            memory: limits.memory,
+            is_judged: limits.shows_texts,
             kept: 0,
             rejections: 0,
             furthest: 0,
@@ -60,6 +94,10 @@ impl Reading {
     /// `ABI_LOCATOR` when one of them does not stand in the input.
     pub fn rows(&mut self, meta: &RecordMeta) -> Result<(), PluginError> {
         self.got_on |= !meta.row.is_empty();
+        if meta.row.values().contains(&0) {
+            let what = "a record stands in row 0 of the input: the first row is 1";
+            return Err(PluginError::new(Status::Internal, "ABI_LOCATOR", what));
+        }
         let mut places = meta.offset.values().iter().zip(meta.length.values());
         places.try_for_each(|(&offset, &length)| self.stands(offset, length))
     }
@@ -83,8 +121,12 @@ impl Reading {
         self.furthest = self.furthest.max(end);
     }
 
-    /// It says that so many bytes more are done: more than there are would only spoil the display.
+    /// It says that so many bytes more are done: more than there are would only spoil the display, and is wrong where it is
+    /// checked.
     pub fn progress(&mut self, bytes: u64) -> u64 {
+        if self.is_judged {
+            return bytes;
+        }
         let bytes = bytes.min(self.size.saturating_sub(self.told));
         self.told += bytes;
         bytes
@@ -185,6 +227,7 @@ mod tests {
             let at = clinmill_sdk::Locator {
                 offset,
                 length,
+                row: 1,
                 ..Default::default()
             };
             meta.push("MRN", Some("1"), None, false, at);
@@ -194,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_read_gets_on_by_what_ends() {
-        let mut reading = Reading::new(100, 1 << 20);
+        let mut reading = Reading::new(100, &Limits::default());
         reading.read(0, 60);
         assert!(reading.has_got_on() && !reading.has_got_on());
         reading.read(20, 40);
@@ -210,8 +253,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_checked_is_not_cut_before() {
+        let limits = Limits {
+            shows_texts: true,
+            ..Limits::default()
+        };
+        assert_eq!(Reading::new(100, &limits).progress(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn names_of_kinds_are_names() {
+        let told = |names: &[&str]| {
+            let kind = |name: &&str| RecordKind {
+                name: (*name).to_owned(),
+                schema: Arc::new(clinmill_sdk::arrow::datatypes::Schema::empty()),
+                key: clinmill_sdk::RecordKey::Content,
+                fold: clinmill_sdk::Fold::Replace,
+                subject: true,
+            };
+            misnamed(&names.iter().map(kind).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        assert_eq!(told(&[""]), "");
+        assert_eq!(told(&["patient", "Lab_2"]), "");
+        assert!(told(&["", "a"]).contains("no name"));
+        assert!(told(&["a", "a"]).contains("two kinds of records have the name \"a\""));
+        for bad in ["bad name\u{1b}[31m", "a.b", "2a", "病", &"a".repeat(65)] {
+            let told = told(&[bad]);
+            assert!(told.contains("is no name") && !told.contains('\u{1b}'), "{told}");
+        }
+    }
+
+    #[test]
     fn records_stand_in_their_input() {
-        let mut reading = Reading::new(100, 1 << 20);
+        let mut reading = Reading::new(100, &Limits::default());
+        let mut first = places(&[(0, 1)]);
+        first.row = vec![0].into();
+        assert_eq!(reading.rows(&first).unwrap_err().code, "ABI_LOCATOR");
         for (place, stands) in [
             ((0, 100), true),
             ((100, 0), true),
@@ -238,7 +315,11 @@ mod tests {
             version: None,
             at: clinmill_sdk::Locator::default(),
         };
-        let mut reading = Reading::new(100, 100_000);
+        let limits = Limits {
+            memory: 100_000,
+            ..Limits::default()
+        };
+        let mut reading = Reading::new(100, &limits);
         let kept = (0..1000).take_while(|_| reading.link(&link).is_ok()).count();
         assert!((50..100).contains(&kept), "{kept}");
     }

@@ -96,9 +96,16 @@ impl Known {
         }
         let what = match meaning(schema, &error.code) {
             Some(meaning) => meaning,
-            None if is_silent => format!("it failed with the code {} and does not say why", error.code),
+            None if is_silent => format!(
+                "{} with the code {} and does not say why",
+                how(error.status),
+                error.code
+            ),
             None if !sees_rows || is_place_of_panic(&error) => error.message.clone(),
-            None => "it failed; what it says of that is not shown, for it may hold values of rows".to_owned(),
+            None => format!(
+                "{}; what it says of that is not shown, for it may hold values of rows",
+                how(error.status)
+            ),
         };
         PluginError {
             message: format!("the plugin {plugin:?} in {phase}: {what}"),
@@ -167,6 +174,17 @@ impl Known {
             Some(rest) if is_name(rest) => self.learn(1, rule, "names of counts and rules"),
             _ => self.name(rule),
         }
+    }
+}
+
+/// What a status says of a failure.
+fn how(status: Status) -> &'static str {
+    match status {
+        Status::Panic => "it panicked",
+        Status::ResourceExhausted => "it has less memory, or less of something else, than it needs: it failed",
+        Status::Timeout => "it waited too long: it failed",
+        Status::Io => "it could not read or write: it failed",
+        _ => "it failed",
     }
 }
 
@@ -240,8 +258,44 @@ pub fn said(text: &str, longest: usize) -> String {
     kept.collect()
 }
 
+/// What is said of a transform that no batch of rows is enough for.
+pub const ROW_WISE_ALONE: &str =
+    "it needs all rows of a subject or of the dataset at once, and this host hands a transform one batch at a time";
+
+/// What is said of a schema with a keyword that is not read.
+pub fn of_options(what: &str) -> String {
+    format!("the schema of its options: {what}; PLUGINS.md has those that are, and `check` can say the rest")
+}
+
+/// How many findings of one *check* are shown.
+const MOST_FINDINGS: usize = 100;
+
+/// The findings of the *check* of this plugin, and how many more there are; `None` when one is none.
+pub fn findings(plugin: &str, all: &[Value]) -> Option<Vec<Finding>> {
+    let mut shown: Vec<Finding> = all
+        .iter()
+        .take(MOST_FINDINGS)
+        .map(|one| finding(plugin, one))
+        .collect::<Option<_>>()?;
+    if let Some(last) = shown.last()
+        && all.len() > MOST_FINDINGS
+    {
+        let more = Finding {
+            code: last.code.clone(),
+            pointer: String::new(),
+            message: format!(
+                "the plugin {plugin:?} in check: it has {} more findings",
+                all.len() - MOST_FINDINGS
+            ),
+            hint: None,
+        };
+        shown.push(more);
+    }
+    Some(shown)
+}
+
 /// A finding of the *check* of this plugin; `None` when it is none.
-pub fn finding(plugin: &str, value: &Value) -> Option<Finding> {
+fn finding(plugin: &str, value: &Value) -> Option<Finding> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(|t| said(t, LONGEST_TEXT));
     let code = text("code").filter(|code| is_code(code))?;
     let message = match text("message")? {

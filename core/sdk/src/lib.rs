@@ -17,6 +17,7 @@ mod transform;
 
 pub mod athena;
 pub mod calendar;
+pub mod decimal;
 pub mod decode;
 pub mod export;
 pub mod han;

@@ -1,6 +1,7 @@
 //! What all plugins share: how they describe themselves, and what the host hands them.
 
 use crate::{PluginError, Status};
+use clinmill_abi::Cap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::{
@@ -23,25 +24,30 @@ pub enum Kind {
     Sink,
 }
 
-/// What a plugin can do. A pipeline that asks for more is refused.
+/// What a plugin can do, and what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Caps(u64);
 
 impl Caps {
     /// Each output row comes from exactly one input row of the same batch.
-    pub const ROW_WISE: Self = Self(1);
-    /// The plugin needs all rows of a subject together.
-    pub const SUBJECT_WISE: Self = Self(1 << 1);
-    /// The plugin needs all rows of all subjects.
-    pub const DATASET_WISE: Self = Self(1 << 2);
-    /// One input can be read in several splits.
-    pub const SPLITS: Self = Self(1 << 3);
+    pub const ROW_WISE: Self = Self::one(Cap::RowWise);
+    /// The plugin needs all rows of a subject together. Transforms are handed one batch at a time: the host refuses to load
+    /// one that says so.
+    pub const SUBJECT_WISE: Self = Self::one(Cap::SubjectWise);
+    /// The plugin needs all rows of all subjects. As [`SUBJECT_WISE`](Self::SUBJECT_WISE).
+    pub const DATASET_WISE: Self = Self::one(Cap::DatasetWise);
+    /// One input can be read in several splits. Of a process plugin, *splits* is asked only where it says so.
+    pub const SPLITS: Self = Self::one(Cap::Splits);
     /// Records may say that an earlier one is void.
-    pub const DELETES: Self = Self(1 << 6);
+    pub const DELETES: Self = Self::one(Cap::Deletes);
     /// Rows may be rejected.
-    pub const REJECTS: Self = Self(1 << 8);
+    pub const REJECTS: Self = Self::one(Cap::Rejects);
     /// The same input gives the same output.
-    pub const DETERMINISTIC: Self = Self(1 << 9);
+    pub const DETERMINISTIC: Self = Self::one(Cap::Deterministic);
+
+    const fn one(cap: Cap) -> Self {
+        Self(cap.code() as u64)
+    }
 
     /// Both sets together.
     pub const fn and(self, other: Self) -> Self {
@@ -56,6 +62,11 @@ impl Caps {
     /// The set of these bits of `clinmill_plugin.h`. Bits that this version does not know stay.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
+    }
+
+    /// True for one that no batch of rows is enough for.
+    pub const fn needs_whole(self) -> bool {
+        self.0 & Self::SUBJECT_WISE.and(Self::DATASET_WISE).0 != 0
     }
 
     /// True when all of `other` is in this set.

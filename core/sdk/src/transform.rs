@@ -74,13 +74,13 @@ pub struct Applied {
 
 /// One run of a transform, used by one thread.
 pub trait TransformRun: Send {
-    /// Takes one batch. Subject-wise transforms get rows sorted by subject; a subject may span batches.
+    /// Takes one batch. What comes from its rows is emitted in this call; a subject may span batches.
     ///
     /// # Errors
     /// When the transform cannot go on; single bad rows go to [`Emit::reject`] instead.
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError>;
 
-    /// After the last batch.
+    /// After the last batch. It may count; rows have no batch any more that they could come from, and are an error.
     ///
     /// # Errors
     /// As [`process`](Self::process).

@@ -1,8 +1,7 @@
 //! Options against the plugin's own JSON Schema (2020-12, as schemars writes it), each violation at its key or value.
 //!
-//! Known: `$ref` into the schema's own `$defs`, type, const, enum, properties, required, additionalProperties,
-//! unevaluatedProperties, items, prefixItems, the bounds of numbers, texts, lists and mappings, allOf, anyOf and oneOf,
-//! format `clinmill-mapping`. What else a schema says is left to the plugin.
+//! Known: [`clinmill_model::keywords::CHECKED`], and the format `clinmill-mapping`. A plugin whose schema has another keyword
+//! that would refuse options is not loaded.
 
 mod alternatives;
 
@@ -133,7 +132,7 @@ impl<'s> Checker<'s> {
         for key in ["anyOf", "oneOf"] {
             let branches = list(schema, key);
             if !branches.is_empty() {
-                self.check_alternatives(branches, node, at, depth, out);
+                self.check_alternatives(branches, key == "oneOf", node, at, depth, out);
             }
         }
         match &node.kind {
@@ -338,10 +337,6 @@ impl<'s> Checker<'s> {
         } else {
             known.extend(properties.into_iter().flat_map(Map::keys).map(String::as_str));
         }
-        let patterned = schema
-            .get("patternProperties")
-            .and_then(Value::as_object)
-            .and_then(|p| p.values().next());
         let others = schema
             .get("additionalProperties")
             .or_else(|| schema.get("unevaluatedProperties"));
@@ -351,8 +346,6 @@ impl<'s> Checker<'s> {
                 self.check(schema, &entry.value, &below, depth + 1, out);
             } else if known.contains(&entry.key.as_str()) {
                 // Checked where it is declared: in a part of `allOf` or an alternative.
-            } else if let Some(schema) = patterned {
-                self.check(schema, &entry.value, &below, depth + 1, out);
             } else if others == Some(&Value::Bool(false)) {
                 out.violations.push(self.unknown(entry, at, &known));
             } else if let Some(schema) = others {

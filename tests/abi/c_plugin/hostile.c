@@ -22,6 +22,12 @@
 #ifndef NO_BIND
 #define NO_BIND 0
 #endif
+#ifndef CAPS
+#define CAPS CLINMILL_CAP_ROW_WISE
+#endif
+#ifndef DEED
+#define DEED "{\"type\":\"string\"}"
+#endif
 #define STR(text) { text, sizeof(text) - 1 }
 
 struct clinmill_instance { char deed[64]; };
@@ -32,7 +38,7 @@ static int is(const struct clinmill_instance* self, const char* deed) { return s
 
 static clinmill_status schema(clinmill_buf* out, clinmill_error* error) {
   (void)error;
-  static const char text[] = "{\"type\":\"object\",\"properties\":{\"deed\":{\"type\":\"string\"}},"
+  static const char text[] = "{\"type\":\"object\",\"properties\":{\"deed\":" DEED "},"
     "\"x-codes\":{\"HOSTILE_KNOWN\":\"the code is known\"}}";
   out->ptr = (uint8_t*)text; out->len = sizeof(text) - 1;
   return CLINMILL_OK;
@@ -47,6 +53,13 @@ static clinmill_status check(clinmill_str config, clinmill_buf* findings, clinmi
   (void)error;
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"exit_in_check\"", 22) == 0) pthread_exit(NULL);
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"not_json\"", 17) == 0) { findings->ptr = (uint8_t*)"nonsense"; findings->len = 8; }
+  if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"many_findings\"", 23) == 0) {
+    static char all[200000];
+    size_t n = 0;
+    for (int i = 0; i < 2000; i++) n += (size_t)snprintf(all + n, sizeof all - n, "%c{\"code\":\"HOSTILE_X\",\"pointer\":\"/deed\",\"message\":\"%d\"}", i ? ',' : '[', i);
+    all[n++] = ']';
+    findings->ptr = (uint8_t*)all; findings->len = n;
+  }
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"endless_buf\"", 21) == 0) findings->release = endless_buf;
   if (config.len > 8 && memcmp(config.ptr, "{\"deed\":\"exit_buf\"", 18) == 0) findings->release = exit_buf;
   return CLINMILL_OK;
@@ -104,6 +117,13 @@ static clinmill_status output(const clinmill_instance* self, struct ArrowSchema*
   if (is(self, "name_twice")) { static struct ArrowSchema* twice[] = { &name_column, &name_again }; name_again = name_column; out->n_children = 2; out->children = twice; }
   if (is(self, "no_name")) name_column.name = "";
   if (is(self, "control_name")) name_column.name = "na\x1b[31mme";
+  if (is(self, "decimal_beyond")) name_column.format = "d:9,2";
+  if (is(self, "decimal_of_no_scale")) name_column.format = "d:2,3";
+  if (is(self, "unknown_zone")) name_column.format = "tsu:Not/AZone\x1b[31m";
+  if (is(self, "short_child")) {
+    static struct ArrowSchema* inner[] = { &name_again };
+    name_again = name_column; name_column.format = "+s"; name_column.n_children = 1; name_column.children = inner;
+  } else { name_column.n_children = 0; }
   if (is(self, "endless_schema")) out->release = endless_schema;
   if (is(self, "exit_schema")) out->release = exit_schema;
   return CLINMILL_OK;
@@ -156,6 +176,8 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "exit_error")) { error->release = exit_error; return CLINMILL_INTERNAL; }
   if (is(of, "strange_code")) { static const clinmill_str code = STR("\x1b[2J"); error->code = code; moved->release(moved); return CLINMILL_INTERNAL; }
   if (is(of, "cancelled")) { moved->release(moved); return CLINMILL_CANCELLED; }
+  if (is(of, "say_panic")) { moved->release(moved); return CLINMILL_PANIC; }
+  if (is(of, "say_exhausted")) { moved->release(moved); return CLINMILL_RESOURCE_EXHAUSTED; }
   if (is(of, "swallow")) { moved->release(moved); return CLINMILL_OK; }
   if (is(of, "say_value") || is(of, "say_known")) { moved->release(moved); return fail(is(of, "say_known") ? "HOSTILE_KNOWN" : "HOSTILE_VALUE", error); }
   to_streams(of);
@@ -216,17 +238,34 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   const void* none[] = { NULL };
   batch.length = is(of, "huge_batch") ? INT64_MAX : is(of, "fewer_rows") ? 2 : 3; batch.n_buffers = 1; batch.buffers = none;
   batch.n_children = is(of, "too_many_columns") ? 3 : 1; batch.children = is(of, "null_columns") ? NULL : children;
+  static const int64_t amounts[] = { 100, 0, 5000000000, 0, 100, 0 };
+  static const void* decimals[] = { NULL, amounts };
+  if (is(of, "decimal_beyond")) { column.n_buffers = 2; column.buffers = decimals; }
+  static const uint8_t no_row = 0;
+  if (is(of, "batch_nulls")) { none[0] = &no_row; batch.null_count = -1; }
+  struct ArrowArray inner = column, *inners[] = { &inner };
+  if (is(of, "short_child")) { column.n_buffers = 1; column.buffers = none; column.n_children = 1; column.children = inners; column.offset = 1; }
   batch.release = is(of, "released_batch") ? NULL : is(of, "endless_array") ? endless_array : is(of, "exit_array") ? exit_array : release_nothing;
   return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
 }
 
 static clinmill_status finish(clinmill_xform* self, const clinmill_emit* emit, clinmill_error* error) {
-  (void)emit; (void)error;
+  (void)error;
   if (is(self->of, "exit_in_finish")) pthread_exit(NULL);
+  if (is(self->of, "rows_in_finish")) {
+    static const int32_t offsets[] = { 0, 1 };
+    static const void *none[] = { NULL }, *buffers[] = { NULL, offsets, "a" };
+    struct ArrowArray column = { .length = 1, .n_buffers = 3, .buffers = buffers, .release = release_nothing }, *children[] = { &column };
+    struct ArrowArray batch = { .length = 1, .n_buffers = 1, .buffers = none, .n_children = 1, .children = children, .release = release_nothing };
+    return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
+  }
   return CLINMILL_OK;
 }
 
-static void release_run(clinmill_xform* self) { free(self); }
+static void release_run(clinmill_xform* self) {
+  if (is(self->of, "endless_run")) for (;;) usleep(1000);
+  free(self);
+}
 static void cancel(clinmill_xform* self) {
   if (is(self->of, "endless_cancel")) for (;;) usleep(1000);
   __atomic_store_n(&cancelled_run, self, __ATOMIC_RELEASE);
@@ -237,7 +276,7 @@ static const clinmill_lifecycle_vt lifecycle = { .struct_size = sizeof(clinmill_
 static const clinmill_transform_vt transform = { .struct_size = sizeof(clinmill_transform_vt), .output = output, .open = open_run,
   .process = process, .finish = finish, .release = release_run, .cancel = cancel };
 static const clinmill_component component = { .struct_size = sizeof(clinmill_component), .kind = CLINMILL_KIND_TRANSFORM,
-  .caps = CLINMILL_CAP_ROW_WISE, .name = STR(NAME), .version = STR("1.0.0"), .summary = STR("Does what it may not"),
+  .caps = CAPS, .name = STR(NAME), .version = STR("1.0.0"), .summary = STR("Does what it may not"),
   .schema = schema, .lifecycle = &lifecycle, .vt = &transform };
 static const clinmill_component* const components[] = { &component };
 

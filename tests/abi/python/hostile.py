@@ -79,11 +79,14 @@ for line in stdin:
                 time.sleep(60)
             sys.exit(3)
         version = 2 if deed == "protocol" else 1
+        capabilities = ["dataset-wise"] if deed == "whole" else []
+        schema = {"type": "object", "not": {"required": ["x"]}} if deed == "keyword" else {"type": "object"}
         send({"reply": "done", "protocol": version, "kind": "transform", "name": "hostile", "version": "1",
-              "summary": "", "capabilities": [], "schema": {"type": "object"}})
+              "summary": "", "capabilities": capabilities, "schema": schema})
     elif call == "bind":
         send({"reply": "done"}, body if deed != "bind" else b"no stream")
     elif call == "process":
+        kept = body
         if deed == "late":
             send({"reply": "done"})
         if deed == "crash_later":
@@ -127,4 +130,6 @@ for line in stdin:
                 send({"reply": "rows"}, body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1:])
         send({"reply": "done"})
     elif call != "resource":
+        if call == "finish" and deed == "rows_in_finish":
+            send({"reply": "rows"}, kept)
         send({"reply": "done", "findings": []})

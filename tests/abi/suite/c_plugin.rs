@@ -134,6 +134,9 @@ fn what_c_hands_over_is_checked() {
         ("wrong_format", "bind", "ABI_SCHEMA"),
         ("released_schema", "bind", "ABI_SCHEMA"),
         ("shared_children", "bind", "ABI_SCHEMA"),
+        ("decimal_of_no_scale", "bind", "ABI_SCHEMA"),
+        ("unknown_zone", "bind", "ABI_SCHEMA"),
+        ("control_name", "bind", "ABI_SCHEMA"),
         ("null_run", "open", "ABI_NULL"),
         ("null_array", "process", "ABI_NULL"),
         ("no_context", "process", "ABI_NULL"),
@@ -154,6 +157,10 @@ fn what_c_hands_over_is_checked() {
         ("offsets_backwards", "process", "ABI_ARRAY"),
         ("offsets_negative", "process", "ABI_ARRAY"),
         ("not_utf8", "process", "ABI_ARRAY"),
+        ("decimal_beyond", "process", "ABI_ARRAY"),
+        ("batch_nulls", "process", "ABI_ARRAY"),
+        ("short_child", "process", "ABI_ARRAY"),
+        ("rows_in_finish", "finish", "ABI_STATE"),
         ("column_length", "process", "ABI_ARRAY"),
         ("negative_length", "process", "ABI_ARRAY"),
         ("huge_length", "process", "ABI_TOO_LARGE"),
@@ -170,6 +177,22 @@ fn what_c_hands_over_is_checked() {
         names(&error, "hostile_c", phase);
     }
     assert_eq!(plugin.check(&json!({ "deed": "not_json" }))[0].code, "ABI_FINDINGS");
+    let findings = plugin.check(&json!({ "deed": "many_findings" }));
+    assert_eq!(findings.len(), 101);
+    assert!(
+        findings[100].message.contains("1900 more findings"),
+        "{}",
+        findings[100].message
+    );
+    for (deed, status, said) in [
+        ("say_panic", Status::Panic, "it panicked"),
+        ("say_exhausted", Status::ResourceExhausted, "less memory"),
+    ] {
+        let error = run(plugin.as_ref(), deed, &cancelled).err().unwrap();
+        assert_eq!(error.status, status, "{deed}");
+        assert!(error.message.contains(said), "{error}");
+        names(&error, "hostile_c", "process");
+    }
     assert_eq!(
         run(plugin.as_ref(), "unknown_status", &cancelled).err().unwrap().status,
         Status::Internal
@@ -240,6 +263,31 @@ fn the_release_of_an_array_is_watched() {
         names(&error, "hostile_c", "release");
         assert_eq!(run.process(&batch, &mut out).unwrap_err().code, code, "{deed}");
     }
+}
+
+#[test]
+fn the_release_of_a_run_is_told_before_anything_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    let limits = Limits {
+        call: Some(Duration::from_millis(300)),
+        ..limits()
+    };
+    let plugin = plugin(&path, "hostile_c", limits);
+    let batch = batch();
+    let options = json!({ "deed": "endless_run" });
+    let bound = plugin.bind(&options, &batch.schema(), &BindContext::default()).unwrap();
+    let cancelled = AtomicBool::new(false);
+    let task = TaskContext {
+        cancelled: &cancelled,
+        batch_rows: 100,
+    };
+    drop(bound.open(&task).unwrap());
+    let error = bound.settle().unwrap_err();
+    assert_eq!(error.code, "PLUGIN_TIMEOUT", "{error}");
+    names(&error, "hostile_c", "release");
+    let told = clinmill_host::take_unreleased();
+    assert!(!told.contains(&error), "it is told once: {told:?}");
 }
 
 #[test]
@@ -341,6 +389,17 @@ fn a_library_whose_begin_fails_is_not_loaded_again() {
     assert_eq!(std::fs::read(&loads).unwrap(), b"x", "it was loaded once");
 }
 
+#[test]
+fn the_keywords_that_options_are_checked_by_stand_in_the_pages() {
+    let read = |page: &str| std::fs::read_to_string(root().join(page)).unwrap();
+    let (header, page) = (read("core/abi/include/clinmill_plugin.h"), read("core/PLUGINS.md"));
+    let words: Vec<&str> = header.split(|c: char| !c.is_ascii_alphanumeric() && c != '$').collect();
+    for keyword in clinmill_model::keywords::CHECKED {
+        assert!(words.contains(&keyword), "the header: {keyword}");
+        assert!(page.contains(&format!("`{keyword}`")), "PLUGINS.md: {keyword}");
+    }
+}
+
 fn refused(path: &Path, lock: Lock, root: &Path) -> LoadError {
     Loader::new([root.to_path_buf()], lock, limits())
         .load(path)
@@ -403,6 +462,9 @@ fn what_may_not_be_loaded_is_not() {
         (["-DNO_SYMBOL"], "PLUGIN_SYMBOL"),
         (["-DNO_BIND"], "ABI_NULL"),
         (["-DNAME=\"wrong name\""], "ABI_NAME"),
+        (["-DCAPS=CLINMILL_CAP_DATASET_WISE"], "ABI_CAPS"),
+        (["-DCAPS=CLINMILL_CAP_SUBJECT_WISE"], "ABI_CAPS"),
+        (["-DDEED=\"{\\\"pattern\\\":\\\"x\\\"}\""], "ABI_SCHEMA"),
     ] {
         let path = hostile(root, &flags).unwrap();
         let bytes = std::fs::read(&path).unwrap();
@@ -429,10 +491,30 @@ fn what_may_not_be_loaded_is_not() {
 /// the fuzz bodies, which would take minutes for the same code of the boundary.
 #[test]
 fn valgrind_finds_nothing() {
-    if !there_is("valgrind") || !there_is("cc") {
-        eprintln!("skipped: valgrind or cc is missing");
+    if let Some(missing) = ["valgrind", "cc"].into_iter().find(|program| !there_is(program)) {
+        eprintln!("skipped: there is no {missing} to look for errors of memory with");
         return;
     }
+    let tests = [
+        "c_plugin::a_plugin_in_c_runs",
+        "c_plugin::the_frozen_plugin_still_loads",
+        "c_plugin::a_plugin_of_an_older_minor_has_smaller_tables_and_loads",
+        "c_plugin::what_c_hands_over_is_checked",
+        "c_plugin::the_slot_of_a_later_minor_is_called",
+        "c_plugin::what_may_not_be_loaded_is_not",
+        "hostile::a_call_is_told_to_stop",
+        "hostile::rejections_count_as_memory",
+        "sink::it_keeps_the_laws_of_sinks",
+        "sink::what_a_sink_says_of_its_failures_arrives",
+        "conformance::datetime",
+        "conformance::hl7v2",
+        "conformance::labvalue",
+        "conformance::map",
+        "conformance::notes",
+        "conformance::table",
+        "conformance::terminology",
+        "conformance::units",
+    ];
     let output = Command::new("valgrind")
         .args([
             "--error-exitcode=9",
@@ -443,32 +525,13 @@ fn valgrind_finds_nothing() {
         ])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--test-threads=1"])
-        .args([
-            "c_plugin::a_plugin_in_c_runs",
-            "c_plugin::the_frozen_plugin_still_loads",
-            "c_plugin::a_plugin_of_an_older_minor_has_smaller_tables_and_loads",
-            "c_plugin::what_c_hands_over_is_checked",
-            "c_plugin::the_slot_of_a_later_minor_is_called",
-            "c_plugin::what_may_not_be_loaded_is_not",
-            "hostile::a_call_is_told_to_stop",
-            "hostile::rejections_count_as_memory",
-            "sink::it_keeps_the_laws_of_sinks",
-            "sink::what_a_sink_says_of_its_failures_arrives",
-            "conformance::datetime",
-            "conformance::hl7v2",
-            "conformance::labvalue",
-            "conformance::map",
-            "conformance::notes",
-            "conformance::table",
-            "conformance::terminology",
-            "conformance::units",
-        ])
+        .args(tests)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{}\n{said}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{said}");
+    // A name that is no test's any more would be left out without a word.
+    let passed = format!("{} passed", tests.len());
+    assert!(told.contains(&passed), "not {passed}: {told}");
 }

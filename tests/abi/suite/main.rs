@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod c_plugin;
+mod c_source;
 mod conformance;
 mod family;
 mod fuzz;

@@ -162,6 +162,9 @@ fn what_a_process_does_is_named() {
         ("protocol", "describe", "PLUGIN_PROTOCOL"),
         ("child", "describe", "PLUGIN_TIMEOUT"),
         ("memory", "describe", "PLUGIN_PROCESS"),
+        ("whole", "describe", "PLUGIN_PROTOCOL"),
+        ("keyword", "describe", "PLUGIN_PROTOCOL"),
+        ("rows_in_finish", "finish", "PLUGIN_PROTOCOL"),
         ("bind", "bind", "PLUGIN_PROTOCOL"),
         ("hang", "process", "PLUGIN_TIMEOUT"),
         ("chatter", "process", "PLUGIN_TIMEOUT"),
@@ -201,6 +204,9 @@ fn what_a_process_does_is_named() {
             "{deed} took {:?}",
             began.elapsed()
         );
+        if deed == "keyword" {
+            assert!(error.message.contains("the keyword \"not\" at \"\""), "{error}");
+        }
         if deed == "compressed" {
             assert!(error.message.contains("compressed batches are not taken"), "{error}");
         }

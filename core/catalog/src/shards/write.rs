@@ -56,6 +56,7 @@ impl ShardWriter {
     /// # Errors
     /// When they do not fit the schema or cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), CatalogError> {
+        CatalogError::unless_decimals_fit(batch)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             // The first rows tell how the columns are best written.

@@ -109,7 +109,7 @@ pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure>
         let entry = match locked {
             Ok(entry) => entry,
             Err((code, message)) => {
-                found.push(named.refused(at, code, &message));
+                found.push(named.refused(at, &code, &message));
                 continue;
             }
         };
@@ -164,7 +164,7 @@ struct Entry {
     digest: Digest,
 }
 
-type Locked = Result<Entry, (&'static str, String)>;
+type Locked = Result<Entry, (String, String)>;
 
 /// What a pipeline names, each with its place and what is wrong with it.
 fn entries(named: &Named) -> Vec<(&Spanned<String>, Locked)> {
@@ -175,15 +175,15 @@ fn entries(named: &Named) -> Vec<(&Spanned<String>, Locked)> {
         .collect();
     let read = |path: &str| {
         let place = named.place(path);
-        let bytes =
-            regular::read(&place).map_err(|error| ("PLUGIN_READ", format!("the plugin cannot be read: {error}")))?;
+        let bytes = regular::read(&place)
+            .map_err(|error| ("PLUGIN_READ".to_owned(), format!("the plugin cannot be read: {error}")))?;
         let within = place
             .canonicalize()
             .is_ok_and(|place| roots.iter().any(|root| place.starts_with(root)));
         match within {
             true => Ok(bytes),
             false => Err((
-                "PLUGIN_ROOT",
+                "PLUGIN_ROOT".to_owned(),
                 "the plugin is outside the folders that plugins may come from".to_owned(),
             )),
         }
@@ -192,7 +192,7 @@ fn entries(named: &Named) -> Vec<(&Spanned<String>, Locked)> {
         let bytes = read(&path.value)?;
         let header = file::header(&bytes).map_err(|error| {
             let error = LoadError::File(error);
-            ("PLUGIN_FILE", format!("{error} ({})", error.code()))
+            (error.code().to_owned(), error.to_string())
         })?;
         Ok(Entry {
             name: header.name,

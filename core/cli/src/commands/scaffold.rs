@@ -174,6 +174,60 @@ mod tests {
     }
 
     #[test]
+    fn no_name_makes_a_type_that_is_there_already() {
+        let nasty = [
+            "split",
+            "input",
+            "source",
+            "sink",
+            "transform",
+            "schema",
+            "origin",
+            "emit",
+            "run",
+            "arc",
+            "self",
+            "config",
+            "plugin",
+            "field",
+            "path",
+            "file",
+            "part",
+            "value",
+            "option",
+            "result",
+            "string",
+            "vec",
+            "box",
+            "some",
+            "ok",
+            "status",
+            "caps",
+            "core",
+            "error",
+            "test",
+            "a",
+            "x__y_2",
+        ];
+        for files in [TRANSFORM, SOURCE, SINK] {
+            for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".rs")) {
+                let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+                for name in nasty {
+                    let made: Vec<String> = words
+                        .iter()
+                        .filter(|word| word.contains("Newplugin"))
+                        .map(|word| named(word, name))
+                        .collect();
+                    let taken = made
+                        .iter()
+                        .find(|made| words.contains(&made.as_str()) || *made == "Self");
+                    assert_eq!(taken, None, "{path}: {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn names_and_folders_are_checked() {
         let context = Context::new(&args::Global::default());
         let dir = tempfile::tempdir().unwrap();

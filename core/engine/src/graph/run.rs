@@ -271,6 +271,8 @@ fn collect(
     let failed = |error: PluginError| EngineError::step(&step.name, error);
     let mut run = bound.open(&task).map_err(failed)?;
     let mut out = Collected {
+        plugin: step.plugin.clone(),
+        is_over: false,
         base: 0,
         size: 0,
         rows: Vec::new(),
@@ -288,6 +290,8 @@ fn collect(
         run.process(&batch, &mut out).map_err(failed)?;
         start += batch.num_rows();
     }
+    // No batch is in process: rows would have nothing to come from.
+    (out.base, out.size, out.is_over) = (total as u32, 0, true);
     run.finish(&mut out).map_err(failed)?;
     if step.caps.has(Caps::ROW_WISE) {
         check_conserved(&out, total, step)?;
@@ -369,6 +373,9 @@ fn check_conserved(out: &Collected, total: usize, step: &BoundStep) -> Result<()
 
 /// All that a step gave.
 pub(super) struct Collected {
+    plugin: String,
+    /// *finish* is under way.
+    is_over: bool,
     base: u32,
     size: u32,
     pub(super) rows: Vec<RecordBatch>,
@@ -381,8 +388,15 @@ pub(super) struct Collected {
 impl Emit for Collected {
     fn rows(&mut self, batch: RecordBatch, origin: Origin) -> Result<(), PluginError> {
         let wrong = || {
-            let status = clinmill_sdk::Status::Internal;
-            PluginError::new(status, "ORIGIN", "the step names input rows that do not fit its output")
+            let (phase, what) = match self.is_over {
+                true => (
+                    "finish",
+                    "it yields rows, and there is no batch that they could come from",
+                ),
+                false => ("process", "it names input rows that do not fit its output"),
+            };
+            let message = format!("the plugin {:?} in {phase}: {what}", self.plugin);
+            PluginError::new(clinmill_sdk::Status::Internal, "ORIGIN", message)
         };
         match origin {
             Origin::Same if batch.num_rows() == self.size as usize => {

@@ -7,8 +7,8 @@ use super::{
     worker::Bell,
 };
 use crate::{
-    limits::Account,
-    records::{LARGEST, MOST_SPLITS, Reading, of_meta},
+    limits::{Account, Limits},
+    records::{LARGEST, MOST_SPLITS, Reading, of_meta, too_many_splits},
     texts::LONGEST_TEXT,
 };
 use clinmill_abi::tables::{
@@ -245,18 +245,21 @@ pub struct Out<'a> {
 
 impl<'a> Out<'a> {
     /// For an input of so many bytes; without a sink it takes splits alone.
-    pub fn new(sink: Option<&'a mut dyn RecordSink>, size: u64, memory: u64) -> Self {
+    pub fn new(sink: Option<&'a mut dyn RecordSink>, size: u64, limits: &Limits) -> Self {
         Self {
             sink,
             splits: Vec::new(),
-            reading: Reading::new(size, memory),
+            reading: Reading::new(size, limits),
             size,
         }
     }
 
     fn put(&mut self, question: Question) -> Result<(), PluginError> {
         if let Question::Split(split) = question {
-            if split.start > split.end || split.end > self.size || self.splits.len() >= MOST_SPLITS {
+            if self.splits.len() >= MOST_SPLITS {
+                return Err(bad("ABI_SPLIT", &too_many_splits()));
+            }
+            if split.start > split.end || split.end > self.size {
                 return Err(bad("ABI_SPLIT", "a split is not within the input"));
             }
             self.splits.push(split);
@@ -359,10 +362,14 @@ pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const Rejec
         };
         // SAFETY: as above.
         let text = |text: Str| unsafe { copied(text, LONGEST_TEXT) }.unwrap_or_default();
+        let kind = usize::try_from(said.kind).ok().filter(|kind| *kind < desk.kinds.len());
+        if kind.is_none() && said.kind != -1 {
+            return Err(bad("ABI_KIND", "it rejects a record of a kind that it does not have"));
+        }
         let (code, message) = (text(said.code), text(said.message));
         let known = &desk.account.known;
         let rejection = Rejection {
-            kind: usize::try_from(said.kind).ok().filter(|kind| *kind < desk.kinds.len()),
+            kind,
             message: known.rejection(&desk.schema, &desk.plugin, &code, &message)?,
             code,
             at: locator(&said.at),

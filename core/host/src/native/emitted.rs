@@ -208,14 +208,19 @@ impl Taken {
     }
 }
 
+/// What is said of rows that name no batch they could come from.
+pub const ROWS_IN_FINISH: &str = "it yields rows; they are to come in the call of the batch that they come from";
+
 /// The rows that rows come from, by the column `_in`.
 fn origin(lineage: Option<&ArrayRef>, rows: usize, input_rows: Option<usize>) -> Result<Origin, PluginError> {
     let same = match input_rows {
+        None if rows == 0 => return Ok(Origin::Rows(Vec::new())),
+        None => return Err(bad("ABI_STATE", ROWS_IN_FINISH)),
         Some(input) if input != rows => Err(bad(
             "ABI_LINEAGE",
             "a batch has another number of rows than its input, and they do not say where they come from",
         )),
-        _ => Ok(Origin::Same),
+        Some(_) => Ok(Origin::Same),
     };
     let Some(lists) = lineage.map(|column| column.as_list::<i32>()) else {
         return same;
@@ -312,7 +317,14 @@ mod tests {
             ))
         };
         assert_eq!(origin(None, 2, Some(2)), Ok(Origin::Same));
-        assert_eq!(origin(None, 2, None), Ok(Origin::Same));
+        assert_eq!(origin(None, 2, None).unwrap_err().code, "ABI_STATE");
+        assert_eq!(origin(None, 0, None), Ok(Origin::Rows(vec![])));
+        assert_eq!(
+            origin(Some(&lists(vec![0, 1, 2], vec![1, 0])), 2, None)
+                .unwrap_err()
+                .code,
+            "ABI_STATE"
+        );
         assert_eq!(origin(None, 2, Some(3)).unwrap_err().code, "ABI_LINEAGE");
         assert_eq!(
             origin(Some(&lists(vec![0, 1, 2], vec![1, 0])), 2, Some(2)),

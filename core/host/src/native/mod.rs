@@ -14,6 +14,7 @@ mod transform;
 pub(crate) mod worker;
 
 pub(crate) use begin::{init, open};
+pub(crate) use emitted::ROWS_IN_FINISH;
 pub use sink::NativeSink;
 pub use source::NativeSource;
 pub use transform::NativeTransform;
@@ -22,10 +23,10 @@ use crate::{
     calls::Under,
     limits::{Account, interrupted},
     process::STUCK,
-    texts::{LONGEST_TEXT, finding, is_code, said},
+    texts::{LONGEST_TEXT, ROW_WISE_ALONE, findings as told_findings, is_code, of_options, said},
 };
 use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
-use clinmill_model::Digest;
+use clinmill_model::{Digest, keywords};
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Retry, Status, arrow::datatypes::Schema,
     export::abi_status,
@@ -164,6 +165,16 @@ impl Native {
                 ));
             }
         };
+        let caps = Caps::from_bits(component.caps);
+        if kind == Kind::Transform && caps.needs_whole() {
+            return Err(blame(
+                plugin,
+                "describe",
+                Status::Unsupported,
+                "ABI_CAPS",
+                ROW_WISE_ALONE,
+            ));
+        }
         // SAFETY: static data of the library.
         let text = |text: Str| unsafe { told(text, LONGEST_TEXT) }.unwrap_or_default();
         account.reaper.of(plugin);
@@ -179,7 +190,7 @@ impl Native {
                 build: build.map(|digest| digest.to_string()),
                 summary: text(component.summary),
                 kind,
-                caps: Caps::from_bits(component.caps),
+                caps,
                 schema: Value::Null,
             },
             component,
@@ -203,8 +214,9 @@ impl Native {
     /// Waits until what it handed over, and was dropped, is released.
     ///
     /// # Errors
-    /// When it was lost over it.
+    /// When it was lost over it, or over the release of a run or an instance.
     pub fn settle(&self) -> Result<(), PluginError> {
+        self.caller.all_released()?;
         self.caller.settle(0)
     }
 
@@ -243,14 +255,18 @@ impl Native {
         // SAFETY: the plugin filled it.
         let bytes = unsafe { self.bytes_of("describe", &mut frame.args.1) }?;
         let schema: Option<Value> = serde_json::from_slice(&bytes).ok();
-        schema.filter(Value::is_object).ok_or_else(|| {
+        let schema = schema.filter(Value::is_object).ok_or_else(|| {
             self.blame(
                 "describe",
                 Status::Internal,
                 "ABI_SCHEMA",
                 "the schema of its options is no JSON object",
             )
-        })
+        })?;
+        match keywords::unread(&schema) {
+            Some(what) => Err(self.blame("describe", Status::Unsupported, "ABI_SCHEMA", &of_options(&what))),
+            None => Ok(schema),
+        }
     }
 
     /// The phase *check*.
@@ -299,8 +315,8 @@ impl Native {
         let findings = findings
             .as_ref()
             .and_then(Value::as_array)
-            .map(|all| all.iter().map(|one| finding(&self.plugin, one)).collect::<Option<_>>());
-        findings.flatten().ok_or_else(|| {
+            .and_then(|all| told_findings(&self.plugin, all));
+        findings.ok_or_else(|| {
             self.blame(
                 "check",
                 Status::Internal,

@@ -57,16 +57,28 @@ impl Caller {
         })
     }
 
-    /// Keeps what there is to say of a release, which has nobody to tell; what was lost before was said.
+    /// Keeps what there is to say of a release: [`settle`](Self::settle) says it, where it is asked before something is
+    /// published, else the end of the command. What was lost before was said.
     pub(super) fn unreleased(&self, released: Result<(), PluginError>) {
         match released {
             Err(error) if error.status == Status::Cancelled => {
                 let what = "it did not come back when it was told to stop";
                 unreleased(self.blame("release", Status::Timeout, "PLUGIN_TIMEOUT", what));
             }
-            Err(error) if error.code != "PLUGIN_POISONED" => unreleased(error),
+            Err(error) if error.code != "PLUGIN_POISONED" => {
+                self.account.not_released(&error);
+                unreleased(error);
+            }
             _ => {}
         }
+    }
+
+    /// What was lost in the release of a run or an instance: told once.
+    ///
+    /// # Errors
+    /// The one that was lost.
+    pub(super) fn all_released(&self) -> Result<(), PluginError> {
+        self.account.take_not_released().map_or(Ok(()), Err)
     }
 
     /// Waits until no more than `most` of the arrays that it handed over wait for their release.
@@ -112,6 +124,7 @@ impl Caller {
         let release = schema.release;
         // SAFETY: once, as the header says.
         unsafe { self.released(phase, schema, release) }?;
+        let read = read.and_then(|schema| schemas::promised(schema.fields()).map(|()| schema));
         read.map_err(|error| blame_for(&self.plugin, phase, error))
     }
 }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     calls::Under,
-    records::{MOST_KINDS, with_meta},
+    limits::interrupted,
+    records::{MOST_KINDS, misnamed, with_meta},
 };
 use clinmill_abi::tables::{
     ArrowSchema, Capture, Error, Input as InputTable, Instance, Record, Records, SourceVt, Split as SplitIn, Splits,
@@ -150,10 +151,16 @@ fn kinds(bound: &Bound, vt: &'static SourceVt) -> Result<Vec<RecordKind>, Plugin
             schema: Arc::new(schema),
             key,
             fold,
-            subject: out.subject != 0,
+            subject: match out.subject {
+                0 | 1 => out.subject == 1,
+                _ => return Err(say("ABI_RECORDS", "a record is neither about a subject nor about none")),
+            },
         });
     }
-    Ok(kinds)
+    match misnamed(&kinds) {
+        Some(what) => Err(say("ABI_RECORDS", &what)),
+        None => Ok(kinds),
+    }
 }
 
 struct Source {
@@ -289,11 +296,11 @@ impl Source {
         run: super::Trampoline,
         mut args: Box<Args>,
         input: &dyn Input,
-        cancelled: Option<&AtomicBool>,
+        cancelled: &AtomicBool,
         out: &mut Out<'_>,
     ) -> Result<(), PluginError> {
         let native = &self.bound.native;
-        let is_cancelled = || cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let is_cancelled = || cancelled.load(Ordering::Relaxed);
         if let Err(error) = native.refuse_poisoned(phase) {
             // Another read of it may have been given up when both were told to stop.
             return Err(match is_cancelled() {
@@ -360,9 +367,10 @@ impl BoundSource for Source {
         if self.vt.splits.is_none() {
             return Ok(vec![Split::whole(input)]);
         }
-        let mut out = Out::new(None, input.size(), self.bound.native.account.limits.memory);
+        let mut out = Out::new(None, input.size(), &self.bound.native.account.limits);
         let args = self.args(input, Split::whole(input), 1);
-        self.run("splits", call_splits, args, input, None, &mut out)?;
+        // It has no task that could tell it to stop: the host stops waiting for it.
+        self.run("splits", call_splits, args, input, interrupted(), &mut out)?;
         Ok(out.splits)
     }
 
@@ -373,9 +381,9 @@ impl BoundSource for Source {
         task: &TaskContext<'_>,
         out: &mut dyn RecordSink,
     ) -> Result<(), PluginError> {
-        let mut out = Out::new(Some(out), input.size(), self.bound.native.account.limits.memory);
+        let mut out = Out::new(Some(out), input.size(), &self.bound.native.account.limits);
         let args = self.args(input, *split, task.batch_rows);
-        self.run("read", call_read, args, input, Some(task.cancelled), &mut out)
+        self.run("read", call_read, args, input, task.cancelled, &mut out)
     }
 
     fn settle(&self) -> Result<(), PluginError> {

@@ -20,14 +20,14 @@
 //! | `bind` | `options`, `name`, `timezone`; bytes: a stream without batches, the input's schema | `done`; bytes: the output's |
 //! | `open` | `batch_rows` | `done` |
 //! | `process` | bytes: a stream of one batch | `rows`: a stream of the output's columns and maybe `_in` (list of uint64); `rejected`: `row` uint32, `code`, `message`; `count`: `name`, `n`; then `done` |
-//! | `finish` | | as `process` |
+//! | `finish` | | `count`; then `done`: there is no batch any more that rows could come from |
 //!
 //! A source:
 //!
 //! | call | with | replies |
 //! |---|---|---|
 //! | `bind` | `options`, `name`, `timezone` | `record` for each kind: `name`, `key` (`content`, or a list of columns), `fold` (`replace`, `patch`), `subject` (true, false); bytes: a stream without batches, its columns; then `done` |
-//! | `splits` | `name`, `captures`, `size` of an input; only where `splits` is a capability | `done`: `splits`, a list of `[start, end]`: all of the input in order, from 0 to `size`, without gap or overlap |
+//! | `splits` | `name`, `captures`, `size` of an input; only where `splits` is a capability | `done`: `splits`, a list of `[start, end]`: all of the input in order, from 0 to `size`, without gap or overlap, 65,536 at most |
 //! | `read` | `name`, `captures`, `size`; `start`, `end` of the split; `batch_rows` | the ones below; then `done` |
 //!
 //! In `splits` and `read` the plugin may ask for the input: `bytes` with `offset` and `length`, which the host answers

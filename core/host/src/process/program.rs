@@ -6,17 +6,18 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    texts::{Known, LONGEST_TEXT, finding, is_code, said as told},
+    texts::{Known, LONGEST_TEXT, ROW_WISE_ALONE, findings, is_code, of_options, said as told},
 };
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
-use clinmill_model::Digest;
+use clinmill_model::{Digest, keywords};
 use clinmill_sdk::{
     BindContext, Caps, Descriptor, Finding, Kind, PluginError, Status,
     arrow::{
         array::RecordBatch,
         datatypes::{Schema, SchemaRef},
     },
+    decimal,
     export::{abi_status, schema as schemas},
 };
 use serde_json::{Map, Value, json};
@@ -147,9 +148,15 @@ impl Described {
                 None => return Err(running.protocol("describe", "it names a capability that is not known")),
             }
         }
+        if *kind == Kind::Transform && caps.needs_whole() {
+            return Err(running.protocol("describe", ROW_WISE_ALONE));
+        }
         let schema = said.head.get("schema").cloned().unwrap_or_default();
         if !schema.is_object() {
             return Err(running.protocol("describe", "the schema of its options is no object"));
+        }
+        if let Some(what) = keywords::unread(&schema) {
+            return Err(running.protocol("describe", &of_options(&what)));
         }
         let _ = program.schema.set(schema.clone());
         let descriptor = Descriptor {
@@ -170,12 +177,8 @@ impl Described {
         let said = program.start().and_then(|mut running| {
             let said = program.call(&mut running, "check", json!({ "options": options }), &[], None)?;
             let all = said.head.get("findings").and_then(Value::as_array);
-            all.and_then(|all| {
-                all.iter()
-                    .map(|one| finding(&program.name, one))
-                    .collect::<Option<Vec<_>>>()
-            })
-            .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
+            all.and_then(|all| findings(&program.name, all))
+                .ok_or_else(|| running.protocol("check", "its findings are not a list of findings"))
         });
         said.unwrap_or_else(|error| {
             vec![Finding {
@@ -449,7 +452,11 @@ pub fn read_stream(bytes: &[u8], other: &'static str) -> Result<(SchemaRef, Vec<
         let schema = reader.schema();
         Some((schema, reader.collect::<Result<Vec<_>, _>>().ok()?))
     };
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten().ok_or(other)
+    let (schema, batches) = catch_unwind(AssertUnwindSafe(read)).ok().flatten().ok_or(other)?;
+    match batches.iter().any(|batch| decimal::beyond(batch).is_some()) {
+        true => Err("a decimal has more digits than its type says"),
+        false => Ok((schema, batches)),
+    }
 }
 
 /// The schema that a stream without batches holds.
@@ -464,6 +471,9 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
         unsafe { schemas::take(out) }
     });
     match carried {
+        Ok(_) if schemas::promised(schema.fields()).is_err() => {
+            Err("a column whose name holds a control character, or a time of an unknown zone")
+        }
         Ok(_) => Ok(schema),
         Err(_) => Err(
             "a column of a type that plugins do not hand over: views, dictionaries, unions and run ends are cast before",
@@ -475,9 +485,26 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef, &'static str> {
 mod tests {
     use super::*;
     use clinmill_sdk::arrow::{
-        array::StringArray,
+        array::{ArrayRef, Decimal128Array, StringArray},
         datatypes::{DataType, Field},
     };
+
+    #[test]
+    fn values_and_names_that_no_table_can_have_are_refused() {
+        let of = |value: i128| {
+            let amounts = Decimal128Array::from(vec![value])
+                .with_precision_and_scale(9, 2)
+                .unwrap();
+            let batch = RecordBatch::try_from_iter([("amount", Arc::new(amounts) as ArrayRef)]).unwrap();
+            stream(&batch.schema(), Some(&batch)).unwrap()
+        };
+        assert!(read_stream(&of(999_999_999), "no").is_ok());
+        let told = read_stream(&of(5_000_000_000), "no").unwrap_err();
+        assert!(told.contains("more digits than its type"), "{told}");
+        let named = Schema::new(vec![Field::new("a\u{1b}[31m", DataType::Utf8, true)]);
+        let told = read_schema(&stream(&named, None).unwrap()).unwrap_err();
+        assert!(told.contains("control character"), "{told}");
+    }
 
     #[test]
     fn lengths_that_are_not_there_are_not_believed() {

@@ -5,7 +5,10 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Idle, Program, Refusal, STRANGE, number, read_schema, read_stream},
 };
-use crate::records::{LARGEST, MOST_KINDS, MOST_SPLITS, Reading, meta, of_meta};
+use crate::{
+    limits::interrupted,
+    records::{LARGEST, MOST_KINDS, MOST_SPLITS, Reading, meta, misnamed, of_meta, too_many_splits},
+};
 use clinmill_sdk::{
     BindContext, BoundSource, Caps, Descriptor, Finding, Fold, IdentityLink, Input, Locator, PluginError,
     RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection, SourcePlugin, Split, SubjectId, TaskContext,
@@ -76,9 +79,10 @@ fn kinds(program: &Program, running: &mut Running, binding: &Binding) -> Result<
         kinds.push(kind(&message)?);
         Ok(None)
     })?;
-    match kinds.is_empty() {
-        true => Err(running.protocol("bind", "it has no kinds of records")),
-        false => Ok(kinds),
+    match (kinds.is_empty(), misnamed(&kinds)) {
+        (true, _) => Err(running.protocol("bind", "it has no kinds of records")),
+        (_, Some(what)) => Err(running.protocol("bind", &what)),
+        _ => Ok(kinds),
     }
 }
 
@@ -152,7 +156,7 @@ impl Source {
         head["size"] = input.size().into();
         let mut running = self.running()?;
         let limits = &self.program.limits;
-        let (mut reading, has_got_on) = (Reading::new(input.size(), limits.memory), Cell::new(false));
+        let (mut reading, has_got_on) = (Reading::new(input.size(), limits), Cell::new(false));
         let mut until = Until::of_signs(limits, cancelled, &has_got_on);
         let mut answer = |message: Message| -> Result<Option<Vec<u8>>, Refusal> {
             if message.text("reply") != "bytes" {
@@ -244,16 +248,18 @@ impl BoundSource for Source {
         if !self.splits {
             return Ok(vec![Split::whole(input)]);
         }
-        let never = AtomicBool::new(false);
-        let said = self.ask("splits", json!({}), input, &never, &mut |_, _| Err(STRANGE.into()))?;
+        let said = self.ask("splits", json!({}), input, interrupted(), &mut |_, _| {
+            Err(STRANGE.into())
+        })?;
         let all = said.head.get("splits").and_then(Value::as_array);
         let split = |said: &Value| {
             let (start, end) = (said.get(0)?.as_u64()?, said.get(1)?.as_u64()?);
             (start <= end && end <= input.size()).then_some(Split { start, end })
         };
-        let splits = all
-            .filter(|all| all.len() <= MOST_SPLITS)
-            .and_then(|all| all.iter().map(split).collect());
+        if all.is_some_and(|all| all.len() > MOST_SPLITS) {
+            return Err(self.program.blame("splits", &too_many_splits()));
+        }
+        let splits = all.and_then(|all| all.iter().map(split).collect());
         splits.ok_or_else(|| self.program.blame("splits", "its splits are not parts of the input"))
     }
 

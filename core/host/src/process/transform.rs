@@ -4,6 +4,7 @@ use super::{
     child::{Message, Running, Until},
     program::{Binding, Described, Program, Refusal, STRANGE, number, read_schema, read_stream, stream},
 };
+use crate::native::ROWS_IN_FINISH;
 use clinmill_sdk::{
     BindContext, BoundTransform, Descriptor, Emit, Finding, Origin, PluginError, RejectedRow, TaskContext,
     TransformPlugin, TransformRun,
@@ -157,8 +158,12 @@ impl Bound {
             if batch.num_rows() > self.program.limits.batch_rows {
                 return Err("a batch has more rows than a batch may have");
             }
+            if phase == "finish" && batch.num_rows() > 0 {
+                return Err(ROWS_IN_FINISH);
+            }
             let origin = match lineage {
                 true => origin(&batch, columns, rows)?,
+                false if phase == "finish" => Origin::Rows(Vec::new()),
                 false => Origin::Same,
             };
             if origin == Origin::Same && phase == "process" && batch.num_rows() != rows {

@@ -4,7 +4,7 @@
 
 use super::abi::{ARROW_FLAG_MAP_KEYS_SORTED, ARROW_FLAG_NULLABLE, ArrowSchema};
 use crate::{PluginError, Status};
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, TimeUnit};
 use std::{
     ffi::{CStr, CString, c_char},
     sync::Arc,
@@ -195,6 +195,47 @@ pub unsafe fn read(schema: *const ArrowSchema) -> Result<Schema, PluginError> {
     }
 }
 
+/// Whether what a plugin promises can be a table's: names of columns, at every level, hold no control character, and
+/// zones of times are ones that are known.
+///
+/// # Errors
+/// `ABI_SCHEMA`, with what cannot.
+pub fn promised(fields: &Fields) -> Result<(), PluginError> {
+    for field in fields {
+        if field.name().chars().any(char::is_control) {
+            let what = format!("the column name {:?} holds a control character", field.name());
+            return Err(PluginError::new(Status::Internal, "ABI_SCHEMA", what));
+        }
+        match field.data_type() {
+            DataType::Timestamp(_, Some(zone)) if !is_zone(zone) => {
+                let what = format!("the time zone {zone:?} of the column {:?} is unknown", field.name());
+                return Err(PluginError::new(Status::Internal, "ABI_SCHEMA", what));
+            }
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::Map(item, _) => promised(&Fields::from(vec![item.clone()]))?,
+            DataType::Struct(fields) => promised(fields)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A name of the time-zone database, or `+08:00`, as the Arrow specification has them.
+fn is_zone(zone: &str) -> bool {
+    let is_offset = || {
+        let [sign, h1, h2, b':', m1, m2] = zone.as_bytes() else {
+            return false;
+        };
+        let number = |a: &u8, b: &u8| (a.is_ascii_digit() && b.is_ascii_digit()).then(|| (a - b'0') * 10 + (b - b'0'));
+        matches!(sign, b'+' | b'-')
+            && number(h1, h2).is_some_and(|hours| hours < 24)
+            && number(m1, m2).is_some_and(|minutes| minutes < 60)
+    };
+    is_offset() || jiff::tz::TimeZone::get(zone).is_ok()
+}
+
 /// Reads a schema and releases it.
 ///
 /// # Errors
@@ -333,14 +374,17 @@ fn plain(format: &str) -> Option<DataType> {
             }
             if let Some(numbers) = format.strip_prefix("d:") {
                 let parts: Vec<&str> = numbers.split(',').collect();
+                let fits = |p: u8, s: i8| i16::from(s) <= i16::from(p);
                 return match parts.as_slice() {
                     [p, s] | [p, s, "128"] => {
                         let (p, s) = (p.parse().ok()?, s.parse().ok()?);
-                        (1..=38).contains(&p).then_some(DataType::Decimal128(p, s))
+                        (1..=38).contains(&p).then_some(())?;
+                        fits(p, s).then_some(DataType::Decimal128(p, s))
                     }
                     [p, s, "256"] => {
                         let (p, s) = (p.parse().ok()?, s.parse().ok()?);
-                        (1..=76).contains(&p).then_some(DataType::Decimal256(p, s))
+                        (1..=76).contains(&p).then_some(())?;
+                        fits(p, s).then_some(DataType::Decimal256(p, s))
                     }
                     _ => None,
                 };
@@ -390,6 +434,24 @@ mod tests {
     }
 
     #[test]
+    fn what_no_table_can_have_is_not_promised() {
+        let of = |name: &str, t: DataType| Fields::from(vec![Field::new(name, t, true)]);
+        let zone = |zone: &str| of("at", DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())));
+        for good in ["Asia/Shanghai", "UTC", "+08:00", "-03:30"] {
+            assert_eq!(promised(&zone(good)), Ok(()), "{good}");
+        }
+        for bad in ["Not/AZone\u{1b}[31m", "Mars/Base", "+8", "+24:00", "08:00", "+aa:00"] {
+            let error = promised(&zone(bad)).unwrap_err();
+            assert_eq!(error.code, "ABI_SCHEMA", "{bad}");
+            assert!(!error.message.contains('\u{1b}'), "{error}");
+        }
+        let nested = of("a", DataType::Struct(of("b\u{7}", DataType::Utf8)));
+        let list = DataType::List(Arc::new(Field::new("item", DataType::Struct(nested), true)));
+        assert_eq!(promised(&of("列", DataType::Utf8)), Ok(()));
+        assert!(promised(&of("c", list)).unwrap_err().message.contains("\"b\\u{7}\""));
+    }
+
+    #[test]
     fn what_does_not_cross_is_refused() {
         let view = Schema::new(vec![
             Field::new("a", DataType::Utf8, true),
@@ -404,6 +466,8 @@ mod tests {
             "w:-1",
             "d:0,0",
             "d:39,0",
+            "d:5,6",
+            "d:10,3,7",
             "ts",
             "tsx:",
             "vu",

@@ -61,10 +61,20 @@ fn midway(call: impl FnOnce(&AtomicBool) -> Result<(), PluginError>) -> Midway {
     Some(wrong)
 }
 
-/// An input that has no end: the same bytes over and over.
+/// An input that has no end, or a far one: the same bytes over and over.
 struct Endless<'a> {
     of: &'a dyn Input,
     bytes: Vec<u8>,
+    size: u64,
+}
+
+impl<'a> Endless<'a> {
+    fn of(input: &'a dyn Input, size: u64) -> Option<Self> {
+        let mut bytes = vec![0; usize::try_from(input.size()).ok()?];
+        let read = input.read_at(0, &mut bytes).ok()?;
+        bytes.truncate(read);
+        (!bytes.is_empty()).then_some(Self { of: input, bytes, size })
+    }
 }
 
 impl Input for Endless<'_> {
@@ -75,13 +85,19 @@ impl Input for Endless<'_> {
         self.of.captures()
     }
     fn size(&self) -> u64 {
-        1 << 33
+        self.size
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let start = usize::try_from(offset % self.bytes.len() as u64).unwrap_or(0);
-        let from = self.bytes[start..].iter().chain(self.bytes.iter().cycle());
-        buf.iter_mut().zip(from).for_each(|(to, byte)| *to = *byte);
-        Ok(buf.len())
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let most = left.min(buf.len());
+        let mut at = usize::try_from(offset % self.bytes.len() as u64).unwrap_or(0);
+        let mut filled = 0;
+        while filled < most {
+            let n = (self.bytes.len() - at).min(most - filled);
+            buf[filled..filled + n].copy_from_slice(&self.bytes[at..at + n]);
+            (filled, at) = (filled + n, 0);
+        }
+        Ok(most)
     }
 }
 
@@ -104,13 +120,7 @@ impl RecordSink for Nothing {
 
 /// Cancels a source in the midst of an input that has no end.
 pub fn source(source: &dyn BoundSource, input: &dyn Input) -> Midway {
-    let mut bytes = vec![0; usize::try_from(input.size()).ok()?];
-    let read = input.read_at(0, &mut bytes).ok()?;
-    bytes.truncate(read);
-    if bytes.is_empty() {
-        return None;
-    }
-    let endless = Endless { of: input, bytes };
+    let endless = Endless::of(input, 1 << 33)?;
     midway(|cancelled| {
         let task = TaskContext {
             cancelled,
@@ -118,6 +128,23 @@ pub fn source(source: &dyn BoundSource, input: &dyn Input) -> Midway {
         };
         source.read(&endless, &Split::whole(&endless), &task, &mut Nothing)
     })
+}
+
+/// Bytes of an input that is worth cutting.
+const LARGE: u64 = 1 << 27;
+
+/// How a source cuts a large input: all of it, in order. `None` when it says that the input is none of its kind.
+pub fn cuts(source: &dyn BoundSource, input: &dyn Input) -> Midway {
+    let large = Endless::of(input, LARGE)?;
+    match source.splits(&large) {
+        Ok(splits) if Split::cover(&splits, LARGE) => Some(Vec::new()),
+        Ok(_) => {
+            let what = "its splits are not all of the input: each is to begin where the one before it ends, from 0 to its size";
+            Some(vec![what.to_owned()])
+        }
+        Err(error) if error.is_of_boundary() => Some(vec![error.message]),
+        Err(_) => None,
+    }
 }
 
 /// Cancels a transform in the midst of a large batch.

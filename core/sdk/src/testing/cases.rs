@@ -331,7 +331,10 @@ fn drive(
     }
     let mut part = CollectedRows::default();
     run.finish(&mut part)?;
-    all.batches.extend(part.batches);
+    assert!(
+        part.batches.iter().all(|(batch, _)| batch.num_rows() == 0),
+        "rows come in the call of the batch that they come from, not in finish"
+    );
     all.rejected.extend(part.rejected);
     for (name, n) in part.counts {
         *all.counts.entry(name).or_default() += n;

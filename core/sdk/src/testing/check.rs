@@ -218,7 +218,7 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
     let descriptor = plugin.descriptor();
     let mut checks = vec![schema(&descriptor)];
     checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
-    let mut runs = Runs::default();
+    let (mut runs, mut splits) = (Runs::default(), Midway::default());
     let read = |path: &Path| crate::regular::read(path).unwrap_or_default();
     let own = cases_of(folder, &descriptor.name, Kind::Source, read);
     let own = own.into_iter().map(|(step, context, bytes)| {
@@ -241,6 +241,9 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
             }
             Err(_) => continue,
         };
+        if splits.is_none() {
+            splits = cancelled::cuts(bound.as_ref(), &input);
+        }
         let cancelled = AtomicBool::new(true);
         let task = TaskContext {
             cancelled: &cancelled,
@@ -268,6 +271,10 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
             runs.forward.get_or_insert_default().extend(wrong);
         }
     }
+    checks.push(Checked {
+        name: "splits: a large input is cut into all of its parts, in order",
+        wrong: splits,
+    });
     checks.push(Checked {
         name: "progress: forward alone, and not beyond the input",
         wrong: runs.forward.take(),
@@ -320,10 +327,21 @@ pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> V
             };
             let mut out = CollectedRows::default();
             let began = Instant::now();
-            let outcome = bound.open(&task).and_then(|mut run| run.process(&batch, &mut out));
+            let mut last = CollectedRows::default();
+            let outcome = bound.open(&task).and_then(|mut run| {
+                run.process(&batch, &mut out)?;
+                match stop {
+                    true => Ok(()),
+                    false => run.finish(&mut last),
+                }
+            });
             match stop {
                 true => runs.cancelled(outcome, began),
                 false => runs.of_boundary(outcome),
+            }
+            if last.batches.iter().any(|(batch, _)| batch.num_rows() > 0) {
+                runs.bind
+                    .push("it yields rows in finish: there is no batch that they could come from".into());
             }
             if out.rejected.iter().any(|row| row.code.is_empty()) {
                 runs.codes.push("a rejected row has no code".into());
@@ -402,7 +420,11 @@ mod tests {
             &self.1
         }
         fn splits(&self, input: &dyn Input) -> Result<Vec<Split>, PluginError> {
-            Ok(vec![Split::whole(input)])
+            let whole = Split::whole(input);
+            match self.0 {
+                "splits" => Ok(vec![Split { start: 1, ..whole }]),
+                _ => Ok(vec![whole]),
+            }
         }
         fn read(
             &self,
@@ -474,6 +496,7 @@ mod tests {
             ("code", "rejects: "),
             ("deaf", "cancel: a call that is cancelled midway"),
             ("deaf at first", "cancel: a cancelled call"),
+            ("splits", "splits: "),
             ("progress", "progress: "),
             ("backwards", "progress: "),
         ] {

@@ -19,6 +19,9 @@ pub fn folder(folder: &Path, descriptor: &Descriptor) -> Vec<String> {
 /// Checks the schema of a plugin's options: an object that names and describes all of them.
 pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
     schema(&descriptor.schema, "", wrong);
+    if let Some(what) = clinmill_model::keywords::unread(&descriptor.schema) {
+        wrong.push(format!("schema: {what}"));
+    }
     if descriptor.schema["type"] != "object" {
         wrong.push("schema: the options are not an object".into());
     }
@@ -292,6 +295,9 @@ pub fn records(case: &Path, kinds: &[RecordKind], collected: &CollectedRecords, 
         let beyond = |row: usize| meta.offset.value(row).saturating_add(meta.length.value(row)) > size;
         if (0..rows).any(beyond) {
             say("a locator points beyond the input");
+        }
+        if meta.row.values().contains(&0) {
+            say("a record stands in row 0: the first row is 1");
         }
     }
     for rejection in &collected.rejections {

@@ -1,26 +1,39 @@
 //! `anyOf` and `oneOf`: which alternative was meant, and what to say when none fits.
 
-use super::{At, Checker, Outcome, Violation};
+use super::{At, Checker, Outcome, STEPS, Violation};
 use crate::{codes, tree::Node};
 use serde_json::Value;
 
 impl<'s> Checker<'s> {
-    /// The first alternative that fits is taken. That `oneOf` has no second one is left to the plugin: its enums are
-    /// read in the same order.
+    /// The first alternative that fits is taken; of `oneOf`, no second one may fit.
     pub(super) fn check_alternatives(
         &self,
         branches: &'s [Value],
+        only_one: bool,
         node: &Node,
         at: &At,
         depth: usize,
         out: &mut Outcome,
     ) {
         let mut tried = Vec::new();
-        for branch in branches {
+        for (index, branch) in branches.iter().enumerate() {
             let mut outcome = Outcome::default();
             self.check(branch, node, at, depth + 1, &mut outcome);
             if outcome.violations.is_empty() {
                 out.mappings.append(&mut outcome.mappings);
+                if only_one
+                    && branches[index + 1..]
+                        .iter()
+                        .any(|other| self.fits(other, node, at, depth))
+                {
+                    let message = format!("{} fits two alternatives, of which it must fit one", self.subject(at));
+                    out.violations.push(Violation {
+                        hint: Some(
+                            "write what only one of them can be; the plugin's schema has them in `oneOf`".to_owned(),
+                        ),
+                        ..at.violation(codes::OPTION_SHAPE, message)
+                    });
+                }
                 return;
             }
             tried.push(outcome);
@@ -31,6 +44,13 @@ impl<'s> Checker<'s> {
             out.violations.extend(best.violations);
             out.mappings.extend(best.mappings);
         }
+    }
+
+    /// Whether a schema fits, as far as there are steps left to look.
+    fn fits(&self, schema: &'s Value, node: &Node, at: &At, depth: usize) -> bool {
+        let mut outcome = Outcome::default();
+        self.check(schema, node, at, depth + 1, &mut outcome);
+        outcome.violations.is_empty() && self.steps.get() <= STEPS
     }
 
     /// One sentence for a value that is of none of the kinds the alternatives ask for.

@@ -5,7 +5,7 @@ use crate::CatalogError;
 use crate::dataset::ReleaseKind;
 use crate::dataset::testing::{Change, World, columns, rows};
 use crate::dataset::{StagedFile, base_schema, change_schema};
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -97,6 +97,34 @@ fn long_runs_of_the_base_are_kept_whole() {
     assert_eq!(value("r020000"), Some(3));
     assert_eq!(value("r020001"), Some(20_001));
     assert_eq!(value("r049999"), None);
+}
+
+/// Parquet would cut it to the bytes of its column, and another number would stand in the file.
+#[test]
+fn a_decimal_beyond_its_column_is_not_written() {
+    let (world, _dir) = World::local();
+    let of = |value: i128| {
+        let amounts = Decimal128Array::from(vec![value])
+            .with_precision_and_scale(9, 2)
+            .unwrap();
+        let columns: [(&str, ArrayRef); 2] = [
+            ("_row_id", Arc::new(StringArray::from(vec!["r"]))),
+            ("amount", Arc::new(amounts)),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let write = |value: i128| {
+        let target = FileTarget {
+            dir: world.staging.path().join("decimals"),
+            run_id: "r".into(),
+        };
+        let batch = of(value);
+        let mut writer = TableWriter::new(target, batch.schema(), WriterOptions::default()).unwrap();
+        writer.write(&batch).map_err(|error| error.to_string())
+    };
+    assert_eq!(write(999_999_999), Ok(()));
+    let error = write(5_000_000_000).unwrap_err();
+    assert!(error.contains("\"amount\": a decimal has more digits"), "{error}");
 }
 
 /// Rows that carry documents are folded a few at a time, also where all carry the same one.

@@ -90,6 +90,7 @@ impl TableWriter {
         }
         let batch = adapt(batch, &self.schema)?;
         self.check_order(&batch)?;
+        CatalogError::unless_decimals_fit(&batch)?;
         let open = match &mut self.open {
             Some(open) => open,
             closed => closed.insert(start(&self.target, &batch, &self.options, self.number)?),

@@ -1,7 +1,7 @@
 //! Arrays that are taken.
 
 use super::MOST_ROWS;
-use crate::{PluginError, Status, export::abi::ArrowArray};
+use crate::{PluginError, Status, decimal, export::abi::ArrowArray};
 use arrow::{
     array::{
         Array, ArrayData, ArrayRef, ArrowPrimitiveType, PrimitiveArray, StringArray, downcast_primitive, make_array,
@@ -192,7 +192,7 @@ pub fn import_columns(
             "a batch has another number of columns than its schema",
         ));
     }
-    if root.offset != 0 || (root.null_count > 0) || !root.dictionary.is_null() {
+    if root.offset != 0 || root.null_count > 0 || !root.dictionary.is_null() || holds_null_rows(root, rows) {
         return Err(bad("ABI_ARRAY", "a batch has an offset, null rows or a dictionary"));
     }
     if !fields.is_empty() && root.children.is_null() {
@@ -215,7 +215,7 @@ pub fn import_columns(
         if let Some(column) = unsafe { import_plain(child, field.data_type(), &owner, trust, rows) }
             && (field.is_nullable() || column.null_count() == 0)
         {
-            columns.push(column);
+            columns.push(checked(column, trust)?);
             continue;
         }
         // SAFETY: as above.
@@ -226,9 +226,32 @@ pub fn import_columns(
         if !field.is_nullable() && data.null_count() > 0 {
             return Err(bad("ABI_ARRAY", "a column that may not hold nulls does"));
         }
-        columns.push(make_array(data));
+        columns.push(checked(make_array(data), trust)?);
     }
     Ok(columns)
+}
+
+/// Whether a batch has a validity by which rows are null: how many, it need not say (-1).
+fn holds_null_rows(root: &ArrowArray, rows: usize) -> bool {
+    if root.n_buffers < 1 || root.buffers.is_null() {
+        return false;
+    }
+    // SAFETY: the array has at least one buffer.
+    let bits = unsafe { *root.buffers }.cast::<u8>();
+    if bits.is_null() {
+        return false;
+    }
+    // SAFETY: the other side says that there is a bit for each row; the owner keeps them for this call.
+    let bytes = unsafe { std::slice::from_raw_parts(bits, rows.div_ceil(8)) };
+    BooleanBuffer::new(Buffer::from(bytes), 0, rows).count_set_bits() < rows
+}
+
+/// A column whose memory is in order, unless its values are not what its type says.
+fn checked(column: ArrayRef, trust: Trust) -> Result<ArrayRef, PluginError> {
+    match trust == Trust::Host || decimal::fits(column.as_ref()) {
+        true => Ok(column),
+        false => Err(bad("ABI_ARRAY", "a decimal has more digits than its type says")),
+    }
 }
 
 fn size(n: i64) -> Result<usize, PluginError> {
@@ -433,7 +456,17 @@ unsafe fn import(
             return Err(bad("ABI_NULL", "a child of a column is NULL"));
         }
         // SAFETY: not null; the owner keeps it.
-        children.push(unsafe { import(&*child, field.data_type(), owner, trust) }?);
+        let child = unsafe { import(&*child, field.data_type(), owner, trust) }?;
+        // Arrow looks at offsets of lists, and panics over children that are shorter than what has no offsets.
+        let needs = match data_type {
+            DataType::Struct(_) => end,
+            DataType::FixedSizeList(_, n) => end.saturating_mul(size(i64::from(*n))?),
+            _ => 0,
+        };
+        if child.len() < needs {
+            return Err(bad("ABI_ARRAY", "a child of a column is shorter than the column"));
+        }
+        children.push(child);
     }
     let builder = ArrayData::builder(data_type.clone())
         .len(length)

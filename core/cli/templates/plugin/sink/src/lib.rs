@@ -1,7 +1,7 @@
 //! The `newplugin` sink: rows as lines of text, one file for each release.
 //!
 //! - [`NewpluginConfig`]: the options
-//! - [`Newplugin`]: the sink itself
+//! - [`NewpluginPlugin`]: the sink itself
 //! - `core`: what it does, without Arrow
 //! - `error`: the codes
 
@@ -11,10 +11,10 @@ mod error;
 mod sink;
 
 pub use config::NewpluginConfig;
-pub use sink::Newplugin;
+pub use sink::NewpluginPlugin;
 
 clinmill_sdk::export_plugin! {
     name: "newplugin",
     version: env!("CARGO_PKG_VERSION"),
-    sinks: [Newplugin],
+    sinks: [NewpluginPlugin],
 }

@@ -22,12 +22,12 @@ use std::{
 };
 
 /// A configured `newplugin` sink.
-pub struct Newplugin {
+pub struct NewpluginPlugin {
     folder: PathBuf,
     header: Option<String>,
 }
 
-impl Sink for Newplugin {
+impl Sink for NewpluginPlugin {
     const NAME: &'static str = "newplugin";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "Writes rows as lines of text, one file for each release";
@@ -111,7 +111,7 @@ impl Sink for Newplugin {
     }
 }
 
-impl Newplugin {
+impl NewpluginPlugin {
     fn file(&self, run: &SinkRun<'_>) -> Result<PathBuf, PluginError> {
         Ok(self.folder.join(format!("{}.txt", named(run)?)))
     }

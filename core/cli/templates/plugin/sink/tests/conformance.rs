@@ -3,5 +3,5 @@
 
 #[test]
 fn cases() {
-    clinmill_sdk::testing::sink_cases::<clinmill_plugin_newplugin::Newplugin>(env!("CARGO_MANIFEST_DIR"));
+    clinmill_sdk::testing::sink_cases::<clinmill_plugin_newplugin::NewpluginPlugin>(env!("CARGO_MANIFEST_DIR"));
 }

@@ -1,7 +1,7 @@
 //! The `newplugin` source: lines of an identifier, a tab and a text.
 //!
 //! - [`NewpluginConfig`]: the options
-//! - [`Newplugin`]: the source itself
+//! - [`NewpluginPlugin`]: the source itself
 //! - `core`: what it does, without Arrow
 //! - `error`: the codes
 
@@ -11,10 +11,10 @@ mod error;
 mod source;
 
 pub use config::NewpluginConfig;
-pub use source::Newplugin;
+pub use source::NewpluginPlugin;
 
 clinmill_sdk::export_plugin! {
     name: "newplugin",
     version: env!("CARGO_PKG_VERSION"),
-    sources: [Newplugin],
+    sources: [NewpluginPlugin],
 }

@@ -18,12 +18,12 @@ use std::{
 const LONGEST: u64 = 1 << 20;
 
 /// A configured `newplugin` source.
-pub struct Newplugin {
+pub struct NewpluginPlugin {
     issuer: String,
     kinds: [RecordKind; 1],
 }
 
-impl Source for Newplugin {
+impl Source for NewpluginPlugin {
     const NAME: &'static str = "newplugin";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "Reads lines of an identifier, a tab and a text";
@@ -106,7 +106,7 @@ impl Source for Newplugin {
     }
 }
 
-impl Newplugin {
+impl NewpluginPlugin {
     fn push(
         &self,
         texts: &mut StringBuilder,

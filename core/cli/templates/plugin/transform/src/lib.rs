@@ -1,7 +1,7 @@
 //! The `newplugin` transform: texts without needless white space.
 //!
 //! - [`NewpluginConfig`]: the options
-//! - [`Newplugin`]: the transform itself
+//! - [`NewpluginPlugin`]: the transform itself
 //! - `core`: what it does, without Arrow
 //! - `error`: the codes
 
@@ -11,10 +11,10 @@ mod error;
 mod transform;
 
 pub use config::NewpluginConfig;
-pub use transform::Newplugin;
+pub use transform::NewpluginPlugin;
 
 clinmill_sdk::export_plugin! {
     name: "newplugin",
     version: env!("CARGO_PKG_VERSION"),
-    transforms: [Newplugin],
+    transforms: [NewpluginPlugin],
 }

@@ -12,14 +12,14 @@ use clinmill_sdk::{
 use std::sync::Arc;
 
 /// A configured `newplugin` step.
-pub struct Newplugin {
+pub struct NewpluginPlugin {
     column: usize,
     /// The result's place; one behind the last column where it is a new one.
     place: usize,
     output: SchemaRef,
 }
 
-impl Transform for Newplugin {
+impl Transform for NewpluginPlugin {
     const NAME: &'static str = "newplugin";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "Tidies the white space of a text";
@@ -64,7 +64,7 @@ impl Transform for Newplugin {
 const LOOK: u32 = 8192;
 
 struct Run<'a> {
-    step: &'a Newplugin,
+    step: &'a NewpluginPlugin,
     task: TaskContext<'a>,
 }
 
