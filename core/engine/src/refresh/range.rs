@@ -82,7 +82,7 @@ pub struct RangeContext<'a> {
     pub covered: &'a BTreeMap<String, Covered>,
     /// The subjects to recompute, by table.
     pub dirty: &'a BTreeMap<String, Dirty>,
-    /// Keep which events every record was made of.
+    /// Keep which events every record was made of, and see that their files are what they were.
     pub lineage: bool,
     /// Set to stop.
     pub cancelled: &'a AtomicBool,
@@ -251,7 +251,12 @@ impl RangeContext<'_> {
                 .iter()
                 .filter(|f| f.shard.lo <= filter.hi && f.shard.hi >= filter.lo)
             {
-                batches.extend(file.read(root, schema, &filter)?);
+                let read = file.read(root, schema, &filter)?;
+                // A refresh has looked at all of them before.
+                if self.lineage && read.iter().any(|batch| batch.num_rows() > 0) {
+                    file.shard.check(root)?;
+                }
+                batches.extend(read);
             }
         }
         Ok(batches)
