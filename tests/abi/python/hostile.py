@@ -49,8 +49,9 @@ for line in stdin:
             if os.fork() == 0:
                 os.setsid()
                 if os.fork() == 0:
-                    with open(sys.argv[2], "w") as file:
+                    with open(sys.argv[2] + ".new", "w") as file:
                         file.write(str(os.getpid()))
+                    os.rename(sys.argv[2] + ".new", sys.argv[2])
                     for fd in range(3):
                         os.close(fd)
                     time.sleep(60)
