@@ -1,5 +1,6 @@
 //! The transform: a unit per row in, a value in the target unit out, with what was done beside it.
 
+mod columns;
 mod numbers;
 mod plan;
 
@@ -16,14 +17,15 @@ use clinmill_sdk::{
     Applied, BindContext, Caps, Emit, Findings, MappingTable, Origin, PluginError, RejectedRow, TaskContext, Transform,
     TransformRun,
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array},
+        array::{Array, AsArray, RecordBatch, StringArray, UInt32Array},
         compute::take_record_batch,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     near::same,
-    sparse::{Decimals, Texts},
+    sparse::Decimals,
     units::Spellings,
 };
+use columns::Columns;
 use numbers::Numbers;
 use plan::Plan;
 pub(crate) use plan::as_meant;
@@ -462,61 +464,6 @@ fn at(column: Option<&StringArray>, row: usize) -> &str {
     match column {
         Some(column) if column.is_valid(row) => column.value(row),
         _ => "",
-    }
-}
-
-/// The new columns of one batch.
-struct Columns {
-    values: Vec<Decimals>,
-    unit: Texts,
-    factor: Texts,
-    rule: Texts,
-    status: Texts,
-}
-
-impl Columns {
-    fn new(rows: usize, values: usize) -> Self {
-        Self {
-            values: (0..values).map(|_| Decimals::new(rows)).collect(),
-            unit: Texts::new(rows),
-            factor: Texts::new(rows),
-            rule: Texts::new(rows),
-            status: Texts::new(rows),
-        }
-    }
-
-    /// Writes a row.
-    ///
-    /// # Errors
-    /// A value has no result; then nothing but values is written.
-    #[inline]
-    fn add(&mut self, to: usize, row: usize, plan: &Plan, numbers: &[Numbers], step: &Units) -> Result<(), Lost> {
-        let Some(conversion) = &plan.conversion else {
-            self.status.set(to, plan.status);
-            return Ok(());
-        };
-        for (column, result) in numbers.iter().zip(&mut self.values) {
-            if column.is_valid(row) {
-                result.set(to, column.convert(row, conversion, step.scale)?);
-            }
-        }
-        self.unit.set(to, &plan.unit);
-        self.factor.set(to, &conversion.factor);
-        self.rule.set(to, &plan.rule);
-        self.status.set(to, plan.status);
-        Ok(())
-    }
-
-    fn finish(self, rows: usize, scale: u8) -> Result<Vec<ArrayRef>, PluginError> {
-        let values = self
-            .values
-            .into_iter()
-            .map(|column| column.finish(rows, scale.cast_signed()));
-        let mut all = values.collect::<Result<Vec<_>, _>>()?;
-        for texts in [self.unit, self.factor, self.rule, self.status] {
-            all.push(texts.finish(rows)?);
-        }
-        Ok(all)
     }
 }
 

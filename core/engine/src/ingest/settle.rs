@@ -82,7 +82,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
         let before = kept.ordinals.len();
         match known.is_empty().then(|| new.repeated(subject)).as_deref() {
-            Some(repeated) if repeated.is_empty() => kept.whole(subject),
+            Some([]) => kept.whole(subject),
             repeated => new.choose(subject, &known, repeated, &mut kept),
         }
         if kept.ordinals.len() > before

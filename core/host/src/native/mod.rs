@@ -2,6 +2,7 @@
 //! the phase in what it says.
 
 mod begin;
+mod bound;
 mod context;
 mod desk;
 mod emitted;
@@ -25,6 +26,7 @@ use crate::{
     process::STUCK,
     texts::{LONGEST_TEXT, ROW_WISE_ALONE, findings as told_findings, is_code, of_options, said},
 };
+use bound::Bound;
 use clinmill_abi::tables::{Bind, Buf, Component, Error, Instance, LifecycleVt, Resource, Str};
 use clinmill_model::{Digest, keywords};
 use clinmill_sdk::{
@@ -573,40 +575,6 @@ impl Caller {
                 Err(self.blame(phase, said.status, "ABI_CODE", "it fails with a code that is none"))
             }
             _ => Err(self.account.known.shown(&self.schema, &self.plugin, phase, said)),
-        }
-    }
-}
-
-/// An instance of a component.
-struct Bound {
-    native: Arc<Native>,
-    instance: *mut Instance,
-}
-
-// SAFETY: the header says that an instance is immutable and used from several threads at once.
-unsafe impl Send for Bound {}
-// SAFETY: as above.
-unsafe impl Sync for Bound {}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        type Slot = unsafe extern "C-unwind" fn(*mut Instance);
-        unsafe extern "C-unwind" fn run(frame: *mut c_void) -> i32 {
-            // SAFETY: called with the frame below.
-            unsafe {
-                let frame = frame.cast::<Frame<(Slot, *mut Instance)>>();
-                ((*frame).args.0)((*frame).args.1);
-            }
-            0
-        }
-        if let Some(slot) = self.native.lifecycle.release {
-            // What cannot be released any more is left where it is.
-            // SAFETY: once, and no call of it is under way.
-            let released = unsafe {
-                self.native
-                    .call_of_task("release", Frame::new((slot, self.instance)), run)
-            };
-            self.native.unreleased(released.map(drop));
         }
     }
 }
