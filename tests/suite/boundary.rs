@@ -1,11 +1,11 @@
 //! What plugins may not do to the process that loads them, to the files beside them and to what a refresh reads.
 
 use crate::{
-    plugins::{PIPELINE, fails, hostile_c, no_release, project, told_to_end_once_published},
-    process::{REMARKS, own_source, runs},
+    plugins::{PIPELINE, fails, hostile_c, no_release, project, told_to_end, told_to_end_once_published},
+    process::{REMARKS, own_source},
 };
 use clinmill_tests::{Project, Run};
-use clinmill_tests_abi::{build_c, library, python, root};
+use clinmill_tests_abi::{build_c, library, python, root, runs};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -211,26 +211,10 @@ fn what_no_column_can_hold_and_what_comes_from_nothing_is_not_published() {
     assert_eq!(releases(&project), 1);
 }
 
-/// Runs the pipeline, and asks it to end when it is surely at work.
-fn told_to_end(project: &Project) -> Run {
-    let child = project
-        .command(["run", "pipeline.yaml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+/// Waits until a run is surely at work.
+fn at_work(pid: &str) {
     std::thread::sleep(Duration::from_secs(3));
-    let pid = child.id().to_string();
-    assert!(runs(&pid), "it waits");
-    let began = Instant::now();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let run = Run::from(child.wait_with_output().unwrap());
-    assert!(
-        began.elapsed() < Duration::from_secs(10),
-        "it took {:?}",
-        began.elapsed()
-    );
-    run
+    assert!(runs(pid), "it waits");
 }
 
 #[test]
@@ -252,7 +236,7 @@ fn ctrl_c_is_heard_while_an_input_is_cut() {
             .replace("issuer: MRN", &format!("deed: {deed}"));
         project.write("pipeline.yaml", pipeline);
         locked(&project);
-        told_to_end(&project).expect_code(130);
+        told_to_end(&project, at_work).expect_code(130);
         assert!(no_release(&project.at("out")));
     }
     let Some(python) = python("pyarrow") else { return };
@@ -265,7 +249,7 @@ fn ctrl_c_is_heard_while_an_input_is_cut() {
         source.replace(begin, &format!("{begin}        import time; time.sleep(3600)\n")),
     );
     locked(&project);
-    told_to_end(&project).expect_code(130);
+    told_to_end(&project, at_work).expect_code(130);
     assert!(no_release(&project.at("out")));
 }
 

@@ -328,23 +328,34 @@ pub fn fails(project: &Project, code: &str) {
     assert!(no_release(&project.at("out")));
 }
 
-/// Runs the pipeline, and asks it to end so long after it has published.
-pub fn told_to_end_once_published(project: &Project, after: Duration) -> Run {
+/// Runs the pipeline, and asks it to end once it is where `wait` waits for, which gets its number.
+pub fn told_to_end(project: &Project, wait: impl FnOnce(&str)) -> Run {
     let child = project
         .command(["run", "pipeline.yaml"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let began = Instant::now();
-    while no_release(&project.at("out")) {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(after);
     let pid = child.id().to_string();
+    wait(&pid);
+    let began = Instant::now();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    Run::from(child.wait_with_output().unwrap())
+    let run = Run::from(child.wait_with_output().unwrap());
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    run
+}
+
+/// As [`told_to_end`], so long after it has published.
+pub fn told_to_end_once_published(project: &Project, after: Duration) -> Run {
+    told_to_end(project, |_| {
+        let began = Instant::now();
+        while no_release(&project.at("out")) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing is published");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(after);
+    })
 }
 
 /// Runs cargo on a made plugin, in a target folder that stays for the next run of the tests. Nothing is downloaded.

@@ -2,7 +2,7 @@
 
 use crate::plugins::{PIPELINE, fails, project};
 use clinmill_tests::Project;
-use clinmill_tests_abi::{python, root};
+use clinmill_tests_abi::{python, root, runs};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -157,13 +157,6 @@ fn a_program_is_checked_as_a_library_is() {
         .run(["plugin", "check", "plugins/lines", "--name", "other"])
         .expect_code(1);
     assert!(checked.stderr.contains("plugins/lines: "), "{}", checked.stderr);
-}
-
-/// Whether a process of this number runs. One that nobody has waited for does not.
-pub fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 #[test]

@@ -36,14 +36,13 @@ pub enum RowState {
 /// What `mapping.yaml` has to say.
 const DECLARED: [&str; 6] = ["title", "from", "to", "version", "origin", "licence"];
 
-/// Columns of `map.csv` that something reads or writes (`mappings/README.md`).
-const COLUMNS: [&str; 23] = [
+/// The columns that any table may have, in the order they are written in (`mappings/README.md`).
+pub const COLUMNS: [&str; 16] = [
     "source_code",
     "source_name",
     "target_system",
     "target_code",
     "target_name",
-    "target_vocabulary",
     "equivalence",
     "status",
     "unit",
@@ -53,8 +52,13 @@ const COLUMNS: [&str; 23] = [
     "valid_to",
     "origin",
     "licence",
-    "note",
     "score",
+    "note",
+];
+
+/// Columns that tables of one kind have, or that an import brings.
+const OF_SOME: [&str; 7] = [
+    "target_vocabulary",
     "one",
     "is",
     "factor",
@@ -68,24 +72,23 @@ const CONDITIONS: [&str; 2] = ["when_", "valid_"];
 
 /// The column that one of another name was probably meant for. Names that are like none are the author's own.
 fn misspelt(name: &str) -> Option<&'static str> {
-    if COLUMNS.contains(&name) || name.len() > 64 {
+    let known = || COLUMNS.into_iter().chain(OF_SOME);
+    if known().any(|known| known == name) || name.len() > 64 {
         return None;
     }
     let plain = name.trim().to_lowercase().replace(['-', ' '], "_");
     let distance = |known: &&str| strsim::damerau_levenshtein(&plain, known);
     if let Some(condition) = CONDITIONS.iter().find(|condition| plain.starts_with(**condition)) {
-        let alike = COLUMNS.into_iter().filter(|known| known.starts_with(condition));
+        let alike = known().filter(|known| known.starts_with(condition));
         return alike.min_by_key(distance);
     }
     // `specimen` for `when_specimen`, where there is one such name only.
-    let mut longer = COLUMNS
-        .into_iter()
-        .filter(|known| known.strip_suffix(&plain).is_some_and(|rest| rest.ends_with('_')));
+    let mut longer = known().filter(|known| known.strip_suffix(&plain).is_some_and(|rest| rest.ends_with('_')));
     if let (Some(only), None) = (longer.next(), longer.next()) {
         return Some(only);
     }
     let near = |known: &&str| known.len() > 3 && distance(known) <= (known.len() / 4).max(1);
-    COLUMNS.into_iter().filter(near).min_by_key(distance)
+    known().filter(near).min_by_key(distance)
 }
 
 /// The 1-based character of the header's line where a column is named.

@@ -1,28 +1,11 @@
 //! A mapping table as a sheet that can be written: for import, export, suggestions and their review.
 
 use crate::table::REQUIRED;
-use clinmill_sdk::{MappingTable, mapping::MappingRow};
+use clinmill_sdk::{
+    MappingTable,
+    mapping::{COLUMNS, MappingRow},
+};
 use std::{collections::BTreeMap, fmt::Write};
-
-/// The columns of a sheet in the order they are written in; columns of a table's own come after them.
-pub const COLUMNS: [&str; 16] = [
-    "source_code",
-    "source_name",
-    "target_system",
-    "target_code",
-    "target_name",
-    "equivalence",
-    "status",
-    "unit",
-    "when_unit",
-    "when_specimen",
-    "valid_from",
-    "valid_to",
-    "origin",
-    "licence",
-    "score",
-    "note",
-];
 
 /// Whether a sheet writes a column even when it is empty.
 fn is_always_there(column: &str) -> bool {

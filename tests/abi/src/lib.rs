@@ -138,3 +138,10 @@ pub fn build_c(source: &Path, include: &Path, out: &Path, more: &[&str]) -> Opti
     );
     Some(())
 }
+
+/// Whether a process runs. One that nobody has waited for does not.
+pub fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}

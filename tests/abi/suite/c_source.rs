@@ -1,16 +1,12 @@
 //! A hostile source in C: what it promises, how it cuts an input, what it pushes; and that `plugin check` finds each of them.
 
-use crate::hostile::names;
+use crate::{hostile::names, process::read_all};
 use clinmill_sdk::{
-    BindContext, MemoryInput, PluginError, Registry, SourcePlugin, Split, TaskContext, testing,
-    testing::CollectedRecords,
+    BindContext, MemoryInput, PluginError, Registry, SourcePlugin, Split, testing, testing::CollectedRecords,
 };
 use clinmill_tests_abi::{build_c, limits, load, root};
 use serde_json::json;
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{path::Path, sync::Arc};
 
 /// What it does, in which phase it is refused, and under which code.
 const DEEDS: [(&str, &str, &str); 8] = [
@@ -36,17 +32,7 @@ fn source(dir: &Path, flags: &[&str]) -> Option<Arc<dyn SourcePlugin>> {
 
 fn read(plugin: &dyn SourcePlugin, deed: &str) -> Result<CollectedRecords, PluginError> {
     let bound = plugin.bind(&json!({ "deed": deed }), &BindContext::default())?;
-    let input = MemoryInput::new("a.txt", "abc");
-    let cancelled = AtomicBool::new(false);
-    let task = TaskContext {
-        cancelled: &cancelled,
-        batch_rows: 10,
-    };
-    let mut out = CollectedRecords::default();
-    for split in bound.splits(&input)? {
-        bound.read(&input, &split, &task, &mut out)?;
-    }
-    Ok(out)
+    read_all(bound.as_ref(), &MemoryInput::new("a.txt", "abc"), false)
 }
 
 #[test]

@@ -1,15 +1,8 @@
 //! What a process that is a plugin starts ends with it.
 
 use crate::process::{folder, limits, registered};
-use clinmill_tests_abi::python;
+use clinmill_tests_abi::{python, runs};
 use std::{fs, time::Duration};
-
-/// Whether a process runs. One that nobody has waited for does not.
-fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
-}
 
 #[test]
 fn what_a_process_has_started_is_ended_with_it() {

@@ -245,18 +245,26 @@ fn spoiled(python: &Path, function: &str, deed: &str) -> Arc<dyn SourcePlugin> {
     registry.get_source("lines").unwrap().clone()
 }
 
-fn read(source: &dyn BoundSource, cancelled: bool) -> Result<CollectedRecords, PluginError> {
-    let input = MemoryInput::new("input", "7\t王小明\n8\tsecret\n");
+/// All records of an input.
+pub fn read_all(
+    source: &dyn BoundSource,
+    input: &MemoryInput,
+    cancelled: bool,
+) -> Result<CollectedRecords, PluginError> {
     let cancelled = AtomicBool::new(cancelled);
     let task = TaskContext {
         cancelled: &cancelled,
         batch_rows: 1024,
     };
     let mut out = CollectedRecords::default();
-    for split in source.splits(&input)? {
-        source.read(&input, &split, &task, &mut out)?;
+    for split in source.splits(input)? {
+        source.read(input, &split, &task, &mut out)?;
     }
     Ok(out)
+}
+
+fn read(source: &dyn BoundSource, cancelled: bool) -> Result<CollectedRecords, PluginError> {
+    read_all(source, &MemoryInput::new("input", "7\t王小明\n8\tsecret\n"), cancelled)
 }
 
 #[test]

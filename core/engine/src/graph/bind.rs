@@ -430,7 +430,9 @@ fn with_columns(found: Diagnostic, input: &SchemaRef) -> Diagnostic {
         .message
         .split_once("there is no column \"")
         .and_then(|(_, rest)| rest.split('"').next());
-    let (Some(name), None) = (name, &found.hint) else {
+    // A plugin that knows what is meant has said so.
+    let is_said = found.hint.is_some() || found.message.contains("did you mean");
+    let Some(name) = name.filter(|_| !is_said) else {
         return found;
     };
     let known = || input.fields().iter().map(|f| f.name().as_str());
