@@ -216,10 +216,11 @@ fn read_workbook(
         zone,
         input,
         task,
-        out,
+        out: &mut *out,
         part: index as u32,
         row: None,
         texts: Line::default(),
+        names: Vec::new(),
         core: None,
         rows: Rows::default(),
     };
@@ -256,14 +257,77 @@ fn read_workbook(
     }
     tags.finish().map_err(|fault| of_xml(input, fault))?;
     sheet.end_row()?;
-    sheet.finish()
+    let header = sheet.finish()?;
+    drop(cells);
+    if config.sheet.is_none() {
+        let left_out = rows_of_others(&mut workbook, index, config.header_row, &header, task)?;
+        if left_out > 0 {
+            out.filtered("other_sheets", left_out);
+        }
+    }
+    Ok(())
 }
 
 /// The first sheet that is a table and not hidden, else the first.
 fn first_visible(sheets: &[calamine::Sheet]) -> usize {
-    let is_shown =
-        |sheet: &calamine::Sheet| sheet.visible == SheetVisible::Visible && sheet.typ == SheetType::WorkSheet;
     sheets.iter().position(is_shown).unwrap_or(0)
+}
+
+fn is_shown(sheet: &calamine::Sheet) -> bool {
+    sheet.visible == SheetVisible::Visible && sheet.typ == SheetType::WorkSheet
+}
+
+/// The rows of the other sheets that have the header of the one that is read: such as one sheet for each month, of which
+/// nobody asked for the first alone. A sheet that cannot be read has none.
+fn rows_of_others<R: Read + Seek>(
+    workbook: &mut Xlsx<R>,
+    read: usize,
+    header_row: u32,
+    header: &[String],
+    task: &TaskContext<'_>,
+) -> Result<u64, PluginError> {
+    let sheets = workbook.sheets_metadata().iter().enumerate();
+    let others: Vec<String> = sheets
+        .filter_map(|(i, sheet)| (i != read && is_shown(sheet)).then(|| sheet.name.clone()))
+        .collect();
+    let mut rows = 0;
+    for name in others {
+        task.check()?;
+        rows += rows_below(workbook, &name, header_row, header).unwrap_or(0);
+    }
+    Ok(rows)
+}
+
+/// The rows of a sheet below this header; `None` where it has another.
+fn rows_below<R: Read + Seek>(workbook: &mut Xlsx<R>, name: &str, header_row: u32, header: &[String]) -> Option<u64> {
+    let mut cells = workbook.worksheet_cells_reader(name).ok()?;
+    let (mut names, mut at, mut last, mut rows) = (Vec::new(), None, None, 0);
+    while let Some((cell, _)) = cells.next_cell_with_style_id().ok()? {
+        let (row, column) = cell.get_position();
+        if row + 1 < header_row || matches!(cell.get_value(), DataRef::Empty) {
+            continue;
+        }
+        if *at.get_or_insert(row) == row {
+            let column = (column as usize).min(MOST_COLUMNS);
+            names.resize_with(names.len().max(column + 1), String::new);
+            render(cell.get_value(), false, &mut names[column]);
+        } else if last != Some(row) {
+            if last.is_none() && !same_names(&names, header) {
+                return None;
+            }
+            last = Some(row);
+            rows += 1;
+        }
+    }
+    Some(rows)
+}
+
+/// True for the same names, whatever empty columns follow.
+fn same_names(a: &[String], b: &[String]) -> bool {
+    fn name(names: &[String], i: usize) -> &str {
+        names.get(i).map_or("", |name| name.trim())
+    }
+    (0..a.len().max(b.len())).all(|i| name(a, i) == name(b, i))
 }
 
 /// The entry of an archive whose bytes begin here.
@@ -336,6 +400,7 @@ struct SheetReader<'s, 'o> {
     part: u32,
     row: Option<u32>,
     texts: Line,
+    names: Vec<String>,
     core: Option<Core<'s>>,
     rows: Rows,
 }
@@ -403,18 +468,20 @@ impl SheetReader<'_, '_> {
             offset: 0,
         };
         let resolved = plan::resolve(self.config, self.plans, header, self.input.captures())?;
+        self.names.clone_from(&names);
         self.rows = Rows::new(width, self.part);
         self.core = Some(Core::new(resolved, self.zone, self.task.batch_rows, true));
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), PluginError> {
+    /// Passes on what is left. Returns the header.
+    fn finish(mut self) -> Result<Vec<String>, PluginError> {
         let Some(core) = &mut self.core else {
             return Err(plan::no_header(0));
         };
         core.push("", &mut self.rows, self.out)?;
         self.out.progress(self.input.size());
-        Ok(())
+        Ok(self.names)
     }
 }
 

@@ -2,9 +2,9 @@
 //! that are known already, as one file.
 
 use super::{
-    runs::{Part, Run, chunks, common_text, is_null, runs_of_parts},
+    runs::{HeadedRun, Part, Run, chunks, common_text, is_null, runs_of_parts},
     shuffle::KindOf,
-    staged::{Staged, Stamp, Times},
+    staged::{Staged, Stamp, Times, head},
 };
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
@@ -64,7 +64,7 @@ pub struct Settled {
     /// Events that were known already, by number of input.
     pub duplicates: BTreeMap<u32, u64>,
     /// The subject identifiers with new events.
-    pub subjects: HashSet<Id>,
+    pub subjects: Vec<Id>,
 }
 
 /// Settles one task.
@@ -79,28 +79,29 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     }
     let known = known_events(&task, &new)?;
     let mut kept = Kept::default();
-    for subject in new.runs.chunk_by(|a, b| a.subject == b.subject) {
+    for subject in new.subjects() {
         let before = kept.ordinals.len();
         match known.is_empty().then(|| new.repeated(subject)).as_deref() {
-            Some([]) => kept.whole(subject),
+            Some([]) => kept.whole(&new, subject),
             repeated => new.choose(subject, &known, repeated, &mut kept),
         }
         if kept.ordinals.len() > before
-            && let Some(run) = subject.first()
+            && let Some((_, run)) = subject.first()
         {
-            out.subjects.insert(run.subject.to_be_bytes());
+            out.subjects.push(run.first(&new.parts).subject);
         }
     }
-    out.written.extend(kept.written);
-    out.duplicates.extend(kept.duplicates);
+    kept.end_input();
+    out.written.extend(std::mem::take(&mut kept.written));
+    out.duplicates.extend(std::mem::take(&mut kept.duplicates));
     if kept.runs.is_empty() {
         return Ok(out);
     }
 
     let whole = events::schema(&task.kind.schema);
-    let parts: Vec<&Staged> = task.events.iter().map(|part| part.events.as_ref()).collect();
+    let parts = &new.parts;
     let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
-    let constants = constants(&task, &texts, &kept.runs, &kept.ordinals);
+    let constants = constants(&task, &texts, &kept, &out.written);
     let varying: Vec<_> = whole
         .fields()
         .iter()
@@ -116,8 +117,8 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let texts: Vec<&RecordBatch> = texts.iter().collect();
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants);
     let mut ordinals = kept.ordinals.as_slice();
-    for runs in chunks(&parts, &kept.runs) {
-        let chunk = Staged::gather(&parts, &texts, &runs)?;
+    for runs in chunks(parts, &kept.runs) {
+        let chunk = Staged::gather(parts, &texts, &runs)?;
         let (own, rest) = ordinals.split_at(chunk.len());
         ordinals = rest;
         writer.write(&chunk.widen(&schema, own, task.times)?)?;
@@ -139,10 +140,10 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
 
 /// The new events, by subject, then in the order of their inputs.
 struct New<'a> {
-    parts: &'a [Part],
+    parts: Vec<&'a Staged>,
     times: &'a Times,
     scopes: &'a HashMap<u32, String>,
-    runs: Vec<Run>,
+    runs: Vec<HeadedRun>,
 }
 
 /// The events that are written.
@@ -151,30 +152,70 @@ struct Kept {
     runs: Vec<Run>,
     /// One for each event.
     ordinals: Vec<u32>,
+    first: Option<Stamp>,
+    same: Same,
     written: HashMap<u32, u64>,
     duplicates: HashMap<u32, u64>,
+    /// The input of the last events, and how many there were since it was another.
+    last: (u32, u64),
+}
+
+/// What all events say as the first one does.
+struct Same {
+    part: bool,
+    void: bool,
+    cell: bool,
+}
+
+impl Default for Same {
+    fn default() -> Self {
+        Self {
+            part: true,
+            void: true,
+            cell: true,
+        }
+    }
 }
 
 impl Kept {
-    fn whole(&mut self, runs: &[Run]) {
-        for run in runs {
+    fn whole(&mut self, new: &New<'_>, runs: &[HeadedRun]) {
+        for (_, run) in runs {
             self.ordinals.resize(self.ordinals.len() + run.len as usize, 0);
-            *self.written.entry(run.input).or_default() += u64::from(run.len);
+            self.saw(new.stamps(run));
+            self.runs.push(*run);
         }
-        self.runs.extend_from_slice(runs);
     }
 
-    fn one(&mut self, event: Run, ordinal: u32) {
+    fn one(&mut self, stamp: &Stamp, (part, row): (u32, u32), ordinal: u32) {
         self.ordinals.push(ordinal);
-        *self.written.entry(event.input).or_default() += 1;
+        self.saw(std::slice::from_ref(stamp));
         match self.runs.last_mut() {
-            Some(last)
-                if (last.subject, last.input, last.part) == (event.subject, event.input, event.part)
-                    && last.row + last.len == event.row =>
-            {
-                last.len += 1;
-            }
-            _ => self.runs.push(event),
+            Some(last) if last.part == part && last.row + last.len == row => last.len += 1,
+            _ => self.runs.push(Run { part, row, len: 1 }),
+        }
+    }
+
+    /// Notes events of one input.
+    fn saw(&mut self, stamps: &[Stamp]) {
+        let Some(stamp) = stamps.first() else { return };
+        let first = *self.first.get_or_insert(*stamp);
+        for now in stamps {
+            self.same.part &= now.part == first.part;
+            self.same.void &= now.void == first.void;
+            self.same.cell &= now.cell == first.cell;
+        }
+        if self.last.0 != stamp.input {
+            self.end_input();
+            self.last = (stamp.input, 0);
+        }
+        self.last.1 += stamps.len() as u64;
+    }
+
+    /// Counts the events of the input that the last ones were of.
+    fn end_input(&mut self) {
+        let (input, events) = std::mem::take(&mut self.last);
+        if events > 0 {
+            *self.written.entry(input).or_default() += events;
         }
     }
 }
@@ -192,40 +233,50 @@ struct Version {
 
 impl<'a> New<'a> {
     fn of(task: &'a SettleTask<'_>) -> Self {
-        let mut runs = runs_of_parts(&task.events);
-        runs.retain(|run| !task.failed.contains(&run.input));
-        let mut new = Self {
-            parts: &task.events,
+        let parts: Vec<&Staged> = task.events.iter().map(|part| part.events.as_ref()).collect();
+        let ranges = task.events.iter().map(|part| part.rows.clone());
+        let mut runs = runs_of_parts(parts.iter().copied().zip(ranges));
+        if !task.failed.is_empty() {
+            runs.retain(|(_, run)| !task.failed.contains(&run.first(&parts).input));
+        }
+        // Each part comes sorted by subject: a merge.
+        runs.sort_by_key(|(head, _)| *head);
+        for near in runs.chunk_by_mut(|a, b| a.0 == b.0) {
+            if near.len() > 1 {
+                near.sort_by_key(|(_, run)| {
+                    let first = run.first(&parts);
+                    let within = (first.row, first.part, first.cell);
+                    (first.subject, first.input, first.offset, within)
+                });
+            }
+        }
+        Self {
+            parts,
             times: task.times,
             scopes: task.scopes,
-            runs: Vec::new(),
-        };
-        let within = |run: &Run| {
-            let stamp = new.stamp(run.part, run.row);
-            (stamp.row, stamp.part, stamp.cell)
-        };
-        // Each part comes sorted by subject: a merge.
-        runs.sort_by(|a, b| {
-            (a.subject, a.input, a.offset)
-                .cmp(&(b.subject, b.input, b.offset))
-                .then_with(|| within(a).cmp(&within(b)))
-        });
-        new.runs = runs;
-        new
+            runs,
+        }
+    }
+
+    /// The runs of each subject.
+    fn subjects(&self) -> impl Iterator<Item = &[HeadedRun]> {
+        let subject = |run: &Run| run.first(&self.parts).subject;
+        self.runs
+            .chunk_by(move |a, b| a.0 == b.0 && subject(&a.1) == subject(&b.1))
     }
 
     fn stamp(&self, part: u32, row: u32) -> &'a Stamp {
-        &self.parts[part as usize].events.stamps[row as usize]
+        &self.parts[part as usize].stamps[row as usize]
     }
 
     fn stamps(&self, run: &Run) -> &'a [Stamp] {
-        &self.parts[run.part as usize].events.stamps[run.rows()]
+        &self.parts[run.part as usize].stamps[run.rows()]
     }
 
     /// The first bits of the keys of a subject's records that have more than one event, and maybe of a few others, in
     /// ascending order.
-    fn repeated(&self, subject: &[Run]) -> Vec<u64> {
-        let stamps = subject.iter().flat_map(|run| self.stamps(run));
+    fn repeated(&self, subject: &[HeadedRun]) -> Vec<u64> {
+        let stamps = subject.iter().flat_map(|(_, run)| self.stamps(run));
         let mut heads: Vec<u64> = stamps.map(|stamp| head(&stamp.key)).collect();
         heads.sort_unstable();
         let equal = heads.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
@@ -235,13 +286,13 @@ impl<'a> New<'a> {
     /// Keeps the events of one subject that are not known already. `repeated` is there when none is known.
     fn choose(
         &self,
-        subject: &[Run],
+        subject: &[HeadedRun],
         known: &HashMap<u128, u32, Prehashed>,
         repeated: Option<&[u64]>,
         kept: &mut Kept,
     ) {
         let mut places: Vec<(u32, u32)> = Vec::new();
-        for run in subject {
+        for (_, run) in subject {
             places.extend((run.row..run.row + run.len).map(|row| (run.part, row)));
         }
         let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
@@ -276,7 +327,7 @@ impl<'a> New<'a> {
         }
         for (&(part, row), ordinal) in places.iter().zip(chosen) {
             if let Some(ordinal) = ordinal {
-                kept.one(Run::of_one(self.stamp(part, row), part, row), ordinal);
+                kept.one(self.stamp(part, row), (part, row), ordinal);
             }
         }
     }
@@ -293,7 +344,7 @@ impl<'a> New<'a> {
                     key: &stamp.key,
                     as_of: self.times.get(&stamp.input).and_then(Option::as_deref),
                     scope: self.scopes.get(&stamp.input).map(String::as_str),
-                    version: self.parts[part as usize].events.version(row as usize),
+                    version: self.parts[part as usize].version(row as usize),
                     void: stamp.void,
                     content: stamp.content,
                 };
@@ -311,36 +362,29 @@ impl<'a> New<'a> {
     }
 }
 
-fn head(id: &Id) -> u64 {
-    id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
-}
-
 /// The columns that say the same in every event of a file.
-fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], runs: &[Run], ordinals: &[u32]) -> Constants {
+fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], kept: &Kept, written: &BTreeMap<u32, u64>) -> Constants {
     let mut constants = Constants::new();
-    let numbers = |s: &Stamp| [s.input, s.part, u32::from(s.void), s.cell];
-    let stamps_of = |run: &Run| &task.events[run.part as usize].events.stamps[run.rows()];
-    let Some(first) = runs.first().and_then(|run| stamps_of(run).first()).map(numbers) else {
-        return constants;
-    };
-    let mut same = [true; 4];
-    for stamp in runs.iter().flat_map(stamps_of) {
-        for ((same, first), now) in same.iter_mut().zip(first).zip(numbers(stamp)) {
-            *same &= first == now;
+    if let Some(first) = &kept.first {
+        let mut insert = |is_same, name: &str, value| {
+            if is_same {
+                constants.insert(name.to_owned(), value);
+            }
+        };
+        insert(kept.same.part, events::PART, first.part.into());
+        insert(kept.same.void, events::VOID, first.void.into());
+        insert(kept.same.cell && first.cell == 0, events::CELL, Value::Null);
+    }
+    let time_of = |input: &u32| task.times.get(input).and_then(Option::as_deref);
+    if let Some(input) = written.keys().next() {
+        if written.len() == 1 {
+            constants.insert(events::INPUT.to_owned(), (*input).into());
+        }
+        if written.keys().all(|other| time_of(other) == time_of(input)) {
+            constants.insert(events::AS_OF.to_owned(), time_of(input).into());
         }
     }
-    for (i, name) in [events::INPUT, events::PART, events::VOID].into_iter().enumerate() {
-        if same[i] {
-            constants.insert(name.to_owned(), first[i].into());
-        }
-    }
-    if same[3] && first[3] == 0 {
-        constants.insert(events::CELL.to_owned(), Value::Null);
-    }
-    let time_of = |input: u32| task.times.get(&input).and_then(Option::as_deref);
-    if runs.iter().all(|run| time_of(run.input) == time_of(first[0])) {
-        constants.insert(events::AS_OF.to_owned(), time_of(first[0]).into());
-    }
+    let (runs, ordinals) = (&kept.runs, &kept.ordinals);
     if ordinals.iter().all(|o| *o == 0) {
         constants.insert(events::ORDINAL.to_owned(), 0.into());
     }
@@ -407,7 +451,8 @@ fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u3
     if files.is_empty() {
         return Ok(known);
     }
-    let subjects: HashSet<Id> = new.runs.iter().map(|run| run.subject.to_be_bytes()).collect();
+    let runs = new.runs.iter();
+    let subjects: HashSet<Id> = runs.map(|(_, run)| run.first(&new.parts).subject).collect();
     let filter = ShardFilter {
         lo,
         hi,

@@ -1,7 +1,7 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
 use super::{
-    runs::{Part, Run, runs_of},
+    runs::{HeadedRun, Part, Run, runs_of_parts},
     staged::{Staged, Stamp, packed_schema},
 };
 use crate::error::EngineError;
@@ -244,15 +244,12 @@ impl Shuffle {
 /// parts later is read from the front of each to its end. `None` of nothing.
 fn sorted(mut parts: Vec<Staged>) -> Result<Option<Staged>, EngineError> {
     parts.retain(|part| part.len() > 0);
-    let mut runs: Vec<Run> = (0..)
-        .zip(&parts)
-        .flat_map(|(part, events)| runs_of(&events.stamps).map(move |run| Run { part, ..run }))
-        .collect();
-    if parts.len() < 2 && runs.is_sorted_by_key(|run| run.subject) {
+    let mut runs: Vec<HeadedRun> = runs_of_parts(parts.iter().map(|part| (part, 0..part.len())));
+    if parts.len() < 2 && runs.is_sorted() {
         return Ok(parts.pop());
     }
-    // By the first half of the ids, which nearly always tells them apart: keys of their own move in less time than runs.
-    runs.sort_by_cached_key(|run| (run.subject >> 64) as u64);
+    runs.sort_unstable();
+    let runs: Vec<Run> = runs.into_iter().map(|(_, run)| run).collect();
     let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
     Ok(Some(Staged::gather(&parts.iter().collect::<Vec<_>>(), &texts, &runs)?))
 }

@@ -193,6 +193,11 @@ pub fn packed_schema(texts: &Schema) -> SchemaRef {
 }
 
 impl Stamp {
+    /// The first half of the subject's id.
+    pub fn head(&self) -> u64 {
+        head(&self.subject)
+    }
+
     fn read(bytes: &[u8]) -> Option<Self> {
         let (subject, rest) = bytes.split_first_chunk()?;
         let (key, mut rest) = rest.split_first_chunk()?;
@@ -222,6 +227,11 @@ impl Stamp {
             nameless: *rest.get(1)? != 0,
         })
     }
+}
+
+/// The first half of an id.
+pub fn head(id: &Id) -> u64 {
+    id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 fn engine_column(name: &str, stamps: &[Stamp], ordinals: &[u32], times: &Times) -> Result<ArrayRef, ArrowError> {
