@@ -5,7 +5,7 @@ use crate::{error::EngineError, exact::exactly};
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{DataType, Float64Type},
+    datatypes::{DataType, Float64Type, Int64Type},
 };
 use clinmill_model::omop;
 use clinmill_sdk::units::{Code, fold};
@@ -103,6 +103,16 @@ pub fn is_holdable(value: &str, data_type: &DataType) -> bool {
     shown.is_ok_and(|shown| shown.is_valid(0) && shown.as_string::<i32>().value(0) == value)
 }
 
+/// A whole number as a pipeline writes it: `5`, `5.0`.
+fn whole(text: &str) -> Option<i64> {
+    let of_double = || {
+        text.parse::<f64>()
+            .ok()
+            .filter(|n| n.fract() == 0.0 && n.abs() < 9.0e15)
+    };
+    text.parse().ok().or_else(|| of_double().map(|n| n as i64))
+}
+
 /// The first term that each row breaks. `rows` have the published columns; `given` is what they were made of, where a
 /// unit may stand that is not published.
 ///
@@ -128,7 +138,12 @@ pub fn broken<'t>(
         match &term.rule {
             Rule::Present => mark(&|i| column.is_null(i)),
             Rule::OneOf(values) => {
-                if column.data_type().is_numeric() {
+                if column.data_type().is_integer() {
+                    let allowed: Vec<i64> = values.iter().filter_map(|v| whole(v)).collect();
+                    let column = cast(column, &DataType::Int64)?;
+                    let numbers = column.as_primitive::<Int64Type>();
+                    mark(&|i| numbers.is_valid(i) && !allowed.contains(&numbers.value(i)));
+                } else if column.data_type().is_numeric() {
                     let allowed: Vec<f64> = values.iter().filter_map(|v| v.parse().ok()).collect();
                     let column = cast(column, &DataType::Float64)?;
                     let numbers = column.as_primitive::<Float64Type>();
@@ -138,6 +153,14 @@ pub fn broken<'t>(
                     let texts = column.as_string::<i32>();
                     mark(&|i| texts.is_valid(i) && !values.iter().any(|v| v == texts.value(i)));
                 }
+            }
+            Rule::Within(low, high) if column.data_type().is_integer() => {
+                let column = cast(column, &DataType::Int64)?;
+                let numbers = column.as_primitive::<Int64Type>();
+                // Whole numbers beyond 2^53 are compared as what they are: a bound is rounded inwards.
+                let (low, high) = (low.map(|l| l.ceil() as i128), high.map(|h| h.floor() as i128));
+                let outside = |v: i128| low.is_some_and(|l| v < l) || high.is_some_and(|h| v > h);
+                mark(&|i| numbers.is_valid(i) && outside(numbers.value(i).into()));
             }
             Rule::Within(low, high) => {
                 let column = cast(column, &DataType::Float64)?;

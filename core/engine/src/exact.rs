@@ -33,7 +33,7 @@ pub fn is_castable(from: &DataType, to: &DataType) -> bool {
 pub fn exactly(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     let from = column.data_type();
     if from == to {
-        return Ok(column.clone());
+        return finite(column);
     }
     if !is_castable(from, to) {
         return Err(ArrowError::CastError(format!("{from} is no {to}")));
@@ -72,13 +72,25 @@ fn of_texts(texts: &StringArray, column: &ArrayRef, to: &DataType) -> Result<Arr
             let scale = usize::try_from(*scale).unwrap_or(0);
             without(cast(column, to)?, &lost(&|text| places(text) > scale))
         }
-        // With an offset from UTC it is another local time, if it is one: the step `datetime` reads it.
-        DataType::Timestamp(..) => {
-            let has_offset = |text: &str| text.get(11..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z']));
-            without(cast(column, to)?, &lost(&has_offset))
-        }
+        // With an offset or a zone it is another local time, and maybe another day: the step `datetime` reads it.
+        _ if to.is_temporal() => without(cast(column, to)?, &lost(&|text| !is_local(text))),
         _ => cast(column, to),
     }
+}
+
+/// True for a day, and for one with a time that says nothing of its zone.
+fn is_local(text: &str) -> bool {
+    let of_time = |c: char| c.is_ascii_digit() || matches!(c, ' ' | 'T' | 't' | ':' | '.');
+    text.trim().chars().skip(10).all(of_time)
+}
+
+/// Doubles that are numbers: what a query divides by zero is none.
+fn finite(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let Some(doubles) = column.as_primitive_opt::<Float64Type>() else {
+        return Ok(column.clone());
+    };
+    let is_none = |value: Option<f64>| Some(value.is_some_and(|value| !value.is_finite()));
+    without(column.clone(), &doubles.iter().map(is_none).collect())
 }
 
 /// How many digits behind the point a decimal text has, zeros at its end aside; one with an exponent is none.
@@ -197,6 +209,8 @@ mod tests {
         assert_eq!(of(&column, &DataType::Float64), numbers);
         let third = 333_333_333_333_333_333;
         assert_eq!(of(&decimals(&[third], 18), &DataType::Float64), ["0.3333333333333333"]);
+        let computed = doubles(&[1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
+        assert_eq!(of(&computed, &DataType::Float64), ["1.5", "-", "-", "-"]);
         assert_eq!(
             of(&decimals(&[9_007_199_254_740_993, 5], 0), &DataType::Float64),
             ["-", "5.0"]
@@ -240,12 +254,16 @@ mod tests {
         let column = texts(&["2026-03-01", "20260301", "0001-01-01", "9999-12-31", "2026-02-30"]);
         let dates = ["2026-03-01", "2026-03-01", "0001-01-01", "9999-12-31", "-"];
         assert_eq!(of(&column, &DataType::Date32), dates);
-        let column = texts(&[
-            "2026-03-01T08:00:00",
-            "2026-03-01T08:00:00Z",
-            "2026-03-01 08:00:00+08:00",
-        ]);
-        assert_eq!(of(&column, &TIMESTAMP), ["2026-03-01T08:00:00", "-", "-"]);
+        let zones = ["Z", "+08:00", "-0500", " +0800", " Asia/Shanghai", " Europe/Berlin"];
+        let zoned: Vec<String> = zones.iter().map(|zone| format!("2026-03-01 07:00:00{zone}")).collect();
+        let zoned = texts(&zoned.iter().map(String::as_str).collect::<Vec<_>>());
+        for to in [DataType::Date32, TIMESTAMP] {
+            assert_eq!(of(&zoned, &to), ["-"; 6], "{to}");
+        }
+        let column = texts(&["2026-03-01T08:00:00", "2026-03-01 08:00:00.25", "20260301"]);
+        let times = ["2026-03-01T08:00:00", "2026-03-01T08:00:00.250", "2026-03-01T00:00:00"];
+        assert_eq!(of(&column, &TIMESTAMP), times);
+        assert_eq!(of(&column, &DataType::Date32), ["2026-03-01"; 3]);
         let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1, 86_399_999_999]));
         assert_eq!(of(&column, &DataType::Date32), ["1969-12-31", "1970-01-01"]);
         let far: ArrayRef = Arc::new(Date32Array::from(vec![i32::MAX, 0, 2_932_896, -719_162]));

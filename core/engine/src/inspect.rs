@@ -7,7 +7,10 @@ use crate::{
     fold::{FoldRule, Folded, Id, fold},
     graph::{StepReport, TaskInput, as_table},
     ingest::{self, EventBuilder, EventSink, subject_id},
-    refresh::{EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, input_folder},
+    refresh::{
+        EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, never_came,
+        scope_of_captures, seen,
+    },
     sql,
     tables::TableSpec,
     view::View,
@@ -17,7 +20,7 @@ use clinmill_catalog::{
     env::Env,
     events,
     shards::ShardFilter,
-    vault::{Vault, VaultError, VaultKey, glob},
+    vault::{FoundFile, Vault, VaultError, VaultKey},
 };
 use clinmill_model::{Digest, columns::SUBJECT_ID};
 use clinmill_sdk::{
@@ -137,19 +140,24 @@ pub async fn plan(
     }
     let is_read = count || sources.values().map(|s| s.bytes).sum::<u64>() <= PLAN_READS;
     let news = match is_read {
-        true => Some(subjects_in(bound, &session.key, |source| {
-            let plan = bound
-                .sources
-                .iter()
-                .position(|s| s.name() == source.name())
-                .and_then(|i| plans.get(i));
-            let pending = plan
-                .into_iter()
-                .flat_map(|p| p.pending.iter().map(move |x| (x, p.paths.get(&x.sha256))));
-            pending
-                .filter_map(|(x, path)| FileInput::at(path?, x.path.expose(), x.captures.expose()))
-                .collect()
-        })),
+        true => Some(subjects_in(
+            bound,
+            &session.key,
+            |source| {
+                let plan = bound
+                    .sources
+                    .iter()
+                    .position(|s| s.name() == source.name())
+                    .and_then(|i| plans.get(i));
+                let pending = plan
+                    .into_iter()
+                    .flat_map(|p| p.pending.iter().map(move |x| (x, p.paths.get(&x.sha256))));
+                pending
+                    .filter_map(|(x, path)| FileInput::at(path?, x.path.expose(), x.captures.expose()))
+                    .collect()
+            },
+            &mut warnings,
+        )),
         false => None,
     };
     let news: Option<HashSet<Id>> = news.map(|ids| ids.iter().map(|id| view.identity.canonical(id)).collect());
@@ -263,19 +271,20 @@ fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Res
 
 /// The plan of a pipeline without a vault: everything is pending.
 fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, EngineError> {
-    let mut sources = BTreeMap::new();
-    let mut files = BTreeMap::new();
+    let vault = folder(&bound.pipeline.vault.url.value, &bound.dir);
+    let (mut sources, mut files, mut warnings) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for source in &bound.sources {
-        let (base, pattern) = input_folder(bound, source);
-        let found = glob(&base, &pattern)?;
-        let n = found.files.len() as u64;
+        let found = seen(bound, source, &vault, None, &mut warnings)?;
         let planned = PlannedSource {
-            files: n,
-            pending: n,
+            files: found.matched as u64,
+            pending: found.files.len() as u64,
             again: 0,
-            bytes: found.files.iter().map(|f| f.stamp.size).sum(),
+            bytes: found.files.iter().map(|(file, _)| file.stamp.size).sum(),
             max_deletes: max_deletes(source),
         };
+        if found.matched == 0 {
+            warnings.extend(never_came(bound, source, &[]));
+        }
         sources.insert(source.name().to_owned(), planned);
         files.insert(source.name().to_owned(), found.files);
     }
@@ -285,9 +294,9 @@ fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, Engi
             let key = throwaway_key(env)?;
             let inputs = |source: &SourceSpec| {
                 let files = files.get(source.name()).into_iter().flatten();
-                files.filter_map(FileInput::open).collect()
+                files.filter_map(|(file, _)| FileInput::open(file)).collect()
             };
-            Some(subjects_in(bound, &key, inputs).len() as u64)
+            Some(subjects_in(bound, &key, inputs, &mut warnings).len() as u64)
         }
         false => None,
     };
@@ -309,12 +318,17 @@ fn plan_of_new(bound: &Bound, env: &Env, count: bool) -> Result<PlanReport, Engi
         changes: Vec::new(),
         schemas: Vec::new(),
         news,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
-/// The subjects that inputs speak of. An input that cannot be read speaks of nobody: the refresh tells of it.
-fn subjects_in(bound: &Bound, key: &VaultKey, inputs: impl Fn(&SourceSpec) -> Vec<FileInput>) -> HashSet<Id> {
+/// The subjects that inputs speak of. An input that cannot be read speaks of nobody, and is warned of.
+fn subjects_in(
+    bound: &Bound,
+    key: &VaultKey,
+    inputs: impl Fn(&SourceSpec) -> Vec<FileInput>,
+    warnings: &mut Vec<Warning>,
+) -> HashSet<Id> {
     let cancelled = AtomicBool::new(false);
     let task = TaskContext {
         cancelled: &cancelled,
@@ -327,11 +341,25 @@ fn subjects_in(bound: &Bound, key: &VaultKey, inputs: impl Fn(&SourceSpec) -> Ve
     };
     for source in &bound.sources {
         subjects.kinds = source.bound.records().iter().map(|k| k.subject).collect();
+        let mut failed: BTreeMap<String, (usize, PluginError)> = BTreeMap::new();
         for input in inputs(source) {
-            for split in ingest::splits(source.bound.as_ref(), &input).unwrap_or_default() {
-                let _ = source.bound.read(&input, &split, &task, &mut subjects);
+            let read = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
+                splits
+                    .iter()
+                    .try_for_each(|split| source.bound.read(&input, split, &task, &mut subjects))
+            });
+            if let Err(error) = read {
+                failed.entry(error.code.clone()).or_insert((0, error)).0 += 1;
             }
         }
+        warnings.extend(failed.into_iter().map(|(code, (n, error))| {
+            let name = source.name();
+            let message = format!(
+                "source {name}: {n} inputs would be given up ({code}): {}",
+                error.message
+            );
+            Warning::new("INPUT_GIVEN_UP", message)
+        }));
     }
     subjects.found
 }
@@ -377,7 +405,16 @@ fn throwaway_key(env: &Env) -> Result<VaultKey, EngineError> {
 }
 
 /// Records of one kind that a preview reads at most; a source stops there.
-const PREVIEW_RECORDS: usize = 20_000;
+pub const PREVIEW_RECORDS: usize = 20_000;
+
+/// How much a preview looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Rows that are shown.
+    pub rows: usize,
+    /// Records of one kind that are read.
+    pub records: usize,
+}
 
 /// The first rows of something, and what they lack.
 #[derive(Debug)]
@@ -390,6 +427,8 @@ pub struct Preview {
     pub rejected: BTreeMap<String, u64>,
     /// True when there is more: no more than some 20,000 records of a source are looked at.
     pub is_cut: bool,
+    /// What else somebody should look at.
+    pub warnings: Vec<Warning>,
 }
 
 /// An input that a preview could not read.
@@ -406,12 +445,12 @@ pub struct LeftOut {
 }
 
 /// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed. The same inbox
-/// gives the same rows. An input that cannot be read is left out, as a refresh would leave it out. With `filter`, only
-/// rows for which this SQL expression is true.
+/// gives the same rows. The latest inputs come first; of complete exports only the latest of each scope is read. An input that
+/// cannot be read is left out, as a refresh would leave it out. With `filter`, only rows for which this SQL expression is true.
 ///
 /// # Errors
 /// When the name is unknown, or a step fails.
-pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&str>) -> Result<Preview, EngineError> {
+pub async fn preview(bound: &Bound, name: &str, extent: Extent, filter: Option<&str>) -> Result<Preview, EngineError> {
     let name = bound
         .sources
         .iter()
@@ -429,7 +468,8 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
     }
     // Decides the order of subjects alone: their ids are replaced by numbers.
     let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;
-    let mut left_out = Vec::new();
+    let vault = folder(&bound.pipeline.vault.url.value, &bound.dir);
+    let (mut left_out, mut warnings) = (Vec::new(), Vec::new());
     let (mut rejected, mut is_cut) = (BTreeMap::new(), false);
     let wanted = [name.clone()];
     let needed = bound.graph.needed(&wanted);
@@ -440,9 +480,13 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
         if !(0..kinds.len()).any(|k| needed.contains(&source.relation(k))) {
             continue;
         }
-        let (base, pattern) = input_folder(bound, source);
-        let mut sink = EventSink::new(kinds.len(), PREVIEW_RECORDS);
-        for (number, file) in glob(&base, &pattern)?.files.iter().enumerate() {
+        let mut sink = EventSink::new(kinds.len(), extent.records);
+        let found = seen(bound, source, &vault, None, &mut warnings)?;
+        if found.matched == 0 {
+            warnings.extend(never_came(bound, source, &[]));
+        }
+        let files = latest_first(source, found.files);
+        for (number, (file, as_of)) in files.iter().enumerate() {
             if sink.is_full() {
                 break;
             }
@@ -462,7 +506,7 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
                 cancelled: &cancelled,
                 batch_rows: 4096,
             };
-            sink.begin(EventBuilder::new(kinds, &key, number as u32));
+            sink.begin(EventBuilder::new(kinds, &key, number as u32), as_of.clone());
             let read = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
                 splits
                     .iter()
@@ -513,13 +557,26 @@ pub async fn preview(bound: &Bound, name: &str, limit: usize, filter: Option<&st
     if let Some(filter) = filter {
         table = sql::filter(table, filter).await?;
     }
-    let rows = table.slice(0, limit.min(table.num_rows()));
+    let rows = table.slice(0, extent.rows.min(table.num_rows()));
     Ok(Preview {
         rows,
         left_out,
         rejected,
         is_cut,
+        warnings,
     })
+}
+
+/// The files of an inbox, those that speak of the latest time first. Of complete exports the latest of each scope holds, and no
+/// other.
+fn latest_first(source: &SourceSpec, mut files: Vec<(FoundFile, Option<String>)>) -> Vec<(FoundFile, Option<String>)> {
+    files.sort_by(|(_, a), (_, b)| b.cmp(a));
+    let mut latest: HashMap<String, Option<String>> = HashMap::new();
+    files.retain(|(file, as_of)| {
+        let scope = scope_of_captures(&source.spec.mode, file.captures.expose());
+        scope.is_none_or(|scope| latest.entry(scope).or_insert_with(|| as_of.clone()) == as_of)
+    });
+    files
 }
 
 /// Rows with numbers in the place of their subjects' ids: the key of a preview is no secret, and ids under it would be

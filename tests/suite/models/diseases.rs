@@ -1,6 +1,6 @@
 //! The two disease datasets, held against readers that are not ours.
 
-use super::{python, script};
+use super::{dashboard, python, script};
 use clinmill_tests::{
     root, shared_data,
     site::{Site, tree},
@@ -75,6 +75,7 @@ fn they_load_under_the_models_own_constraints_and_become_meds() {
             &[&fields, &site.dataset(), &manifest],
         );
         assert_eq!(loaded["measurement"], measurements, "{name}: {loaded}");
+        assert_eq!(dashboard(&site).unwrap_or_default(), [""; 0], "{name}");
         let vocabulary = fields.parent().and_then(|folder| folder.parent());
         let vocabulary = vocabulary.map(|data| data.join("omop-synthea27nj/Synthea27NjParquet_5.4.zip"));
         if let Some(vocabulary) = vocabulary.filter(|file| file.exists()) {

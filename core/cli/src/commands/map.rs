@@ -9,7 +9,7 @@ use crate::{
     output::{Grid, counted},
 };
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
-use clinmill_engine::inspect;
+use clinmill_engine::inspect::{self, Extent};
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import},
@@ -224,6 +224,8 @@ struct Looked {
     table: MappingTable,
     by: By,
     values: Values,
+    /// True when there is more than was counted.
+    is_cut: bool,
 }
 
 /// `value` names the column of results.
@@ -281,10 +283,17 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
         table,
         by: if args.codes { By::Code } else { By::Name },
         values,
+        is_cut: false,
     })
 }
 
-/// Every `terminology` step of a pipeline, over the first records of its inbox.
+/// Records of one kind that are counted: as many as memory has room for.
+const COUNTED: Extent = Extent {
+    rows: usize::MAX,
+    records: 4_000_000,
+};
+
+/// Every `terminology` step of a pipeline, over the records of its inbox.
 async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) -> Result<Vec<Looked>, Failure> {
     let bound = context.bind(file).await?;
     let mut all = Vec::new();
@@ -300,8 +309,9 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             let Some(mapping) = bound.mappings.get(&config.map) else {
                 continue;
             };
-            let rows = inspect::preview(&bound, &transform.name.value, usize::MAX, None).await?;
-            super::preview::tell_left_out(context, &rows);
+            let rows = inspect::preview(&bound, &transform.name.value, COUNTED, None).await?;
+            super::preview::tell_left_out(context, &rows, COUNTED.records);
+            let is_cut = rows.is_cut;
             let rows = rows.rows;
             let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
                 let Some(column) = rows.column_by_name(name) else {
@@ -365,6 +375,7 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
                 table: MappingTable::read(&config.map, &mapping.resource).map_err(|error| broken(&error))?,
                 by: config.by,
                 values,
+                is_cut,
             });
         }
     }
@@ -382,10 +393,10 @@ fn covered(looked: &Looked) -> Result<Coverage, Failure> {
     Ok(review::coverage(&looked.values, &lookup))
 }
 
-/// A part of a whole in percent; all of nothing is 100.
+/// A part of a whole in percent; nothing has no parts.
 fn percent(part: u64, whole: u64) -> String {
     match whole {
-        0 => "100.0".to_owned(),
+        0 => "-".to_owned(),
         whole => format!("{:.1}", part as f64 * 100.0 / whole as f64),
     }
 }
@@ -415,7 +426,7 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
                 })
                 .collect();
             json!({ "place": looked.place, "column": looked.column, "map": looked.map, "rows": c.rows,
-                "rows_mapped": c.rows_mapped, "values": c.values, "values_mapped": c.values_mapped, "open": open })
+                "rows_mapped": c.rows_mapped, "values": c.values, "values_mapped": c.values_mapped, "is_cut": looked.is_cut, "open": open })
         })
         .collect();
     context.console.result(&json!({ "columns": values }), || {

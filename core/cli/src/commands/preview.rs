@@ -4,7 +4,7 @@ use crate::{
     args,
     context::Context,
     failure::{FAILED, Failure, OK},
-    output::{Grid, counted},
+    output::{Grid, counted, thousands},
 };
 use arrow::{
     array::{Array, RecordBatch},
@@ -12,7 +12,7 @@ use arrow::{
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use clinmill_engine::inspect;
+use clinmill_engine::inspect::{self, Extent, PREVIEW_RECORDS};
 use serde_json::{Map, Value, json};
 
 /// Shows the first rows.
@@ -21,7 +21,11 @@ use serde_json::{Map, Value, json};
 /// When the name is unknown or a step fails.
 pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure> {
     let bound = context.bind(&args.file).await?;
-    let preview = inspect::preview(&bound, &args.name, args.limit, args.filter.as_deref()).await;
+    let extent = Extent {
+        rows: args.limit,
+        records: PREVIEW_RECORDS,
+    };
+    let preview = inspect::preview(&bound, &args.name, extent, args.filter.as_deref()).await;
     let preview = preview.map_err(|error| Failure::located(&bound, error))?;
     let rows = preview.rows.clone();
     let cells = cells(&rows).map_err(|_| Failure::new(FAILED, "a column cannot be shown"))?;
@@ -33,10 +37,10 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
         .collect();
     let value = json!({
         "name": args.name, "columns": columns, "rows": objects(&rows, &cells), "left_out": preview.left_out,
-        "rejected": preview.rejected, "is_cut": preview.is_cut,
+        "rejected": preview.rejected, "is_cut": preview.is_cut, "warnings": preview.warnings,
     });
     context.console.result(&value, || table(&rows, cells))?;
-    tell_left_out(context, &preview);
+    tell_left_out(context, &preview, PREVIEW_RECORDS);
     if !context.console.is_json() {
         context.console.note(&format!(
             "{} of {}, read from the inbox; subjects are numbered, their ids are made by a refresh",
@@ -49,7 +53,10 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
 
 /// Warns of what is lacking in the rows: inputs that could not be read, by name, records that were rejected, and records
 /// beyond those that a preview looks at.
-pub fn tell_left_out(context: &Context, preview: &inspect::Preview) {
+pub fn tell_left_out(context: &Context, preview: &inspect::Preview, records: usize) {
+    for warning in &preview.warnings {
+        context.console.warn(Some(&warning.code), &warning.message);
+    }
     for one in &preview.left_out {
         context.console.warn(
             Some(&one.code),
@@ -63,8 +70,9 @@ pub fn tell_left_out(context: &Context, preview: &inspect::Preview) {
             .warn(Some("REJECTED"), &format!("{told} rejected: {what}"));
     }
     if preview.is_cut {
-        let message = "the inbox holds more: only its first 20,000 records of a source were looked at";
-        context.console.warn(Some("CUT"), message);
+        let records = thousands(records as u64);
+        let message = format!("the inbox holds more: only {records} records of a source were looked at");
+        context.console.warn(Some("CUT"), &message);
     }
 }
 

@@ -100,6 +100,26 @@ fn days(column: &str, data_type: &DataType) -> String {
     format!("cast({} as int)", day(column, data_type))
 }
 
+/// A condition: at a day, who was born on another is younger or older than the bounds. A bound in whole years is about
+/// completed years, as people count: 80 until the day before the 81st birthday.
+fn of_age((at, birth): (String, String), (low, high): (Option<f64>, Option<f64>)) -> String {
+    let part = |part: &str, of: &str| format!("date_part('{part}', {of})");
+    let in_year = |of: &str| format!("{} * 100 + {}", part("month", of), part("day", of));
+    let completed = format!(
+        "({} - {} - case when {} < {} then 1 else 0 end)",
+        part("year", &at),
+        part("year", &birth),
+        in_year(&at),
+        in_year(&birth)
+    );
+    let exact = format!("((cast({at} as int) - cast({birth} as int)) / 365.25)");
+    let of = |bound: f64| if bound.fract() == 0.0 { &completed } else { &exact };
+    let low = low.map(|low| format!("{} < {}", of(low), number(low)));
+    let high = high.map(|high| format!("{} > {}", of(high), number(high)));
+    let parts: Vec<String> = low.into_iter().chain(high).collect();
+    format!("({})", parts.join(" or "))
+}
+
 /// A column as a time in microseconds.
 fn time_of(column: &str, data_type: &DataType) -> String {
     match data_type {
@@ -161,7 +181,7 @@ pub fn plan(
     for column in check.columns() {
         types.push(data_type(column, schemas)?);
     }
-    let about = filter.map_or_else(|| "true".to_owned(), |f| format!("({f})"));
+    let about = filter.map_or_else(|| "true".to_owned(), |f| format!("({f}\n)"));
     let rows = |table: &str, applies: String, fails: String| Plan::Rows {
         table: table.to_owned(),
         applies: format!("{about} and {applies}"),
@@ -192,12 +212,8 @@ pub fn plan(
         Check::Age(a, b, bounds) => {
             time(a, &types[0])?;
             time(b, &types[1])?;
-            let age = |at: &str, birth: &str| {
-                let (at, birth) = (days(at, &types[0]), days(birth, &types[1]));
-                format!("(({at} - {birth}) / 365.25)")
-            };
             joined(a, b, "min", &about, schemas, &|at, birth| {
-                outside(&age(at, birth), *bounds)
+                of_age((day(at, &types[0]), day(birth, &types[1])), *bounds)
             })?
         }
         Check::Sex(a, b, values) => {

@@ -142,7 +142,7 @@ pub(super) async fn check(gate: &GateSpec, empty: &[TableState]) -> Result<(), S
         Plan::Drift { values, groups, .. } => values.iter().chain(groups).cloned().collect(),
         Plan::Fresh { newest, .. } => vec![newest.clone()],
         Plan::RowCount { .. } => Vec::new(),
-        Plan::Sql { sql, .. } => vec![format!("select count(*) from ({sql}) as failing")],
+        Plan::Sql { sql, .. } => vec![format!("select count(*) from ({sql}\n) as failing")],
     };
     for text in texts {
         let frame = context.sql_with_options(&text, reading()).await;
@@ -196,7 +196,9 @@ async fn failing_rows(
             super::query::name(table)
         ),
         Plan::Query { failing, .. } => failing.clone(),
-        Plan::Sql { sql, .. } => format!("select distinct {ROW_ID} from ({sql}) as failing where {ROW_ID} is not null"),
+        Plan::Sql { sql, .. } => {
+            format!("select distinct {ROW_ID} from ({sql}\n) as failing where {ROW_ID} is not null")
+        }
         _ => return Ok(Vec::new()),
     };
     let text = format!("select {ROW_ID} from ({text}) as rows order by 1 limit {listed}");
@@ -255,7 +257,7 @@ async fn measure(
                 true => format!("count(distinct {ROW_ID}) + count(*) filter (where {ROW_ID} is null)"),
                 false => "count(*)".to_owned(),
             };
-            let all = format!("select {failing} from ({sql}) as failing");
+            let all = format!("select {failing} from ({sql}\n) as failing");
             let failed = query(context, &all).await?.first().map_or(0, |b| integer(b, 0));
             let row_ids = match named && failed > 0 {
                 true => failing_rows(context, gate, now, listed).await?,

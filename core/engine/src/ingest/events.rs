@@ -303,6 +303,7 @@ pub struct EventSink<'a> {
     before: Vec<usize>,
     /// Rejected records by code.
     rejected: BTreeMap<String, u64>,
+    times: Times,
 }
 
 impl<'a> EventSink<'a> {
@@ -315,11 +316,13 @@ impl<'a> EventSink<'a> {
             full: false,
             before: vec![0; kinds],
             rejected: BTreeMap::new(),
+            times: Times::new(),
         }
     }
 
-    /// The next input begins.
-    pub fn begin(&mut self, builder: EventBuilder<'a>) {
+    /// The next input begins, which speaks of this time.
+    pub fn begin(&mut self, builder: EventBuilder<'a>, as_of: Option<String>) {
+        self.times.insert(builder.number, as_of);
         self.builder = Some(builder);
         self.before = self.events.iter().map(Vec::len).collect();
     }
@@ -354,7 +357,7 @@ impl RecordSink for EventSink<'_> {
             let schema = events::schema(&builder.kinds[kind].schema);
             let events = builder.build(batch)?.events;
             let ordinals = vec![0; events.len()];
-            self.events[kind].push(events.widen(&schema, &ordinals, &Times::new())?);
+            self.events[kind].push(events.widen(&schema, &ordinals, &self.times)?);
         }
         self.full |= self.events[kind].iter().map(RecordBatch::num_rows).sum::<usize>() >= self.limit;
         if self.full {

@@ -380,10 +380,18 @@ pub fn scopes_of<'a>(bound: &Bound, entries: impl Iterator<Item = &'a LedgerEntr
     entries
         .filter_map(|entry| {
             let source = bound.sources.iter().find(|s| s.name() == entry.source)?;
-            let Mode::Complete { scope, .. } = &source.spec.mode else {
-                return None;
-            };
-            Some((entry.number, scope_label(&scope_of(scope, entry.captures.expose()))))
+            Some((
+                entry.number,
+                scope_of_captures(&source.spec.mode, entry.captures.expose())?,
+            ))
         })
         .collect()
+}
+
+/// The scope label of an input with these captures, where its source is complete.
+pub fn scope_of_captures(mode: &Mode, captures: &BTreeMap<String, String>) -> Option<String> {
+    match mode {
+        Mode::Complete { scope, .. } => Some(scope_label(&scope_of(scope, captures))),
+        Mode::Partial => None,
+    }
 }

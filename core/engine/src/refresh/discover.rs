@@ -74,7 +74,7 @@ pub fn discover(
     // Where no source has an input, that is said once.
     if plans.iter().any(|plan| plan.files > 0) || session.last.is_some() {
         let without = bound.sources.iter().zip(&plans).filter(|(_, plan)| plan.files == 0);
-        warnings.extend(without.filter_map(|(source, _)| never_came(bound, source, session)));
+        warnings.extend(without.filter_map(|(source, _)| never_came(bound, source, session.ledger.entries())));
     }
     if keep {
         cache.save()?;
@@ -95,7 +95,7 @@ pub fn input_folder(bound: &Bound, source: &SourceSpec) -> (PathBuf, String) {
 }
 
 /// What is wrong where no file matches a source's glob; a week without one is nothing wrong.
-fn never_came(bound: &Bound, source: &SourceSpec, session: &Session) -> Option<Warning> {
+pub fn never_came(bound: &Bound, source: &SourceSpec, read: &[LedgerEntry]) -> Option<Warning> {
     let name = source.name();
     let (base, pattern) = input_folder(bound, source);
     let fixed = pattern.split('/').take_while(|part| !part.contains(['*', '?', '{']));
@@ -104,7 +104,7 @@ fn never_came(bound: &Bound, source: &SourceSpec, session: &Session) -> Option<W
     let folder = base.join(parts.iter().take(folders).collect::<PathBuf>());
     let message = if !folder.is_dir() {
         format!("{name}: the folder of its `glob` is not there")
-    } else if !session.ledger.entries().iter().any(|entry| entry.source == name) {
+    } else if !read.iter().any(|entry| entry.source == name) {
         format!("{name}: no file matches its `glob`, and none ever did")
     } else {
         return None;
@@ -113,10 +113,10 @@ fn never_came(bound: &Bound, source: &SourceSpec, session: &Session) -> Option<W
 }
 
 /// Where the pipeline itself writes: nothing there is an input, unless the inbox lies in it.
-fn own_folders(bound: &Bound, session: &Session, base: &Path) -> Vec<PathBuf> {
+fn own_folders(bound: &Bound, vault: &Path, base: &Path) -> Vec<PathBuf> {
     let dataset = folder(&bound.pipeline.dataset.value, &bound.dir);
     let base = std::path::absolute(base).unwrap_or_default();
-    [session.vault.root(), &dataset]
+    [vault, &dataset]
         .into_iter()
         .filter_map(|own| std::path::absolute(own).ok())
         .filter(|own| !base.starts_with(own))
@@ -133,10 +133,130 @@ fn discover_source(
     warnings: &mut Vec<Warning>,
 ) -> Result<SourcePlan, EngineError> {
     let name = source.name();
+    let times = TimeOf::new(source)?;
+    let shape = Pattern::parse(&input_folder(bound, source).1)?;
+    let entries = || session.ledger.entries().iter().filter(|e| e.source == name);
+    let now = |path: &str| times.of(path, &shape.matches(path)?)?;
+    let known = entries()
+        .filter(|e| e.as_of.is_some())
+        .find_map(|e| now(e.path.expose()));
+    let Seen { files: seen, matched } = seen(bound, source, session.vault.root(), known.as_deref(), warnings)?;
+    let (files, as_ofs): (Vec<FoundFile>, Vec<Option<String>>) = seen.into_iter().unzip();
+    let hashed = hash_all(&files, source, session, cache, keep, threads, warnings)?;
+    let mut candidates = Vec::new();
+    let mut paths = BTreeMap::new();
+    let mut overwritten = 0;
+    let referenced: HashMap<&str, Digest> = entries()
+        .filter(|e| e.referenced)
+        .map(|e| (e.path.expose().as_str(), e.sha256))
+        .collect();
+    for ((file, as_of), hash) in files.into_iter().zip(as_ofs).zip(hashed) {
+        let Some((sha256, size)) = hash else { continue };
+        let before = referenced.get(file.relative.expose().as_str());
+        overwritten += usize::from(before.is_some_and(|before| *before != sha256));
+        paths.insert(sha256, file.path.expose().clone());
+        candidates.push(Found {
+            path: Sensitive::new(file.path.expose().clone()),
+            relative: file.relative,
+            captures: file.captures,
+            as_of,
+            sha256,
+            size,
+            referenced: source.spec.keep == Keep::Reference,
+        });
+    }
+    if overwritten > 0 {
+        warnings.push(Warning::new(
+            "REFERENCE_CHANGED",
+            format!(
+                "{name}: {overwritten} files that the vault only refers to have another content than when they were read: \
+                 what they held cannot be traced or read again; give new contents new names, or let the vault keep copies"
+            ),
+        ));
+    }
+    let reads = |path: &str| {
+        let captures = shape.matches(path)?;
+        let as_of = times.of(path, &captures)?;
+        Some((Sensitive::new(captures), as_of))
+    };
+    let plan = pending(
+        name,
+        times.order(),
+        &source.parse_id,
+        &candidates,
+        &session.ledger,
+        &reads,
+    );
+    Ok(SourcePlan {
+        pending: plan.pending,
+        sightings: plan.sightings,
+        paths,
+        files: matched,
+    })
+}
+
+/// When the inputs of a source speak of, by its `as_of`.
+struct TimeOf {
+    pattern: Option<AsOfPattern>,
+    is_arrival: bool,
+}
+
+impl TimeOf {
+    fn new(source: &SourceSpec) -> Result<Self, EngineError> {
+        let as_of = match &source.spec.mode {
+            Mode::Complete { as_of, .. } => Some(&as_of.value),
+            Mode::Partial => source.spec.inputs.as_of.as_ref().map(|a| &a.value),
+        };
+        let pattern = match as_of {
+            Some(AsOf::Pattern(text)) => Some(AsOfPattern::parse(text)?),
+            _ => None,
+        };
+        Ok(Self {
+            pattern,
+            is_arrival: as_of == Some(&AsOf::Arrival),
+        })
+    }
+
+    /// The time of an input, if it has one; `None` where what its path holds is none.
+    fn of(&self, path: &str, captures: &Captures) -> Option<Option<String>> {
+        match (&self.pattern, captures.get("as_of")) {
+            (Some(pattern), _) => pattern.read(path).map(Some),
+            (None, Some(text)) => normalize_as_of(text).map(Some),
+            (None, None) => Some(None),
+        }
+    }
+
+    fn order(&self) -> Order {
+        match self.is_arrival {
+            true => Order::Arrival,
+            false => Order::Content,
+        }
+    }
+}
+
+/// The files of a source's inbox that may be read.
+pub struct Seen {
+    /// Each with the time it speaks of.
+    pub files: Vec<(FoundFile, Option<String>)>,
+    /// How many matched: those without a time among them.
+    pub matched: usize,
+}
+
+/// Looks into the inbox of one source. `known` is the time of an input that was read before.
+///
+/// # Errors
+/// When the glob or `as_of` cannot be understood.
+pub fn seen(
+    bound: &Bound,
+    source: &SourceSpec,
+    vault: &Path,
+    known: Option<&str>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Seen, EngineError> {
+    let name = source.name();
     let (base, glob_text) = input_folder(bound, source);
-    let shape = Pattern::parse(&glob_text)?;
     let mut found = glob(&base, &glob_text)?;
-    let own = own_folders(bound, session, &base);
+    let own = own_folders(bound, vault, &base);
     found.files.retain(|file| {
         let path = std::path::absolute(file.path.expose()).ok();
         !own.iter()
@@ -163,57 +283,15 @@ fn discover_source(
             format!("{name}: {n} found and not read: {reason}"),
         ));
     }
-
-    let as_of = match &source.spec.mode {
-        Mode::Complete { as_of, .. } => Some(&as_of.value),
-        Mode::Partial => source.spec.inputs.as_of.as_ref().map(|a| &a.value),
-    };
-    let pattern = match as_of {
-        Some(AsOf::Pattern(text)) => Some(AsOfPattern::parse(text)?),
-        _ => None,
-    };
-    let order = if as_of == Some(&AsOf::Arrival) {
-        Order::Arrival
-    } else {
-        Order::Content
-    };
-    let time_of = |path: &str, captures: &Captures| match &pattern {
-        Some(pattern) => pattern.read(path).map(Some),
-        None => match captures.get("as_of") {
-            Some(text) => normalize_as_of(text).map(Some),
-            None => Some(None),
-        },
-    };
-    let hashed = hash_all(&found.files, source, session, cache, keep, threads, warnings)?;
-    let mut candidates = Vec::new();
-    let mut paths = BTreeMap::new();
-    let (mut without_time, mut overwritten) = (0, 0);
-    let read = session.ledger.entries().iter();
-    let referenced: HashMap<&str, Digest> = read
-        .filter(|e| e.source == name && e.referenced)
-        .map(|e| (e.path.expose().as_str(), e.sha256))
-        .collect();
-    let files = found.files.len();
-    for (file, hash) in found.files.into_iter().zip(hashed) {
-        let Some((sha256, size)) = hash else { continue };
-        let Some(as_of) = time_of(file.relative.expose(), file.captures.expose()) else {
-            without_time += 1;
-            continue;
-        };
-        let before = referenced.get(file.relative.expose().as_str());
-        overwritten += usize::from(before.is_some_and(|before| *before != sha256));
-        paths.insert(sha256, file.path.expose().clone());
-        candidates.push(Found {
-            path: Sensitive::new(file.path.expose().clone()),
-            relative: file.relative,
-            captures: file.captures,
-            as_of,
-            sha256,
-            size,
-            referenced: source.spec.keep == Keep::Reference,
-        });
-    }
-    if without_time > 0 {
+    let matched = found.files.len();
+    let times = TimeOf::new(source)?;
+    let timed = found.files.into_iter().filter_map(|file| {
+        let as_of = times.of(file.relative.expose(), file.captures.expose())?;
+        Some((file, as_of))
+    });
+    let mut files: Vec<(FoundFile, Option<String>)> = timed.collect();
+    if files.len() < matched {
+        let without_time = matched - files.len();
         warnings.push(Warning::new(
             "INPUT_WITHOUT_AS_OF",
             format!(
@@ -222,11 +300,7 @@ fn discover_source(
             ),
         ));
     }
-    let known = session.ledger.entries().iter().filter(|e| e.source == name);
-    if let Some((kind, odd)) = keep_one_kind(&mut candidates, known, &|path| {
-        let captures = shape.matches(path)?;
-        time_of(path, &captures)?
-    }) {
+    if let Some((kind, odd)) = keep_one_kind(&mut files, known) {
         let message = format!(
             "{name}: {odd} inputs were not read: the names of the others hold {} where `as_of` looks, and theirs another kind \
              of time, which does not compare; rename the files",
@@ -234,48 +308,21 @@ fn discover_source(
         );
         warnings.push(Warning::new("INPUT_WITHOUT_AS_OF", message));
     }
-    if overwritten > 0 {
-        warnings.push(Warning::new(
-            "REFERENCE_CHANGED",
-            format!(
-                "{name}: {overwritten} files that the vault only refers to have another content than when they were read: \
-                 what they held cannot be traced or read again; give new contents new names, or let the vault keep copies"
-            ),
-        ));
-    }
-    let reads = |path: &str| {
-        let captures = shape.matches(path)?;
-        let as_of = time_of(path, &captures)?;
-        Some((Sensitive::new(captures), as_of))
-    };
-    let plan = pending(name, order, &source.parse_id, &candidates, &session.ledger, &reads);
-    Ok(SourcePlan {
-        pending: plan.pending,
-        sightings: plan.sightings,
-        paths,
-        files,
-    })
+    Ok(Seen { files, matched })
 }
 
 /// Leaves out the files whose time is not of the source's kind: that of the first input the vault has of it, else that of
 /// most files. Returns the kind and how many were left out, if any.
-fn keep_one_kind<'e>(
-    candidates: &mut Vec<Found>,
-    known: impl Iterator<Item = &'e LedgerEntry>,
-    now: &dyn Fn(&str) -> Option<String>,
-) -> Option<(TimeKind, usize)> {
+fn keep_one_kind(files: &mut Vec<(FoundFile, Option<String>)>, known: Option<&str>) -> Option<(TimeKind, usize)> {
     let mut by_kind: BTreeMap<TimeKind, usize> = BTreeMap::new();
-    for time in candidates.iter().filter_map(|found| found.as_of.as_deref()) {
+    for time in files.iter().filter_map(|(_, time)| time.as_deref()) {
         *by_kind.entry(TimeKind::of(time)).or_default() += 1;
     }
-    let kept = known
-        .filter(|entry| entry.as_of.is_some())
-        .find_map(|entry| now(entry.path.expose()));
     let of_most = || by_kind.iter().rev().max_by_key(|(_, n)| **n).map(|(kind, _)| *kind);
-    let kind = kept.map(|time| TimeKind::of(&time)).or_else(of_most)?;
-    let before = candidates.len();
-    candidates.retain(|found| found.as_of.as_deref().is_none_or(|time| TimeKind::of(time) == kind));
-    let odd = before - candidates.len();
+    let kind = known.map(TimeKind::of).or_else(of_most)?;
+    let before = files.len();
+    files.retain(|(_, time)| time.as_deref().is_none_or(|time| TimeKind::of(time) == kind));
+    let odd = before - files.len();
     (odd > 0).then_some((kind, odd))
 }
 

@@ -25,8 +25,9 @@ mod versions;
 pub use absent::Covered;
 pub use audit::{Found, look_at};
 pub use concerned::{Former, Reach};
+pub use dirty::scope_of_captures;
 pub use dirty::scopes_of;
-pub use discover::{SourcePlan, Warning, discover, input_folder};
+pub use discover::{Seen, SourcePlan, Warning, discover, never_came, seen};
 pub use identity::{Identity, Link, read_links};
 pub use loss::{MOST_LOST, foreseen};
 pub use range::{Dirty, RangeContext};
@@ -285,12 +286,16 @@ impl Refresh<'_> {
             lineage: false,
             cancelled: self.cancelled,
         };
+        let pending = plans.iter().flat_map(|p| &p.pending);
+        let fresh = ingested.inputs().zip(pending).filter(|(_, pending)| !pending.again);
+        let fresh: HashSet<u32> = fresh.map(|((entry, _), _)| entry.number).collect();
         let stage = StageContext {
             ranges: &context,
             staging: &staging,
             run_id: &self.run_id,
             release: self.release,
             changed_tables: &changed_tables,
+            fresh: &fresh,
             latest_as_of: &engine_state.latest_as_of,
             pipeline: self.bound.digest,
         };

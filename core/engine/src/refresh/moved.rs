@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Makes one change of a deletion and a new row of the same id, in the files that were staged for a table of subjects.
-/// `cause` is why such a row counts as changed.
+/// Such a row is corrected: whom it is about is known better.
 ///
 /// # Errors
 /// When a staged file cannot be read or written.
@@ -31,7 +31,6 @@ pub fn settle_moves(
     columns: &arrow::datatypes::Schema,
     ranges: &mut [StagedTable],
     (staging, run_id): (&Path, &str),
-    cause: &str,
 ) -> Result<(), EngineError> {
     let gone: HashMap<String, Id> = ranges
         .iter()
@@ -66,7 +65,7 @@ pub fn settle_moves(
             let mut writer = TableWriter::new(target, change_schema(columns), WriterOptions::default())?;
             let (mut dropped, mut moved) = (0, 0);
             for batch in read_files([file.path.clone()]) {
-                let (kept, drops, moves) = settled(&batch?, &from, cause)?;
+                let (kept, drops, moves) = settled(&batch?, &from)?;
                 writer.write(&kept)?;
                 dropped += drops;
                 moved += moves;
@@ -84,11 +83,7 @@ pub fn settle_moves(
 }
 
 /// Rows of a change file without the deletions of rows that moved, and where the others came from; how many of both.
-fn settled(
-    batch: &RecordBatch,
-    from: &BTreeMap<String, String>,
-    cause: &str,
-) -> Result<(RecordBatch, u64, u64), EngineError> {
+fn settled(batch: &RecordBatch, from: &BTreeMap<String, String>) -> Result<(RecordBatch, u64, u64), EngineError> {
     let (ids, ops) = (text(batch, ROW_ID)?, text(batch, OP)?);
     let moved = |row: usize| from.get(ids.value(row));
     let is_dropped = |row: usize| moved(row).is_some() && ops.value(row) == "D";
@@ -104,7 +99,7 @@ fn settled(
                 .map(|row| moved(row).cloned().or_else(|| of(&origins, row)))
                 .collect(),
             CAUSE => (0..rows)
-                .map(|row| moved(row).map(|_| cause.to_owned()).or_else(|| of(&causes, row)))
+                .map(|row| moved(row).map(|_| "corrected".to_owned()).or_else(|| of(&causes, row)))
                 .collect(),
             _ => return column.clone(),
         };

@@ -113,11 +113,7 @@ impl Refresh<'_> {
             let Some(ranges) = staged.get_mut(&table.name) else {
                 continue;
             };
-            let cause = match engine_state.tables.get(&table.name) {
-                Some(digest) if *digest == table.digest => "corrected",
-                _ => "restandardized",
-            };
-            settle_moves(&table.schema, ranges, (staging, &self.run_id), cause)?;
+            settle_moves(&table.schema, ranges, (staging, &self.run_id))?;
         }
         rejected.extend(quarantine.finish()?);
         stopped::tell(staging, &rejected)?;

@@ -14,7 +14,7 @@ use arrow::{
         UInt32Array,
     },
     compute::{concat_batches, take_record_batch},
-    datatypes::{DataType, Field, Schema},
+    datatypes::{DataType, Field, Schema, UInt32Type},
 };
 use clinmill_catalog::{
     dataset::{
@@ -32,7 +32,7 @@ use clinmill_model::{
 };
 use clinmill_spec::pipeline::Scope;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -101,8 +101,10 @@ pub struct StageContext<'a> {
     pub run_id: &'a str,
     /// The release to be.
     pub release: u64,
-    /// Tables whose making changed: their rows are restandardized, not corrected.
+    /// Tables whose making changed: their rows are restandardized, where nothing new came of what they are made of.
     pub changed_tables: &'a [String],
+    /// The numbers of the inputs that this refresh is the first to read.
+    pub fresh: &'a HashSet<u32>,
     /// The latest `as_of` of each source before this refresh: what is older and new is late.
     pub latest_as_of: &'a BTreeMap<String, String>,
     /// The pipeline's digest, as `_prov` shows it.
@@ -285,23 +287,57 @@ impl StageContext<'_> {
 
     /// `new`, `late`, `corrected` or `restandardized`.
     fn causes(&self, table: &TableSpec, result: &TableResult, inputs: &[(String, Folded)]) -> ArrayRef {
-        let restandardized = self.changed_tables.contains(&table.name);
-        let late = |row: u32| -> Option<bool> {
+        let is_changed = self.changed_tables.contains(&table.name);
+        let record = |row: u32| -> Option<(&String, &Folded, usize)> {
             let (kind, index) = record_at(result.rows.record_of(row as usize)?);
             let (relation, folded) = inputs.get(kind)?;
+            Some((relation, folded, *folded.event.get(index)? as usize))
+        };
+        let late = |row: u32| -> Option<bool> {
+            let (relation, folded, event) = record(row)?;
             let source = relation.split('.').next()?;
             let latest = self.latest_as_of.get(source)?;
             let as_of = folded.events.column_by_name(events::AS_OF)?.as_string_opt::<i32>()?;
-            let event = *folded.event.get(index)? as usize;
             Some(as_of.is_valid(event) && as_of.value(event) < latest.as_str())
         };
-        let causes = result.upserts.iter().map(|u| match (u.known, restandardized) {
-            (true, true) => "restandardized",
-            (true, false) => "corrected",
-            (false, _) if late(u.row) == Some(true) => "late",
-            (false, _) => "new",
-        });
+        // Of a row that a query made nothing is known but its subject.
+        let renewed: HashSet<&[u8]> = match is_changed && !self.fresh.is_empty() {
+            true => inputs.iter().flat_map(|(_, folded)| self.renewed(folded)).collect(),
+            false => HashSet::new(),
+        };
+        let is_new = |row: u32| match record(row) {
+            Some((_, folded, event)) => self.is_fresh(folded, event),
+            None => {
+                let entry = result.rows.entries.get(row as usize);
+                entry.is_some_and(|entry| renewed.contains(entry.subject.as_slice()))
+            }
+        };
+        let restandardized = |row: u32| is_changed && !is_new(row);
+        let causes = result
+            .upserts
+            .iter()
+            .map(|u| match (u.known, u.known && restandardized(u.row)) {
+                (true, true) => "restandardized",
+                (true, false) => "corrected",
+                (false, _) if late(u.row) == Some(true) => "late",
+                (false, _) => "new",
+            });
         Arc::new(StringArray::from_iter_values(causes))
+    }
+
+    /// True for an event of an input that was not read before.
+    fn is_fresh(&self, folded: &Folded, event: usize) -> bool {
+        let inputs = folded.events.column_by_name(events::INPUT);
+        let inputs = inputs.and_then(|inputs| inputs.as_primitive_opt::<UInt32Type>());
+        inputs.is_some_and(|inputs| self.fresh.contains(&inputs.value(event)))
+    }
+
+    /// The subjects whose records an input gave that was not read before.
+    fn renewed<'f>(&self, folded: &'f Folded) -> impl Iterator<Item = &'f [u8]> {
+        let records = folded.event.iter().enumerate();
+        records
+            .filter(|(_, event)| self.is_fresh(folded, **event as usize))
+            .map(|(record, _)| folded.subject.value(record))
     }
 
     /// Where each upserted row comes from, as a buyer may see it.
