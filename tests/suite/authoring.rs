@@ -464,6 +464,45 @@ fn a_plan_says_what_a_run_refuses() {
     assert_eq!(after.json()["warnings"], serde_json::json!([]), "{}", after.stdout);
 }
 
+/// Without a vault too: times that cannot be read, files that are still written, and headers that do not fit are told, and
+/// a preview shows what a refresh would publish.
+#[test]
+fn a_first_plan_and_a_preview_see_what_a_run_sees() {
+    let project = Project::new();
+    let pipeline = PIPELINE.replace("{ $secret: vault_key }", "auto").replace(
+        "glob: \"inbox/*.csv\"",
+        "glob: \"inbox/*.csv\", as_of: \"*_{date}.csv\"",
+    );
+    assert!(pipeline.contains("as_of"), "{pipeline}");
+    project.write("pipeline.yaml", &pipeline);
+    let head = "order,mrn,val,unit\n";
+    project.write("inbox/a_20200110.csv", format!("{head}1,a,2,g\n"));
+    project.write("inbox/b_20200102.csv", format!("{head}1,a,1,g\n"));
+    project.write("inbox/odd.csv", format!("{head}2,b,3,g\n"));
+    project.write("inbox/c_20200111.csv", "order,mrn,value,unit\n3,c,1,g\n");
+    let plan = project
+        .run(["plan", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    let lis = &plan["sources"]["lis"];
+    assert_eq!((&lis["files"], &lis["pending"]), (&4.into(), &3.into()), "{plan}");
+    let codes: Vec<&str> = plan["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|w| w["code"].as_str())
+        .collect();
+    assert_eq!(codes, ["INPUT_WITHOUT_AS_OF", "INPUT_GIVEN_UP"], "{plan}");
+    let shown = project
+        .run(["preview", "pipeline.yaml", "lis", "--format", "json"])
+        .expect_code(0)
+        .json();
+    let rows = shown["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{shown}");
+    assert_eq!(rows[0]["val"], "2", "{shown}");
+    assert_eq!(shown["warnings"][0]["code"], "INPUT_WITHOUT_AS_OF");
+}
+
 /// Gates and what columns promise are told by name, and another unit breaks those who read the column.
 #[test]
 fn a_plan_names_the_contracts_and_gates_that_changed() {

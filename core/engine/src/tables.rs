@@ -313,7 +313,9 @@ fn unlike(field: &Field, data_type: &DataType) -> Option<Diagnostic> {
 /// Types that no table can be written with.
 fn check_types(table: &Table, schema: &SchemaRef, findings: &mut Vec<Located>) {
     for field in schema.fields() {
-        if to_specs(&base_schema(&Schema::new(vec![field.clone()]))).is_err() {
+        // Parquet's decimals have no negative scale (format, DECIMAL).
+        let is_coarse = matches!(field.data_type(), DataType::Decimal128(_, scale) if *scale < 0);
+        if is_coarse || to_specs(&base_schema(&Schema::new(vec![field.clone()]))).is_err() {
             let message = format!(
                 "the column {:?} is {}, and no table can have that type",
                 field.name(),

@@ -94,6 +94,20 @@ fn new_rows_are_new_beside_a_changed_mapping() {
     assert_eq!(changes(&site, 2), wanted);
 }
 
+/// A correction that comes with a changed table is one: only what nothing new came of was restandardized.
+#[test]
+fn corrections_are_corrections_beside_a_changed_mapping() {
+    let site = site(&LABS.replace("key: [order]", "key: [order]\n    version: at"), ROWS);
+    site.refresh();
+    let result = |value: &str| format!("mrn,order,test,result,unit,at\na,1,肌酐,{value},mg/dL,2026-01-09 07:00:00\n");
+    site.put("inbox/lab2.csv", result("2.5"));
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-5,")
+    });
+    site.refresh();
+    assert_eq!(changes(&site, 2), [row("corrected", "1"), row("restandardized", "3")]);
+}
+
 #[test]
 fn the_plan_says_what_is_computed_again_and_why() {
     let site = site(LABS, ROWS);

@@ -95,6 +95,24 @@ fn coverage_of_a_pipeline_counts_every_step() {
 }
 
 #[test]
+fn coverage_of_a_pipeline_counts_all_records() {
+    let site = site(LABS, ROWS);
+    let row = |i: usize| format!("a,x{i},没有的项目,1,,2026-01-09 07:00:00\n");
+    let rows: String = (0..25_000).map(row).collect();
+    site.put("inbox/labs2.csv", format!("mrn,order,test,result,unit,at\n{rows}"));
+    let project = site.project();
+    let told = project
+        .run(["map", "coverage", "pipeline.yaml", "--format", "json"])
+        .expect_code(0);
+    let of = &told.json()["columns"][0];
+    assert_eq!(
+        (&of["rows"], &of["rows_mapped"], &of["is_cut"]),
+        (&25_005.into(), &4.into(), &false.into())
+    );
+    assert!(!told.stderr.contains("CUT"), "{}", told.stderr);
+}
+
+#[test]
 fn suggestions_are_reviewed_and_accepted() {
     let project = project();
     let suggest = [

@@ -45,6 +45,8 @@ pub struct StepResult {
     pub subjects: Vec<String>,
     /// Numbers by name.
     pub counts: BTreeMap<String, u64>,
+    /// True when it has no other counts; those of a step are the ones that came up.
+    pub is_counted_whole: bool,
     /// Rejected records by code.
     pub rejects: BTreeMap<String, u64>,
 }
@@ -215,6 +217,7 @@ impl<'a> Reader<'a> {
                 rows: None,
                 subjects: Vec::new(),
                 counts: self.counts(name),
+                is_counted_whole: true,
                 rejects: self.rejects(name),
             }),
             Step::Relation(graph, relation) => {
@@ -232,6 +235,7 @@ impl<'a> Reader<'a> {
                     subjects: subjects_of(made.subject.as_ref(), &names),
                     rows: Some(made.rows),
                     counts: source.map_or_else(|| summed(&report), |source| self.counts(source)),
+                    is_counted_whole: source.is_some(),
                     rejects: source.map_or_else(|| by_code(&report), |source| self.rejects(source)),
                 })
             }
@@ -258,6 +262,7 @@ impl<'a> Reader<'a> {
             subjects: if table.subject { subjects.collect() } else { Vec::new() },
             rows: Some(rows.rows.project(&own)?),
             counts: counts.into_iter().flatten().collect(),
+            is_counted_whole: true,
             rejects: by_code(&report),
         })
     }

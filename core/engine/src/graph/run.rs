@@ -293,8 +293,9 @@ fn collect(
     // No batch is in process: rows would have nothing to come from.
     (out.base, out.size, out.is_over) = (total as u32, 0, true);
     run.finish(&mut out).map_err(failed)?;
-    if step.caps.has(Caps::ROW_WISE) {
-        check_conserved(&out, total, step)?;
+    match step.caps.has(Caps::ROW_WISE) {
+        true => check_conserved(&out, total, step)?,
+        false => check_rejected(&out, step)?,
     }
     Ok(out)
 }
@@ -360,15 +361,35 @@ fn check_conserved(out: &Collected, total: usize, step: &BoundStep) -> Result<()
     if missing == 0 && again == 0 {
         return Ok(());
     }
-    let message = format!(
-        "the plugin {:?} in process: of {total} rows it handed on {} and rejected {}; {missing} are missing, {again} are there \
-         again, and a row-wise step does one of the two with each row, once",
-        step.plugin,
+    let what = format!(
+        "of {total} rows it handed on {} and rejected {}; {missing} are missing, {again} are there again, and a row-wise step does \
+         one of the two with each row, once",
         out.origins.len(),
         out.rejected.len()
     );
-    let error = PluginError::new(Status::Internal, "PLUGIN_ROWS", message);
-    Err(EngineError::step(&step.name, error))
+    Err(wrong_rows(step, &what))
+}
+
+/// What any step rejects, it does not hand on.
+fn check_rejected(out: &Collected, step: &BoundStep) -> Result<(), EngineError> {
+    match in_both(&out.origins, &out.rejected) {
+        0 => Ok(()),
+        n => Err(wrong_rows(
+            step,
+            &format!("it rejected {n} rows that it also handed on"),
+        )),
+    }
+}
+
+fn in_both(origins: &[u32], rejected: &[RejectedRow]) -> usize {
+    let rejected: HashSet<u32> = rejected.iter().map(|r| r.row).collect();
+    let both: HashSet<&u32> = origins.iter().filter(|row| rejected.contains(row)).collect();
+    both.len()
+}
+
+fn wrong_rows(step: &BoundStep, what: &str) -> EngineError {
+    let message = format!("the plugin {:?} in process: {what}", step.plugin);
+    EngineError::step(&step.name, PluginError::new(Status::Internal, "PLUGIN_ROWS", message))
 }
 
 /// All that a step gave.
@@ -506,4 +527,20 @@ fn parse_lineage(list: &str) -> Vec<u64> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_rejected_and_handed_on_are_found() {
+        let rejected = [1, 3].map(|row| RejectedRow {
+            row,
+            code: "CODE".to_owned(),
+            message: String::new(),
+        });
+        assert_eq!(in_both(&[0, 2, 4], &rejected), 0);
+        assert_eq!(in_both(&[0, 1, 1, 3], &rejected), 2);
+    }
 }

@@ -9,7 +9,7 @@ use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
     Origin, PluginError, RejectedRow, Status,
     arrow::{
-        array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
+        array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
         datatypes::{DataType, Field, FieldRef, SchemaRef, UInt32Type, UInt64Type},
     },
     export::{
@@ -226,6 +226,9 @@ fn origin(lineage: Option<&ArrayRef>, rows: usize, input_rows: Option<usize>) ->
         return same;
     };
     let values = lists.values().as_primitive::<UInt64Type>();
+    if lists.null_count() + values.null_count() > 0 {
+        return Err(bad("ABI_LINEAGE", "the column _in holds a null"));
+    }
     let offsets = lists.value_offsets();
     let mut origins = Vec::with_capacity(rows);
     for row in 0..rows {
@@ -316,6 +319,11 @@ mod tests {
                 None,
             ))
         };
+        let nulls: ArrayRef = Arc::new(ListArray::from_iter_primitive::<UInt64Type, _, _>([
+            Some(vec![Some(1)]),
+            Some(vec![None]),
+        ]));
+        assert_eq!(origin(Some(&nulls), 2, Some(2)).unwrap_err().code, "ABI_LINEAGE");
         assert_eq!(origin(None, 2, Some(2)), Ok(Origin::Same));
         assert_eq!(origin(None, 2, None).unwrap_err().code, "ABI_STATE");
         assert_eq!(origin(None, 0, None), Ok(Origin::Rows(vec![])));

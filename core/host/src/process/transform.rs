@@ -181,6 +181,8 @@ impl Bound {
     }
 }
 
+const NULL_ORIGIN: &str = "the column _in holds a null";
+
 fn origin(batch: &RecordBatch, column: usize, rows: usize) -> Result<Origin, &'static str> {
     let lists = batch
         .column(column)
@@ -188,10 +190,16 @@ fn origin(batch: &RecordBatch, column: usize, rows: usize) -> Result<Origin, &'s
         .ok_or("the column _in is no list")?;
     let mut origins = Vec::with_capacity(batch.num_rows());
     for row in 0..lists.len() {
+        if lists.is_null(row) {
+            return Err(NULL_ORIGIN);
+        }
         let list = lists.value(row);
         let values = list
             .as_primitive_opt::<UInt64Type>()
             .ok_or("the column _in holds no uint64")?;
+        if values.null_count() > 0 {
+            return Err(NULL_ORIGIN);
+        }
         match values.len() {
             0 => {}
             1 if values.value(0) < rows as u64 => origins.push(u32::try_from(values.value(0)).unwrap_or(u32::MAX)),
@@ -231,4 +239,33 @@ fn rejected(message: &Message, program: &Program, call: &str, rows: usize) -> Re
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{
+        array::ListArray,
+        datatypes::{Field, Schema},
+    };
+    use std::sync::Arc;
+
+    #[test]
+    fn a_null_is_no_row() {
+        let from = |lists: Vec<Option<Vec<Option<u64>>>>| {
+            let lists = ListArray::from_iter_primitive::<UInt64Type, _, _>(lists);
+            let schema = Schema::new(vec![Field::new("_in", lists.data_type().clone(), true)]);
+            origin(
+                &RecordBatch::try_new(Arc::new(schema), vec![Arc::new(lists)]).unwrap(),
+                0,
+                2,
+            )
+        };
+        assert_eq!(
+            from(vec![Some(vec![Some(1)]), Some(vec![Some(0)])]),
+            Ok(Origin::Rows(vec![1, 0]))
+        );
+        assert_eq!(from(vec![Some(vec![Some(1)]), Some(vec![None])]), Err(NULL_ORIGIN));
+        assert_eq!(from(vec![None, None]), Err(NULL_ORIGIN));
+    }
 }
