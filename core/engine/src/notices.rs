@@ -50,7 +50,7 @@ pub const UNCOMPARABLE_VERSIONS: &str = "UNCOMPARABLE_VERSIONS";
 pub const ALL: &[Notice] = &[
     warning(
         "CUT",
-        "A preview looked at the first 20,000 records of a source only.",
+        "A preview looked at 20,000 records of a source only, or `map` at 4 million.",
         "Run the pipeline to see all of them.",
     ),
     warning(
@@ -123,6 +123,11 @@ pub const ALL: &[Notice] = &[
         "REJECTED",
         "Records that a preview rejected, by reason.",
         "`clinmill quarantine show` shows one after a refresh.",
+    ),
+    warning(
+        "ROWS_REJECTED",
+        "More than a twentieth of a table's rows were rejected by the steps behind it or by its contract.",
+        "`clinmill quarantine list FILE`; mend the steps, the mappings or the table's `columns`.",
     ),
     warning(
         "SAME_AS_OF",

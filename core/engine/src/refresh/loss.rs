@@ -232,15 +232,24 @@ fn behind<'b>(bound: &'b Bound, table: &TableSpec) -> impl Iterator<Item = &'b S
     bound.sources.iter().filter(is_behind)
 }
 
-/// Tables that have no row, and had some that were all rejected.
-pub fn emptied(staged: &BTreeMap<String, Vec<StagedTable>>) -> impl Iterator<Item = Warning> + '_ {
+/// Tables of which more than a little was rejected by the steps behind them and their contracts, or all: the `expect` of a
+/// source knows of the records alone that its own plugin rejects.
+pub fn rejected_rows(staged: &BTreeMap<String, Vec<StagedTable>>) -> impl Iterator<Item = Warning> + '_ {
     staged.iter().filter_map(|(table, ranges)| {
         let rows: u64 = ranges.iter().map(|range| range.fingerprint.count).sum();
         let rejected: u64 = ranges.iter().map(|range| range.rejected).sum();
-        (rows == 0 && rejected > 0).then(|| {
-            let message = format!("table {table} has no row: {rejected} were rejected, see `clinmill quarantine list`");
-            Warning::new("TABLE_EMPTY", message)
-        })
+        let see = "see `clinmill quarantine list`";
+        match rows {
+            0 if rejected > 0 => {
+                let message = format!("table {table} has no row: {rejected} were rejected, {see}");
+                Some(Warning::new("TABLE_EMPTY", message))
+            }
+            _ if is_much(rejected, rows + rejected) => {
+                let message = format!("table {table} has {rows} rows, and {rejected} were rejected: {see}");
+                Some(Warning::new("ROWS_REJECTED", message))
+            }
+            _ => None,
+        }
     })
 }
 

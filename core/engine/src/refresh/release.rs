@@ -4,7 +4,7 @@ use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
     concerned::contents,
     identity,
-    loss::emptied,
+    loss::rejected_rows,
     moved::settle_moves,
     publish,
     range::{Dirty, UNORDERED},
@@ -119,7 +119,7 @@ impl Refresh<'_> {
         stopped::tell(staging, &rejected)?;
         self.check_lost(&staged, &engine_state)?;
         self.check_refused(&staged, &steps)?;
-        warnings.extend(emptied(&staged));
+        warnings.extend(rejected_rows(&staged));
         let index = self.next_index(&staged);
         self.check_unique(&index)?;
         for (relation, counts) in &steps {
