@@ -46,7 +46,8 @@ impl fmt::Display for Unconvertible {
     }
 }
 
-/// Checks a code against the grammar and the table (UCUM section 2.1). The empty code is not valid.
+/// Checks a code against the grammar and the table (UCUM section 2.1), and that it can be reckoned with: scales such as Cel
+/// stand in no products and powers (section 2.3, paragraph 22). The empty code is not valid.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -54,7 +55,7 @@ pub fn validate(code: &str) -> Result<(), Invalid> {
     if code.is_empty() {
         return Err(Invalid::new(0, "a code is expected"));
     }
-    grammar::parse(code, essence()).map(drop)
+    unit(code).map(drop)
 }
 
 /// A code as a unit to reckon with. The empty code is the unit one.
@@ -194,6 +195,28 @@ mod tests {
         assert!(converted("1", "Cel/h", "K/h").contains("Cel"), "a scale is no factor");
         assert!(converted("1", "mgg", "g").contains("from"));
         assert!(converted("1", "g", "mgg").contains("to is"));
+    }
+
+    #[test]
+    fn what_is_valid_can_be_reckoned_with() {
+        for code in [
+            "Cel2", "Cel/m", "/Cel", "m.Cel", "Cel.s", "[degF]-1", "[pH]/L", "dB2", "Cel/Cel", "(Cel)/m", "W/Cel",
+        ] {
+            assert!(validate(code).is_err() && unit(code).is_err(), "{code}");
+        }
+        for code in [
+            "Cel",
+            "2.Cel",
+            "Cel.10*3",
+            "mCel",
+            "(Cel)",
+            "dB",
+            "Cel{skin}",
+            "Cel1",
+            "K/m",
+        ] {
+            assert_eq!((validate(code), unit(code).err()), (Ok(()), None), "{code}");
+        }
     }
 
     #[test]
