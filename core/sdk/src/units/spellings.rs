@@ -427,6 +427,8 @@ mod tests {
             ("KG", "kg"),
             ("AU/ML", "[arb'U]/mL"),
             ("AU/mL", "[arb'U]/mL"),
+            ("RU/mL", "[arb'U]{RU}/mL"),
+            ("ru/ml", "[arb'U]{RU}/mL"),
             ("T/l", "10*12/L"),
             ("t/l", "10*12/L"),
             ("t/L", "10*12/L"),
