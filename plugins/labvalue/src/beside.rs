@@ -1,8 +1,8 @@
-//! What the columns beside a result tell about it: the unit, whether a power of ten is the number's or the unit's, and
-//! whether `+3` is a number.
+//! What the columns beside a result tell about it: the unit, whether a power of ten is the number's or the unit's,
+//! whether `+3` is a number, and whether `-` is a result.
 
 use crate::{
-    core::{Kind, Parsed, Scratch},
+    core::{FIELDS, Kind, Parsed, Scratch},
     transform::Scaled,
     unit::tens,
 };
@@ -71,6 +71,8 @@ pub enum Beside {
     },
     /// `+3`: three plus signs, or the number.
     Plus(Scaled),
+    /// `-` and `无`: negative, or how a program writes a missing value.
+    Bare,
     /// `1:20`, also behind a word: a dilution, which is no amount of any unit.
     Titre,
     /// `5.6 l`: a unit, or a flag in lower case.
@@ -135,6 +137,8 @@ pub enum Meant {
     Volume,
     /// A titre beside a unit of something else: its number is none of that unit.
     Dilution,
+    /// `-` or `无` beside the unit of a quantity, of which nothing is negative: no result.
+    Missing,
     /// What stands right behind the digits is neither a unit that is known nor that of the row.
     Unknown,
     /// The letter behind the number is this flag: the column has a unit of something else.
@@ -153,6 +157,7 @@ impl Meant {
             Self::Neither => Some("power unlike the unit"),
             Self::Volume => Some("low or litres"),
             Self::Dilution => Some("titre beside a unit"),
+            Self::Missing => Some("missing beside a unit"),
             Self::Unknown => Some("letter or digit"),
             Self::Flag(_) => Some("letter as flag"),
         }
@@ -174,6 +179,9 @@ impl Beside {
         }
         if let Some(number) = parsed.signed {
             return Some(Self::Plus(number.kept(scale)));
+        }
+        if parsed.bare {
+            return Some(Self::Bare);
         }
         if parsed.diluted {
             return Some(Self::Titre);
@@ -218,6 +226,11 @@ impl Beside {
                 Some(unit) if !is_titre(scratch.fold(unit)) => Meant::Dilution,
                 _ => Meant::Written,
             },
+            (Self::Bare, Some(_)) if !qualitative => match written {
+                Some(unit) if !is_seen(scratch.fold(unit)) => Meant::Missing,
+                _ => Meant::Written,
+            },
+            (Self::Bare, _) => Meant::Written,
             (Self::Litre, _) => match written.map(|unit| scratch.fold(unit).to_ascii_lowercase()) {
                 Some(unit) if VOLUMES.contains(&unit.trim()) => Meant::Volume,
                 _ => Meant::Written,
@@ -236,6 +249,11 @@ impl Beside {
             (Self::Plus(_), _) => Meant::Grade,
         }
     }
+}
+
+/// Whether a folded unit is that of what is there or not: a field of view, a titre.
+fn is_seen(unit: &str) -> bool {
+    FIELDS.iter().any(|field| unit.trim().ends_with(field)) || is_titre(unit)
 }
 
 /// Whether a folded unit says that the number is a titre.

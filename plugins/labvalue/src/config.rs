@@ -13,7 +13,7 @@ pub struct LabvalueConfig {
     #[serde(default, rename = "as")]
     pub prefix: Option<String>,
     /// The column of units beside the results, text. With it, a power of ten that stands in the text and in the unit
-    /// (`5.6×10^9` beside `10^9/L`) is read once, and `+3` beside a unit is a number.
+    /// (`5.6×10^9` beside `10^9/L`) is read once, `+3` beside a unit is a number, and `-` beside that of a quantity no result.
     #[serde(default)]
     pub unit: Option<String>,
     /// A column of reference ranges, text. With it, `_range_low`, `_range_high`, `_range_qualitative` and

@@ -9,6 +9,7 @@ use crate::{
     fold::fold,
     number::{Number, plain},
 };
+pub use concept::FIELDS;
 use concept::{mixed, signed_field, signs, word};
 use quantity::{bracketed, numeric};
 
@@ -62,6 +63,8 @@ pub struct Parsed<'t> {
     pub grade: Option<i8>,
     /// The number that `+3` is where it is no grade.
     pub signed: Option<Number>,
+    /// `-` or `无` and nothing else: negative, or a value that is missing.
+    pub bare: bool,
     /// The unit that stands in the text, folded; empty without one.
     pub unit: &'t str,
     /// Whether that unit may be digits that were written as letters: `12O`, `1S.2`.
@@ -81,6 +84,7 @@ impl Parsed<'_> {
             qualitative: None,
             grade: None,
             signed: None,
+            bare: false,
             unit: "",
             doubtful: false,
             flag: None,
@@ -162,6 +166,7 @@ pub fn parse<'s>(text: &str, comma: Comma, scratch: &'s mut Scratch) -> Option<P
     let found = folded_value(rest, comma, lower)?;
     Some(Parsed {
         flag: flag.or(found.flag),
+        bare: matches!(rest, "-" | "无"),
         ..found
     })
 }

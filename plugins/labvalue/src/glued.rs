@@ -8,13 +8,13 @@ const WORDS: &str = "\
     ag AI anti atm att aU AU APL APLU au axa bar BAU BCE beats bit BPM breaths BU Bq cal cc cd Cel Celsius cell cells CFU cg \
     cGy circ cL cm cmH COI copies copy cp cP cps cutoff day days DDU deg degC degF dB dg dL dm ds dyn dynes eq erg EU eV \
     exp fahrenheit FEU FFU fg fL fm fmol fraction gDDU GEq gf gFEU Giga gm gms gon GPL GPLU gr gram grams gtt GU Gy hour \
-    hours hr hrs HU Hz index INR IU kat kBq kcal kDa kg kgs kIU KIU kJ km kPa ks kU kUA KU lakh lakhs lg liter liters \
-    litre litres log lpm mAU MBq mbar mcg mcgDDU mcgFEU mCi mcU meq METs mg mGy mgs mgDDU mgFEU micron mil mill million \
+    hours hr hrs HU Hz inch inches index INR insp IU kat kBq kcal kDa kg kgs kIU KIU kJ km kPa ks kU kUA KU lakh lakhs lg liter liters \
+    litre litres log lpm mAU MBq mbar mcg mcgDDU mcgFEU mCi mcIU mcmol mcU mcUnits meq METs mg mGy mgs mgDDU mgFEU micron mil mill million \
     millions min mins minute minutes mIU mL mls mm mmH mmHg mmo mmoI mmol mmols mo mol month months mOsm mosmol mPa mPas \
     MPL MPLU ms msec mU MU mV ng ngDDU ngFEU nkat nKat nm nIU nL nM nmol nmolBCE ns NTU oC osm pa PEI pct PEIU per percent \
-    PFU pg PG pH ph pkat pL pm pmol point points ppb ppm ps PU rad ratio RLU RU score sec second seconds secs source \
-    target TCID Tera thou thous thousand thousands titer titers titre torr TU ueq ug ugDDU ugFEU uIU ukat uL um umo umoI \
-    umol unit units us uU vol week weeks wk Wood WU year years yr yrs";
+    PFU pg PG pH ph pkat pL pm pmol point points ppb ppm ps psi PU rad ratio RLU RU score sec second seconds secs source \
+    target TCID Tera TH thou thous thousand thousands titer titers titre torr TU ueq ug ugDDU ugFEU uIU ukat uL um umo umoI \
+    umol unit units us uU uug vol week weeks wk Wood WU year years yr yrs";
 
 static KNOWN: LazyLock<HashSet<String>> =
     LazyLock::new(|| WORDS.split_ascii_whitespace().map(str::to_ascii_lowercase).collect());

@@ -396,7 +396,7 @@ impl Run<'_> {
             Meant::Written | Meant::Unseen | Meant::Grade => columns.add(row, said),
             Meant::Once(number, range) => columns.add_numbers(row, said, &number, &range),
             Meant::Signed(number) => columns.add_number(row, number, said.parsed.flag),
-            Meant::Neither | Meant::Volume | Meant::Unknown => return false,
+            Meant::Neither | Meant::Volume | Meant::Missing | Meant::Unknown => return false,
             Meant::Dilution => columns.add_numbers(row, said, &None, &(None, None)),
             Meant::Flag(flag) => columns.add_flagged(row, said, flag),
         }

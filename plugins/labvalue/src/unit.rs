@@ -81,16 +81,18 @@ pub fn is_unit(text: &str) -> bool {
 
 /// Prefixes of counts, in units as they are written: `G/L` is 10^9 per litre, `K/uL` thousands per microlitre; those that
 /// begin others come after them.
-const COUNTS: [(&str, i32); 31] = [
+const COUNTS: [(&str, i32); 38] = [
     ("G/L", 9),
     ("G/l", 9),
-    ("Giga/", 9),
+    ("Giga", 9),
+    ("giga", 9),
     ("exp 9", 9),
     ("T/L", 12),
     ("T/l", 12),
     ("t/L", 12),
     ("t/l", 12),
-    ("Tera/", 12),
+    ("Tera", 12),
+    ("tera", 12),
     ("E3/", 3),
     ("E6/", 6),
     ("E9/", 9),
@@ -102,11 +104,16 @@ const COUNTS: [(&str, i32); 31] = [
     ("m/mc", 6),
     ("m/mm", 6),
     ("m/cumm", 6),
+    ("TH/", 3),
+    ("th/", 3),
+    ("Th/", 3),
     ("thou", 3),
     ("Thou", 3),
     ("mil/", 6),
+    ("MIL/", 6),
     ("mill", 6),
     ("Mill", 6),
+    ("MILL", 6),
     ("1000/", 3),
     ("lakh", 5),
     ("千/", 3),
@@ -129,7 +136,7 @@ pub fn tens(unit: &str) -> Option<i32> {
     let Some(rest) = bare.strip_prefix("10") else {
         return Some(0);
     };
-    let signed = rest.trim_start_matches(['^', '*', 'e', 'E', '\'', '~', '的', ' ']);
+    let signed = rest.trim_start_matches(['^', '*', 'e', 'E', '\'', '~', '的', '(', ' ']);
     let end = signed.find(|c: char| !c.is_ascii_digit() && c != '-' && c != '+');
     let (digits, behind) = signed.split_at(end.unwrap_or(signed.len()));
     // A superscript that was lost, 109/L: nothing is counted per 109 litres.
@@ -206,6 +213,9 @@ mod tests {
             ("G/L", Some(9)),
             ("T/L", Some(12)),
             ("K/uL", Some(3)),
+            ("TH/uL", Some(3)),
+            ("10(3)/mcL", Some(3)),
+            ("x10 (6)", Some(6)),
             ("m/uL", Some(6)),
             ("1000/uL", Some(3)),
             ("g/L", Some(0)),

@@ -5,6 +5,7 @@
 
 use crate::{
     core::{Type, Unfit, Value, power, read_decimal, rescale, within},
+    hint,
     parse::{Node, Op, Tree, Wrong},
 };
 use std::{borrow::Cow, cmp::Ordering};
@@ -68,7 +69,12 @@ const LONGEST: usize = 16 << 20;
 /// # Errors
 /// At the first node whose operands do not fit, or that names no column or function.
 pub fn compile(tree: &Tree, column: &mut dyn FnMut(&str) -> Option<(usize, Type)>) -> Result<Expr, Wrong> {
-    let wrong = |what: String| Wrong { at: tree.at, what };
+    let hinted = |what: String, hint: Option<String>| Wrong {
+        at: tree.at,
+        what,
+        hint,
+    };
+    let wrong = |what: String| hinted(what, None);
     let expr = |data_type, kind| Ok(Expr { data_type, kind });
     match &tree.node {
         Node::Null => expr(Type::Null, Kind::Literal(Value::Null)),
@@ -79,8 +85,10 @@ pub fn compile(tree: &Tree, column: &mut dyn FnMut(&str) -> Option<(usize, Type)
             expr(value.data_type(), Kind::Literal(value))
         }
         Node::Column(name) => {
-            let (index, data_type) =
-                column(name).ok_or_else(|| wrong(format!("there is no column {name:?} that an expression can use")))?;
+            let (index, data_type) = column(name).ok_or_else(|| {
+                let what = format!("there is no column {name:?} that an expression can use");
+                hinted(what, Some(format!("a text stands in single quotes: '{name}'")))
+            })?;
             expr(data_type, Kind::Column(index))
         }
         Node::Unary(op, operand) => {
@@ -97,7 +105,8 @@ pub fn compile(tree: &Tree, column: &mut dyn FnMut(&str) -> Option<(usize, Type)
         }
         Node::Binary(op, left, right) => {
             let (left, right) = (compile(left, column)?, compile(right, column)?);
-            binary(*op, left, right).map_err(wrong)
+            let types = (left.data_type, right.data_type);
+            binary(*op, left, right).map_err(|what| hinted(what, hint::of_types(*op, types.0, types.1)))
         }
         Node::Call(name, arguments) => {
             let arguments = arguments
@@ -539,6 +548,37 @@ mod tests {
         assert_eq!(value("length('心梗')"), Ok(Value::Int(2)));
         assert_eq!(value("concat('a', 1, null, 0.50)"), Ok(Value::Str("a10.50".into())));
         assert_eq!(value("replace(upper(' ab '), 'B', '')"), Ok(Value::Str(" A ".into())));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told_with_what_does() {
+        let columns = [
+            ("sex", Type::Str),
+            ("born", Type::Date),
+            ("alive", Type::Bool),
+            ("age", Type::Int),
+        ];
+        for (text, hint) in [
+            ("sex = 1", "'1'"),
+            ("age = '1'", "`type: integer`"),
+            ("sex * 2", "`type: decimal`"),
+            ("sex + 'x'", "concat(a, b)"),
+            ("born > '2020-01-01'", "`{ value: …, type: date }`"),
+            ("alive = 'true'", "without quotes"),
+            ("sex = '1' or '2'", "a = 'x' or a = 'y'"),
+            ("born - 1", "`sql:`"),
+            ("sex = male", "'male'"),
+        ] {
+            let wrong = compile(&parse(text).unwrap(), &mut |name| {
+                let at = columns.iter().position(|(known, _)| *known == name)?;
+                Some((at, columns[at].1))
+            });
+            let wrong = wrong.unwrap_err();
+            assert!(
+                wrong.hint.as_ref().is_some_and(|told| told.contains(hint)),
+                "{text}: {wrong:?}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`Map`]: the transform itself
 //! - `core`: values and casts
 //! - `parse`: the expression language, text to tree
+//! - `hint`: what to write instead of what other languages have
 //! - `eval`: the tree with types, and its evaluation
 //! - `error`: the codes
 
@@ -11,6 +12,7 @@ mod config;
 mod core;
 mod error;
 mod eval;
+mod hint;
 mod parse;
 mod transform;
 

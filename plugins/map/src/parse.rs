@@ -9,6 +9,8 @@
 //! unary := "-" unary | 'text' | 1.5 | true | false | null | name | "name" | name "(" or ("," or)* ")" | "(" or ")"
 //! ```
 
+use crate::hint;
+
 /// What is wrong with an expression, and where (0-based, in characters).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -16,6 +18,8 @@ pub struct Wrong {
     pub at: usize,
     /// What is wrong.
     pub what: String,
+    /// What to write instead, where that can be told.
+    pub hint: Option<String>,
 }
 
 /// A node and where it begins.
@@ -99,12 +103,16 @@ pub fn parse(text: &str) -> Result<Tree, Wrong> {
     let tree = parser.binary(0)?;
     match parser.tokens.get(parser.next) {
         None => Ok(tree),
-        Some((at, _)) => Err(wrong(*at, "an operator or the end is expected")),
+        Some(_) => Err(parser.expected("an operator or the end is expected")),
     }
 }
 
 fn wrong(at: usize, what: impl Into<String>) -> Wrong {
-    Wrong { at, what: what.into() }
+    Wrong {
+        at,
+        what: what.into(),
+        hint: None,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -172,7 +180,9 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Wrong> {
         } else {
             let fits = |sign: &&&str| sign.chars().enumerate().all(|(i, s)| chars.get(at + i) == Some(&s));
             let Some(sign) = SIGNS.iter().find(fits) else {
-                return Err(wrong(at, "this sign has no meaning here"));
+                let hint = hint::of_sign(c, chars.get(at + 1).copied()).map(str::to_owned);
+                let what = "this sign has no meaning here".to_owned();
+                return Err(Wrong { at, what, hint });
             };
             at += sign.len();
             Token::Sign(sign)
@@ -192,6 +202,22 @@ struct Parser {
 impl Parser {
     fn at(&self) -> usize {
         self.tokens.get(self.next).map_or(self.end, |(at, _)| *at)
+    }
+
+    /// What is wrong at the token that is next.
+    fn expected(&self, what: &str) -> Wrong {
+        let before = self.next.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let hint = match (before, self.tokens.get(self.next)) {
+            (Some((_, Token::Word(word))), _) if word.eq_ignore_ascii_case("if") => hint::of_word(word),
+            (_, Some((_, Token::Word(word)))) => hint::of_word(word),
+            (Some((_, Token::Sign(first))), Some((_, Token::Sign(second)))) => hint::of_signs(first, second),
+            (_, Some((_, Token::Sign("%")))) => hint::of_word("mod"),
+            _ => None,
+        };
+        Wrong {
+            hint: hint.map(str::to_owned),
+            ..wrong(self.at(), what)
+        }
     }
 
     fn sign(&mut self, sign: &str) -> bool {
@@ -261,12 +287,15 @@ impl Parser {
             let inner = self.binary(0)?;
             return match self.sign(")") {
                 true => Ok(inner),
-                false => Err(wrong(self.at(), "a closing parenthesis is missing")),
+                false => Err(self.expected("a closing parenthesis is missing")),
             };
         }
         let Some((_, token)) = self.tokens.get(self.next).cloned() else {
             return Err(wrong(at, "a value is missing"));
         };
+        if matches!(token, Token::Sign(_)) {
+            return Err(self.expected("a value is missing"));
+        }
         self.next += 1;
         let node = match token {
             Token::Word(word) if word == "not" => {
@@ -300,7 +329,7 @@ impl Parser {
                 return Ok(arguments);
             }
             if !self.sign(",") {
-                return Err(wrong(self.at(), "a comma or a closing parenthesis is missing"));
+                return Err(self.expected("a comma or a closing parenthesis is missing"));
             }
         }
     }
@@ -345,6 +374,15 @@ mod tests {
         assert_eq!(at("a b"), 2);
         assert!(parse(&"(".repeat(10_000)).is_err());
         assert!(parse(&"-".repeat(10_000)).is_err());
+    }
+
+    /// A hint is no guess: what fits the grammar of nobody is told as before.
+    #[test]
+    fn hints_are_of_what_is_known() {
+        for text in ["a b", "a + )", "1 # 2", "f(1 2)", "'open"] {
+            assert_eq!(parse(text).unwrap_err().hint, None, "{text}");
+        }
+        assert!(parse("\"is\" + \"in\"").is_ok() && parse("is = 'in'").is_ok());
     }
 
     proptest! {

@@ -182,7 +182,13 @@ fn pointer(section: &str, name: &str) -> String {
 }
 
 fn place(wrong: &Wrong) -> String {
-    format!("at character {}: {}", wrong.at + 1, wrong.what)
+    let hint = wrong.hint.iter().map(|hint| format!("; {hint}"));
+    format!(
+        "at character {}: {}{}",
+        wrong.at + 1,
+        wrong.what,
+        hint.collect::<String>()
+    )
 }
 
 fn renamed(config: &MapConfig, input: &Schema) -> Result<Vec<Arc<Field>>, PluginError> {

@@ -3,12 +3,12 @@
 use clinmill_sdk::{han::simplified, says_nothing};
 use unicode_normalization::UnicodeNormalization;
 
-/// A name without compatibility forms (full and half width among them), case, white space and traditional characters
-/// (Unicode Standard Annex 15, NFKC).
+/// A name without compatibility forms (full and half width among them), case, white space, characters of no width and
+/// traditional characters (Unicode Standard Annex 15, NFKC).
 pub fn fold(name: &str) -> String {
     name.nfkc()
         .flat_map(char::to_lowercase)
-        .filter(|c| !c.is_whitespace())
+        .filter(|c| !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}'))
         .nfkc()
         .map(simplified)
         .collect()
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(fold("總膽固醇"), "总胆固醇");
         assert_eq!(fold("血紅蛋白濃度"), fold("血红蛋白浓度"));
         assert_ne!(fold("嗜酸细胞(%)"), fold("嗜酸细胞(#)"));
+        assert_eq!(fold("\u{feff}Mass/\u{200b}vol\u{ad}ume"), fold("mass/volume"));
         assert_eq!(fold(&fold("㎎／㎗ ＡＢ")), fold("mg/dl ab"));
     }
 

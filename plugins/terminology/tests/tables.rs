@@ -64,6 +64,12 @@ fn rows_are_sound() {
     for (name, table) in found {
         let all = both(&table);
         assert!(!all.is_empty(), "{name}");
+        for row in &table.rows {
+            let seen = |cell: &str| !cell.contains(['\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}']);
+            let cells = ["source_name", "target_name", "target_code"].into_iter();
+            let all = cells.filter_map(|name| table.column(name)).all(|at| seen(row.cell(at)));
+            assert!(all, "{name}/map.csv:{}: a character of no width", row.line);
+        }
         for entry in all {
             let place = format!("{name}/map.csv:{}", entry.line);
             if entry.target.system == LOINC && entry.state != RowState::Unmapped {

@@ -48,7 +48,8 @@ pub struct UnitsConfig {
     /// Prefix of the new columns `_value`, `_unit`, `_factor`, `_rule` and `_status`.
     #[serde(default = "standard", rename = "as")]
     pub prefix: String,
-    /// Digits after the point of the results, 0 to 18; the last one is rounded to the nearest.
+    /// Digits after the point of the results, 0 to 18; the last one is rounded to the nearest. 6 where the results go into a
+    /// table's column of `type: decimal`, which holds no more.
     #[serde(default = "ten")]
     pub scale: u8,
     /// What happens to a row whose unit is unknown or measures something else: `reject` it, or set the result to `null`

@@ -91,7 +91,8 @@ fn annotations(code: &str) -> impl Iterator<Item = &str> {
 ///
 /// Fibrinogen equivalents of D-dimer are about twice as much as D-dimer, by assays that differ; UCUM has annotations for
 /// both, which stand for nothing. Moles per mole are no percentage: of haemoglobin A1c, 48 mmol/mol by IFCC are 6.5 % by
-/// NGSP, by an equation of its own. Logarithms of counts have an annotation alone, too. And a clearance per 1.73 m2 of body
+/// NGSP, by an equation of its own. Units that an assay makes up for itself (UCUM, paragraphs 24 to 26) are none
+/// of another's. Logarithms of counts have an annotation alone, too. And a clearance per 1.73 m2 of body
 /// surface is that of a person of this size: of a child it is several times what its kidneys clear.
 pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let assay = |code: &str| ASSAYS.map(|assay| code.contains(assay));
@@ -104,6 +105,10 @@ pub fn told_apart(from: &str, to: &str) -> Option<&'static str> {
     let logarithm = |code: &str| code.contains("{Log_");
     if logarithm(from) != logarithm(to) {
         return Some("a logarithm is no amount");
+    }
+    let relative = |code: &str| code.contains("{RU}");
+    if relative(from) != relative(to) {
+        return Some("relative units of one assay are no arbitrary units of another");
     }
     let surface = |code: &str| code.contains("1.73");
     if surface(from) != surface(to) {
@@ -154,6 +159,8 @@ mod tests {
             ("{Log_IU}/mL", "/mL", true),
             ("{Log_IU}/mL", "{Log_IU}/L", false),
             ("mg{FEU}/L", "ug{FEU}/mL", false),
+            ("[arb'U]{RU}/mL", "[arb'U]/mL", true),
+            ("[arb'U]{RU}/mL", "[arb'U]{RU}/L", false),
             ("mL/min/{1.73_m2}", "mL/min", true),
             ("mL/min/{1.73_m2}", "mL/s/{1.73_m2}", false),
         ] {

@@ -71,26 +71,35 @@ impl Spellings {
     /// codes. A code that no laboratory means, such as `MG/L` for megagauss per litre, is not taken as written.
     pub fn find(&self, text: &str) -> Option<Known> {
         let spelling = fold(text);
-        if let Some(known) = self.exact.get(&spelling) {
+        self.folded(&spelling).or_else(|| {
+            let other = fold(&signed(text));
+            (other != spelling).then(|| self.folded(&other)).flatten()
+        })
+    }
+
+    fn folded(&self, spelling: &str) -> Option<Known> {
+        if let Some(known) = self.exact.get(spelling) {
             return Some(known.clone());
         }
-        let valid = ucum::unit(&spelling).is_ok() && !spelling.is_empty() && !has_decimals(&spelling);
-        let unlikely = valid && capitals::unlikely(&spelling);
+        let valid = ucum::unit(spelling).is_ok() && !spelling.is_empty() && !has_decimals(spelling);
+        let unlikely = valid && capitals::unlikely(spelling);
         let of_ucum = |code: &str| Known {
             code: ucum::printed(code),
             line: None,
         };
         if valid && !unlikely {
-            return Some(of_ucum(&spelling));
+            return Some(of_ucum(spelling));
         }
-        if capitals::molar_or_metre(&spelling) {
+        if capitals::molar_or_metre(spelling) {
             return None;
         }
         if let Some(known) = self.loose.get(&spelling.to_lowercase()) {
             return known.clone();
         }
-        let capitals = unlikely || !spelling.contains(|c: char| c.is_ascii_lowercase());
-        let code = capitals.then(|| capitals::read(&spelling)).flatten();
+        // Capitals that stray into a concentration: Umol/L. A Cal is a thousand cal.
+        let stray = spelling.contains('/') && !spelling.contains("Cal");
+        let capitals = unlikely || stray || !spelling.contains(|c: char| c.is_ascii_lowercase());
+        let code = capitals.then(|| capitals::read(spelling)).flatten();
         code.map(|code| of_ucum(&code))
     }
 }
@@ -169,6 +178,31 @@ pub fn fold(text: &str) -> String {
     powers(&folded)
 }
 
+/// `mmol L-1` and `mmol*L^-1` as `mmol.L-1`: an asterisk or a space between units multiplies, a caret behind one stands before
+/// its power.
+fn signed(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        let unit = word.trim_end_matches(['1', '2', '3', '¹', '²', '³']);
+        let under = unit.len() < word.len() && unit.ends_with(['-', '⁻', '−']);
+        let joined = under && word.starts_with(char::is_alphabetic) && plain.ends_with(char::is_alphanumeric);
+        plain.push(if joined { '.' } else { ' ' });
+        plain.push_str(word);
+    }
+    let unit = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() || c == ']');
+    let mut before = None;
+    let mut behind = plain.chars().skip(1);
+    let sign = |c: char| {
+        let (last, next) = (before.replace(c), behind.next());
+        match c {
+            '*' if unit(last) && next.is_some_and(char::is_alphabetic) => Some('.'),
+            '^' if unit(last) && next.is_some_and(|c| c == '-' || c.is_ascii_digit()) => None,
+            _ => Some(c),
+        }
+    };
+    plain.chars().filter_map(sign).collect()
+}
+
 /// A text without white space, except between digits.
 fn unspaced(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -193,6 +227,12 @@ fn powers(text: &str) -> String {
     let Some(rest) = bare.strip_prefix("10") else {
         return text.to_owned();
     };
+    // 10(3)/mcL
+    if let Some((power, unit)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')'))
+        && LOST.contains(&power)
+    {
+        return format!("10*{power}{unit}");
+    }
     if let Some((power, _)) = rest.split_once('/')
         && LOST.contains(&power)
     {
@@ -279,6 +319,9 @@ mod tests {
             ("100/L", "100/L"),
             ("1010/L", "10*10/L"),
             ("×1011/L", "10*11/L"),
+            ("10(3)/mcL", "10*3/mcL"),
+            ("x10 (6)", "10*6"),
+            ("10^-3/uL", "10*-3/uL"),
         ] {
             assert_eq!(fold(text), want, "{text}");
         }
@@ -384,6 +427,8 @@ mod tests {
             ("KG", "kg"),
             ("AU/ML", "[arb'U]/mL"),
             ("AU/mL", "[arb'U]/mL"),
+            ("RU/mL", "[arb'U]{RU}/mL"),
+            ("ru/ml", "[arb'U]{RU}/mL"),
             ("T/l", "10*12/L"),
             ("t/l", "10*12/L"),
             ("t/L", "10*12/L"),
@@ -451,6 +496,35 @@ mod tests {
             ("mmoI/L", "mmol/L"),
             ("万U", "10*4.U"),
             ("10^3IU/mL", "10*3.[IU]/mL"),
+            ("TH/uL", "10*3/uL"),
+            ("th/uL", "10*3/uL"),
+            ("M/CMM", "10*6/uL"),
+            ("M/cmm", "10*6/uL"),
+            ("k/mm cu", "10*3/uL"),
+            ("m/mm cu", "10*6/uL"),
+            ("MIL/CMM", "10*6/uL"),
+            ("mil/mcL", "10*6/uL"),
+            ("10(3)/mcL", "10*3/uL"),
+            ("x10 (3)", "10*3"),
+            ("giga.l-1", "10*9/L"),
+            ("second(s)", "s"),
+            ("mm(hg)", "mm[Hg]"),
+            ("mm/hg", "mm[Hg]"),
+            ("uug", "pg"),
+            ("mcmol/L", "umol/L"),
+            ("Umol/L", "umol/L"),
+            ("uMol/L", "umol/L"),
+            ("Ng/mL", "ng/mL"),
+            ("mmol L-1", "mmol/L"),
+            ("mmol*L^-1", "mmol/L"),
+            ("mL min-1", "mL/min"),
+            ("mmol L⁻¹", "mmol/L"),
+            ("10^9 L-1", "10*9/L"),
+            ("mm[Hg]*s", "mm[Hg].s"),
+            ("g/l-1", "g/L"),
+            ("毫克/天", "mg/(24.h)"),
+            ("克/24小时", "g/(24.h)"),
+            ("mcg/hour", "ug/h"),
         ] {
             assert_eq!(
                 local.find(text).map(|known| known.code).as_deref(),
@@ -461,6 +535,7 @@ mod tests {
         for text in [
             "", "no unit", "R", "mg/TV", "M/L", "CU", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM",
             "NM", "PM", "Mm", "Eu/mL", "K", "T", "A", "P", "V", "pc", "st", "mmol/1", "片", "个", "lg", "°", "单位",
+            "Cal", "KCal/kg", "/mic l", "ml/B", "units",
         ] {
             assert_eq!(local.find(text), None, "{text}");
         }

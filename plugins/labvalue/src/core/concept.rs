@@ -49,7 +49,7 @@ pub fn word(text: &str, lower: &mut String) -> Option<Parsed<'static>> {
 }
 
 /// Fields of view, of which words say how much is in one.
-const FIELDS: [&str; 8] = ["/HPF", "/HP", "/LPF", "/LP", "/hpf", "/hp", "/lpf", "/lp"];
+pub const FIELDS: [&str; 8] = ["/HPF", "/HP", "/LPF", "/LP", "/hpf", "/hp", "/lpf", "/lp"];
 
 /// `+3/HP`: three plus signs, or three in a field. It is positive either way, and nobody can tell of what the 3 is.
 pub fn signed_field(text: &str) -> Option<Parsed<'_>> {

@@ -9,9 +9,78 @@ use super::{
 /// first in what is published.
 const TWICE: [(&str, &str); 3] = [("l", "L"), ("[iU]", "[IU]"), ("10^", "10*")];
 
-/// A valid code in the one form that is printed: one code for units of two, no 1 before a solidus and no negative exponents
-/// behind the first unit. Annotations stay.
+/// A valid code in the one form that is printed: one code for units of two, no 1 before a solidus, no negative exponents, no
+/// parentheses that change nothing, and what is multiplied before what is divided by where the code would begin with a
+/// solidus. Annotations stay.
 pub fn printed(code: &str, table: &Essence) -> String {
+    let plain = over_first(&unparenthesized(&one_code(code, table)));
+    match plain.strip_prefix("1/") {
+        Some(rest) => format!("/{rest}"),
+        None => plain,
+    }
+}
+
+/// `mmol/(L)` as `mmol/L`, `(mol/L)/s` as `mol/L/s`: parentheses change something around several units behind a solidus only.
+fn unparenthesized(code: &str) -> String {
+    let mut plain: Vec<&str> = Vec::new();
+    // Where each parenthesis opened, and whether there are several units in it.
+    let mut open: Vec<(usize, bool)> = Vec::new();
+    for (_, piece) in symbols(code) {
+        match piece {
+            "(" => open.push((plain.len(), false)),
+            "." | "/" => {
+                if let Some((_, several)) = open.last_mut() {
+                    *several = true;
+                }
+            }
+            ")" => {
+                let Some((at, several)) = open.pop() else { continue };
+                let divided = at.checked_sub(1).and_then(|before| plain.get(before)) == Some(&"/");
+                if !(several && divided) {
+                    plain.remove(at);
+                    if let Some((_, outer)) = open.last_mut() {
+                        *outer |= several;
+                    }
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        plain.push(piece);
+    }
+    plain.concat()
+}
+
+/// `/L.mmol` as `mmol/L`.
+fn over_first(code: &str) -> String {
+    let mut depth = 0usize;
+    // What is multiplied, and what is divided by.
+    let (mut over, mut under): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut divided = false;
+    let mut component = String::new();
+    for (_, piece) in symbols(code).into_iter().chain([(false, ".")]) {
+        match piece {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            "." | "/" if depth == 0 => {
+                let side = if divided { &mut under } else { &mut over };
+                side.extend(Some(std::mem::take(&mut component)).filter(|unit| !unit.is_empty()));
+                divided = piece == "/";
+                continue;
+            }
+            _ => {}
+        }
+        component.push_str(piece);
+    }
+    let named = over.iter().any(|unit| !unit.starts_with('{'));
+    match code.starts_with('/') && named {
+        true => format!("{}/{}", over.join("."), under.join("/")),
+        false => code.to_owned(),
+    }
+}
+
+/// A code with one code for units of two, and without negative exponents.
+fn one_code(code: &str, table: &Essence) -> String {
     let code = code
         .strip_prefix("1/")
         .map_or_else(|| code.to_owned(), |rest| format!("/{rest}"));
@@ -41,7 +110,9 @@ pub fn printed(code: &str, table: &Essence) -> String {
                 plain.push('/');
                 if power == "1" { "" } else { power }
             }
-            _ => exponent,
+            // m+2, L1
+            _ if !letters.is_empty() && exponent == "1" && !letters.starts_with("10") => "",
+            _ => exponent.trim_start_matches('+'),
         };
         plain.push_str(prefix);
         plain.push_str(code);

@@ -46,7 +46,8 @@ impl fmt::Display for Unconvertible {
     }
 }
 
-/// Checks a code against the grammar and the table (UCUM section 2.1). The empty code is not valid.
+/// Checks a code against the grammar and the table (UCUM section 2.1), and that it can be reckoned with: scales such as Cel
+/// stand in no products and powers (section 2.3, paragraph 22). The empty code is not valid.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -54,7 +55,7 @@ pub fn validate(code: &str) -> Result<(), Invalid> {
     if code.is_empty() {
         return Err(Invalid::new(0, "a code is expected"));
     }
-    grammar::parse(code, essence()).map(drop)
+    unit(code).map(drop)
 }
 
 /// A code as a unit to reckon with. The empty code is the unit one.
@@ -140,7 +141,22 @@ mod tests {
             ("1", "1"),
             ("/100{WBC}", "/100{WBC}"),
             ("mg/(24.h)", "mg/(24.h)"),
-            ("(mol.l-1)/s", "(mol/L)/s"),
+            ("(mol.l-1)/s", "mol/L/s"),
+            ("mmol/(l)", "mmol/L"),
+            ("L-1.mmol", "mmol/L"),
+            ("1/l.mmol", "mmol/L"),
+            ("l-1.10*9", "10*9/L"),
+            ("kg-1.mg.d-1", "mg/kg/d"),
+            ("(mmol/L)", "mmol/L"),
+            ("mg/((24.h))", "mg/(24.h)"),
+            ("mg/(kg.d)/(m)", "mg/(kg.d)/m"),
+            ("mol.(s/l)", "mol.s/L"),
+            ("/(m.s).g", "g/(m.s)"),
+            ("m+2", "m2"),
+            ("kg/l1", "kg/L"),
+            ("10*1", "10*1"),
+            ("/L.{cells}", "/L.{cells}"),
+            ("{cells}/(l)", "{cells}/L"),
             ("[ly]", "[ly]"),
             ("Cel", "Cel"),
             ("mg/l{l.l-1}", "mg/L{l.l-1}"),
@@ -194,6 +210,28 @@ mod tests {
         assert!(converted("1", "Cel/h", "K/h").contains("Cel"), "a scale is no factor");
         assert!(converted("1", "mgg", "g").contains("from"));
         assert!(converted("1", "g", "mgg").contains("to is"));
+    }
+
+    #[test]
+    fn what_is_valid_can_be_reckoned_with() {
+        for code in [
+            "Cel2", "Cel/m", "/Cel", "m.Cel", "Cel.s", "[degF]-1", "[pH]/L", "dB2", "Cel/Cel", "(Cel)/m", "W/Cel",
+        ] {
+            assert!(validate(code).is_err() && unit(code).is_err(), "{code}");
+        }
+        for code in [
+            "Cel",
+            "2.Cel",
+            "Cel.10*3",
+            "mCel",
+            "(Cel)",
+            "dB",
+            "Cel{skin}",
+            "Cel1",
+            "K/m",
+        ] {
+            assert_eq!((validate(code), unit(code).err()), (Ok(()), None), "{code}");
+        }
     }
 
     #[test]
