@@ -27,7 +27,7 @@ pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
     }
 }
 
-/// A process plugin is one program, which its manifest names; any other is a crate.
+/// A process plugin is one program and one in C one library, which its manifest names; any other is a crate.
 fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     let mut missing = |file: &str| {
         if !folder.join(file).is_file() {
@@ -37,11 +37,12 @@ fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     ["plugin.yaml", "README.md", "sample.yaml"]
         .into_iter()
         .for_each(&mut missing);
-    let program = files::yaml(&folder.join("plugin.yaml"))["program"]
-        .as_str()
-        .map(str::to_owned);
-    match program {
-        Some(program) => missing(&program),
+    let manifest = files::yaml(&folder.join("plugin.yaml"));
+    match ["program", "library"]
+        .into_iter()
+        .find_map(|key| manifest[key].as_str())
+    {
+        Some(file) => missing(file),
         None => crate_shape(folder, kind, wrong),
     }
     if files::case_folders(folder).is_empty() {
