@@ -105,7 +105,7 @@ fn a_folder_of_a_plugin_in_c_has_cases() {
     let write = |path: &str, text: String| std::fs::write(folder.join(path), text).unwrap();
     let manifest = format!(
         "name: text_length\nkind: transform\nversion: {version}\nsummary: {summary}\n\
-         capabilities: [row-wise, deterministic]\nlibrary: text_length.so\n"
+         capabilities: [deterministic, row-wise]\nlibrary: text_length.so\n"
     );
     write("plugin.yaml", manifest);
     let sample = "text_length: { column: name }";

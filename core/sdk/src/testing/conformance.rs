@@ -106,17 +106,19 @@ fn manifest(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
         ("rejects", Caps::REJECTS),
         ("deterministic", Caps::DETERMINISTIC),
     ];
-    let has: Vec<&str> = names
+    let mut has: Vec<&str> = names
         .iter()
         .filter(|(_, cap)| descriptor.caps.has(*cap))
         .map(|(name, _)| *name)
         .collect();
-    let listed: Vec<&str> = manifest["capabilities"]
+    let mut listed: Vec<&str> = manifest["capabilities"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    has.sort_unstable();
+    listed.sort_unstable();
     if has != listed {
         wrong.push(format!(
             "plugin.yaml: capabilities are {listed:?}, the plugin says {has:?}"
