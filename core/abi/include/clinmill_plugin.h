@@ -237,8 +237,10 @@ typedef struct clinmill_emit { uint32_t struct_size, reserved; void* ctx;
   /* CLINMILL_PORT_MAIN: moved is a struct array of the output's columns and, if it has one column more, "_in": list<uint64>,
    * for each row the rows of the batch in process that it comes from. Without it (or with empty lists) row i comes from
    * row i, and there are as many rows as in that batch. CLINMILL_PORT_REJECTED: columns row uint32 (of the batch in process), code utf8, message utf8; no nulls. Such a
-   * row is not in the output. Ownership passes whatever is returned. schema: what the columns are (without "_in"), when it
-   * is not certain that they are the output's; borrowed; else NULL. */
+   * row is not in the output. Ownership passes whatever is returned. Arrays of a call may share owner and buffers; one that is
+   * alike in every field to an earlier one of the call (private_data not NULL) is that one once more: refused, and released
+   * once. schema: what the columns are (without "_in"), when it is not certain that they are the output's; borrowed; else
+   * NULL. */
   clinmill_status (*emit)(void* ctx, uint32_t port, struct ArrowArray* moved, const struct ArrowSchema* schema);
   void (*count)(void* ctx, clinmill_str name, uint64_t n);                 /* adds to a named count, such as "unmapped" (see names) */
 } clinmill_emit;

@@ -2,7 +2,7 @@
 
 use crate::{context::environment, failure::Failure};
 use clinmill_host::{
-    Limits, Loader, TARGET_TRIPLE,
+    Limits, Loader, TARGET_TRIPLE, holder,
     lock::Lock,
     process::{self, Pinned},
 };
@@ -272,8 +272,8 @@ impl Named {
             };
             return Err(say(code, what));
         }
-        if registry.holds(name) {
-            return Err(say("PLUGIN_NAME_TAKEN", "another plugin has this name"));
+        if let Some(holder) = holder(registry, name) {
+            return Err(say("PLUGIN_NAME_TAKEN", &format!("{holder} has this name")));
         }
         let pinned = Pinned {
             path: program.clone(),

@@ -7,7 +7,8 @@
 //!
 //! With a time limit set, each call into a plugin runs on a thread of its own. A panic of a Rust plugin, a call that does
 //! not come back, a C plugin that ends its thread, a batch that is not what was promised, a second release of what it was
-//! lent (a batch, or a column of it), a NULL, a `release` of an array, a buffer, an error or a schema that does not come back,
+//! lent (a batch, or a column of it), an array that is emitted twice in a call, a NULL, a `release` of an array, a buffer, an
+//! error or a schema that does not come back,
 //! constructors of a library that do not: each is an error that names plugin, phase and code, after which the plugin is not
 //! called again where it cannot be. Arrays are released on a thread of their own ([`Account`] has it), and nothing is
 //! published before that is done.
@@ -46,4 +47,4 @@ mod texts;
 
 pub use clinmill_abi::TARGET_TRIPLE;
 pub use limits::{Account, Limits, interrupted, take_unreleased};
-pub use loader::{LoadError, Loaded, Loader, load_unlocked};
+pub use loader::{LoadError, Loaded, Loader, holder, load_unlocked};

@@ -76,7 +76,7 @@ pub enum LoadError {
     #[error("{0}")]
     Plugin(#[from] PluginError),
     /// The name is taken.
-    #[error("the plugin {plugin:?} has a {kind} of the name {name:?}, which another plugin holds")]
+    #[error("the plugin {plugin:?} has a {kind} of the name {name:?}: {holder} has it")]
     Taken {
         /// The plugin.
         plugin: String,
@@ -84,7 +84,20 @@ pub enum LoadError {
         kind: &'static str,
         /// The name.
         name: String,
+        /// Who has it.
+        holder: &'static str,
     },
+}
+
+/// Who has a name in a registry, in words.
+pub fn holder(registry: &Registry, name: &str) -> Option<&'static str> {
+    let kinds = [Kind::Source, Kind::Transform, Kind::Sink];
+    let mut all = kinds.into_iter().flat_map(|kind| registry.descriptors(kind));
+    let found = all.find(|descriptor| descriptor.name == name)?;
+    Some(match found.build {
+        None => "a built-in plugin",
+        Some(_) => "another plugin",
+    })
 }
 
 impl LoadError {
@@ -366,6 +379,7 @@ impl Loaded {
                 return Err(LoadError::Taken {
                     plugin: self.name.clone(),
                     kind: what,
+                    holder: holder(&next, &name).unwrap_or("another plugin"),
                     name,
                 });
             }

@@ -12,6 +12,8 @@ mod cases;
 mod check;
 mod conformance;
 mod files;
+mod fits;
+mod odd;
 mod render;
 mod rows;
 mod sinks;

@@ -170,6 +170,43 @@ static void count_names(const struct clinmill_instance* of, const clinmill_emit*
   }
 }
 
+/* Three rows of one text column, each a batch of its own that is a slice of the same buffers. What "owner" says owns them all. */
+static clinmill_status slices(const clinmill_emit* emit, void* owner) {
+  static char text[400003];
+  static const int32_t offsets[] = { 0, 400001, 400002, 400003 }, one[] = { 0, 1 };
+  static const uint64_t rows[] = { 0, 1, 2 };
+  static const void *none[] = { NULL }, *texts[] = { NULL, offsets, text }, *list[] = { NULL, one }, *from[3][2];
+  static struct ArrowArray column[3], in[3], row[3], *columns[3][2], *item[3];
+  memset(text, 'x', sizeof text);
+  for (int i = 0; i < 3; i++) {
+    from[i][1] = rows + i; item[i] = row + i; columns[i][0] = column + i; columns[i][1] = in + i;
+    column[i] = (struct ArrowArray){ .length = 1, .offset = i, .n_buffers = 3, .buffers = texts, .release = release_nothing };
+    row[i] = (struct ArrowArray){ .length = 1, .n_buffers = 2, .buffers = from[i], .release = release_nothing };
+    in[i] = (struct ArrowArray){ .length = 1, .n_buffers = 2, .buffers = list, .n_children = 1, .children = item + i, .release = release_nothing };
+    struct ArrowArray batch = { .length = 1, .n_buffers = 1, .buffers = none, .n_children = 2, .children = columns[i],
+      .release = release_nothing, .private_data = owner };
+    clinmill_status status = emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
+    if (status) return status;
+  }
+  return CLINMILL_OK;
+}
+
+static void free_owner(struct ArrowArray* self) { free(self->private_data); self->release = NULL; }
+
+/* One array of two copies of its struct. Where the host leaves the second to us, it is freed a second time. */
+static clinmill_status copy_twice(const clinmill_emit* emit) {
+  static const int32_t offsets[] = { 0, 1, 2, 3 };
+  static const void *none[] = { NULL }, *texts[] = { NULL, offsets, "abc" };
+  static struct ArrowArray column, *columns[] = { &column };
+  column = (struct ArrowArray){ .length = 3, .n_buffers = 3, .buffers = texts, .release = release_nothing };
+  struct ArrowArray batch = { .length = 3, .n_buffers = 1, .buffers = none, .n_children = 1, .children = columns,
+    .release = free_owner, .private_data = malloc(1) }, copy = batch;
+  emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &batch, NULL);
+  clinmill_status status = emit->emit(emit->ctx, CLINMILL_PORT_MAIN, &copy, NULL);
+  if (copy.release) copy.release(&copy);
+  return status;
+}
+
 static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, const clinmill_emit* emit, clinmill_error* error) {
   const struct clinmill_instance* of = self->of;
   if (is(of, "endless_error")) { error->release = endless_error; return CLINMILL_INTERNAL; }
@@ -222,6 +259,9 @@ static clinmill_status process(clinmill_xform* self, struct ArrowArray* moved, c
   if (is(of, "wrong_port")) return emit->emit(emit->ctx, 7, moved, NULL);
   if (is(of, "emit_twice")) { emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); return emit->emit(emit->ctx, CLINMILL_PORT_MAIN, moved, NULL); }
   moved->release(moved);
+  static char owner;
+  if (is(of, "slices") || is(of, "slices_of_one")) return slices(emit, is(of, "slices") ? NULL : &owner);
+  if (is(of, "copy_twice")) return copy_twice(emit);
   static int32_t offsets[] = { 0, 1, 2, 3 };
   static int32_t backwards[] = { 0, 2, 1, 3 };
   static int32_t negative[] = { -4, -3, -2, -1 };

@@ -80,9 +80,10 @@ for line in stdin:
                 time.sleep(60)
             sys.exit(3)
         version = 2 if deed == "protocol" else 1
-        capabilities = ["dataset-wise"] if deed == "whole" else []
+        capabilities = {"whole": ["dataset-wise"], "capability": ["row_wise"]}.get(deed, [])
+        name = "other" if deed == "name" else "hostile"
         schema = {"type": "object", "not": {"required": ["x"]}} if deed == "keyword" else {"type": "object"}
-        send({"reply": "done", "protocol": version, "kind": "transform", "name": "hostile", "version": "1",
+        send({"reply": "done", "protocol": version, "kind": "transform", "name": name, "version": "1",
               "summary": "", "capabilities": capabilities, "schema": schema})
     elif call == "bind":
         send({"reply": "done"}, body if deed != "bind" else b"no stream")

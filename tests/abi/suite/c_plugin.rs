@@ -6,7 +6,10 @@ use arrow::{
     datatypes::Int64Type,
 };
 use clinmill_host::{Limits, LoadError, Loaded, Loader, file::FileError, lock::Lock};
-use clinmill_sdk::{BindContext, Origin, Status, TaskContext, TransformPlugin, testing::CollectedRows};
+use clinmill_sdk::{
+    BindContext, Descriptor, Origin, Status, TaskContext, TransformPlugin, reference,
+    testing::{self, CollectedRows},
+};
 use clinmill_tests_abi::{build_c, limits, load, lock_of, root, there_is};
 use serde_json::json;
 use std::{
@@ -82,6 +85,64 @@ fn a_plugin_in_c_runs() {
     assert_eq!(loaded.descriptors()[0].name, "text_length");
     adds_lengths(plugin(&out, "text_length", limits()).as_ref());
     adds_lengths(plugin(&out, "text_length", Limits { call: None, ..limits() }).as_ref());
+}
+
+#[test]
+fn a_folder_of_a_plugin_in_c_has_cases() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let out = folder.join("text_length.so");
+    if build_c(&here("c_plugin/text_length.c"), &include(), &out, &[]).is_none() {
+        return;
+    }
+    let plugin = plugin(&out, "text_length", limits());
+    let Descriptor {
+        version,
+        summary,
+        schema,
+        ..
+    } = plugin.descriptor();
+    let write = |path: &str, text: String| std::fs::write(folder.join(path), text).unwrap();
+    let manifest = format!(
+        "name: text_length\nkind: transform\nversion: {version}\nsummary: {summary}\n\
+         capabilities: [deterministic, row-wise]\nlibrary: text_length.so\n"
+    );
+    write("plugin.yaml", manifest);
+    let sample = "text_length: { column: name }";
+    write("sample.yaml", format!("{sample}\n"));
+    let readme = format!(
+        "<!-- sample: begin -->\n```yaml\n{sample}\n```\n<!-- sample: end -->\n\n{}\n{}\n{}\n",
+        reference::BEGIN,
+        reference::options_table(&schema).trim_end(),
+        reference::END
+    );
+    write("README.md", readme);
+    let case = "cases/lengths";
+    std::fs::create_dir_all(folder.join(case)).unwrap();
+    write(&format!("{case}/step.yaml"), format!("{sample}\n"));
+    write(&format!("{case}/input.csv"), "name\n病案\n\"\"\n".into());
+    let expected = r#"{
+  "columns": {
+    "name": "string",
+    "name_bytes": "integer"
+  },
+  "rows": [
+    {"from":0,"row":{"name":"病案","name_bytes":6}},
+    {"from":1,"row":{"name":"","name_bytes":0}}
+  ],
+  "rejected": [],
+  "counts": {
+    "rows": 2
+  }
+}
+"#;
+    write(&format!("{case}/expected.json"), expected.into());
+    testing::transform_cases_of(plugin.as_ref(), folder);
+    let wrong: Vec<_> = testing::check_transform(plugin.as_ref(), Some(folder))
+        .into_iter()
+        .filter(|check| check.wrong.as_ref().is_some_and(|wrong| !wrong.is_empty()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -167,6 +228,7 @@ fn what_c_hands_over_is_checked() {
         ("huge_batch", "process", "ABI_TOO_LARGE"),
         ("fewer_rows", "process", "ABI_LINEAGE"),
         ("emit_twice", "process", "ABI_RELEASED"),
+        ("copy_twice", "process", "ABI_RELEASED"),
         ("cancelled", "process", "ABI_CANCELLED"),
         ("strange_code", "process", "ABI_CODE"),
     ] {
@@ -205,6 +267,29 @@ fn what_c_hands_over_is_checked() {
     );
     // A schema that is lent is not released, whatever the plugin does.
     run(plugin.as_ref(), "release_input", &cancelled).unwrap();
+}
+
+#[test]
+fn slices_of_one_buffer_are_different_arrays_and_count_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(path) = hostile(dir.path(), &[]) else { return };
+    let with = |memory| {
+        let limits = Limits { memory, ..limits() };
+        plugin(&path, "hostile_c", limits)
+    };
+    let cancelled = AtomicBool::new(false);
+    for deed in ["slices", "slices_of_one"] {
+        let out = run(with(1 << 20).as_ref(), deed, &cancelled).unwrap_or_else(|error| panic!("{deed}: {error}"));
+        let texts: Vec<usize> = out
+            .batches
+            .iter()
+            .map(|(b, _)| b.column(0).as_string::<i32>().value(0).len())
+            .collect();
+        assert_eq!(texts, [400_001, 1, 1], "{deed}");
+        // Once, it counts.
+        let error = run(with(300 << 10).as_ref(), deed, &cancelled).err().unwrap();
+        assert_eq!(error.code, "ABI_TOO_LARGE", "{deed}: {error}");
+    }
 }
 
 #[test]
@@ -481,7 +566,12 @@ fn what_may_not_be_loaded_is_not() {
     let mut registry = clinmill_sdk::Registry::default();
     let loaded: Loaded = load(&good, limits());
     loaded.register(&mut registry).unwrap();
-    assert_eq!(code(loaded.register(&mut registry).unwrap_err()), "PLUGIN_NAME_TAKEN");
+    let taken = loaded.register(&mut registry).unwrap_err();
+    assert!(taken.to_string().ends_with("another plugin has it"), "{taken}");
+    let built_in = clinmill_tests_abi::registry();
+    assert_eq!(clinmill_host::holder(&built_in, "map"), Some("a built-in plugin"));
+    assert_eq!(clinmill_host::holder(&built_in, "hostile_c"), None);
+    assert_eq!(code(taken), "PLUGIN_NAME_TAKEN");
     assert!(matches!(FileError::Major(2).to_string().as_str(), said if said.contains("ABI 2")));
 }
 
@@ -500,6 +590,7 @@ fn valgrind_finds_nothing() {
         "c_plugin::the_frozen_plugin_still_loads",
         "c_plugin::a_plugin_of_an_older_minor_has_smaller_tables_and_loads",
         "c_plugin::what_c_hands_over_is_checked",
+        "c_plugin::slices_of_one_buffer_are_different_arrays_and_count_once",
         "c_plugin::the_slot_of_a_later_minor_is_called",
         "c_plugin::what_may_not_be_loaded_is_not",
         "hostile::a_call_is_told_to_stop",

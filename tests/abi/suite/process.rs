@@ -165,6 +165,8 @@ fn what_a_process_does_is_named() {
         ("whole", "describe", "PLUGIN_PROTOCOL"),
         ("keyword", "describe", "PLUGIN_PROTOCOL"),
         ("rows_in_finish", "finish", "PLUGIN_PROTOCOL"),
+        ("capability", "describe", "PLUGIN_PROTOCOL"),
+        ("name", "describe", "PLUGIN_PROTOCOL"),
         ("bind", "bind", "PLUGIN_PROTOCOL"),
         ("hang", "process", "PLUGIN_TIMEOUT"),
         ("chatter", "process", "PLUGIN_TIMEOUT"),
@@ -222,10 +224,25 @@ fn what_a_process_does_is_named() {
         if deed == "sibling" {
             assert!(error.message.contains("No module named 'upper'"), "{error}");
         }
+        for (of, says) in [
+            ("name", "it has another name: \"other\""),
+            (
+                "capability",
+                "\"row_wise\" is not known; these are: row-wise, subject-wise, ",
+            ),
+        ] {
+            assert!(deed != of || error.message.contains(says), "{error}");
+        }
         if deed == "crash_later" {
             assert!(error.message.ends_with("3 lines, 30 bytes"), "{error}");
         }
     }
+    // Who checks a plugin sees its end as it was written: the rows are the author's own.
+    let command = vec![python.clone(), folder("hostile.py"), "crash_later".into()];
+    let registry = registered("hostile", command, limits(Duration::from_secs(20))).unwrap();
+    let error = run(registry.get_transform("hostile").unwrap().as_ref(), &batch(), "name");
+    let end = "3 lines, 30 bytes, which end:\n王小明\n王小明\n王小明";
+    assert!(error.err().unwrap().message.ends_with(end));
     let plugin = hostile(&python, "environment", limits(Duration::from_secs(20))).unwrap();
     run(plugin.as_ref(), &batch(), "name").unwrap();
     let missing = registered("none", vec!["/nowhere/plugin".into()], limits(Duration::from_secs(2)));

@@ -81,7 +81,8 @@ pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
         })
         .collect();
     let each = checks.iter().map(|(of, check)| {
-        json!({ "of": of, "check": check.name, "ok": check.wrong.as_ref().map(Vec::is_empty), "wrong": check.wrong })
+        json!({ "of": of, "check": check.name, "ok": check.wrong.as_ref().map(Vec::is_empty), "wrong": check.wrong,
+            "why": (!check.why.is_empty()).then_some(&check.why) })
     });
     let value = json!({ "plugin": found.name, "version": found.version, "sha256": found.digest.to_string(),
         "components": all(registry).len(), "checks": each.collect::<Vec<_>>(), "wrong": wrong });
@@ -94,14 +95,19 @@ pub fn run(context: &Context, args: &args::PluginCheck) -> Result<u8, Failure> {
                 Some(_) => "wrong",
             };
             let _ = writeln!(out, "{how:8} {of}: {}", check.name);
-            for what in check.wrong.iter().flatten() {
-                let _ = writeln!(out, "         {what}");
+            let why = (!check.why.is_empty()).then_some(&check.why);
+            for what in check.wrong.iter().flatten().chain(why) {
+                let _ = writeln!(out, "         {}", what.replace('\n', "\n         "));
             }
         }
-        out.push_str(if wrong.is_empty() {
-            "it keeps to the rules\n"
-        } else {
-            "it does not keep to the rules\n"
+        let untried = checks.iter().filter(|(_, check)| check.wrong.is_none()).count();
+        out.push_str(&match (wrong.is_empty(), untried) {
+            (true, 0) => "it keeps to the rules\n".to_owned(),
+            (true, n) => format!(
+                "it keeps to the rules that were tried; {n} of {} were not run\n",
+                checks.len()
+            ),
+            _ => "it does not keep to the rules\n".to_owned(),
         });
         out
     })?;
@@ -184,10 +190,11 @@ fn released(library: &Loaded) -> Checked {
         wrong.push(format!("{twice} arrays were released a second time"));
     }
     wrong.extend(take_unreleased().into_iter().map(|error| error.message));
-    Checked {
-        name: "release: each array that it is lent, exactly once, and no panic in it",
-        wrong: (lent > 0 || !wrong.is_empty()).then_some(wrong),
-    }
+    Checked::or(
+        "release: each array that it is lent, exactly once, and no panic in it",
+        (lent > 0 || !wrong.is_empty()).then_some(wrong),
+        "it was lent none",
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     files,
     plugins::{ANY_TARGET, Named},
 };
-use clinmill_host::{LoadError, file, lock::Lock};
+use clinmill_host::{LoadError, file, holder, lock::Lock};
 use clinmill_model::{Diagnostic, Digest};
 use clinmill_sdk::{Descriptor, Kind, Registry, reference, regular};
 use clinmill_spec::pipeline::Spanned;
@@ -113,8 +113,9 @@ pub fn lock(context: &Context, args: &args::PipelineFile) -> Result<u8, Failure>
                 continue;
             }
         };
-        if lock.plugins.contains_key(&entry.name) || context.registry.holds(&entry.name) {
-            found.push(named.refused(at, "PLUGIN_NAME_TAKEN", "another plugin has this name"));
+        let other = lock.plugins.contains_key(&entry.name).then_some("another plugin");
+        if let Some(holder) = other.or_else(|| holder(&context.registry, &entry.name)) {
+            found.push(named.refused(at, "PLUGIN_NAME_TAKEN", &format!("{holder} has this name")));
             continue;
         }
         // What other machines locked of the same version stays.

@@ -9,7 +9,8 @@ use clinmill_abi::tables::{ArrowArray, ArrowSchema, Str};
 use clinmill_sdk::{
     Origin, PluginError, RejectedRow, Status,
     arrow::{
-        array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
+        array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
+        buffer::NullBuffer,
         datatypes::{DataType, Field, FieldRef, SchemaRef, UInt32Type, UInt64Type},
     },
     export::{
@@ -20,7 +21,7 @@ use clinmill_sdk::{
 };
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ffi::c_void,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -52,7 +53,9 @@ pub struct State {
     pub failure: Option<PluginError>,
     /// Rows of the input that it has rejected.
     refused: HashSet<u32>,
-    seen: HashSet<(usize, usize)>,
+    seen: HashSet<Identity>,
+    /// Where buffers begin that it handed over, and how far each is held: slices share them.
+    held: HashMap<usize, usize>,
     /// What was seen in this call: kept, so that no other array of it lies in the same place.
     kept: Vec<Arc<Moved>>,
 }
@@ -64,6 +67,7 @@ impl State {
         self.bytes = 0;
         self.refused.clear();
         self.seen.clear();
+        self.held.clear();
         self.kept.clear();
     }
 
@@ -75,6 +79,50 @@ impl State {
             false => Ok(()),
         }
     }
+
+    /// Counts columns, and each of their buffers once: as long as the call lasts, what lies in one place is one buffer.
+    fn hold_columns(&mut self, columns: &[ArrayRef], account: &Account) -> Result<(), PluginError> {
+        let mut bytes = 0_usize;
+        for column in columns {
+            bytes += column
+                .get_array_memory_size()
+                .saturating_sub(column.get_buffer_memory_size());
+            bytes = bytes.saturating_add(self.more_held(&column.to_data()));
+        }
+        self.hold(bytes, account)
+    }
+
+    /// How many bytes of the buffers of an array are held anew.
+    fn more_held(&mut self, data: &ArrayData) -> usize {
+        let validity = data.nulls().map(NullBuffer::buffer);
+        let mut more = 0_usize;
+        for buffer in data.buffers().iter().chain(validity) {
+            let held = self.held.entry(buffer.data_ptr().as_ptr() as usize).or_default();
+            more = more.saturating_add(buffer.capacity().saturating_sub(*held));
+            *held = buffer.capacity().max(*held);
+        }
+        let children = data.child_data().iter();
+        children.fold(more, |more, child| more.saturating_add(self.more_held(child)))
+    }
+}
+
+/// All that an array says. Two arrays of a plugin may share their owner and their buffers; one that is alike in all is the
+/// same once more.
+type Identity = [usize; 10];
+
+fn identity(array: &ArrowArray) -> Identity {
+    [
+        array.length as usize,
+        array.null_count as usize,
+        array.offset as usize,
+        array.n_buffers as usize,
+        array.n_children as usize,
+        array.buffers as usize,
+        array.children as usize,
+        array.dictionary as usize,
+        array.release.map_or(0, |release| release as usize),
+        array.private_data as usize,
+    ]
 }
 
 /// What is kept of an array beside its buffers, about.
@@ -123,15 +171,14 @@ impl Taken {
     unsafe fn take(&self, port: u32, moved: *mut ArrowArray, schema: *const ArrowSchema) -> Result<(), PluginError> {
         let mut state = self.lock();
         // SAFETY: by this function's contract.
-        if let Some(array) = unsafe { moved.as_ref() }
+        if let Some(array) = unsafe { moved.as_mut() }
             && array.release.is_some()
             && !array.private_data.is_null()
+            && !state.seen.insert(identity(array))
         {
-            let identity = (array.private_data as usize, array.buffers as usize);
-            if !state.seen.insert(identity) {
-                // Its memory is the first one's: it is not released again.
-                return Err(bad("ABI_RELEASED", "it handed one array over twice"));
-            }
+            // Its memory is the first one's: it is moved, and not released again.
+            array.release = None;
+            return Err(bad("ABI_RELEASED", "it handed one array over twice"));
         }
         // SAFETY: by this function's contract.
         let moved = Arc::new(unsafe { self.account.moved(moved) }?);
@@ -166,7 +213,7 @@ impl Taken {
                 let options = RecordBatchOptions::new().with_row_count(Some(rows));
                 let batch = RecordBatch::try_new_with_options(self.output.clone(), arrays, &options)
                     .map_err(|_| bad("ABI_SCHEMA", "a batch does not fit its schema"))?;
-                state.hold(batch.get_array_memory_size(), &self.account)?;
+                state.hold_columns(batch.columns(), &self.account)?;
                 state.batches.push((batch, origin));
             }
             PORT_REJECTED => {
@@ -180,8 +227,7 @@ impl Taken {
                     columns[1].as_string::<i32>(),
                     columns[2].as_string::<i32>(),
                 );
-                let kept: usize = columns.iter().map(|column| column.get_array_memory_size()).sum();
-                state.hold(kept, &self.account)?;
+                state.hold_columns(&columns, &self.account)?;
                 for index in 0..rows {
                     if row.value(index) as usize >= input {
                         return Err(bad("ABI_ROW", "it rejects a row that is not in the batch"));

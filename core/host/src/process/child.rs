@@ -31,7 +31,7 @@ const LONGEST_LINE: usize = 4 << 20;
 const TICK: Duration = Duration::from_millis(20);
 /// How often the memory of all that it started is looked at while a call lasts.
 const WEIGHS: Duration = Duration::from_millis(500);
-/// How much of what it writes to its standard error is kept while it describes itself.
+/// How much of what it writes to its standard error is kept, where it may be told.
 const LAST_WORDS: usize = 2048;
 
 /// A message and the bytes that follow it.
@@ -47,10 +47,10 @@ impl Message {
     }
 }
 
-/// What the child wrote to its standard error: how much, and never what once it was given anything.
+/// What the child wrote to its standard error: how much, and never what once it was given rows that are somebody's.
 #[derive(Default)]
 struct Said {
-    /// The end of it, while the process was given nothing.
+    /// The end of it, where that may be told.
     last: Mutex<Option<Vec<u8>>>,
     bytes: AtomicU64,
     lines: AtomicU64,
@@ -122,7 +122,7 @@ fn spawn_now(command: &mut Command) -> io::Result<Child> {
 
 impl Running {
     /// Starts the program. It gets no environment, the folder `/`, three pipes, and limits of memory. `describes`: it will
-    /// be given nothing, and what it writes to its standard error may be told.
+    /// be given nothing, and what it writes to its standard error may be told; so it is where its texts are shown.
     pub fn start(name: &str, program: &Executable, limits: Limits, describes: bool) -> Result<Self, PluginError> {
         let failed = |what: &str| {
             let message = format!("the plugin {name:?} in start: {what}");
@@ -186,7 +186,7 @@ impl Running {
             unsafe { libc::fcntl(fd, libc::F_SETFL, libc::fcntl(fd, libc::F_GETFL) | libc::O_NONBLOCK) };
         }
         let said = Arc::new(Said {
-            last: Mutex::new(describes.then(Vec::new)),
+            last: Mutex::new((describes || limits.shows_texts).then(Vec::new)),
             ..Said::default()
         });
         let counted = said.clone();
@@ -268,11 +268,20 @@ impl Running {
         }
         let last = self.said.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = last.as_ref().filter(|last| !last.is_empty()) {
-            let text = told(&String::from_utf8_lossy(last), LAST_WORDS);
-            message.push_str(&format!(", which end: {}", text.trim()));
+            message.push_str(&format!(", which end:{}", self.last_words(last)));
         }
         drop(last);
         PluginError::new(status, code, message)
+    }
+
+    /// In one line; line by line for who wrote it, as a traceback is read.
+    fn last_words(&self, last: &[u8]) -> String {
+        let text = String::from_utf8_lossy(last);
+        if !self.limits.shows_texts {
+            return format!(" {}", told(&text, LAST_WORDS).trim());
+        }
+        let lines = text.lines().map(|line| format!("\n{}", told(line, LAST_WORDS)));
+        lines.collect()
     }
 
     /// Ends it and everything that it started.

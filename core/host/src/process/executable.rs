@@ -76,7 +76,7 @@ impl Executable {
             true => match interpreter(&bytes) {
                 // The system would hand a text to a shell, which says strange things of it.
                 None if std::str::from_utf8(&bytes).is_ok() => {
-                    let message = "its first line does not name its interpreter, such as #!/usr/bin/env python3";
+                    let message = "its first line does not name its interpreter, such as #!/usr/bin/python3";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
                 words => words.unwrap_or_default(),

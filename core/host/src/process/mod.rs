@@ -69,7 +69,8 @@
 //! not read. It is ended, with all that it started (see `family`), when a call takes too long, on cancellation and at the
 //! end of the run; when the host is killed, it is too, but not what it started. The limit of memory is that of each process
 //! alone, and while a call lasts that of all together. What it writes to standard error is counted and not shown, for it may
-//! hold values; only when `describe` fails, before which it is given nothing, the end of it is told.
+//! hold values; only when `describe` fails, before which it is given nothing, and in `clinmill plugin check`, whose rows
+//! are made up or the author's own, the end of it is told.
 
 mod child;
 mod executable;

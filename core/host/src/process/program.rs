@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    texts::{Known, LONGEST_TEXT, ROW_WISE_ALONE, findings, is_code, of_options, said as told},
+    texts::{Known, LONGEST_NAME, LONGEST_TEXT, ROW_WISE_ALONE, findings, is_code, of_options, said as told},
 };
 use arrow_ipc::{reader::StreamReader, root_as_message, writer::StreamWriter};
 use clinmill_abi::Status as AbiStatus;
@@ -130,7 +130,8 @@ impl Described {
             return Err(running.protocol("describe", "it speaks another version of the protocol"));
         }
         if said.text("name") != name {
-            return Err(running.protocol("describe", "it has another name"));
+            let what = format!("it has another name: {:?}", told(said.text("name"), LONGEST_NAME));
+            return Err(running.protocol("describe", &what));
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| said.text("kind") == *known) else {
             return Err(running.protocol("describe", "it is of no known kind"));
@@ -145,7 +146,7 @@ impl Described {
         {
             match CAPABILITIES.iter().find(|(known, _)| named == known) {
                 Some((_, cap)) => caps = caps.and(*cap),
-                None => return Err(running.protocol("describe", "it names a capability that is not known")),
+                None => return Err(running.protocol("describe", &unknown_capability(named))),
             }
         }
         if *kind == Kind::Transform && caps.needs_whole() {
@@ -366,6 +367,12 @@ impl Idle {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(running);
         }
     }
+}
+
+fn unknown_capability(named: &Value) -> String {
+    let named = told(&named.to_string(), LONGEST_NAME);
+    let known: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
+    format!("the capability {named} is not known; these are: {}", known.join(", "))
 }
 
 fn error_of(message: &Message) -> PluginError {

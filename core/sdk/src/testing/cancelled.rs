@@ -20,7 +20,7 @@ use std::{
 /// How soon a cancelled call ends. The header asks plugins to look every 100 ms.
 pub const SOON: Duration = Duration::from_secs(1);
 /// How long a call lasts before it is cancelled.
-const MIDWAY: Duration = Duration::from_millis(100);
+pub const MIDWAY: Duration = Duration::from_millis(100);
 /// Rows of a batch that a transform is not done with at once.
 const MANY: usize = 500_000;
 
@@ -44,21 +44,24 @@ fn midway(call: impl FnOnce(&AtomicBool) -> Result<(), PluginError>) -> Midway {
         outcome
     });
     let took = began.elapsed();
-    if took < MIDWAY {
-        return None;
-    }
     let mut wrong = Vec::new();
     if took > MIDWAY + SOON {
         let late = (took - MIDWAY).as_millis();
         wrong.push(format!("a call went on for {late} ms after it was cancelled"));
     }
     if let Err(error) = outcome
-        && error.status != Status::Cancelled
-        && error.is_of_boundary()
+        && is_lost(&error)
     {
         wrong.push(error.message);
     }
-    Some(wrong)
+    // One that was lost before is told; one that ended well before was not cancelled.
+    (took >= MIDWAY || !wrong.is_empty()).then_some(wrong)
+}
+
+/// Whether a failure is the plugin's own, whatever it was given.
+pub fn is_lost(error: &PluginError) -> bool {
+    matches!(error.status, Status::Panic | Status::Timeout)
+        || (error.status != Status::Cancelled && error.is_of_boundary())
 }
 
 /// An input that has no end, or a far one: the same bytes over and over.

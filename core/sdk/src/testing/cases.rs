@@ -167,6 +167,23 @@ pub fn of_error(error: &PluginError) -> String {
     }
 }
 
+/// What is said of smaller batches that give something else: the lines of what is expected that are others.
+fn differs(case: &Path, rows: usize, value: &Value, again: Result<Value, PluginError>) -> Option<String> {
+    let what = match again {
+        Ok(again) if &again == value => return None,
+        Ok(again) => files::difference(&render::pretty(value), &render::pretty(&again)),
+        Err(error) => error.to_string(),
+    };
+    let rows = match rows {
+        1 => "1 row".to_owned(),
+        n => format!("{n} rows"),
+    };
+    let case = case.display();
+    Some(format!(
+        "{case}: batches of {rows} give something else than one batch\n{what}"
+    ))
+}
+
 fn run_source(
     plugin: &dyn SourcePlugin,
     folder: &Path,
@@ -199,13 +216,9 @@ fn run_source(
     failures.extend(conformance::records(case, source.records(), &collected, input.size()));
     let value = render::records(&collected, source.records());
     for batch_rows in [1, 3] {
-        match read_source(source.as_ref(), &input, batch_rows, false) {
-            Ok(again) if render::records(&again, source.records()) == value => {}
-            _ => failures.push(format!(
-                "{}: batches of {batch_rows} rows give something else",
-                case.display()
-            )),
-        }
+        let again = read_source(source.as_ref(), &input, batch_rows, false);
+        let again = again.map(|again| render::records(&again, source.records()));
+        failures.extend(differs(case, batch_rows, &value, again));
     }
     match read_source(source.as_ref(), &input, 1, true) {
         Err(error) if error.status == crate::Status::Cancelled => {}
@@ -260,13 +273,7 @@ fn run_transform(
     };
     let value = run(usize::MAX).map_err(|e| of_error(&e))?;
     for size in [1, 3] {
-        match run(size) {
-            Ok(again) if again == value => {}
-            _ => failures.push(format!(
-                "{}: batches of {size} rows give something else",
-                case.display()
-            )),
-        }
+        failures.extend(differs(case, size, &value, run(size)));
     }
     let balance = |name: &str| value[name].as_array().map_or(0, Vec::len);
     let one_to_one = plugin.descriptor().caps.has(crate::Caps::ROW_WISE);
@@ -340,4 +347,25 @@ fn drive(
         *all.counts.entry(name).or_default() += n;
     }
     Ok((all, from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_smaller_batches_give_is_told() {
+        let of = |batches: u64| serde_json::json!({ "rows": [{ "a": 1 }], "counts": { "batches": batches } });
+        assert_eq!(differs(Path::new("c"), 3, &of(1), Ok(of(1))), None);
+        let told = differs(Path::new("c"), 1, &of(1), Ok(of(4))).unwrap();
+        assert!(told.starts_with("c: batches of 1 row give something else"), "{told}");
+        assert!(told.contains("-    \"batches\": 1\n+    \"batches\": 4\n"), "{told}");
+        let failed = differs(
+            Path::new("c"),
+            3,
+            &of(1),
+            Err(PluginError::new(crate::Status::Internal, "NO", "no")),
+        );
+        assert!(failed.unwrap().ends_with("NO: no"));
+    }
 }

@@ -2,76 +2,42 @@
 
 use super::{
     CollectedRecords, CollectedRows,
-    cancelled::{self, Midway, SOON},
+    cancelled::{self, MIDWAY, Midway, SOON, is_lost},
     cases::{self, Step},
-    conformance, files, rows, sinks,
+    conformance, files,
+    fits::fits,
+    odd::{naming, odd},
+    rows, sinks,
 };
 use crate::{
-    BindContext, Descriptor, Finding, Kind, MemoryInput, PluginError, SinkPlugin, SourcePlugin, Split, Status,
-    TaskContext, TransformPlugin, export::guard,
+    BindContext, BoundSource, BoundTransform, Descriptor, Finding, Kind, MemoryInput, PluginError, SinkPlugin,
+    SourcePlugin, Split, TaskContext, TransformPlugin, export::guard,
 };
-use arrow::{
-    array::{RecordBatch, StringArray},
-    datatypes::{DataType, Field, Schema},
-};
-use serde_json::{Value, json};
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use arrow::array::RecordBatch;
+use serde_json::Value;
+use std::{path::Path, sync::atomic::AtomicBool, time::Instant};
 
-/// Options that no plugin takes: each is refused or found good, the same twice, and nothing panics.
-fn odd_options(schema: &Value) -> Vec<Value> {
-    let mut all = vec![
-        json!({}),
-        json!(null),
-        json!([]),
-        json!("x"),
-        json!({ "no such option": 1 }),
-    ];
-    let names: Vec<&String> = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(|map| map.keys())
-        .collect();
-    let values = [
-        json!(null),
-        json!(true),
-        json!(-1),
-        json!(1e308),
-        json!(""),
-        json!("\u{0}病案号"),
-        json!("x".repeat(10_000)),
-        json!([[]]),
-        json!({ "": {} }),
-    ];
-    for value in &values {
-        for name in &names {
-            all.push(json!({ name.as_str(): value }));
-        }
-        let each = names.iter().map(|name| ((*name).clone(), value.clone()));
-        all.push(Value::Object(each.collect()));
-    }
-    all
-}
-
-/// One thing that was checked, and what was found wrong. `None`: there was nothing to check it on.
+/// One thing that was checked, and what was found wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// What must hold.
     pub name: &'static str,
-    /// What does not.
+    /// What does not. `None`: there was nothing to check it on.
     pub wrong: Option<Vec<String>>,
+    /// Why there was nothing, and what to do.
+    pub why: String,
 }
 
 impl Checked {
     /// A check that was made.
     pub fn new(name: &'static str, wrong: Vec<String>) -> Self {
-        Self {
-            name,
-            wrong: Some(wrong),
-        }
+        Self::or(name, Some(wrong), "")
+    }
+
+    /// A check that was made, or why it was not.
+    pub fn or(name: &'static str, wrong: Option<Vec<String>>, why: impl Into<String>) -> Self {
+        let why = if wrong.is_none() { why.into() } else { String::new() };
+        Self { name, wrong, why }
     }
 }
 
@@ -81,10 +47,12 @@ fn schema(descriptor: &Descriptor) -> Checked {
     Checked::new("options: the schema names and describes all of them", wrong)
 }
 
-/// *check* is pure, says codes, and survives options of any shape.
+/// *check* is pure, says codes, and survives odd options that fit the schema.
 fn options(schema: &Value, check: &dyn Fn(&Value) -> Vec<Finding>) -> [Checked; 2] {
     let (mut pure, mut wrong) = (Vec::new(), Vec::new());
-    for options in odd_options(schema) {
+    let odd = odd(schema);
+    let any = !odd.is_empty();
+    for options in odd {
         let found = check(&options);
         let lost = |f: &&Finding| f.code == "PANIC" || f.code.starts_with("PLUGIN_");
         if let Some(panic) = found.iter().find(lost) {
@@ -99,9 +67,10 @@ fn options(schema: &Value, check: &dyn Fn(&Value) -> Vec<Finding>) -> [Checked; 
             pure.push("two checks of the same options differ".into());
         }
     }
+    let made = |wrong| any.then_some(wrong);
     [
-        Checked::new("check: the same options, the same findings", pure),
-        Checked::new("check: odd options are refused with a code", wrong),
+        Checked::or("check: the same options, the same findings", made(pure), NOT_MADE_UP),
+        Checked::or("check: odd options are refused with a code", made(wrong), NOT_MADE_UP),
     ]
 }
 
@@ -115,14 +84,24 @@ fn with_cases(folder: Option<&Path>, run: impl FnOnce(&Path)) -> Checked {
             vec![text.unwrap_or_else(|| "a case fails".to_owned())]
         }
     });
-    Checked {
-        name: "cases: the folder's own give what is expected",
+    Checked::or(
+        "cases: the folder's own give what is expected",
         wrong,
-    }
+        "give --folder with the plugin's folder",
+    )
 }
 
-fn is_lost(error: &PluginError) -> bool {
-    matches!(error.status, Status::Panic | Status::Timeout) || error.is_of_boundary()
+const NOT_MADE_UP: &str = "no options that fit its schema could be made up; a case in --folder may have some";
+
+/// What stands before *bind* in a host: the schema, and *check*. What they refuse, is not bound.
+fn good(schema: &Value, options: &Value, check: impl FnOnce() -> Vec<Finding>) -> Result<(), PluginError> {
+    if !fits(schema, options) {
+        return Err(PluginError::config("", "OPTIONS", "the options do not fit the schema"));
+    }
+    let first = check().into_iter().next();
+    first.map_or(Ok(()), |found| {
+        Err(PluginError::config(found.pointer, found.code, found.message))
+    })
 }
 
 /// How many ways to bind it a plugin is cancelled in the midst of: each takes its time.
@@ -159,9 +138,29 @@ struct Runs {
     midway: Midway,
     tried: usize,
     forward: Midway,
+    /// What *bind* said last of options that it did not take.
+    refused: Option<PluginError>,
 }
 
 impl Runs {
+    /// What *bind* gave, where it took the options; an error ends the check.
+    fn bound<T>(&mut self, bound: Result<T, PluginError>) -> Result<T, PluginError> {
+        bound.inspect_err(|error| match is_lost(error) {
+            true => self.bind.push(error.message.clone()),
+            false => self.refused = Some(error.clone()),
+        })
+    }
+
+    /// Why nothing ran.
+    fn unbound(&self) -> String {
+        match &self.refused {
+            Some(error) => format!(
+                "none of the options that were made up was taken, the last one for {error}; give --folder with a case"
+            ),
+            None => NOT_MADE_UP.to_owned(),
+        }
+    }
+
     /// What a cancelled call gave, and how long it took.
     fn cancelled(&mut self, outcome: Result<(), PluginError>, began: Instant) {
         self.ran = true;
@@ -178,7 +177,8 @@ impl Runs {
     fn of_boundary(&mut self, outcome: Result<(), PluginError>) {
         match outcome {
             Err(error) if error.code == "ABI_CODE" => self.codes.push(error.message),
-            Err(error) if is_lost(&error) => self.bind.push(error.message),
+            // It may say the same of each of the options that are tried.
+            Err(error) if is_lost(&error) && !self.bind.contains(&error.message) => self.bind.push(error.message),
             _ => {}
         }
     }
@@ -193,22 +193,87 @@ impl Runs {
         }
     }
 
+    /// Reads an input, whole, cancelled before and midway.
+    fn source(&mut self, bound: &dyn BoundSource, input: &MemoryInput) {
+        let cancelled = AtomicBool::new(true);
+        let task = TaskContext {
+            cancelled: &cancelled,
+            batch_rows: 1,
+        };
+        let mut out = CollectedRecords::default();
+        let began = Instant::now();
+        let split = Split::whole(input);
+        // One that does not end in time is enough.
+        if self.cancel.is_empty() {
+            self.cancelled(bound.read(input, &split, &task, &mut out), began);
+        }
+        let mut whole = CollectedRecords::default();
+        let task = TaskContext {
+            cancelled: &AtomicBool::new(false),
+            batch_rows: 1024,
+        };
+        self.of_boundary(bound.read(input, &split, &task, &mut whole));
+        let mut rejections = out.rejections.iter().chain(&whole.rejections);
+        if rejections.any(|rejection| rejection.code.is_empty()) {
+            self.codes.push("a rejection has no code".into());
+        }
+        self.midway(|| cancelled::source(bound, input));
+        if let Some(wrong) = cancelled::goes_forward(bound, input) {
+            self.forward.get_or_insert_default().extend(wrong);
+        }
+    }
+
+    /// Runs a step over a batch, whole, cancelled before and midway.
+    fn transform(&mut self, bound: &dyn BoundTransform, batch: &RecordBatch) {
+        for stop in [false, true] {
+            let cancelled = AtomicBool::new(stop);
+            let task = TaskContext {
+                cancelled: &cancelled,
+                batch_rows: 1,
+            };
+            let mut out = CollectedRows::default();
+            let began = Instant::now();
+            let mut last = CollectedRows::default();
+            let outcome = bound.open(&task).and_then(|mut run| {
+                run.process(batch, &mut out)?;
+                match stop {
+                    true => Ok(()),
+                    false => run.finish(&mut last),
+                }
+            });
+            match stop {
+                true => self.cancelled(outcome, began),
+                false => self.of_boundary(outcome),
+            }
+            if last.batches.iter().any(|(batch, _)| batch.num_rows() > 0) {
+                self.bind
+                    .push("it yields rows in finish: there is no batch that they could come from".into());
+            }
+            if out.rejected.iter().any(|row| row.code.is_empty()) {
+                self.codes.push("a rejected row has no code".into());
+            }
+        }
+        self.midway(|| cancelled::transform(bound, batch));
+    }
+
     fn checks(self) -> [Checked; 4] {
+        let why = self.unbound();
+        let quick = format!("no call lasted {} ms, after which it is cancelled", MIDWAY.as_millis());
         let ran = |wrong: Vec<String>| self.ran.then_some(wrong);
+        let bind = (self.ran || self.refused.is_some() || !self.bind.is_empty()).then_some(self.bind);
         [
-            Checked::new("bind: options are refused or taken, and runs keep the rules", self.bind),
-            Checked {
-                name: "cancel: a cancelled call ends in time",
-                wrong: ran(self.cancel),
-            },
-            Checked {
-                name: "cancel: a call that is cancelled midway ends in time",
-                wrong: self.midway,
-            },
-            Checked {
-                name: "rejects: each carries a code",
-                wrong: ran(self.codes),
-            },
+            Checked::or(
+                "bind: options are refused or taken, and runs keep the rules",
+                bind,
+                NOT_MADE_UP,
+            ),
+            Checked::or("cancel: a cancelled call ends in time", ran(self.cancel), &why),
+            Checked::or(
+                "cancel: a call that is cancelled midway ends in time",
+                self.midway,
+                if self.ran { &quick } else { &why },
+            ),
+            Checked::or("rejects: each carries a code", ran(self.codes), &why),
         ]
     }
 }
@@ -228,57 +293,40 @@ pub fn check_source(plugin: &dyn SourcePlugin, folder: Option<&Path>) -> Vec<Che
         }
         (step.options, context, input)
     });
-    let odd = odd_options(&descriptor.schema).into_iter().map(|options| {
-        let input = MemoryInput::new("input", "a,b\n1,2\n".repeat(1000));
-        (options, BindContext::default(), input)
-    });
-    for (options, context, input) in own.chain(odd) {
-        let bound = match plugin.bind(&options, &context) {
-            Ok(bound) => bound,
-            Err(error) if is_lost(&error) => {
-                runs.bind.push(error.message);
-                break;
-            }
-            Err(_) => continue,
-        };
+    let made_up = || MemoryInput::new("input", "a,b\n1,2\n".repeat(1000));
+    let odd = odd(&descriptor.schema).into_iter();
+    let odd = odd.map(|options| (options, BindContext::default(), made_up()));
+    let mut run = |options: &Value, context: &BindContext, input: &MemoryInput| {
+        let bound = good(&descriptor.schema, options, || plugin.check(options));
+        let bound = runs.bound(bound.and_then(|()| plugin.bind(options, context)))?;
         if splits.is_none() {
-            splits = cancelled::cuts(bound.as_ref(), &input);
+            splits = cancelled::cuts(bound.as_ref(), input);
         }
-        let cancelled = AtomicBool::new(true);
-        let task = TaskContext {
-            cancelled: &cancelled,
-            batch_rows: 1,
-        };
-        let mut out = CollectedRecords::default();
-        let began = Instant::now();
-        let split = Split::whole(&input);
-        // One that does not end in time is enough.
-        if runs.cancel.is_empty() {
-            runs.cancelled(bound.read(&input, &split, &task, &mut out), began);
-        }
-        let mut whole = CollectedRecords::default();
-        let task = TaskContext {
-            cancelled: &AtomicBool::new(false),
-            batch_rows: 1024,
-        };
-        runs.of_boundary(bound.read(&input, &split, &task, &mut whole));
-        let mut rejections = out.rejections.iter().chain(&whole.rejections);
-        if rejections.any(|rejection| rejection.code.is_empty()) {
-            runs.codes.push("a rejection has no code".into());
-        }
-        runs.midway(|| cancelled::source(bound.as_ref(), &input));
-        if let Some(wrong) = cancelled::goes_forward(bound.as_ref(), &input) {
-            runs.forward.get_or_insert_default().extend(wrong);
-        }
+        runs.source(bound.as_ref(), input);
+        Ok(())
+    };
+    let mut all = own.chain(odd);
+    let lost = all.any(|(options, context, input)| run(&options, &context, &input).is_err_and(|e| is_lost(&e)));
+    if !lost {
+        let one = |options: &Value| run(options, &BindContext::default(), &made_up());
+        // What is lost was noted.
+        let _ = naming(&descriptor.schema, &["a", "b", "MRN"], one);
     }
-    checks.push(Checked {
-        name: "splits: a large input is cut into all of its parts, in order",
-        wrong: splits,
-    });
-    checks.push(Checked {
-        name: "progress: forward alone, and not beyond the input",
-        wrong: runs.forward.take(),
-    });
+    let why = match runs.ran {
+        true => "it takes none of what is in the inputs that were tried: give --folder with a case".to_owned(),
+        false => runs.unbound(),
+    };
+    checks.push(Checked::or(
+        "splits: a large input is cut into all of its parts, in order",
+        splits,
+        &why,
+    ));
+    let forward = runs.forward.take();
+    checks.push(Checked::or(
+        "progress: forward alone, and not beyond the input",
+        forward,
+        why,
+    ));
     checks.extend(runs.checks());
     checks.push(with_cases(folder, |folder| cases::source_cases_of(plugin, folder)));
     checks
@@ -298,56 +346,29 @@ pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> V
     let descriptor = plugin.descriptor();
     let mut checks = vec![schema(&descriptor)];
     checks.extend(options(&descriptor.schema, &|options| plugin.check(options)));
-    // Columns under the names that some odd options hold, so that some of them bind.
-    let field = |name: &str| Field::new(name, DataType::Utf8, true);
-    let schema = Arc::new(Schema::new(vec![field("a"), field("")]));
-    let texts = Arc::new(StringArray::from(vec![Some("x"), None]));
-    let small = RecordBatch::try_new(schema, vec![texts.clone(), texts]).expect("two columns of two rows");
+    let made_up = rows::made_up();
     let mut runs = Runs::default();
     let own = cases_of(folder, &descriptor.name, Kind::Transform, rows::read);
     let own = own
         .into_iter()
         .map(|(step, context, batch)| (step.options, context, batch));
-    let odd = odd_options(&descriptor.schema).into_iter();
-    let odd = odd.map(|options| (options, BindContext::default(), small.clone()));
-    for (options, context, batch) in own.chain(odd) {
-        let bound = match plugin.bind(&options, batch.schema().as_ref(), &context) {
-            Ok(bound) => bound,
-            Err(error) if is_lost(&error) => {
-                runs.bind.push(error.message);
-                break;
-            }
-            Err(_) => continue,
-        };
-        for stop in [false, true] {
-            let cancelled = AtomicBool::new(stop);
-            let task = TaskContext {
-                cancelled: &cancelled,
-                batch_rows: 1,
-            };
-            let mut out = CollectedRows::default();
-            let began = Instant::now();
-            let mut last = CollectedRows::default();
-            let outcome = bound.open(&task).and_then(|mut run| {
-                run.process(&batch, &mut out)?;
-                match stop {
-                    true => Ok(()),
-                    false => run.finish(&mut last),
-                }
-            });
-            match stop {
-                true => runs.cancelled(outcome, began),
-                false => runs.of_boundary(outcome),
-            }
-            if last.batches.iter().any(|(batch, _)| batch.num_rows() > 0) {
-                runs.bind
-                    .push("it yields rows in finish: there is no batch that they could come from".into());
-            }
-            if out.rejected.iter().any(|row| row.code.is_empty()) {
-                runs.codes.push("a rejected row has no code".into());
-            }
-        }
-        runs.midway(|| cancelled::transform(bound.as_ref(), &batch));
+    let odd = odd(&descriptor.schema).into_iter();
+    let odd = odd.map(|options| (options, BindContext::default(), made_up.clone()));
+    let mut run = |options: &Value, context: &BindContext, batch: &RecordBatch| {
+        let bound = good(&descriptor.schema, options, || plugin.check(options));
+        let bound = runs.bound(bound.and_then(|()| plugin.bind(options, batch.schema().as_ref(), context)))?;
+        runs.transform(bound.as_ref(), batch);
+        Ok(())
+    };
+    let mut all = own.chain(odd);
+    let lost = all.any(|(options, context, batch)| run(&options, &context, &batch).is_err_and(|e| is_lost(&e)));
+    if !lost {
+        let schema = made_up.schema();
+        let columns = schema.fields().iter().map(|field| field.name().as_str());
+        let names: Vec<&str> = columns.chain(["new"]).collect();
+        let one = |options: &Value| run(options, &BindContext::default(), &made_up);
+        // What is lost was noted.
+        let _ = naming(&descriptor.schema, &names, one);
     }
     checks.extend(runs.checks());
     checks.push(with_cases(folder, |folder| cases::transform_cases_of(plugin, folder)));
@@ -355,161 +376,4 @@ pub fn check_transform(plugin: &dyn TransformPlugin, folder: Option<&Path>) -> V
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        BoundSource, Caps, Fold, Input, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMeta, RecordSink,
-        Rejection,
-    };
-    use arrow::array::{UInt8Array, UInt32Array, UInt64Array};
-    use std::{
-        sync::atomic::{AtomicU32, Ordering},
-        thread,
-        time::Duration,
-    };
-
-    /// A source that breaks one rule, or none.
-    struct Source(&'static str, AtomicU32);
-    struct Bound(&'static str, Vec<RecordKind>);
-
-    impl SourcePlugin for Source {
-        fn descriptor(&self) -> Descriptor {
-            let described = if self.0 == "schema" { "" } else { "An option." };
-            Descriptor {
-                name: "broken".into(),
-                version: "1".into(),
-                build: None,
-                summary: "Breaks rules".into(),
-                kind: Kind::Source,
-                caps: Caps::default(),
-                schema: json!({ "type": "object", "additionalProperties": false,
-                    "properties": { "a": { "type": "string", "description": described } } }),
-            }
-        }
-        fn check(&self, _: &Value) -> Vec<Finding> {
-            let n = self.1.fetch_add(1, Ordering::Relaxed);
-            let finding = |code: &str, message: String| Finding {
-                code: code.into(),
-                pointer: String::new(),
-                message,
-                hint: None,
-            };
-            match self.0 {
-                "impure" => vec![finding("BROKEN", n.to_string())],
-                "finding" => vec![finding("broken", String::new())],
-                _ => Vec::new(),
-            }
-        }
-        fn bind(&self, _: &Value, _: &BindContext) -> Result<Arc<dyn BoundSource>, PluginError> {
-            if self.0 == "bind" {
-                return Err(PluginError::new(Status::Panic, "PANIC", "it panics"));
-            }
-            let kind = RecordKind {
-                name: String::new(),
-                schema: Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true)])),
-                key: RecordKey::Content,
-                fold: Fold::Replace,
-                subject: true,
-            };
-            Ok(Arc::new(Bound(self.0, vec![kind])))
-        }
-    }
-
-    impl BoundSource for Bound {
-        fn records(&self) -> &[RecordKind] {
-            &self.1
-        }
-        fn splits(&self, input: &dyn Input) -> Result<Vec<Split>, PluginError> {
-            let whole = Split::whole(input);
-            match self.0 {
-                "splits" => Ok(vec![Split { start: 1, ..whole }]),
-                _ => Ok(vec![whole]),
-            }
-        }
-        fn read(
-            &self,
-            input: &dyn Input,
-            split: &Split,
-            task: &TaskContext<'_>,
-            out: &mut dyn RecordSink,
-        ) -> Result<(), PluginError> {
-            let is_cancelled = || task.cancelled.load(Ordering::Relaxed);
-            if self.0 == "code" {
-                out.reject(Rejection {
-                    kind: None,
-                    code: String::new(),
-                    message: String::new(),
-                    at: Locator::default(),
-                })?;
-            }
-            if self.0 == "deaf at first" && is_cancelled() {
-                thread::sleep(SOON + Duration::from_millis(200));
-            }
-            let mut text = "first";
-            for n in 0..split.end.min(400) {
-                if is_cancelled() && self.0 != "deaf" {
-                    return Err(PluginError::cancelled());
-                }
-                // An input that does not end takes its time.
-                if input.size() > 1 << 20 {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                out.rows(row(&self.1[0], text))?;
-                out.progress(if self.0 == "progress" { input.size() } else { 1 });
-                text = "other";
-                if n == 0 && self.0 == "backwards" && is_cancelled() {
-                    out.rows(row(&self.1[0], "of a cancelled call"))?;
-                }
-            }
-            Ok(())
-        }
-    }
-
-    fn row(kind: &RecordKind, text: &str) -> RecordBatchOf {
-        let one = |text: Option<&str>| StringArray::from(vec![text]);
-        let number = || UInt64Array::from(vec![0]);
-        RecordBatchOf {
-            kind: 0,
-            rows: RecordBatch::try_new(kind.schema.clone(), vec![Arc::new(one(Some(text)))]).unwrap(),
-            meta: RecordMeta {
-                issuer: one(Some("MRN")),
-                subject: one(Some("1")),
-                version: one(None),
-                void: UInt8Array::from(vec![0]),
-                offset: number(),
-                length: number(),
-                row: number(),
-                part: UInt32Array::from(vec![0]),
-                cell: UInt32Array::from(vec![None]),
-            },
-        }
-    }
-
-    #[test]
-    fn each_check_finds_what_it_is_for() {
-        for (rule, check) in [
-            ("none", ""),
-            ("schema", "options: the schema"),
-            ("impure", "check: the same options"),
-            ("finding", "check: odd options"),
-            ("bind", "bind: "),
-            ("code", "rejects: "),
-            ("deaf", "cancel: a call that is cancelled midway"),
-            ("deaf at first", "cancel: a cancelled call"),
-            ("splits", "splits: "),
-            ("progress", "progress: "),
-            ("backwards", "progress: "),
-        ] {
-            let checks = check_source(&Source(rule, AtomicU32::new(0)), None);
-            let failed: Vec<&str> = checks
-                .iter()
-                .filter(|check| check.wrong.as_ref().is_some_and(|wrong| !wrong.is_empty()))
-                .map(|check| check.name)
-                .collect();
-            match check {
-                "" => assert!(failed.is_empty(), "{failed:?}"),
-                check => assert!(failed.iter().any(|name| name.starts_with(check)), "{rule}: {failed:?}"),
-            }
-        }
-    }
-}
+mod tests;

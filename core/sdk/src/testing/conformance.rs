@@ -27,7 +27,7 @@ pub fn options_schema(descriptor: &Descriptor, wrong: &mut Vec<String>) {
     }
 }
 
-/// A process plugin is one program, which its manifest names; any other is a crate.
+/// A process plugin is one program and one in C one library, which its manifest names; any other is a crate.
 fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     let mut missing = |file: &str| {
         if !folder.join(file).is_file() {
@@ -37,11 +37,12 @@ fn shape(folder: &Path, kind: Kind, wrong: &mut Vec<String>) {
     ["plugin.yaml", "README.md", "sample.yaml"]
         .into_iter()
         .for_each(&mut missing);
-    let program = files::yaml(&folder.join("plugin.yaml"))["program"]
-        .as_str()
-        .map(str::to_owned);
-    match program {
-        Some(program) => missing(&program),
+    let manifest = files::yaml(&folder.join("plugin.yaml"));
+    match ["program", "library"]
+        .into_iter()
+        .find_map(|key| manifest[key].as_str())
+    {
+        Some(file) => missing(file),
         None => crate_shape(folder, kind, wrong),
     }
     if files::case_folders(folder).is_empty() {
@@ -105,17 +106,19 @@ fn manifest(folder: &Path, descriptor: &Descriptor, wrong: &mut Vec<String>) {
         ("rejects", Caps::REJECTS),
         ("deterministic", Caps::DETERMINISTIC),
     ];
-    let has: Vec<&str> = names
+    let mut has: Vec<&str> = names
         .iter()
         .filter(|(_, cap)| descriptor.caps.has(*cap))
         .map(|(name, _)| *name)
         .collect();
-    let listed: Vec<&str> = manifest["capabilities"]
+    let mut listed: Vec<&str> = manifest["capabilities"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    has.sort_unstable();
+    listed.sort_unstable();
     if has != listed {
         wrong.push(format!(
             "plugin.yaml: capabilities are {listed:?}, the plugin says {has:?}"

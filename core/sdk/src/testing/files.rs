@@ -156,7 +156,7 @@ pub fn expect_absent(path: &Path) -> Option<String> {
 }
 
 /// Lines that went (`-`) and came (`+`), between the lines that both begin and end with.
-fn difference(old: &str, new: &str) -> String {
+pub fn difference(old: &str, new: &str) -> String {
     let old: Vec<&str> = old.lines().collect();
     let new: Vec<&str> = new.lines().collect();
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();

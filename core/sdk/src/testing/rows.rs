@@ -83,6 +83,29 @@ fn build(header: Vec<(String, String)>, records: &[Cells]) -> Result<RecordBatch
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(|e| e.to_string())
 }
 
+/// Rows with a column of each type that tables have, under its name, and two texts under names that odd options hold.
+pub fn made_up() -> RecordBatch {
+    let columns = [
+        ("a", "string", ["x", "2024-02-29", ""]),
+        ("", "string", ["x", "-1.5", "病案号"]),
+        ("integer", "integer", ["1", "-1", "0"]),
+        ("number", "number", ["1.5", "-1", "0"]),
+        ("decimal", "decimal(18,6)", ["1.5", "-1", "0"]),
+        ("boolean", "boolean", ["true", "false", "true"]),
+        ("date", "date", ["2024-02-29", "1899-12-31", "1970-01-01"]),
+        (
+            "timestamp",
+            "timestamp",
+            ["2024-02-29T23:59:59", "1899-12-31T00:00:00", "1970-01-01T00:00:00"],
+        ),
+    ];
+    let header = columns.map(|(name, kind, _)| (name.to_owned(), kind.to_owned()));
+    let row = |index: usize| columns.map(|(_, _, cells)| cells.get(index).map(|cell| (*cell).to_owned()));
+    // The last has no values.
+    let rows: Vec<Cells> = (0..4).map(|index| row(index).to_vec()).collect();
+    build(header.to_vec(), &rows).expect("cells of their types")
+}
+
 /// The type behind a name in a header.
 pub fn data_type(kind: &str) -> Option<DataType> {
     Some(match kind {

@@ -219,6 +219,13 @@ pub fn import_columns(
             continue;
         }
         // SAFETY: as above.
+        if let Some(column) = unsafe { import_texts(child, field.data_type(), &owner, rows) }
+            && (field.is_nullable() || column.null_count() == 0)
+        {
+            columns.push(column);
+            continue;
+        }
+        // SAFETY: as above.
         let data = unsafe { import(child, field.data_type(), &owner, trust) }?;
         if data.len() != rows {
             return Err(bad("ABI_ARRAY", "a column has another length than its batch"));
@@ -385,6 +392,53 @@ unsafe fn import_plain(
         data_type => (numbers),
         _ => None,
     }
+}
+
+/// A column of texts, looked at where its rows are and nowhere else: of many slices of one buffer, each would be looked at
+/// from its begin. `None`: as [`import_plain`].
+///
+/// # Safety
+/// As [`import`].
+unsafe fn import_texts(array: &ArrowArray, data_type: &DataType, owner: &Arc<Moved>, rows: usize) -> Option<ArrayRef> {
+    let (length, offset) = (size(array.length).ok()?, size(array.offset).ok()?);
+    let is_plain = data_type == &DataType::Utf8
+        && array.n_buffers == 3
+        && array.n_children == 0
+        && array.dictionary.is_null()
+        && !array.buffers.is_null();
+    if !is_plain || length != rows || rows == 0 {
+        return None;
+    }
+    // SAFETY: the array has so many buffers.
+    let pointer = |index: usize| NonNull::new(unsafe { *array.buffers.add(index) }.cast_mut().cast::<u8>());
+    // SAFETY: the other side says that so many bytes are there; the owner keeps them.
+    let view = |pointer, bytes| unsafe { Buffer::from_custom_allocation(pointer, bytes, owner.clone()) };
+    let end = offset + length;
+    let nulls = match pointer(0) {
+        Some(bits) => Some(NullBuffer::new(BooleanBuffer::new(
+            view(bits, end.div_ceil(8)),
+            offset,
+            length,
+        ))),
+        None if array.null_count > 0 => return None,
+        None => None,
+    };
+    let ends = pointer(1).filter(|ends| ends.cast::<i32>().is_aligned())?;
+    let ends = ScalarBuffer::<i32>::new(view(ends, (end + 1) * size_of::<i32>()), offset, length + 1);
+    let first = usize::try_from(*ends.first()?).ok()?;
+    let last = usize::try_from(*ends.last()?).ok().filter(|last| *last >= first)?;
+    let values = match last {
+        0 => Buffer::from(Vec::<u8>::new()),
+        _ => view(pointer(2)?, last),
+    };
+    let text = std::str::from_utf8(values.as_slice().get(first..)?).ok()?;
+    let is_text = |pair: &[i32]| pair[0] <= pair[1] && text.is_char_boundary((pair[1] as usize).wrapping_sub(first));
+    if !ends.windows(2).all(is_text) {
+        return None;
+    }
+    // SAFETY: the ends are in order, from the first to the last, within the values, and lie between characters.
+    let texts = unsafe { StringArray::new_unchecked(OffsetBuffer::new_unchecked(ends), values, nulls) };
+    Some(Arc::new(texts))
 }
 
 /// # Safety
