@@ -12,7 +12,7 @@ use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use clinmill_engine::inspect;
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
-    exchange::{Format, Imported, export, import},
+    exchange::{Format, Imported, export, import, licence},
     merge::MAP,
     review::{self, Asked, Coverage, Values},
     search::Index,
@@ -184,7 +184,8 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
                     rows; pass on the folder as it is";
         return Err(Failure::new(FAILED, format!("{}: {what}", args.dir.display())));
     }
-    let file = export(&Sheet::of(&table), &name(&args.dir), format(args.tool));
+    let licence = licence(&read(&args.dir.join("mapping.yaml"))?);
+    let file = export(&Sheet::of(&table), &name(&args.dir), &licence, format(args.tool));
     if file.left_out > 0 {
         let left = counted(file.left_out as u64, "row", "rows");
         context
@@ -202,15 +203,19 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
         let what = format!("{column} is the folder's name cut to 20 characters, as many as the format has");
         context.console.warn(None, &what);
     }
+    if let Some(licence) = &file.licence {
+        let what = format!("the format has no place for the table's licence: pass it on beside the file.\n  {licence}");
+        context.console.warn(None, &what);
+    }
     let Some(out) = &args.out else {
-        let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost });
+        let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost, "licence": file.licence });
         context.console.result(&said, || file.text.clone())?;
         return Ok(OK);
     };
     fs::write(out, &file.text).map_err(|error| Failure::io("write", out, &error))?;
     let rows = table.rows.len() - file.left_out;
     context.console.result(
-        &json!({ "rows": rows, "left_out": file.left_out, "lost": file.lost, "to": out }),
+        &json!({ "rows": rows, "left_out": file.left_out, "lost": file.lost, "licence": file.licence, "to": out }),
         || format!("{} to {}\n", counted(rows as u64, "row", "rows"), out.display()),
     )?;
     Ok(OK)
