@@ -191,6 +191,14 @@ impl Lookup {
         self.lines_of(places, told)
     }
 
+    /// The line of the row that decides that a value has no safe target.
+    pub fn without_target(&self, value: &str, told: &Told<'_>) -> Option<u32> {
+        match self.find(value, told) {
+            Found::Unmapped => self.lines(value, told).first().copied(),
+            _ => None,
+        }
+    }
+
     fn lines_of(&self, places: &[usize], told: &Told<'_>) -> Vec<u32> {
         let most = self.deciding(places, told).map(|(about, _)| about).max();
         let deciding = self.deciding(places, told).filter(|(about, _)| Some(*about) == most);

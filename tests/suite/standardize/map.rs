@@ -286,7 +286,7 @@ fn reviewed_rows_that_contradict_are_refused() {
         // All of them are told.
         (
             vec![format!(",Glucose,{mass},,m,,"), format!(",总胆红素,{mass},,m,,")],
-            "\nreview.csv:3: \"总胆红素\" stands in maps/labs/map.csv:3 already",
+            "review.csv:3: \"总胆红素\" stands in maps/labs/map.csv:3 already",
         ),
     ] {
         let run = accept(&rows).expect_code(1);

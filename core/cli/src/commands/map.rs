@@ -457,10 +457,7 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     let (mut open, mut targets, mut without) = (0, 0, Vec::new());
     for looked in looked_up(context, &args.columns, args.value.as_ref()).await? {
         let mut index = Index::default();
-        let mut add = |table: &MappingTable| -> Result<(), Failure> {
-            index.add_entries(&entries(table, By::Name).map_err(|error| broken(&error))?);
-            Ok(())
-        };
+        let mut add = |table: &MappingTable| index.add_table(table).map_err(|error| broken(&error));
         add(&looked.table)?;
         for dir in &args.targets {
             add(&table(dir)?)?;
@@ -495,7 +492,9 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     // Excel takes a file for UTF-8 only by its byte order mark.
     fs::write(&args.out, format!("\u{feff}{}", sheet.to_csv()))
         .map_err(|error| Failure::io("write", &args.out, &error))?;
-    let rows = sheet.lines.len() as u64;
+    // A row without a target says why there is none.
+    let candidates = sheet.lines.iter().filter(|line| !line.get("target_code").is_empty());
+    let rows = candidates.count() as u64;
     let none: Vec<_> = without
         .iter()
         .map(|asked| json!({ "value": asked.value, "unit": asked.unit, "specimen": asked.specimen }))
