@@ -29,6 +29,10 @@ impl Reviewed {
         let Some((header, rows)) = rows.split_first() else {
             return Err((1, "the file is empty"));
         };
+        let has = |column: &str| header.cells().iter().any(|cell| cell.trim() == column);
+        if !has("status") || !(has("source_code") || has("source_name")) {
+            return Err((header.line, not_commas(header).unwrap_or(NO_REVIEW)));
+        }
         if let Some(row) = rows.iter().find(|row| row.cells().len() != header.cells().len()) {
             return Err((row.line, "the row has not as many cells as the header"));
         }
@@ -83,6 +87,18 @@ impl Reviewed {
             !system.is_empty() && !systems.is_empty() && !systems.contains(system)
         });
         stranger.map(|(line, row)| (line, row.get("target_system")))
+    }
+}
+
+const NO_REVIEW: &str = "the header needs status, and source_code or source_name: is this a file of reviewed rows?";
+
+/// What to do about a file whose header is one cell because its separator is not the comma, as Excel writes it in many
+/// places.
+pub fn not_commas(header: &MappingRow) -> Option<&'static str> {
+    match header.cells() {
+        [only] if only.contains(';') => Some("the file is separated by semicolons, not by commas: save it with commas"),
+        [only] if only.contains('\t') => Some("the file is separated by tabs, not by commas: save it with commas"),
+        _ => None,
     }
 }
 
@@ -415,6 +431,23 @@ mod tests {
                 "maps:x/map.csv:5: \"b\" stands in line 2 already"
             ]
         );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_not_taken() {
+        for (text, said) in [
+            ("", "the file is empty"),
+            (
+                "source_code;source_name;status\n;a;accepted\n",
+                "separated by semicolons",
+            ),
+            ("\u{feff}source_name\tstatus\na\taccepted\n", "separated by tabs"),
+            ("test,result\n1,2\n", "the header needs status"),
+            ("source_name\na\n", "the header needs status"),
+        ] {
+            let (line, what) = Reviewed::read(text).unwrap_err();
+            assert!(line == 1 && what.contains(said), "{what}");
+        }
     }
 
     #[test]

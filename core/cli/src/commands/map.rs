@@ -13,7 +13,7 @@ use clinmill_engine::inspect;
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import, licence},
-    merge::MAP,
+    merge::{MAP, not_commas},
     review::{self, Asked, Coverage, Values},
     search::Index,
     sheet::Sheet,
@@ -259,7 +259,9 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
             .position(|cell| cell.trim() == wanted)
             .ok_or_else(|| {
                 let known = header.cells().iter().map(|cell| cell.trim());
-                let hint = did_you_mean(wanted, known).map_or_else(String::new, |hint| format!("; {hint}"));
+                let hint = not_commas(header).filter(|_| !tabs).map(str::to_owned);
+                let hint = hint.or_else(|| did_you_mean(wanted, known));
+                let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
                 Failure::usage(format!("{} has no column {wanted:?}{hint}", args.file.display()))
             })
     };
