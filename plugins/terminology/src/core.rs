@@ -191,6 +191,14 @@ impl Lookup {
         self.lines_of(places, told)
     }
 
+    /// The line of the row that decides that a value has no safe target.
+    pub fn without_target(&self, value: &str, told: &Told<'_>) -> Option<u32> {
+        match self.find(value, told) {
+            Found::Unmapped => self.lines(value, told).first().copied(),
+            _ => None,
+        }
+    }
+
     fn lines_of(&self, places: &[usize], told: &Told<'_>) -> Vec<u32> {
         let most = self.deciding(places, told).map(|(about, _)| about).max();
         let deciding = self.deciding(places, told).filter(|(about, _)| Some(*about) == most);
@@ -252,6 +260,7 @@ impl Lookup {
 
     /// The rows of a key that hold for what the source says, and by how much each is about it.
     fn deciding<'a>(&'a self, places: &'a [usize], told: &Told<'_>) -> impl Iterator<Item = (u8, &'a Row)> + use<'a> {
+        let is_word = told.kind == Kind::Word;
         let told = &self.of_word(places, told);
         let (measured, taken) = (measure::of_told(told), told.specimen.and_then(specimen::told));
         let unit = match told.kind {
@@ -270,7 +279,8 @@ impl Lookup {
             .map(Code::new);
         let specimen = told.specimen.map(condition);
         let rows = self.of_the_day(places, told);
-        // Where the source does not say and every row asks, all of them are meant.
+        // Where the source does not say and every row asks, all of them are meant; of units they can but contradict each
+        // other: a number without a unit is in none.
         let any_unit = unit.is_none() && rows.clone().all(|row| !row.entry.unit.untold);
         let any_specimen = specimen.is_none() && rows.clone().all(|row| !row.entry.specimen.untold);
         let decides = |row: &&Row| matches!(row.entry.state, RowState::Accepted | RowState::Unmapped);
@@ -281,7 +291,7 @@ impl Lookup {
             let measures = row.measures.filter(|theirs| !asks || *theirs == measure::PRESENCE);
             !measure::contradict(measured, measures) && !specimen::contradict(taken, row.specimen)
         };
-        rows.filter(decides).filter(like).filter_map(move |row| {
+        let found = rows.filter(decides).filter(like).filter_map(move |row| {
             let about = |any: bool, when: &When, told: Option<&str>, code: Option<&Code>| match any {
                 true => Some(0),
                 false => when.holds(told, code),
@@ -289,7 +299,12 @@ impl Lookup {
             let by_unit = about(any_unit, &row.entry.unit, unit.as_deref(), code.as_ref())?;
             let by_specimen = about(any_specimen, &row.entry.specimen, specimen.as_deref(), None)?;
             Some((by_unit + by_specimen, row))
-        })
+        });
+        let unitless = any_unit && !is_word && {
+            let mut targets = found.clone().map(|(_, row)| row.target);
+            targets.next().is_some_and(|first| targets.all(|other| other == first))
+        };
+        found.filter(move |_| !unitless)
     }
 
     /// What the rows of one key say together.

@@ -3,6 +3,7 @@
 use crate::{
     error,
     sheet::{Line, Sheet, delimited},
+    table::When,
 };
 use clinmill_sdk::{
     MappingTable, PluginError,
@@ -28,6 +29,10 @@ impl Reviewed {
         let Some((header, rows)) = rows.split_first() else {
             return Err((1, "the file is empty"));
         };
+        let has = |column: &str| header.cells().iter().any(|cell| cell.trim() == column);
+        if !has("status") || !(has("source_code") || has("source_name")) {
+            return Err((header.line, not_commas(header).unwrap_or(NO_REVIEW)));
+        }
         if let Some(row) = rows.iter().find(|row| row.cells().len() != header.cells().len()) {
             return Err((row.line, "the row has not as many cells as the header"));
         }
@@ -85,6 +90,18 @@ impl Reviewed {
     }
 }
 
+const NO_REVIEW: &str = "the header needs status, and source_code or source_name: is this a file of reviewed rows?";
+
+/// What to do about a file whose header is one cell because its separator is not the comma, as Excel writes it in many
+/// places.
+pub fn not_commas(header: &MappingRow) -> Option<&'static str> {
+    match header.cells() {
+        [only] if only.contains(';') => Some("the file is separated by semicolons, not by commas: save it with commas"),
+        [only] if only.contains('\t') => Some("the file is separated by tabs, not by commas: save it with commas"),
+        _ => None,
+    }
+}
+
 /// The column of a file of suggestions that says for which table a row is; no table has it.
 pub const MAP: &str = "map";
 
@@ -123,8 +140,8 @@ pub enum Place {
 const OF_SUGGESTIONS: [&str; 2] = [MAP, "score"];
 
 /// Merges the reviewed rows that are for the table `name` into the text of its `map.csv`: a row for the same key and target
-/// code is replaced where it stands, another one comes at the end. Whether the result is sound is for the reader of tables
-/// to say.
+/// code is replaced where it stands, as is an accepted one that says the same in other words; another one comes at the end.
+/// Whether the result is sound is for the reader of tables to say.
 ///
 /// # Errors
 /// The table's text cannot be read.
@@ -151,13 +168,20 @@ pub fn merge(text: &str, table: &MappingTable, name: &str, reviewed: &Reviewed) 
         .map(String::as_str)
         .collect();
     let mut known: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut said: HashMap<Said, usize> = HashMap::new();
     for (index, line) in sheet.lines.iter().enumerate() {
         known.entry(place(line)).or_insert(index);
+        if let Some(saying) = saying(line) {
+            said.entry(saying).or_insert(index);
+        }
     }
     // By the row's index: the reviewed row in its place; behind the table's own, those that are added.
     let mut new: HashMap<usize, String> = HashMap::new();
     for (at, line) in reviewed.of(name) {
-        let index = known.get(&place(line)).copied().unwrap_or(merged.places.len());
+        let saying = saying(line);
+        let same = || saying.as_ref().and_then(|saying| said.get(saying));
+        let index = known.get(&place(line)).or_else(same).copied();
+        let index = index.unwrap_or(merged.places.len());
         // A column that the reviewed file does not have says nothing of the row.
         let old = sheet.lines.get(index);
         let cell = |column: &&str| match reviewed.columns.iter().any(|of| of == column) {
@@ -167,14 +191,17 @@ pub fn merge(text: &str, table: &MappingTable, name: &str, reviewed: &Reviewed) 
         let written = delimited(columns.iter().map(cell), ',');
         match merged.places.get_mut(index) {
             Some(place) => {
+                merged.replaced += u64::from(matches!(place, Place::Table(_)));
                 *place = Place::Reviewed(at);
-                merged.replaced += 1;
             }
             None => {
                 merged.places.push(Place::Reviewed(at));
                 known.insert(place(line), index);
                 merged.added += 1;
             }
+        }
+        if let Some(saying) = saying {
+            said.insert(saying, index);
         }
         new.insert(index, written);
     }
@@ -187,6 +214,27 @@ fn place(line: &Line) -> Vec<String> {
     let mut key: Vec<String> = line.key().iter().map(|cell| (*cell).to_owned()).collect();
     key.push(line.get("target_code").to_owned());
     key
+}
+
+/// What an accepted row says: its key, for which units and specimens, and its target.
+type Said = (Vec<String>, When, When);
+
+/// Of rows that say the same in other words, such as `ng/mL` and `ng/ml`, one is enough.
+fn saying(line: &Line) -> Option<Said> {
+    if line.get("status") != "accepted" {
+        return None;
+    }
+    let cells = [
+        "source_code",
+        "source_name",
+        "valid_from",
+        "valid_to",
+        "target_system",
+        "target_code",
+    ];
+    let cells = cells.map(|column| line.get(column).to_owned()).to_vec();
+    let units = When::of_unit(line.get("when_unit"));
+    Some((cells, units, When::of_specimen(line.get("when_specimen"))))
 }
 
 /// Columns that reviewed rows need and the table does not have.
@@ -286,6 +334,10 @@ pub fn located(message: &str, table: &str, place: impl Fn(u32) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        By,
+        table::{entries, twice},
+    };
     use clinmill_sdk::Resource;
 
     fn table(text: &str) -> MappingTable {
@@ -341,6 +393,61 @@ mod tests {
             format!("{HEAD},when_unit\n,a,s,1,x,equivalent,accepted,m,,,\n,a,s,2,x,equivalent,accepted,r,,,mg/L\n")
         );
         assert_eq!(found.columns, ["when_unit"]);
+    }
+
+    /// Suggestions keep the spellings of the source, and two of one unit are one condition.
+    #[test]
+    fn rows_that_say_the_same_are_one() {
+        let text = format!("{HEAD},when_unit\n,b,s,2,y,equivalent,accepted,m,,,mg/L\n");
+        let row = |name: &str, code: &str, status: &str, unit: &str| {
+            format!("{name},s,{code},x,equivalent,{status},{unit},r,\n")
+        };
+        let head = "source_name,target_system,target_code,target_name,equivalence,status,when_unit,origin,note\n";
+        let review = [
+            head.to_owned(),
+            row("a", "1", "accepted", "ng/mL"),
+            row("a", "1", "accepted", "ng/ml"),
+            row("b", "2", "accepted", "MG/L"),
+            row("b", "2", "rejected", "Mg/L"),
+        ];
+        let found = merged(&text, &review.concat());
+        assert_eq!((found.added, found.replaced), (2, 1), "{}", found.text);
+        assert!(!found.text.contains("ng/mL") && found.text.contains(",a,s,1,x,equivalent,accepted,r,,,ng/ml\n"));
+        assert!(found.text.contains(",rejected,r,,,Mg/L\n") && found.text.contains(",accepted,r,,,MG/L\n"));
+        assert!(entries(&table(&found.text), By::Name).is_ok());
+        // With other targets all of them are told.
+        let review = [
+            head.to_owned(),
+            row("a", "1", "accepted", "ng/mL"),
+            row("a", "3", "accepted", "ng/ml"),
+            row("b", "4", "accepted", "MG/L"),
+        ];
+        let found = twice(&table(&merged(&text, &review.concat()).text), By::Name).unwrap();
+        let said: Vec<&str> = found.iter().map(|error| error.message.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "maps:x/map.csv:4: \"a\" stands in line 3 already",
+                "maps:x/map.csv:5: \"b\" stands in line 2 already"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_not_taken() {
+        for (text, said) in [
+            ("", "the file is empty"),
+            (
+                "source_code;source_name;status\n;a;accepted\n",
+                "separated by semicolons",
+            ),
+            ("\u{feff}source_name\tstatus\na\taccepted\n", "separated by tabs"),
+            ("test,result\n1,2\n", "the header needs status"),
+            ("source_name\na\n", "the header needs status"),
+        ] {
+            let (line, what) = Reviewed::read(text).unwrap_err();
+            assert!(line == 1 && what.contains(said), "{what}");
+        }
     }
 
     #[test]

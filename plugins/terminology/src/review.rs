@@ -115,6 +115,8 @@ pub struct Open {
     pub asked: Asked,
     /// What was found: `unmapped`, `ambiguous` or `rejected`.
     pub state: &'static str,
+    /// Whether a row of the table decides that it has no safe target.
+    pub decided: bool,
     /// Rows that have it.
     pub rows: u64,
     /// Where its results lie, where they are numbers.
@@ -162,6 +164,7 @@ pub fn coverage(values: &Values, lookup: &Lookup) -> Coverage {
         coverage.open.push(Open {
             asked: asked.clone(),
             state: found.status(),
+            decided: lookup.without_target(&asked.value, &asked.told()).is_some(),
             rows: seen.rows,
             spread: seen.spread(),
         });
@@ -190,7 +193,8 @@ pub struct Suggested {
 }
 
 /// Candidates for what is not covered, as rows to review: `proposed`, the best first, with what led to them: names,
-/// units, and where the results lie in comparison with those already mapped.
+/// units, and where the results lie in comparison with those already mapped. What the table decides to be without a target
+/// is left at that; where another one decides so, a row without a target says which and why, behind all others.
 pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, least: f32) -> Suggested {
     // What a reviewer turned down is not offered again.
     let rejected: HashSet<(&str, &str)> = table
@@ -199,10 +203,26 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
         .filter(|line| line.get("status") == "rejected")
         .map(|line| (line.get("source_name"), line.get("target_code")))
         .collect();
-    let mut sheet = Sheet::default();
+    let (mut sheet, mut decided) = (Sheet::default(), Vec::new());
     let mut without = Vec::new();
     for open in &coverage.open {
         let asked = &open.asked;
+        let elsewhere = index.without_target(&asked.value, &asked.told());
+        if open.decided || elsewhere.is_some() {
+            without.push(asked.clone());
+            if let Some((place, why)) = elsewhere.filter(|_| !open.decided) {
+                let mut line = proposed(asked);
+                line.set(
+                    "note",
+                    format!(
+                        "{} rows; {place} decides that there is no safe target: {why}",
+                        open.rows
+                    ),
+                );
+                decided.push(line);
+            }
+            continue;
+        }
         // Results that are numbers are no presence, whatever their unit.
         let told = match open.spread {
             Some(_) if asked.kind == Kind::Any => Told {
@@ -231,30 +251,34 @@ pub fn suggest(coverage: &Coverage, index: &Index, table: &Sheet, each: usize, l
             without.push(asked.clone());
         }
         for candidate in found.into_iter().take(each) {
-            let mut line = Line::default();
-            line.set("source_name", asked.value.trim())
-                .set("target_system", candidate.target.system.as_str())
+            let mut line = proposed(asked);
+            line.set("target_system", candidate.target.system.as_str())
                 .set("target_code", candidate.target.code.as_str())
                 .set("target_name", candidate.target.name.as_str())
                 .set("equivalence", "equivalent")
-                .set("status", "proposed")
                 .set("unit", candidate.target.unit.as_str())
-                .set(
-                    "when_unit",
-                    if asked.kind == Kind::Titre {
-                        TITER
-                    } else {
-                        asked.unit.as_str()
-                    },
-                )
-                .set("when_specimen", asked.specimen.as_str())
-                .set("origin", "clinmill map suggest")
                 .set("score", format!("{:.3}", candidate.score))
                 .set("note", format!("{} rows; by the name {:?}", open.rows, candidate.name));
             sheet.lines.push(line);
         }
     }
+    sheet.lines.extend(decided);
     Suggested { sheet, without }
+}
+
+/// A row to review, without its target.
+fn proposed(asked: &Asked) -> Line {
+    let unit = match asked.kind {
+        Kind::Titre => TITER,
+        _ => asked.unit.as_str(),
+    };
+    let mut line = Line::default();
+    line.set("source_name", asked.value.trim())
+        .set("status", "proposed")
+        .set("when_unit", unit)
+        .set("when_specimen", asked.specimen.as_str())
+        .set("origin", "clinmill map suggest");
+    line
 }
 
 #[cfg(test)]
@@ -343,6 +367,52 @@ mod tests {
         assert_eq!(offered("mg/L", "尿", Kind::Any, &[]), ["2345-7"]);
         assert_eq!(offered("", "血清", Kind::Any, &[5.0; FEW]), ["1988-5", "76486-0"]);
         assert!(offered("", "血清", Kind::Titre, &[]).is_empty());
+    }
+
+    /// A row that says why a name has no safe target is no gap to be filled.
+    #[test]
+    fn what_a_table_decides_is_not_suggested() {
+        let other = table(
+            ",D-dimer FEU,http://loinc.org,48065-7,Fibrin D-dimer FEU,equivalent,accepted,m,\n\
+             ,D-dimer,,,,,unmapped,m,FEU or DDU?\n",
+        );
+        let asked = Asked {
+            value: "d-dimer".into(),
+            unit: "ng/mL".into(),
+            ..Asked::default()
+        };
+        let values: Values = [(
+            asked.clone(),
+            Seen {
+                rows: 3,
+                ..Seen::default()
+            },
+        )]
+        .into();
+        let offered = |own: &MappingTable| {
+            let mut index = Index::default();
+            for table in [own, &other] {
+                index.add_table(table).unwrap();
+            }
+            let found = coverage(&values, &Lookup::new(own, By::Name).unwrap());
+            suggest(&found, &index, &Sheet::of(own), 5, 0.1)
+        };
+        let found = offered(&table(",x,s,1,X,equivalent,accepted,m,\n"));
+        assert_eq!((found.sheet.lines.len(), &found.without), (1, &vec![asked.clone()]));
+        let cells = ["source_name", "when_unit", "status", "target_code", "note"];
+        assert_eq!(
+            cells.map(|column| found.sheet.lines[0].get(column)),
+            [
+                "d-dimer",
+                "ng/mL",
+                "proposed",
+                "",
+                "3 rows; maps:x/map.csv:3 decides that there is no safe target: FEU or DDU?"
+            ]
+        );
+        // The table itself has decided: there is nothing to review.
+        let found = offered(&other);
+        assert_eq!((found.sheet.lines.len(), found.without), (0, vec![asked]));
     }
 
     #[test]

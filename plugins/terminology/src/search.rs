@@ -2,12 +2,12 @@
 //! and not all targets.
 
 use crate::{
-    Told,
+    By, Lookup, Told,
     fold::{condition, fold, unit_condition},
     measure, specimen,
-    table::{Entry, Target, When},
+    table::{Entry, Target, When, entries},
 };
-use clinmill_sdk::RowState;
+use clinmill_sdk::{MappingTable, PluginError, RowState};
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -33,6 +33,14 @@ pub struct Index {
     targets: Vec<Target>,
     postings: HashMap<u64, Vec<u32>>,
     known: HashMap<(String, String), usize>,
+    tables: Vec<Decided>,
+}
+
+/// What a table decides of names: its lookup, and by lines why there is no target.
+struct Decided {
+    reference: String,
+    lookup: Lookup,
+    why: HashMap<u32, String>,
 }
 
 /// A target that a search found.
@@ -114,6 +122,37 @@ impl Index {
         for gram in grams {
             self.postings.entry(gram).or_default().push(document);
         }
+    }
+
+    /// Adds a table: its accepted rows as targets, and what it decides to be without one.
+    ///
+    /// # Errors
+    /// What [`entries`] refuses.
+    pub fn add_table(&mut self, table: &MappingTable) -> Result<(), PluginError> {
+        let entries = entries(table, By::Name)?;
+        self.add_entries(&entries);
+        if !entries.iter().any(|entry| entry.state == RowState::Unmapped) {
+            return Ok(());
+        }
+        let note = table.column("note");
+        let rows = table.rows.iter();
+        self.tables.push(Decided {
+            reference: table.reference().to_owned(),
+            lookup: Lookup::new(table, By::Name)?,
+            why: rows
+                .map(|row| (row.line, note.map_or("", |note| row.cell(note)).to_owned()))
+                .collect(),
+        });
+        Ok(())
+    }
+
+    /// Where one of the tables decides that a name has no safe target, and why.
+    pub fn without_target(&self, name: &str, told: &Told<'_>) -> Option<(String, &str)> {
+        self.tables.iter().find_map(|table| {
+            let line = table.lookup.without_target(name, told)?;
+            let why = table.why.get(&line).map_or("", String::as_str);
+            Some((format!("{}/map.csv:{line}", table.reference), why))
+        })
     }
 
     /// Adds the accepted rows of a table, by their own name and by their target's.

@@ -45,6 +45,18 @@ pub struct When {
 type Coded<'a> = dyn FnMut(&str) -> Option<Arc<Code>> + 'a;
 
 impl When {
+    /// The condition of a cell `when_unit`.
+    pub fn of_unit(text: &str) -> Self {
+        Self::parse(text, unit_condition, &mut |unit| {
+            units::code(unit).map(Code::new).map(Arc::new)
+        })
+    }
+
+    /// The condition of a cell `when_specimen`.
+    pub fn of_specimen(text: &str) -> Self {
+        Self::parse(text, condition, &mut |_| None)
+    }
+
     fn parse(text: &str, fold: fn(&str) -> String, code: &mut Coded<'_>) -> Self {
         let mut codes: Vec<Arc<Code>> = Vec::new();
         let mut any_of: Vec<String> = Vec::new();
@@ -161,6 +173,22 @@ const LOINC: &str = "http://loinc.org";
 /// none, an accepted row without a target, an unmapped one with a target, a code of LOINC whose check digit is wrong, and a
 /// key that an accepted or unmapped row has already for the same conditions and days.
 pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> {
+    let (entries, twice) = read(table, by)?;
+    match twice.into_iter().next() {
+        Some(first) => Err(first),
+        None => Ok(entries),
+    }
+}
+
+/// Every row whose key an accepted or unmapped row has already for the same conditions and days.
+///
+/// # Errors
+/// As those of [`entries`], but for these.
+pub fn twice(table: &MappingTable, by: By) -> Result<Vec<PluginError>, PluginError> {
+    Ok(read(table, by)?.1)
+}
+
+fn read(table: &MappingTable, by: By) -> Result<(Vec<Entry>, Vec<PluginError>), PluginError> {
     let key = table.require(match by {
         By::Name => "source_name",
         By::Code => "source_code",
@@ -169,7 +197,7 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
         table.require(needed)?;
     }
     let keys = ["source_code", "source_name"].map(|name| table.column(name));
-    let mut entries = Vec::new();
+    let (mut entries, mut twice) = (Vec::new(), Vec::new());
     // Many rows ask for the same spellings.
     let mut codes: HashMap<String, Option<Arc<Code>>> = HashMap::new();
     let mut code = |unit: &str| match codes.get(unit) {
@@ -200,13 +228,13 @@ pub fn entries(table: &MappingTable, by: By) -> Result<Vec<Entry>, PluginError> 
                 if !system.is_empty() && *system != entry.target.system {
                     what.push_str(&format!(", with a code of {system}"));
                 }
-                return Err(wrong(table, row, what));
+                twice.push(wrong(table, row, what));
             }
             others.push((entry.line, entry.days, entry.target.system.clone()));
         }
         entries.push(entry);
     }
-    Ok(entries)
+    Ok((entries, twice))
 }
 
 fn wrong(table: &MappingTable, row: &MappingRow, what: String) -> PluginError {
@@ -268,7 +296,7 @@ fn entry(table: &MappingTable, row: &MappingRow, key: &str, code: &mut Coded<'_>
         state,
         target,
         unit: When::parse(cell("when_unit"), unit_condition, code),
-        specimen: When::parse(cell("when_specimen"), condition, &mut |_| None),
+        specimen: When::of_specimen(cell("when_specimen")),
         days,
     })
 }

@@ -105,6 +105,40 @@ fn tables_with_loinc_carry_its_notice() {
     }
 }
 
+/// A morphology (`M81700/3`) says of what cells a tumour is, and not which disease somebody has.
+#[test]
+fn no_diagnosis_is_a_morphology() {
+    let (_, table) = tables()
+        .into_iter()
+        .find(|(name, _)| name == "diagnosis-zh__icd10-yb")
+        .unwrap();
+    let is_morphology = |code: &str| {
+        let rest = code.strip_prefix('M').and_then(|rest| rest.split_once('/'));
+        rest.is_some_and(|(cells, _)| cells.bytes().all(|c| c.is_ascii_digit()))
+    };
+    assert!(is_morphology("M81700/3") && !is_morphology("M10.900"));
+    for entry in both(&table).iter().filter(|entry| entry.state == RowState::Accepted) {
+        assert!(
+            !is_morphology(&entry.target.code),
+            "map.csv:{}: {}",
+            entry.line,
+            entry.target.code
+        );
+    }
+    let lookup = Lookup::new(&table, By::Name).unwrap();
+    for (name, code) in [
+        ("肝细胞癌", "C22.000"),
+        ("肝细胞肝癌", "C22.000"),
+        ("颈动脉体瘤", "D44.601"),
+        ("肝功能衰竭", "K72.900x001"),
+    ] {
+        let Found::Mapped(target) = lookup.find(name, &Told::default()) else {
+            panic!("{name}");
+        };
+        assert_eq!(lookup.target(target).unwrap().code, code, "{name}");
+    }
+}
+
 #[test]
 fn the_most_used_tests_are_there_in_both_languages() {
     for (name, table) in tables() {

@@ -301,6 +301,11 @@ fn reviewed_rows_that_contradict_are_refused() {
             vec![format!(",Glucose,{mass},,m,,")],
             "review.csv:2: \"Glucose\" stands in maps/labs/map.csv:2 already",
         ),
+        // All of them are told.
+        (
+            vec![format!(",Glucose,{mass},,m,,"), format!(",总胆红素,{mass},,m,,")],
+            "review.csv:3: \"总胆红素\" stands in maps/labs/map.csv:3 already",
+        ),
     ] {
         let run = accept(&rows).expect_code(1);
         assert!(run.stderr.contains(said), "{said}: {}", run.stderr);

@@ -12,8 +12,8 @@ use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use clinmill_engine::inspect::{self, Extent};
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
-    exchange::{Format, Imported, export, import},
-    merge::MAP,
+    exchange::{Format, Imported, export, import, licence},
+    merge::{MAP, not_commas},
     review::{self, Asked, Coverage, Values},
     search::Index,
     sheet::Sheet,
@@ -184,7 +184,8 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
                     rows; pass on the folder as it is";
         return Err(Failure::new(FAILED, format!("{}: {what}", args.dir.display())));
     }
-    let file = export(&Sheet::of(&table), &name(&args.dir), format(args.tool));
+    let licence = licence(&read(&args.dir.join("mapping.yaml"))?);
+    let file = export(&Sheet::of(&table), &name(&args.dir), &licence, format(args.tool));
     if file.left_out > 0 {
         let left = counted(file.left_out as u64, "row", "rows");
         context
@@ -202,15 +203,19 @@ fn exported(context: &Context, args: &args::MapExport) -> Result<u8, Failure> {
         let what = format!("{column} is the folder's name cut to 20 characters, as many as the format has");
         context.console.warn(None, &what);
     }
+    if let Some(licence) = &file.licence {
+        let what = format!("the format has no place for the table's licence: pass it on beside the file.\n  {licence}");
+        context.console.warn(None, &what);
+    }
     let Some(out) = &args.out else {
-        let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost });
+        let said = json!({ "text": file.text, "left_out": file.left_out, "lost": file.lost, "licence": file.licence });
         context.console.result(&said, || file.text.clone())?;
         return Ok(OK);
     };
     fs::write(out, &file.text).map_err(|error| Failure::io("write", out, &error))?;
     let rows = table.rows.len() - file.left_out;
     context.console.result(
-        &json!({ "rows": rows, "left_out": file.left_out, "lost": file.lost, "to": out }),
+        &json!({ "rows": rows, "left_out": file.left_out, "lost": file.lost, "licence": file.licence, "to": out }),
         || format!("{} to {}\n", counted(rows as u64, "row", "rows"), out.display()),
     )?;
     Ok(OK)
@@ -256,7 +261,9 @@ fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, F
             .position(|cell| cell.trim() == wanted)
             .ok_or_else(|| {
                 let known = header.cells().iter().map(|cell| cell.trim());
-                let hint = did_you_mean(wanted, known).map_or_else(String::new, |hint| format!("; {hint}"));
+                let hint = not_commas(header).filter(|_| !tabs).map(str::to_owned);
+                let hint = hint.or_else(|| did_you_mean(wanted, known));
+                let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
                 Failure::usage(format!("{} has no column {wanted:?}{hint}", args.file.display()))
             })
     };
@@ -463,10 +470,7 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     let (mut open, mut targets, mut without) = (0, 0, Vec::new());
     for looked in looked_up(context, &args.columns, args.value.as_ref()).await? {
         let mut index = Index::default();
-        let mut add = |table: &MappingTable| -> Result<(), Failure> {
-            index.add_entries(&entries(table, By::Name).map_err(|error| broken(&error))?);
-            Ok(())
-        };
+        let mut add = |table: &MappingTable| index.add_table(table).map_err(|error| broken(&error));
         add(&looked.table)?;
         for dir in &args.targets {
             add(&table(dir)?)?;
@@ -501,7 +505,9 @@ async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failu
     // Excel takes a file for UTF-8 only by its byte order mark.
     fs::write(&args.out, format!("\u{feff}{}", sheet.to_csv()))
         .map_err(|error| Failure::io("write", &args.out, &error))?;
-    let rows = sheet.lines.len() as u64;
+    // A row without a target says why there is none.
+    let candidates = sheet.lines.iter().filter(|line| !line.get("target_code").is_empty());
+    let rows = candidates.count() as u64;
     let none: Vec<_> = without
         .iter()
         .map(|asked| json!({ "value": asked.value, "unit": asked.unit, "specimen": asked.specimen }))

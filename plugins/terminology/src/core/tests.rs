@@ -49,6 +49,46 @@ fn unit_and_specimen_tell_rows_apart() {
     assert!(lookup.lines("葡萄糖", &told(Some("U/L"), None)).is_empty());
 }
 
+/// A number without a unit may be in any: a row that asks for one is not about it, unless it says so.
+#[test]
+fn what_says_no_unit_is_in_none() {
+    let lookup = lookup(
+        ",Glucose,s,mass,,equivalent,accepted,,mg/dL,,,,,\n\
+         ,GLU,s,mass,,equivalent,accepted,,*|mg/dL,,,,,\n\
+         ,Urea,s,mass,,equivalent,accepted,,mg/dL,血清,,,,\n\
+         ,Urea,s,urine,,equivalent,accepted,,mmol/L,尿,,,,\n\
+         ,Virus,s,count,,equivalent,accepted,,copies/mL,,,,,\n\
+         ,尿比重,s,sg,,equivalent,accepted,,,尿,,,,\n\
+         ,比重,s,sg,,equivalent,accepted,,,尿,,,,\n\
+         ,比重,,,,,unmapped,,,*,,,,whose?\n",
+    )
+    .unwrap();
+    let told = |unit, specimen, kind| Told {
+        unit,
+        specimen,
+        kind,
+        ..Told::default()
+    };
+    let number = |unit, specimen| told(unit, specimen, Kind::Number);
+    for (name, told, want) in [
+        ("Glucose", number(None, None), "Unlike"),
+        ("Glucose", number(Some(" "), None), "Unlike"),
+        ("Glucose", number(Some("mg/dl"), None), "mass"),
+        ("GLU", number(None, None), "mass"),
+        ("Urea", number(None, None), "Ambiguous"),
+        ("Urea", number(None, Some("血清")), "Unlike"),
+        // A word has no unit.
+        ("Virus", told(None, None, Kind::Word), "count"),
+        // A specimen that nobody tells may be the one that every row of the name asks for.
+        ("尿比重", number(None, None), "sg"),
+        ("比重", number(None, None), "Unmapped"),
+        ("比重", number(None, Some("尿")), "sg"),
+    ] {
+        assert_eq!(code(&lookup, name, &told), want, "{name} {told:?}");
+    }
+    assert!(lookup.lines("Glucose", &number(None, None)).is_empty());
+}
+
 /// A committed table.
 fn shipped(folder: &str) -> Lookup {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -7,14 +7,15 @@ use serde_json::{Map, Value, json};
 /// Before the name of a column in an extension of our own.
 const OURS: &str = "urn:clinmill:mapping:";
 
-/// R5's relationship and R4's equivalence, which is said of the target: `wider` is a target that is wider.
+/// R5's relationship and R4's equivalence, which is said of the target: `wider` is a target that is wider, and one that
+/// `subsumes` the source is wider too (FHIR R4, code system `concept-map-equivalence`).
 const RELATION: [(&str, &str); 9] = [
     ("equivalent", "equivalent"),
     ("equivalent", "equal"),
     ("source-is-narrower-than-target", "wider"),
-    ("source-is-narrower-than-target", "specializes"),
+    ("source-is-narrower-than-target", "subsumes"),
     ("source-is-broader-than-target", "narrower"),
-    ("source-is-broader-than-target", "subsumes"),
+    ("source-is-broader-than-target", "specializes"),
     ("related-to", "relatedto"),
     ("related-to", "inexact"),
     ("not-related-to", "disjoint"),
@@ -149,7 +150,7 @@ fn line(element: &Value, target: &Value, system: &str) -> Line {
     line
 }
 
-pub(super) fn to_json(sheet: &Sheet, name: &str, r5: bool) -> Exported {
+pub(super) fn to_json(sheet: &Sheet, name: &str, licence: &str, r5: bool) -> Exported {
     let mut groups: Vec<(String, Vec<Value>)> = Vec::new();
     for line in &sheet.lines {
         let system = line.get("target_system").to_owned();
@@ -171,13 +172,14 @@ pub(super) fn to_json(sheet: &Sheet, name: &str, r5: bool) -> Exported {
             Value::Object(group)
         })
         .collect();
-    let map = json!({ "resourceType": "ConceptMap", "url": format!("urn:clinmill:mapping:{name}"), "name": name,
+    let mut map = json!({ "resourceType": "ConceptMap", "url": format!("urn:clinmill:mapping:{name}"), "name": name,
         "status": "active", "group": groups });
+    if let (Some(map), false) = (map.as_object_mut(), licence.is_empty()) {
+        map.insert("copyright".into(), licence.into());
+    }
     Exported {
         text: format!("{map:#}\n"),
-        left_out: 0,
-        lost: Vec::new(),
-        cut: None,
+        ..Exported::default()
     }
 }
 

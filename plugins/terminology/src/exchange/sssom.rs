@@ -2,6 +2,7 @@
 
 use super::{Broken, Declared, Exported, Imported, OMOP, PLACED, tables::Grid};
 use crate::sheet::{Line, Sheet, delimited};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// Prefixes of CURIEs for the systems that the tables use.
@@ -41,37 +42,59 @@ const NONE: &str = "sssom:NoTermFound";
 /// Prefix of the columns of our own.
 const OURS: &str = "clinmill_";
 
-/// Columns that SSSOM has a place for beside those of all formats.
-const MORE: [&str; 3] = ["score", "licence", "origin"];
+/// The licence of a file that names none by a URI (sssom-py): a set of mappings has to have one.
+const UNSPECIFIED: &str = "https://w3id.org/sssom/license/unspecified";
+
+/// Begins the comment of a file that holds the table's licence: SSSOM's own place for one takes nothing but its URI.
+const LICENCE: &str = "Licence: ";
+
+/// A column that SSSOM has a place for beside those of all formats, with this text: its places for licence and source hold
+/// a URI.
+fn has_place(column: &str, text: &str) -> bool {
+    PLACED.contains(&column) || column == "score" || (matches!(column, "licence" | "origin") && is_uri(text))
+}
+
+/// A URI with an authority, as licences and sources on the web have one; what is left out here goes into a column of ours.
+fn is_uri(text: &str) -> bool {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&'()*+,;=%".contains(c);
+    rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain) && rest.matches('#').count() < 2)
+}
+
+/// What stands in a CURIE as it is (RFC 3987, `ipchar`, and the characters of other scripts).
+fn is_plain(c: char) -> bool {
+    !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/".contains(c)
+}
 
 /// Characters that a CURIE cannot hold, as `%` and two hexadecimal digits.
 fn escaped(code: &str) -> String {
-    let mut out = String::new();
-    for byte in code.bytes() {
-        match byte {
-            b'%' | b' ' | b'\t' | b'\n' | b'"' => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-            _ => out.push(char::from(byte)),
-        }
-    }
-    // Bytes of other scripts were taken one by one: they stay as they were.
-    if code.is_ascii() {
+    code.chars().fold(String::new(), |mut out, c| {
+        let _ = match is_plain(c) {
+            true => write!(out, "{c}"),
+            false => write!(out, "%{:02X}", u32::from(c)),
+        };
         out
-    } else {
-        code.replace('%', "%25").replace(' ', "%20").replace('\t', "%09")
-    }
+    })
 }
 
+/// A text that is wrongly escaped stays as it is.
 fn unescaped(code: &str) -> String {
-    ["%20", "%09", "%0A", "%22"]
-        .iter()
-        .zip([" ", "\t", "\n", "\""])
-        .fold(code.to_owned(), |code, (from, to)| code.replace(from, to))
-        .replace("%25", "%")
+    let mut parts = code.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let digits = part.get(..2).filter(|two| two.bytes().all(|c| c.is_ascii_hexdigit()));
+        match digits.map(|digits| u8::from_str_radix(digits, 16)) {
+            Some(Ok(byte)) => bytes.push(byte),
+            _ => return code.to_owned(),
+        }
+        bytes.extend(part.as_bytes().iter().skip(2));
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| code.to_owned())
 }
 
-pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
+pub(super) fn to_tsv(sheet: &Sheet, name: &str, licence: &str) -> Exported {
     let mut systems: Vec<(String, String)> = Vec::new();
     let mut own: Vec<&str> = Vec::new();
     for line in &sheet.lines {
@@ -81,13 +104,20 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             let prefix = known.map_or_else(|| format!("T{}", systems.len()), |(prefix, _)| (*prefix).to_owned());
             systems.push((prefix, system.to_owned()));
         }
-        for (column, _) in line.cells() {
-            if !PLACED.contains(&column) && !MORE.contains(&column) && !own.contains(&column) {
+        for (column, text) in line.cells() {
+            if !has_place(column, text) && !own.contains(&column) {
                 own.push(column);
             }
         }
     }
-    let mut text = format!("#mapping_set_id: urn:clinmill:mapping:{name}\n#license: {ELSEWHERE}\n#curie_map:\n");
+    let mut text = format!("#mapping_set_id: urn:clinmill:mapping:{name}\n");
+    let uri = Some(licence).filter(|licence| is_uri(licence));
+    let _ = writeln!(text, "#license: {}", uri.unwrap_or(UNSPECIFIED));
+    if uri.is_none() && !licence.is_empty() {
+        // JSON's strings are YAML's, on one line.
+        let _ = writeln!(text, "#comment: {}", Value::from(format!("{LICENCE}{licence}")));
+    }
+    text.push_str("#curie_map:\n");
     let _ = writeln!(text, "#  SRC: 'urn:clinmill:source:{name}:'");
     for (prefix, system) in &systems {
         let _ = writeln!(text, "#  {prefix}: '{system}/'");
@@ -134,25 +164,23 @@ pub(super) fn to_tsv(sheet: &Sheet, name: &str) -> Exported {
             line.get("target_name"),
             justification,
             line.get("score"),
-            line.get("licence"),
-            line.get("origin"),
+            Some(line.get("licence"))
+                .filter(|text| is_uri(text))
+                .unwrap_or_default(),
+            Some(line.get("origin")).filter(|text| is_uri(text)).unwrap_or_default(),
             line.get("note"),
         ];
-        text.push_str(&delimited(
-            cells.into_iter().chain(own.iter().map(|column| line.get(column))),
-            '\t',
-        ));
+        let of_ours = own.iter().map(|column| match line.get(column) {
+            text if has_place(column, text) => "",
+            text => text,
+        });
+        text.push_str(&delimited(cells.into_iter().chain(of_ours), '\t'));
     }
     Exported {
         text,
-        left_out: 0,
-        lost: Vec::new(),
-        cut: None,
+        ..Exported::default()
     }
 }
-
-/// The licence of a file of ours, whose table says it.
-const ELSEWHERE: &str = "see mapping.yaml";
 
 /// Columns of SSSOM that a table has a place for, or that say nothing beside the others.
 const HELD: [&str; 12] = [
@@ -174,12 +202,49 @@ const HELD: [&str; 12] = [
 fn declare(imported: &mut Imported, key: &str, text: &str) {
     let declared = &mut imported.declared;
     match key {
-        "license" if text != ELSEWHERE && !text.is_empty() => declared.licence = Some(text.to_owned()),
+        "license" if !text.is_empty() && text != UNSPECIFIED => declared.licence = Some(text.to_owned()),
+        "comment" if text.starts_with(LICENCE) => {
+            declared.licence = text.strip_prefix(LICENCE).map(str::to_owned);
+        }
         "subject_source" => Declared::add(&mut declared.from, text),
         "mapping_set_id" | "mapping_set_title" | "mapping_set_version" => Declared::add(&mut declared.origin, text),
-        "license" | "curie_map" | "sssom_version" => {}
+        "license" | "curie_map" | "extension_definitions" | "sssom_version" => {}
         key => Declared::add(&mut imported.lost, key),
     }
+}
+
+/// A text of the metadata, which is YAML: between quotes, or as it is.
+fn unquoted(text: &str) -> String {
+    let quoted = text.strip_prefix('"').and_then(|_| serde_json::from_str(text).ok());
+    quoted.unwrap_or_else(|| text.trim_matches(['"', '\'']).to_owned())
+}
+
+/// The system that a prefix stands for.
+fn system<'a>(systems: &'a [(String, String)], prefix: &str, line: u32) -> Result<&'a str, Broken> {
+    let known = systems.iter().find(|(known, _)| known == prefix);
+    known.map(|(_, system)| system.as_str()).ok_or_else(|| Broken {
+        line,
+        what: format!("the prefix {prefix:?} is not in the curie_map"),
+    })
+}
+
+/// Collects the systems that the subjects are of, and says whether there are several: their codes keep the prefixes then,
+/// so that 5 of one and 5 of another stay two codes.
+fn subjects(grid: &Grid, systems: &[(String, String)], from: &mut Vec<String>) -> Result<bool, Broken> {
+    let mut prefixes: Vec<&str> = Vec::new();
+    for row in &grid.rows {
+        let prefix = match grid.cell(row, "subject_id") {
+            "" => continue,
+            subject => subject.split_once(':').map_or("", |(prefix, _)| prefix),
+        };
+        if !prefixes.contains(&prefix) {
+            prefixes.push(prefix);
+            if !prefix.is_empty() {
+                Declared::add(from, system(systems, prefix, row.line)?);
+            }
+        }
+    }
+    Ok(prefixes.len() > 1)
 }
 
 pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
@@ -190,20 +255,18 @@ pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
     let mut skipped = 0;
     let mut rest = file;
     let mut imported = Imported::default();
+    let mut under = String::new();
     while rest.starts_with('#') {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-        // The entries of the prefix map are indented; nothing else in the metadata names a system.
-        if let Some((prefix, system)) = line
-            .strip_prefix("#  ")
-            .or(line.strip_prefix("# "))
-            .and_then(|l| l.split_once(':'))
-        {
-            let system = system.trim().trim_matches(['"', '\'']).trim_end_matches('/');
-            systems.insert(0, (prefix.trim().to_owned(), system.to_owned()));
-        } else if let Some((key, text)) = line.strip_prefix('#').and_then(|line| line.split_once(':'))
-            && !key.starts_with([' ', '\t'])
-        {
-            declare(&mut imported, key.trim(), text.trim().trim_matches(['"', '\'']));
+        if let Some((key, text)) = line.strip_prefix('#').and_then(|line| line.split_once(':')) {
+            let text = unquoted(text.trim());
+            // What belongs to a key is indented.
+            if !key.starts_with([' ', '\t']) {
+                under = key.trim().to_owned();
+                declare(&mut imported, &under, &text);
+            } else if under == "curie_map" {
+                systems.insert(0, (key.trim().to_owned(), text.trim_end_matches('/').to_owned()));
+            }
         }
         skipped += 1;
         rest = after;
@@ -211,14 +274,13 @@ pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
     let grid = Grid::read(rest, '\t', skipped, &["subject_label", "predicate_id", "object_id"])
         .or_else(|_| Grid::read(rest, '\t', skipped, &["subject_id", "predicate_id", "object_id"]))?;
     imported.lost.extend(grid.others(&HELD, OURS));
+    let several = subjects(&grid, &systems, &mut imported.declared.from)?;
     for row in &grid.rows {
         let cell = |name: &str| grid.cell(row, name);
         let mut line = Line::default();
         let subject = cell("subject_id");
-        line.set(
-            "source_code",
-            unescaped(subject.split_once(':').map_or(subject, |(_, code)| code)),
-        );
+        let code = subject.split_once(':').filter(|_| !several);
+        line.set("source_code", unescaped(code.map_or(subject, |(_, code)| code)));
         line.set("source_name", cell("subject_label"));
         match cell("object_id") {
             "" | NONE => line.set("status", "unmapped"),
@@ -227,14 +289,7 @@ pub(super) fn from_tsv(file: &str) -> Result<Imported, Broken> {
                     line: row.line,
                     what: "object_id is no CURIE".into(),
                 })?;
-                let system = systems
-                    .iter()
-                    .find(|(known, _)| known == prefix)
-                    .ok_or_else(|| Broken {
-                        line: row.line,
-                        what: format!("the prefix {prefix:?} is not in the curie_map"),
-                    })?;
-                line.set("target_system", system.1.as_str())
+                line.set("target_system", system(&systems, prefix, row.line)?)
                     .set("target_code", unescaped(code));
                 line.set(
                     "status",

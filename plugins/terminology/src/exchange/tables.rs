@@ -105,6 +105,11 @@ const USAGI_HOLDS: [&str; 9] = [
     "comment",
 ];
 
+/// Columns that Usagi reads as numbers, and what stands in them where there is nothing to say: it gives up on a file with an
+/// empty one (OHDSI/Usagi, `ReadCodeMappingsFromFile`).
+const NUMBERS: [&str; 4] = ["sourceFrequency", "matchScore", "statusSetOn", "createdOn"];
+const UNSAID: &str = "0";
+
 /// Words of Usagi for what is not decided, beside UNCHECKED (OHDSI/Usagi, `CodeMapping.MappingStatus`); they come back.
 const UNDECIDED: [&str; 3] = ["FLAGGED", "AUTO_MAPPED", "AUTO_MAPPED_TO_1"];
 
@@ -153,7 +158,12 @@ pub(super) fn from_usagi(text: &str) -> Result<Imported, Broken> {
             .set("note", cell("comment"));
         let equivalence = EQUIVALENCE.iter().find(|(_, theirs)| *theirs == cell("equivalence"));
         line.set("equivalence", equivalence.map_or("", |(ours, _)| ours));
-        line.set("score", cell("matchScore"));
+        line.set(
+            "score",
+            Some(cell("matchScore"))
+                .filter(|score| !is_unsaid(score))
+                .unwrap_or_default(),
+        );
         let status = match cell("mappingStatus") {
             "IGNORED" => "unmapped",
             "INVALID_TARGET" => "rejected",
@@ -177,8 +187,18 @@ pub(super) fn from_usagi(text: &str) -> Result<Imported, Broken> {
         }
         imported.sheet.lines.push(line);
     }
+    let said = |column: &str| match NUMBERS.contains(&column) {
+        true => grid.rows.iter().any(|row| !is_unsaid(grid.cell(row, column))),
+        false => true,
+    };
     imported.lost = grid.others(&USAGI_HOLDS, ADDED);
+    imported.lost.retain(|column| said(column));
     Ok(imported)
+}
+
+/// Whether a number of Usagi says nothing.
+fn is_unsaid(number: &str) -> bool {
+    number.is_empty() || number.parse() == Ok(0.0)
 }
 
 pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
@@ -212,20 +232,23 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
         let cells = [
             line.get("source_code"),
             line.get("source_name"),
+            UNSAID,
             "",
-            "",
-            line.get("score"),
+            match line.get("score") {
+                "" => UNSAID,
+                score => score,
+            },
             status,
             equivalence.map_or("UNREVIEWED", |(_, theirs)| theirs),
             "",
-            "",
+            UNSAID,
             if omop { line.get("target_code") } else { "0" },
             line.get("target_name"),
             "",
             "MAPS_TO",
             line.get("note"),
             "",
-            "",
+            UNSAID,
             "",
         ];
         text.push_str(&delimited(
@@ -235,9 +258,7 @@ pub(super) fn to_usagi(sheet: &Sheet) -> Exported {
     }
     Exported {
         text,
-        left_out: 0,
-        lost: Vec::new(),
-        cut: None,
+        ..Exported::default()
     }
 }
 
@@ -390,5 +411,6 @@ pub(super) fn to_stcm(sheet: &Sheet, name: &str) -> Exported {
         left_out,
         lost,
         cut: (name.chars().count() > 20).then_some("source_vocabulary_id"),
+        licence: None,
     }
 }

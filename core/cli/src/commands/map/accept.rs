@@ -10,10 +10,11 @@ use crate::{
 use clinmill_plugin_terminology::{
     By, Lookup,
     merge::{self, Merged, Place, Reviewed},
+    table::twice,
 };
 use clinmill_sdk::{MappingTable, Resource, mapping::records};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{collections::HashSet, fs, path::Path};
 
 /// What the table is called that reviewed rows would make.
 const MERGED: &str = "the merged table";
@@ -129,6 +130,12 @@ fn sound(args: &args::MapAccept, merged: &Merged) -> Result<(), Failure> {
         ..failure
     };
     let table = MappingTable::read(MERGED, &resource).map_err(|error| source(broken(&error)))?;
+    let mut wrong: Vec<String> = Vec::new();
+    for by in [By::Name, By::Code] {
+        let twice = twice(&table, by).map_err(|error| source(broken(&error)))?;
+        wrong.extend(twice.iter().map(|error| merge::located(&error.message, MERGED, place)));
+    }
+    refused(wrong)?;
     check(&table).map_err(source)?;
     // A row that leaves values with two targets decides nothing.
     let reviewed = rows.iter().zip(&merged.places);
@@ -136,20 +143,34 @@ fn sound(args: &args::MapAccept, merged: &Merged) -> Result<(), Failure> {
         .filter(|(_, place)| matches!(place, Place::Reviewed(_)))
         .map(|(row, _)| row.line)
         .collect();
+    let (mut wrong, mut told) = (Vec::new(), HashSet::new());
     for by in [By::Name, By::Code].into_iter().filter(|by| has_keys(&table, *by)) {
         let lookup = Lookup::new(&table, by).map_err(|error| source(broken(&error)))?;
         for line in &reviewed {
-            if let Some(other) = lookup.clash(*line) {
-                let [here, there] = [*line, other].map(|line| place(line).unwrap_or_default());
-                let what = format!(
-                    "{here}: it has another target than {there} for the same name, unit and specimen: neither would count"
-                );
-                return Err(Failure {
-                    code: Some("MAPPING"),
-                    ..Failure::new(FAILED, what)
-                });
-            }
+            // Of two reviewed rows each contradicts the other.
+            let other = lookup.clash(*line);
+            let Some(other) = other.filter(|other| told.insert((*line.min(other), *line.max(other)))) else {
+                continue;
+            };
+            let [here, there] = [*line, other].map(|line| place(line).unwrap_or_default());
+            wrong.push(format!(
+                "{here}: it has another target than {there} for the same name, unit and specimen: neither would count"
+            ));
         }
     }
-    Ok(())
+    refused(wrong)
+}
+
+/// Fails with all that is wrong, if anything is.
+fn refused(mut wrong: Vec<String>) -> Result<(), Failure> {
+    // A row with a code and a name is looked at by both.
+    let mut told = HashSet::new();
+    wrong.retain(|what| told.insert(what.clone()));
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure {
+            code: Some("MAPPING"),
+            ..Failure::new(FAILED, wrong.join("\n"))
+        }),
+    }
 }
