@@ -172,8 +172,8 @@ impl Transform for Map {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
-        Ok(Box::new(Run(self)))
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
+        Ok(Box::new(Run(self, *task)))
     }
 }
 
@@ -331,7 +331,10 @@ fn cell<'a>(array: &'a ArrayRef, data_type: &DataType, row: usize) -> Value<'a> 
     }
 }
 
-struct Run<'a>(&'a Map);
+/// Rows after which it looks whether the task was cancelled.
+const BETWEEN_LOOKS: u32 = 8192;
+
+struct Run<'a>(&'a Map, TaskContext<'a>);
 
 impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
@@ -346,6 +349,9 @@ impl TransformRun for Run<'_> {
         let mut values = Vec::with_capacity(step.set.len());
         let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
         for row in 0..rows {
+            if row % BETWEEN_LOOKS == 0 {
+                self.1.check()?;
+            }
             let column = |slot: usize| match read.get(slot) {
                 Some((array, data_type)) => cell(array, data_type, row as usize),
                 None => Value::Null,

@@ -288,7 +288,8 @@ fn rows_of_others<R: Read + Seek>(
 ) -> Result<u64, PluginError> {
     let sheets = workbook.sheets_metadata().iter().enumerate();
     let others: Vec<String> = sheets
-        .filter_map(|(i, sheet)| (i != read && is_shown(sheet)).then(|| sheet.name.clone()))
+        .filter(|(i, sheet)| *i != read && is_shown(sheet))
+        .map(|(_, sheet)| sheet.name.clone())
         .collect();
     let mut rows = 0;
     for name in others {

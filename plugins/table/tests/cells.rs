@@ -183,6 +183,35 @@ fn a_hidden_sheet_is_not_the_first() {
 }
 
 #[test]
+fn sheets_that_nobody_asked_for_are_counted() {
+    let rows = |n: usize| -> Vec<String> {
+        let row = |r: usize| {
+            [
+                text(&format!("A{r}"), "1"),
+                text(&format!("B{r}"), "a"),
+                text(&format!("C{r}"), "x"),
+            ]
+            .concat()
+        };
+        std::iter::once(header()).chain((2..n + 2).map(row)).collect()
+    };
+    let (january, february, old) = (rows(1), rows(3), rows(5));
+    let notes = [text("A1", "what this is"), text("A2", "written by hand")];
+    let input = workbook(&[
+        ("2026-01", "", &january),
+        ("2026-02", "", &february),
+        ("old", "state=\"hidden\"", &old),
+        ("notes", "", &notes),
+    ]);
+    let collected = |more: Value| read(&table(options(&more)), &input).expect("a workbook");
+    let told = collected(json!({}));
+    assert_eq!(cells(&told, 0).rows.len(), 1);
+    assert_eq!(told.filtered.get("other_sheets"), Some(&3));
+    let told = collected(json!({ "sheet": 2 }));
+    assert_eq!((cells(&told, 0).rows.len(), told.filtered.len()), (3, 0));
+}
+
+#[test]
 fn a_column_without_a_type_holds_nothing() {
     let texts = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
     let schema = Arc::new(Schema::new(vec![

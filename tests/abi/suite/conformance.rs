@@ -10,19 +10,24 @@ fn loaded(name: &str) -> Registry {
 }
 
 fn source(name: &str) {
-    let registry = loaded(name);
-    testing::source_cases_of(
-        registry.get_source(name).unwrap().as_ref(),
-        &root().join("plugins").join(name),
-    );
+    let (registry, folder) = (loaded(name), root().join("plugins").join(name));
+    let plugin = registry.get_source(name).unwrap().as_ref();
+    testing::source_cases_of(plugin, &folder);
+    clean(&testing::check_source(plugin, Some(&folder)));
 }
 
 fn transform(name: &str) {
-    let registry = loaded(name);
-    testing::transform_cases_of(
-        registry.get_transform(name).unwrap().as_ref(),
-        &root().join("plugins").join(name),
-    );
+    let (registry, folder) = (loaded(name), root().join("plugins").join(name));
+    let plugin = registry.get_transform(name).unwrap().as_ref();
+    testing::transform_cases_of(plugin, &folder);
+    clean(&testing::check_transform(plugin, Some(&folder)));
+}
+
+/// What `clinmill plugin check` looks at holds.
+fn clean(checks: &[testing::Checked]) {
+    for check in checks {
+        assert_eq!(check.wrong.as_deref().unwrap_or_default(), [""; 0], "{}", check.name);
+    }
 }
 
 #[test]
