@@ -85,6 +85,19 @@ pub(crate) fn check(schema: &Value, options: &Node, plugin: &Spanned<String>) ->
 const TOO_LARGE: &str = "its schema refers to itself or has too many alternatives within alternatives: tell the plugin's \
                          author; fewer options may do";
 
+/// True where a plugin needs no options.
+pub(crate) fn takes_nothing(schema: &Value) -> bool {
+    let none = Node {
+        kind: Kind::Mapping(Vec::new()),
+        span: Span::default(),
+    };
+    let plugin = Spanned {
+        value: String::new(),
+        span: Span::default(),
+    };
+    check(schema, &none, &plugin).violations.is_empty()
+}
+
 struct Checker<'s> {
     root: &'s Value,
     plugin: &'s str,
