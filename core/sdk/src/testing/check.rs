@@ -21,6 +21,9 @@ use std::{
     time::Instant,
 };
 
+/// How many options are tried one at a time, where a plugin has more: some of them, from first to last.
+const MOST_ALONE: usize = 100;
+
 /// Options that no plugin takes: each is refused or found good, the same twice, and nothing panics.
 fn odd_options(schema: &Value) -> Vec<Value> {
     let mut all = vec![
@@ -47,7 +50,7 @@ fn odd_options(schema: &Value) -> Vec<Value> {
         json!({ "": {} }),
     ];
     for value in &values {
-        for name in &names {
+        for name in names.iter().step_by(names.len().div_ceil(MOST_ALONE).max(1)) {
             all.push(json!({ name.as_str(): value }));
         }
         let each = names.iter().map(|name| ((*name).clone(), value.clone()));
@@ -367,6 +370,15 @@ mod tests {
         thread,
         time::Duration,
     };
+
+    #[test]
+    fn of_many_options_some_are_tried_alone() {
+        let of = |count: usize| {
+            let options: serde_json::Map<String, Value> = (0..count).map(|i| (format!("o{i}"), json!({}))).collect();
+            odd_options(&json!({ "properties": options })).len()
+        };
+        assert_eq!([of(0), of(3), of(3000)], [5 + 9, 5 + 9 * 4, 5 + 9 * (MOST_ALONE + 1)]);
+    }
 
     /// A source that breaks one rule, or none.
     struct Source(&'static str, AtomicU32);
