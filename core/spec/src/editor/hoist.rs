@@ -3,7 +3,7 @@
 use super::{is_container, or_variable, variable_may_stand};
 use clinmill_model::keywords;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// Keys that stand beside a plugin's options, in one mapping with them.
 #[derive(Clone, Copy, Default)]
@@ -19,21 +19,16 @@ pub(super) fn hoist(schema: &Value, id: &str, beside: Beside<'_>, defs: &mut Map
         id,
         beside,
         loose: false,
-        names: BTreeMap::new(),
+        names: HashMap::new(),
         open: Vec::new(),
     };
     let whole = !beside.keys.is_empty();
     hoist.loose = whole && hoist.is_loose();
     let own = hoist.copy(schema, whole);
     defs.insert(id.to_owned(), own);
-    while let Some((reference, whole)) = hoist.open.pop() {
-        let Some(target) = keywords::target(schema, &reference) else {
-            continue;
-        };
+    while let Some((target, whole, name)) = hoist.open.pop() {
         let copy = hoist.copy(target, whole);
-        if let Some(name) = hoist.names.get(&(reference, whole)) {
-            defs.insert(name.clone(), copy);
-        }
+        defs.insert(name, copy);
     }
 }
 
@@ -43,9 +38,9 @@ struct Hoist<'s> {
     beside: Beside<'s>,
     /// Something of the options cannot be told while other keys stand among them: alternatives may fit that do not.
     loose: bool,
-    /// Names by reference, and whether it is to what the options as a whole must fit.
-    names: BTreeMap<(String, bool), String>,
-    open: Vec<(String, bool)>,
+    /// Names by what is referred to, and whether the options as a whole must fit it.
+    names: HashMap<(*const Value, bool), String>,
+    open: Vec<(&'s Value, bool, String)>,
 }
 
 /// What is nowhere else but behind references, or would change what they mean.
@@ -54,10 +49,12 @@ const LEFT_OUT: [&str; 6] = ["$schema", "$id", "$anchor", "$dynamicAnchor", "$de
 impl Hoist<'_> {
     fn name(&mut self, reference: &str, whole: bool) -> String {
         let id = self.id;
-        if reference == "#" && whole != self.beside.keys.is_empty() {
+        // A schema whose references lead nowhere is not loaded.
+        let target = keywords::target(self.root, reference).unwrap_or(self.root);
+        if std::ptr::eq(target, self.root) && whole != self.beside.keys.is_empty() {
             return id.to_owned();
         }
-        let key = (reference.to_owned(), whole);
+        let key = (std::ptr::from_ref(target), whole);
         if let Some(name) = self.names.get(&key) {
             return name.clone();
         }
@@ -71,8 +68,8 @@ impl Hoist<'_> {
             true => format!("{id}.options.{own}"),
             false => format!("{id}.{own}"),
         };
-        self.names.insert(key.clone(), name.clone());
-        self.open.push(key);
+        self.names.insert(key, name.clone());
+        self.open.push((target, whole, name.clone()));
         name
     }
 
