@@ -381,8 +381,8 @@ fn cargo(folder: &Path, args: &[&str]) {
 #[test]
 fn a_new_plugin_passes_its_tests_and_runs_in_a_pipeline() {
     let project = project("origin: { column: name }", "id,name\n1,  a   b \n2,\"  \"\n");
-    // Names of what the code imports, and a word of the language.
-    for (kind, name) in [("transform", "origin"), ("source", "split"), ("sink", "self")] {
+    // Names of what the code imports, and a word of the language and of YAML.
+    for (kind, name) in [("transform", "origin"), ("source", "split"), ("sink", "true")] {
         let sdk = root();
         let folder = project.at(name);
         let made = ["plugin", "new", name, "--kind", kind, "--sdk", sdk.to_str().unwrap()];

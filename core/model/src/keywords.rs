@@ -1,7 +1,8 @@
 //! Which keywords of JSON Schema the schema of a plugin's options may use: those that options are checked by. One that is
 //! not read would let options through that do not fit.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use std::collections::HashSet;
 
 /// The keywords that options are checked by.
 pub const CHECKED: [&str; 25] = [
@@ -33,7 +34,7 @@ pub const CHECKED: [&str; 25] = [
 ];
 
 /// Those that would refuse options, in this or an earlier draft, and are not read.
-const UNREAD: [&str; 20] = [
+const UNREAD: [&str; 21] = [
     "pattern",
     "patternProperties",
     "propertyNames",
@@ -54,52 +55,134 @@ const UNREAD: [&str; 20] = [
     "$dynamicRef",
     "$recursiveRef",
     "disallow",
+    "extends",
 ];
 
-/// The first keyword of a schema that options are not checked by, and where it stands. What only describes (`title`,
-/// `default`, `format`, `x-codes`, …) is no such keyword.
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "number", "integer", "string"];
+
+/// The first thing of a schema that options cannot be checked by, and where it stands: a keyword that is not read, or one
+/// with a value that it cannot have. What only describes (`title`, `default`, `format`, `x-codes`, …) is no such keyword.
 pub fn unread(schema: &Value) -> Option<String> {
-    of_schema(schema, schema, "")
-}
-
-fn of_schema(root: &Value, schema: &Value, at: &str) -> Option<String> {
-    let schema = schema.as_object()?;
-    let own = schema.iter().find_map(|(key, value)| {
-        let what = match (key.as_str(), value) {
-            (key, _) if UNREAD.contains(&key) => format!("the keyword {key:?}"),
-            ("$ref", Value::String(target)) if !leads_within(root, target) => {
-                format!("the reference {target:?} to what is not within the schema")
-            }
-            ("items", Value::Array(_)) => "a list of \"items\" (write \"prefixItems\")".to_owned(),
-            ("exclusiveMinimum" | "exclusiveMaximum", Value::Bool(_)) => format!("{key:?} without a number"),
-            _ => return None,
+    // A reference may lead to any place: what stands there is looked at like the rest, and once.
+    let mut seen: HashSet<*const Value> = HashSet::new();
+    let mut open = vec![(String::new(), schema)];
+    while let Some((at, part)) = open.pop() {
+        if !seen.insert(part) {
+            continue;
+        }
+        let what = match part {
+            Value::Bool(_) => None,
+            Value::Object(keywords) => keywords.iter().find_map(|(key, value)| wrong(schema, &at, key, value)),
+            _ => Some("what is no schema".to_owned()),
         };
-        Some(format!("{what} at {at:?} is not one that options are checked by"))
-    });
-    own.or_else(|| of_parts(root, schema, at))
+        if let Some(what) = what {
+            return Some(format!("{what} at {at:?} is not one that options are checked by"));
+        }
+        let mut parts = parts(schema, part, &at);
+        parts.reverse();
+        open.extend(parts);
+    }
+    None
 }
 
-fn of_parts(root: &Value, schema: &Map<String, Value>, at: &str) -> Option<String> {
-    schema.iter().find_map(|(key, value)| {
-        let below = |name: &str, part: &Value| of_schema(root, part, &format!("{at}/{key}{name}"));
+/// What a reference leads to: a JSON pointer behind `#` (RFC 6901, section 6).
+pub fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
+    let pointer = reference.strip_prefix('#')?;
+    match pointer.contains('%') {
+        true => root.pointer(&percent_decoded(pointer)?),
+        false => root.pointer(pointer),
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let byte = digit()? * 16 + digit()?;
+        out.push(u8::try_from(byte).ok()?);
+    }
+    String::from_utf8(out).ok()
+}
+
+/// A number of characters, entries or keys; `2.0` is one too.
+pub fn count(value: &Value) -> Option<u64> {
+    let whole = |n: &f64| n.fract() == 0.0 && *n >= 0.0;
+    value
+        .as_u64()
+        // More than fits is more than there can be.
+        .or_else(|| value.as_f64().filter(whole).map(|n| n as u64))
+}
+
+/// What is wrong with a keyword at a place.
+fn wrong(root: &Value, at: &str, key: &str, value: &Value) -> Option<String> {
+    let texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    let fits = match key {
+        _ if UNREAD.contains(&key) => return Some(format!("the keyword {key:?}")),
+        // It would make another place the root of the references below it.
+        "$id" if !at.is_empty() => return Some("an \"$id\" that is not the schema's own".to_owned()),
+        "$ref" => match value.as_str() {
+            Some(reference) if target(root, reference).is_none() => {
+                return Some(format!("the reference {reference:?} to what is not within the schema"));
+            }
+            reference => reference.is_some(),
+        },
+        "items" if value.is_array() => return Some("a list of \"items\" (write \"prefixItems\")".to_owned()),
+        "exclusiveMinimum" | "exclusiveMaximum" if value.is_boolean() => {
+            return Some(format!("{key:?} without a number"));
+        }
+        "type" => match value {
+            Value::Array(several) => !several.is_empty() && several.iter().all(is_type),
+            one => is_type(one),
+        },
+        "enum" => value.is_array(),
+        "required" => texts(value),
+        "properties" | "$defs" | "definitions" => value.is_object(),
+        "allOf" | "anyOf" | "oneOf" | "prefixItems" => value.as_array().is_some_and(|parts| !parts.is_empty()),
+        "minProperties" | "maxProperties" | "minItems" | "maxItems" | "minLength" | "maxLength" => {
+            count(value).is_some()
+        }
+        "uniqueItems" => value.is_boolean(),
+        "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => value.is_number(),
+        _ => true,
+    };
+    (!fits).then(|| format!("{key:?} with a value that it cannot have"))
+}
+
+fn is_type(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| TYPES.contains(&name))
+}
+
+/// The schemas that one is made of, and those that it refers to.
+fn parts<'s>(root: &'s Value, schema: &'s Value, at: &str) -> Vec<(String, &'s Value)> {
+    let mut found = Vec::new();
+    for (key, value) in schema.as_object().into_iter().flatten() {
+        let at = format!("{at}/{key}");
         match (key.as_str(), value) {
             ("properties" | "$defs" | "definitions", Value::Object(parts)) => {
-                parts.iter().find_map(|(name, part)| below(&format!("/{name}"), part))
+                found.extend(parts.iter().map(|(name, part)| (format!("{at}/{name}"), part)));
             }
-            ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(parts)) => parts
-                .iter()
-                .enumerate()
-                .find_map(|(index, part)| below(&format!("/{index}"), part)),
-            ("items" | "additionalProperties" | "unevaluatedProperties", part) => below("", part),
-            _ => None,
+            ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(parts)) => {
+                found.extend(
+                    parts
+                        .iter()
+                        .enumerate()
+                        .map(|(index, part)| (format!("{at}/{index}"), part)),
+                );
+            }
+            ("items" | "additionalProperties" | "unevaluatedProperties", part) => found.push((at, part)),
+            ("$ref", Value::String(reference)) => {
+                found.extend(target(root, reference).map(|part| (reference.trim_start_matches('#').to_owned(), part)));
+            }
+            _ => {}
         }
-    })
-}
-
-fn leads_within(root: &Value, target: &str) -> bool {
-    target
-        .strip_prefix('#')
-        .is_some_and(|pointer| root.pointer(pointer).is_some())
+    }
+    found
 }
 
 #[cfg(test)]
@@ -115,6 +198,8 @@ mod tests {
             json!({ "enum": ["pattern"], "examples": [{ "if": true }] }),
             json!({ "properties": { "pattern": { "type": "string" } } }),
             json!({ "$ref": "#/properties/a" }),
+            json!({ "$ref": "#/properties/%61" }),
+            json!({ "minLength": 2.0, "maximum": 5.5, "enum": [], "type": ["string", "null"] }),
             json!(true),
         ] {
             assert_eq!(unread(&of(good.clone())), None, "{good}");
@@ -130,9 +215,30 @@ mod tests {
             (json!({ "$ref": "#/$defs/none" }), "\"#/$defs/none\""),
             (json!({ "items": [] }), "prefixItems"),
             (json!({ "exclusiveMinimum": true }), "without a number"),
+            (json!({ "properties": { "$id": {}, "b": { "$id": "x" } } }), "\"$id\""),
+            (json!({ "type": "text" }), "\"type\" with a value that it cannot have"),
+            (json!({ "type": [] }), "\"type\""),
+            (json!({ "minimum": "5" }), "\"minimum\""),
+            (json!({ "minLength": 1.5 }), "\"minLength\""),
+            (json!({ "maxItems": -1 }), "\"maxItems\""),
+            (json!({ "enum": "a" }), "\"enum\""),
+            (json!({ "required": true }), "\"required\""),
+            (json!({ "uniqueItems": 1 }), "\"uniqueItems\""),
+            (json!({ "properties": [] }), "\"properties\""),
+            (json!({ "allOf": [] }), "\"allOf\""),
+            (json!({ "items": "a" }), "no schema at \"/properties/a/items\""),
         ] {
             let told = unread(&of(bad.clone())).unwrap_or_default();
             assert!(told.contains(what), "{bad}: {told}");
+        }
+        // A reference may lead to where no keyword stands.
+        for (hidden, what) in [
+            (json!({ "pattern": "x" }), "\"pattern\" at \"/x-own/p\""),
+            (json!(5), "no schema"),
+        ] {
+            let schema = json!({ "properties": { "a": { "$ref": "#/x-own/p" } }, "x-own": { "p": hidden } });
+            let told = unread(&schema).unwrap_or_default();
+            assert!(told.contains(what), "{told}");
         }
         assert!(CHECKED.iter().all(|keyword| !UNREAD.contains(keyword)));
     }

@@ -9,10 +9,18 @@ pub const BEGIN: &str = "<!-- options: begin (generated from src/config.rs) -->"
 /// Where it ends.
 pub const END: &str = "<!-- options: end -->";
 
+/// Deepest chain of lists, mappings and alternatives that a type is told by.
+const DEPTH: usize = 8;
+/// Most types told in one table: alternatives within alternatives multiply.
+const MOST: usize = 10_000;
+/// What stands in the place of a type that is not told.
+const MORE: &str = "…";
+
 /// The options of a schema: one table, and one for each kind of object that they are made of.
 pub fn options_table(schema: &Value) -> String {
     let mut open = vec![(String::new(), schema.clone())];
     let mut seen = BTreeSet::new();
+    let mut left = MOST;
     let mut out = String::new();
     while !open.is_empty() {
         let (title, object) = open.remove(0);
@@ -36,11 +44,17 @@ pub fn options_table(schema: &Value) -> String {
                 }
                 (false, Some(value)) => format!("`{value}`"),
             };
-            let kind = kind(option, schema, &mut |named, inner| {
+            let mut object = |named: &str, inner: &Value| {
                 if seen.insert(named.to_owned()) {
                     open.push((named.to_owned(), inner.clone()));
                 }
-            });
+            };
+            let mut kinds = Kinds {
+                root: schema,
+                left: &mut left,
+                object: &mut object,
+            };
+            let kind = kinds.of(option, 0);
             let text = described(option, schema);
             let _ = writeln!(
                 out,
@@ -85,65 +99,78 @@ fn described(option: &Value, root: &Value) -> String {
         .join(" ")
 }
 
-/// The type of an option in words; objects with options of their own are named and handed to `object`.
-fn kind(schema: &Value, root: &Value, object: &mut dyn FnMut(&str, &Value)) -> String {
-    let (inner, name) = resolved(schema, root);
-    for key in ["anyOf", "oneOf"] {
-        if let Some(parts) = inner.get(key).and_then(Value::as_array) {
-            let mut kinds: Vec<String> = Vec::new();
-            for part in parts.iter().filter(|p| p.get("type") != Some(&Value::from("null"))) {
-                let kind = kind(part, root, object);
-                if !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
-            }
-            return kinds.join(" or ");
+/// Tells types in words; objects with options of their own are named and handed to `object`.
+struct Kinds<'s, 'o> {
+    root: &'s Value,
+    /// How many more types are told.
+    left: &'o mut usize,
+    object: &'o mut dyn FnMut(&str, &Value),
+}
+
+impl Kinds<'_, '_> {
+    fn of(&mut self, schema: &Value, depth: usize) -> String {
+        if depth > DEPTH || *self.left == 0 {
+            return MORE.to_owned();
         }
-    }
-    if let Some(value) = inner.get("const") {
-        return format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    }
-    if let Some(words) = inner.get("enum").and_then(Value::as_array) {
-        let words: Vec<String> = words
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|w| format!("`{w}`"))
-            .collect();
-        return words.join(", ");
-    }
-    let types: Vec<&str> = match inner.get("type") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => several
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|t| *t != "null")
-            .collect(),
-        _ => vec![],
-    };
-    let words: Vec<String> = types
-        .iter()
-        .map(|t| match *t {
-            "string" if inner.get("format") == Some(&Value::from("clinmill-mapping")) => "mapping".to_owned(),
-            "string" => "text".to_owned(),
-            "array" => match inner.get("items") {
-                Some(items) => format!("list of {}", kind(items, root, object)),
-                None => "list".to_owned(),
-            },
-            "object" => match (inner.get("additionalProperties"), inner.get("properties"), name) {
-                (_, Some(_), Some(name)) => {
-                    object(name, inner);
-                    format!("`{name}`")
+        *self.left -= 1;
+        let (inner, name) = resolved(schema, self.root);
+        for key in ["anyOf", "oneOf"] {
+            if let Some(parts) = inner.get(key).and_then(Value::as_array) {
+                let mut kinds: Vec<String> = Vec::new();
+                for part in parts.iter().filter(|p| p.get("type") != Some(&Value::from("null"))) {
+                    let kind = self.of(part, depth + 1);
+                    if !kinds.contains(&kind) {
+                        kinds.push(kind);
+                    }
                 }
-                (Some(values @ Value::Object(_)), _, _) => format!("name to {}", kind(values, root, object)),
-                _ => "mapping of names".to_owned(),
-            },
-            other => other.to_owned(),
-        })
-        .collect();
-    if words.is_empty() {
-        "anything".to_owned()
-    } else {
-        words.join(" or ")
+                return kinds.join(" or ");
+            }
+        }
+        if let Some(value) = inner.get("const") {
+            return format!("`{}`", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        if let Some(words) = inner.get("enum").and_then(Value::as_array) {
+            let words: Vec<String> = words
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|w| format!("`{w}`"))
+                .collect();
+            return words.join(", ");
+        }
+        let types: Vec<&str> = match inner.get("type") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(several)) => several
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|t| *t != "null")
+                .collect(),
+            _ => vec![],
+        };
+        let words: Vec<String> = types
+            .iter()
+            .map(|t| match *t {
+                "string" if inner.get("format") == Some(&Value::from("clinmill-mapping")) => "mapping".to_owned(),
+                "string" => "text".to_owned(),
+                "array" => match inner.get("items") {
+                    Some(items) => format!("list of {}", self.of(items, depth + 1)),
+                    None => "list".to_owned(),
+                },
+                "object" => match (inner.get("additionalProperties"), inner.get("properties"), name) {
+                    (_, Some(_), Some(name)) => {
+                        (self.object)(name, inner);
+                        format!("`{name}`")
+                    }
+                    (Some(values @ Value::Object(_)), _, _) => format!("name to {}", self.of(values, depth + 1)),
+                    _ => "mapping of names".to_owned(),
+                },
+                other => other.to_owned(),
+            })
+            .collect();
+        if words.is_empty() {
+            "anything".to_owned()
+        } else {
+            words.join(" or ")
+        }
     }
 }
 
@@ -156,6 +183,33 @@ fn cell(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_type_that_has_no_end_is_told_as_far_as_it_helps() {
+        let mut defs = Map::from_iter([(
+            "List".to_owned(),
+            json!({ "type": "array", "items": { "$ref": "#/$defs/List" } }),
+        )]);
+        defs.insert("D0".to_owned(), json!({ "type": "string" }));
+        for i in 1..24 {
+            let below = |kind: &str| json!({ "type": kind, "items": { "$ref": format!("#/$defs/D{}", i - 1) } });
+            let other = json!({ "type": "object", "additionalProperties": { "$ref": format!("#/$defs/D{}", i - 1) } });
+            defs.insert(format!("D{i}"), json!({ "oneOf": [below("array"), other] }));
+        }
+        let options: Map<String, Value> = (0..50)
+            .map(|i| (format!("deep{i}"), json!({ "$ref": "#/$defs/D23" })))
+            .collect();
+        let mut schema = json!({ "properties": options, "$defs": defs });
+        let table = options_table(&schema);
+        assert!(table.len() < 1 << 20, "{}", table.len());
+        assert!(table.contains("| `deep49` |") && table.contains(MORE));
+        schema["properties"] = json!({ "list": { "$ref": "#/$defs/List" }, "word": { "enum": ["a"] } });
+        let table = options_table(&schema);
+        assert!(
+            table.contains("list of list of list of") && table.contains("| `word` | `a` |"),
+            "{table}"
+        );
+    }
 
     #[test]
     fn options_are_told_with_what_they_are_made_of() {

@@ -71,6 +71,7 @@ codes! {
     OPTION_CHECK = "E0408", "The plugin's own check refuses an option.";
     PLUGIN_REFUSED = "E0409", "A plugin of the pipeline is not loaded.";
     COLUMN_NAME = "E0410", "A plugin yields a column without a name, or with one that is taken or cannot be used.";
+    OPTION_SCHEMA = "E0411", "The plugin's schema refers to itself or asks for more than options are checked by.";
 
     PATH_ESCAPES = "E0501", "A path leaves the pipeline's folder or its root.";
     UNKNOWN_ROOT = "E0502", "A path begins with a root that is not declared.";

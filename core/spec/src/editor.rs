@@ -1,14 +1,20 @@
 //! The JSON Schema of the pipeline file, for editors: made from the same tables and plugin schemas as the checks.
 
+mod hoist;
+mod variable;
+
 use crate::{
     Plugins,
     keys::{COMPLETE, Key, PIPELINE, SOURCE, Shape},
+    schema,
 };
+use hoist::{Beside, hoist};
 use serde_json::{Map, Value, json};
+use variable::{definition, is_container, or_variable, variable_may_stand};
 
 /// A schema (2020-12) of the pipeline file with the options of every plugin inside.
 pub fn json_schema(plugins: &dyn Plugins) -> Value {
-    let mut defs = Map::new();
+    let mut defs = Map::from_iter([definition()]);
     let mut schema = section(PIPELINE, plugins, &mut defs);
     if let Value::Object(object) = &mut schema {
         object.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
@@ -41,36 +47,52 @@ fn shape(shape: &Shape, plugins: &dyn Plugins, defs: &mut Map<String, Value>) ->
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     match shape {
         Shape::Text => json!({ "type": "string" }),
-        Shape::Choice(words) => json!({ "enum": words }),
-        Shape::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        Shape::Version => json!({ "const": 1 }),
-        Shape::NamedTexts => json!({ "type": "object", "additionalProperties": scalar }),
+        Shape::Range => json!({ "type": ["string", "integer"], "minimum": 0 }),
+        Shape::Choice(words) => or_variable(json!({ "enum": words })),
+        Shape::Texts => json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true }),
+        Shape::Version => or_variable(json!({ "const": 1 })),
+        Shape::NamedTexts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Shape::NamedScalars => json!({ "type": "object", "additionalProperties": scalar }),
         Shape::Section(keys) => section(keys, plugins, defs),
-        Shape::Named(keys) => named(json!({ "anyOf": [section(keys, plugins, defs), { "type": "null" }] })),
+        Shape::Named(keys) => named(section(keys, plugins, defs)),
+        Shape::NamedOrNone(keys) => or_none(named(section(keys, plugins, defs))),
+        Shape::Columns(keys) => named(json!({ "anyOf": [section(keys, plugins, defs), { "type": "null" }] })),
         Shape::Sources => sources(plugins, defs),
-        Shape::Steps => steps(plugins, defs),
-        Shape::VaultKey => json!({ "anyOf": [
+        Shape::Steps => or_none(steps(plugins, defs)),
+        Shape::VaultKey => or_variable(json!({ "anyOf": [
             { "const": "auto" },
             { "type": "object", "properties": { "$secret": { "type": "string", "description": "The name of the secret." } },
               "required": ["$secret"],
-              "additionalProperties": false } ] }),
+              "additionalProperties": false } ] })),
         Shape::Mode => {
             let what = "Each input holds all of its scope: what it lacks is deleted.";
             let complete = described(section(COMPLETE, plugins, defs), Some(what.to_owned()));
-            json!({ "anyOf": [
+            or_variable(json!({ "anyOf": [
                 { "const": "partial", "description": "An input adds to what came before." },
                 { "type": "object", "properties": { "complete": complete },
-                  "required": ["complete"], "additionalProperties": false } ] })
+                  "required": ["complete"], "additionalProperties": false } ] }))
         }
-        Shape::Share => json!({ "anyOf": [
-            { "type": "string", "pattern": "^[0-9.]+%$" }, { "type": "number", "minimum": 0, "maximum": 1 } ] }),
-        Shape::Number => json!({ "type": "number" }),
-        Shape::Scalars => json!({ "type": "array", "items": scalar }),
+        Shape::Share => or_variable(json!({ "anyOf": [
+            { "type": "string", "pattern": SHARE }, { "type": "number", "minimum": 0, "maximum": 1 } ] })),
+        Shape::Number => or_variable(json!({ "type": "number", "minimum": 0 })),
+        Shape::Scalars => json!({ "type": "array", "items": scalar, "minItems": 1 }),
         Shape::Bounds => {
-            json!({ "type": "array", "items": { "type": ["number", "null"] }, "minItems": 2, "maxItems": 2 })
+            let bound = or_variable(json!({ "type": ["number", "null"] }));
+            json!({ "type": "array", "items": bound, "minItems": 2, "maxItems": 2,
+                    "contains": { "type": ["number", "string"] } })
         }
         Shape::Any | Shape::Later(_) => json!({}),
     }
+}
+
+/// `5%` or `0.05`, as text.
+const SHARE: &str = r"^0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$|^0*(0(\.[0-9]+)?|1(\.0+)?)$";
+
+/// A section that may be empty.
+fn or_none(mut schema: Value) -> Value {
+    let kind = schema["type"].take();
+    schema["type"] = json!([kind, "null"]);
+    schema
 }
 
 fn named(entry: Value) -> Value {
@@ -86,25 +108,29 @@ fn sources(plugins: &dyn Plugins, defs: &mut Map<String, Value>) -> Value {
             continue;
         };
         let id = format!("source.{name}");
-        let mut schema = hoist(schema, &id, defs);
+        let keys: Vec<&str> = SOURCE.iter().map(|key| key.name).collect();
+        let required: Vec<&str> = SOURCE.iter().filter(|k| k.required).map(|k| k.name).collect();
+        let beside = Beside {
+            keys: &keys,
+            required: required.len(),
+        };
+        hoist(&schema, &id, beside, defs);
         let own = properties(SOURCE, plugins, defs);
-        if let Value::Object(object) = &mut schema {
-            let known = object.entry("properties").or_insert_with(|| json!({}));
-            if let Value::Object(known) = known {
+        if let Some(Value::Object(object)) = defs.get_mut(&id) {
+            if let Value::Object(known) = object.entry("properties").or_insert_with(|| json!({})) {
                 known.extend(own);
             }
-            let required = object.entry("required").or_insert_with(|| json!([]));
-            if let Value::Array(required) = required {
-                required.extend(SOURCE.iter().filter(|k| k.required).map(|k| Value::from(k.name)));
+            // The options have none of them among their own.
+            if let Value::Array(all) = object.entry("required").or_insert_with(|| json!([])) {
+                all.extend(required.into_iter().map(Value::from));
             }
         }
-        defs.insert(id.clone(), schema);
         cases.push(json!({
             "if": { "properties": { "plugin": { "const": name } }, "required": ["plugin"] },
             "then": { "$ref": format!("#/$defs/{id}") },
         }));
     }
-    let mut plugin = choice(&names, &|name| plugins.source_summary(name));
+    let mut plugin = or_variable(choice(&names, &|name| plugins.source_summary(name)));
     plugin["description"] = "The source plugin.".into();
     let mut entry = json!({
         "type": "object",
@@ -119,24 +145,28 @@ fn sources(plugins: &dyn Plugins, defs: &mut Map<String, Value>) -> Value {
 }
 
 fn steps(plugins: &dyn Plugins, defs: &mut Map<String, Value>) -> Value {
-    let names = plugins.transform_names();
+    let mut alone = Vec::new();
     let mut properties = Map::new();
-    for name in &names {
-        let Some(schema) = plugins.transform_schema(name) else {
+    for name in plugins.transform_names() {
+        let Some(schema) = plugins.transform_schema(&name) else {
             continue;
         };
         let id = format!("transform.{name}");
-        let schema = hoist(schema, &id, defs);
-        defs.insert(id.clone(), schema);
-        let options = json!({ "anyOf": [{ "$ref": format!("#/$defs/{id}") }, { "type": "null" }] });
-        properties.insert(name.clone(), described(options, plugins.transform_summary(name)));
+        hoist(&schema, &id, Beside::default(), defs);
+        let mut options = json!({ "$ref": format!("#/$defs/{id}") });
+        if schema::takes_nothing(&schema) {
+            options = json!({ "anyOf": [options, { "type": "null" }] });
+            alone.push(name.clone());
+        }
+        let summary = plugins.transform_summary(&name);
+        properties.insert(name, described(options, summary));
     }
-    let word = choice(&names, &|name| plugins.transform_summary(name));
+    let word = choice(&alone, &|name| plugins.transform_summary(name));
     let step = json!({
         "type": "object", "properties": properties, "additionalProperties": false,
         "minProperties": 1, "maxProperties": 1,
     });
-    json!({ "type": "array", "items": { "anyOf": [word, step] } })
+    json!({ "type": "array", "items": or_variable(json!({ "anyOf": [word, step] })) })
 }
 
 /// One of these words, each with what an editor shows beside it.
@@ -158,35 +188,5 @@ fn described(mut schema: Value, summary: Option<String>) -> Value {
     schema
 }
 
-/// Moves a plugin schema's definitions to the top, under names of their own.
-fn hoist(mut schema: Value, id: &str, defs: &mut Map<String, Value>) -> Value {
-    rename(&mut schema, id);
-    if let Value::Object(object) = &mut schema {
-        object.remove("$schema");
-        if let Some(Value::Object(own)) = object.remove("$defs") {
-            defs.extend(own.into_iter().map(|(name, schema)| (format!("{id}.{name}"), schema)));
-        }
-    }
-    schema
-}
-
-fn rename(schema: &mut Value, id: &str) {
-    match schema {
-        Value::Object(object) => {
-            for (key, value) in object {
-                match value {
-                    Value::String(target) if key == "$ref" => {
-                        if target == "#" {
-                            *target = format!("#/$defs/{id}");
-                        } else if let Some(name) = target.strip_prefix("#/$defs/") {
-                            *target = format!("#/$defs/{id}.{name}");
-                        }
-                    }
-                    value => rename(value, id),
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, id)),
-        _ => {}
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -22,12 +22,20 @@ pub(crate) enum Shape {
     Texts,
     /// The number 1: the version of the format.
     Version,
+    /// A number of rows, or bounds of it: text or a number.
+    Range,
     /// A mapping of names to texts.
     NamedTexts,
+    /// A mapping of names to texts, numbers and booleans.
+    NamedScalars,
     /// A mapping with these keys.
     Section(&'static [Key]),
     /// A mapping of names to mappings with these keys.
     Named(&'static [Key]),
+    /// As `Named`, or nothing.
+    NamedOrNone(&'static [Key]),
+    /// As `Named`, where each of them may be nothing.
+    Columns(&'static [Key]),
     /// A mapping of names to sources.
     Sources,
     /// A list of steps.
@@ -100,7 +108,7 @@ pub(crate) const PIPELINE: &[Key] = &[
     required("sources", Shape::Sources, "Where records come from, by name."),
     optional(
         "transforms",
-        Shape::Named(TRANSFORM),
+        Shape::NamedOrNone(TRANSFORM),
         "Pure functions of one subject's events, by name.",
     ),
     required("tables", Shape::Named(TABLE), "The tables of the dataset, by name."),
@@ -109,7 +117,11 @@ pub(crate) const PIPELINE: &[Key] = &[
         Shape::Later(codes::SECTION_LATER),
         "The de-identification policy.",
     ),
-    optional("gates", Shape::Named(GATE), "Checks that must hold before a release."),
+    optional(
+        "gates",
+        Shape::NamedOrNone(GATE),
+        "Checks that must hold before a release.",
+    ),
     optional("sinks", Shape::Later(codes::SECTION_LATER), "Buyers and what they get."),
     optional("schedule", Shape::Any, "When the refresh is due."),
     optional(
@@ -216,7 +228,7 @@ pub(crate) const EXPECT: &[Key] = &[
     ),
     optional(
         "rows",
-        Shape::Text,
+        Shape::Range,
         "Records read per refresh, such as `500..` or `500..2000`.",
     ),
     optional(
@@ -231,7 +243,7 @@ pub(crate) const MODES: &[&str] = &["partial", "complete"];
 pub(crate) const COMPLETE: &[Key] = &[
     optional(
         "scope",
-        Shape::NamedTexts,
+        Shape::NamedScalars,
         "What an input is complete for; values may hold `{captures}` of the glob.",
     ),
     required(
@@ -276,7 +288,7 @@ pub(crate) const TABLE: &[Key] = &[
     ),
     optional(
         "columns",
-        Shape::Named(COLUMN),
+        Shape::Columns(COLUMN),
         "The contract: where given, the table has these columns only, in this order.",
     ),
     optional(
@@ -413,7 +425,7 @@ pub(crate) const GATE: &[Key] = &[
         Shape::Text,
         "The largest age of the newest time, such as `14d`.",
     ),
-    optional("rows", Shape::Text, "The number of rows, such as `500..`."),
+    optional("rows", Shape::Range, "The number of rows, such as `500..`."),
     optional(
         "change",
         Shape::Text,

@@ -45,6 +45,12 @@ pub(crate) fn lower(
             if options.refused {
                 options.value = without_refused(&node, &outcome.violations);
             }
+            for (pointer, integer) in outcome.integers {
+                // A plugin that asks for an integer may be unable to read `1.0`.
+                if let Some(value) = options.value.pointer_mut(&pointer) {
+                    *value = Value::Number(integer);
+                }
+            }
             for v in outcome.violations {
                 let hint = match &v.unknown {
                     Some((name, known)) => {

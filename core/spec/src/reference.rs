@@ -57,13 +57,13 @@ fn sections(sections: &[(&str, &[Key])]) -> String {
 /// What may stand under a key, in words.
 fn words(shape: &Shape) -> String {
     match shape {
-        Shape::Text => "text".to_owned(),
+        Shape::Text | Shape::Range => "text".to_owned(),
         Shape::Choice(choices) => list(choices),
         Shape::Texts => "list of texts".to_owned(),
         Shape::Version => "`1`".to_owned(),
-        Shape::NamedTexts => "names to texts".to_owned(),
+        Shape::NamedTexts | Shape::NamedScalars => "names to texts".to_owned(),
         Shape::Section(_) => "mapping".to_owned(),
-        Shape::Named(_) | Shape::Sources => "names to mappings".to_owned(),
+        Shape::Named(_) | Shape::NamedOrNone(_) | Shape::Columns(_) | Shape::Sources => "names to mappings".to_owned(),
         Shape::Steps => "list of `- plugin: { options }`".to_owned(),
         Shape::VaultKey => "`auto` or `{ $secret: name }`".to_owned(),
         Shape::Mode => "`partial` or a mapping".to_owned(),

@@ -4,6 +4,7 @@
 //! that would refuse options is not loaded.
 
 mod alternatives;
+mod equal;
 
 use crate::{
     codes,
@@ -14,13 +15,18 @@ use crate::{
     rewrite::rewrite,
     tree::{Entry, Kind, Node},
 };
-use serde_json::{Map, Value};
-use std::cell::Cell;
+use clinmill_model::keywords;
+use equal::{canonical, compare, equal, whole};
+use serde_json::{Map, Number, Value};
+use std::{cell::Cell, cmp::Ordering, collections::HashSet};
 
-/// Deepest chain of schemas for one value; more is a schema that refers to itself.
-const DEPTH: usize = 200;
-/// Most schemas applied to the options of one plugin: alternatives within alternatives multiply.
+/// Deepest chain of schemas; more is a schema that refers to itself.
+const DEPTH: usize = 400;
+/// Most schemas and keys looked at for the options of one plugin: alternatives within alternatives multiply.
 const STEPS: usize = 2_000_000;
+
+/// The entries of a mapping that a schema says something of, by their index: what `unevaluatedProperties` is not about.
+type Evaluated = HashSet<usize>;
 
 /// What was found.
 #[derive(Default)]
@@ -28,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<Violation>,
     /// Pointer, reference and place of every option of the format `clinmill-mapping`.
     pub(crate) mappings: Vec<(String, String, Span)>,
+    /// Where a float is written for an integer, such as `1.0`, with that integer.
+    pub(crate) integers: Vec<(String, Number)>,
 }
 
 /// One thing that does not fit.
@@ -60,7 +68,34 @@ pub(crate) fn check(schema: &Value, options: &Node, plugin: &Spanned<String>) ->
         span: plugin.span,
     };
     checker.check(schema, options, &at, 0, &mut outcome);
+    if checker.steps.get() > STEPS {
+        // What was found until then may be wrong too: an alternative that was not looked at to its end.
+        let message = format!(
+            "the options of `{}` cannot be checked by the plugin's schema",
+            checker.plugin
+        );
+        outcome.violations = vec![Violation {
+            hint: Some(TOO_LARGE.to_owned()),
+            ..at.violation(codes::OPTION_SCHEMA, message)
+        }];
+    }
     outcome
+}
+
+const TOO_LARGE: &str = "its schema refers to itself or has too many alternatives within alternatives: tell the plugin's \
+                         author; fewer options may do";
+
+/// True where a plugin needs no options.
+pub(crate) fn takes_nothing(schema: &Value) -> bool {
+    let none = Node {
+        kind: Kind::Mapping(Vec::new()),
+        span: Span::default(),
+    };
+    let plugin = Spanned {
+        value: String::new(),
+        span: Span::default(),
+    };
+    check(schema, &none, &plugin).violations.is_empty()
 }
 
 struct Checker<'s> {
@@ -105,11 +140,19 @@ impl At {
 }
 
 impl<'s> Checker<'s> {
-    fn check(&self, schema: &'s Value, node: &Node, at: &At, depth: usize, out: &mut Outcome) {
-        let steps = self.steps.get() + 1;
-        self.steps.set(steps);
-        if depth > DEPTH || steps > STEPS || matches!(node.kind, Kind::Invalid) {
-            return;
+    fn check(&self, schema: &'s Value, node: &Node, at: &At, depth: usize, out: &mut Outcome) -> Evaluated {
+        let mut evaluated = Evaluated::new();
+        let keys = match &node.kind {
+            Kind::Mapping(entries) => entries.len(),
+            _ => 0,
+        };
+        let steps = match depth > DEPTH {
+            true => STEPS,
+            false => self.steps.get(),
+        };
+        self.steps.set(steps.saturating_add(1 + keys));
+        if self.steps.get() > STEPS || matches!(node.kind, Kind::Invalid) {
+            return evaluated;
         }
         let Value::Object(schema) = schema else {
             if schema == &Value::Bool(false) {
@@ -118,29 +161,30 @@ impl<'s> Checker<'s> {
                     ..at.violation(codes::OPTION_SHAPE, format!("{} is not allowed", self.subject(at)))
                 });
             }
-            return;
+            return evaluated;
         };
         if !self.check_type(schema, node, at, out) || !self.check_choice(schema, node, at, out) {
-            return;
+            return evaluated;
         }
         if let Some(target) = self.target(schema) {
-            self.check(target, node, at, depth + 1, out);
+            evaluated.extend(self.check(target, node, at, depth + 1, out));
         }
         for part in list(schema, "allOf") {
-            self.check(part, node, at, depth + 1, out);
+            evaluated.extend(self.check(part, node, at, depth + 1, out));
         }
         for key in ["anyOf", "oneOf"] {
             let branches = list(schema, key);
             if !branches.is_empty() {
-                self.check_alternatives(branches, key == "oneOf", node, at, depth, out);
+                evaluated.extend(self.check_alternatives(branches, key == "oneOf", node, at, depth, out));
             }
         }
         match &node.kind {
             Kind::Invalid => {}
             Kind::Scalar(scalar) => self.check_scalar(schema, &scalar.value(), at, out),
             Kind::Sequence(items) => self.check_items(schema, items, at, depth, out),
-            Kind::Mapping(entries) => self.check_entries(schema, entries, at, depth, out),
+            Kind::Mapping(entries) => self.check_entries(schema, entries, at, depth, &mut evaluated, out),
         }
+        evaluated
     }
 
     fn check_type(&self, schema: &Map<String, Value>, node: &Node, at: &At, out: &mut Outcome) -> bool {
@@ -150,6 +194,9 @@ impl<'s> Checker<'s> {
             _ => return true,
         };
         if types.iter().any(|t| has_type(node, t)) {
+            if !types.contains(&"number") {
+                self.is_integer(node, at, out);
+            }
             return true;
         }
         let expected: Vec<String> = types.iter().filter(|t| **t != "null").map(|t| in_words(t)).collect();
@@ -163,6 +210,16 @@ impl<'s> Checker<'s> {
         }
         out.violations.push(violation);
         false
+    }
+
+    /// Notes a float that is taken as the integer it is equal to.
+    fn is_integer(&self, node: &Node, at: &At, out: &mut Outcome) {
+        if let Value::Number(number) = node.json()
+            && number.is_f64()
+            && let Some(integer) = whole(&number).and_then(|n| i64::try_from(n).ok())
+        {
+            out.integers.push((at.pointer.clone(), integer.into()));
+        }
     }
 
     fn wrong_type(&self, node: &Node, at: &At, expected: Vec<String>) -> Violation {
@@ -185,15 +242,24 @@ impl<'s> Checker<'s> {
     }
 
     fn check_choice(&self, schema: &Map<String, Value>, node: &Node, at: &At, out: &mut Outcome) -> bool {
-        let allowed: Vec<&Value> = match (schema.get("const"), schema.get("enum")) {
-            (Some(value), _) => vec![value],
-            (None, Some(Value::Array(values))) => values.iter().collect(),
-            _ => return true,
-        };
-        let value = node.json();
-        if allowed.contains(&&value) {
+        let only = schema.get("const").map(std::slice::from_ref);
+        let several = schema.get("enum").and_then(Value::as_array).map(Vec::as_slice);
+        let mut all = only.into_iter().chain(several).peekable();
+        if all.peek().is_none() {
             return true;
         }
+        let value = node.json();
+        let Some(allowed) = all.find(|allowed| !allowed.iter().any(|one| equal(one, &value))) else {
+            if only
+                .into_iter()
+                .chain(several)
+                .flatten()
+                .any(|one| one.is_i64() || one.is_u64())
+            {
+                self.is_integer(node, at, out);
+            }
+            return true;
+        };
         let choices: Vec<String> = allowed
             .iter()
             .filter(|v| !v.is_null())
@@ -247,19 +313,19 @@ impl<'s> Checker<'s> {
                 out.mappings.push((at.pointer.clone(), text.to_owned(), at.span));
             }
         }
-        let Some(number) = value.as_f64().filter(|_| value.is_number()) else {
+        let Value::Number(number) = value else {
             return;
         };
-        type Holds = fn(f64, f64) -> bool;
+        type Holds = fn(Ordering) -> bool;
         let limits: [(&str, &str, Holds); 4] = [
-            ("minimum", "at least", |n, limit| n >= limit),
-            ("maximum", "at most", |n, limit| n <= limit),
-            ("exclusiveMinimum", "more than", |n, limit| n > limit),
-            ("exclusiveMaximum", "less than", |n, limit| n < limit),
+            ("minimum", "at least", Ordering::is_ge),
+            ("maximum", "at most", Ordering::is_le),
+            ("exclusiveMinimum", "more than", Ordering::is_gt),
+            ("exclusiveMaximum", "less than", Ordering::is_lt),
         ];
         for (key, words, holds) in limits {
-            if let Some(limit) = schema.get(key)
-                && limit.as_f64().is_some_and(|l| !holds(number, l))
+            if let Some(Value::Number(limit)) = schema.get(key)
+                && !compare(number, limit).is_some_and(holds)
             {
                 let message = format!("{} must be {words} {limit}", self.subject(at));
                 out.violations.push(Violation {
@@ -273,7 +339,7 @@ impl<'s> Checker<'s> {
     fn check_items(&self, schema: &'s Map<String, Value>, items: &[Node], at: &At, depth: usize, out: &mut Outcome) {
         self.bounds(schema, "minItems", "maxItems", items.len(), ("entries", ""), at, out);
         let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let prefix = list(schema, "prefixItems");
         for (index, item) in items.iter().enumerate() {
             let below = At {
@@ -281,7 +347,7 @@ impl<'s> Checker<'s> {
                 path: format!("{}[{index}]", at.path),
                 span: item.span,
             };
-            if unique && !seen.insert(item.json().to_string()) {
+            if unique && !seen.insert(canonical(&item.json())) {
                 let message = format!("{} is in the list twice", self.subject(&below));
                 out.violations.push(Violation {
                     hint: Some("remove one of the two".to_owned()),
@@ -300,6 +366,7 @@ impl<'s> Checker<'s> {
         entries: &[Entry],
         at: &At,
         depth: usize,
+        evaluated: &mut Evaluated,
         out: &mut Outcome,
     ) {
         self.bounds(
@@ -330,63 +397,63 @@ impl<'s> Checker<'s> {
                 });
             }
         }
-        let closed = schema.get("unevaluatedProperties") == Some(&Value::Bool(false));
-        let mut known = Vec::new();
-        if closed {
-            self.known(schema, 0, &mut known);
-        } else {
-            known.extend(properties.into_iter().flat_map(Map::keys).map(String::as_str));
-        }
-        let others = schema
-            .get("additionalProperties")
-            .or_else(|| schema.get("unevaluatedProperties"));
-        for entry in entries {
+        let additional = schema.get("additionalProperties");
+        let unevaluated = schema.get("unevaluatedProperties");
+        for (index, entry) in entries.iter().enumerate() {
+            let own = properties.and_then(|p| p.get(&entry.key));
+            let rest = || unevaluated.filter(|_| !evaluated.contains(&index));
+            let Some(part) = own.or(additional).or_else(rest) else {
+                continue;
+            };
+            evaluated.insert(index);
             let below = at.below(&entry.key, entry.shown_at());
-            if let Some(schema) = properties.and_then(|p| p.get(&entry.key)) {
-                self.check(schema, &entry.value, &below, depth + 1, out);
-            } else if known.contains(&entry.key.as_str()) {
-                // Checked where it is declared: in a part of `allOf` or an alternative.
-            } else if others == Some(&Value::Bool(false)) {
-                out.violations.push(self.unknown(entry, at, &known));
-            } else if let Some(schema) = others {
-                self.check(schema, &entry.value, &below, depth + 1, out);
+            if own.is_none() && part == &Value::Bool(false) {
+                out.violations.push(self.unknown(schema, entry, at));
+            } else {
+                self.check(part, &entry.value, &below, depth + 1, out);
             }
         }
     }
 
-    fn unknown(&self, entry: &Entry, at: &At, known: &[&str]) -> Violation {
+    fn unknown(&self, schema: &'s Map<String, Value>, entry: &Entry, at: &At) -> Violation {
         let subject = match at.path.is_empty() {
             true => format!("the plugin `{}`", self.plugin),
             false => quoted(&at.path),
         };
+        let mut known = Vec::new();
+        match schema.contains_key("additionalProperties") {
+            true => known.extend(properties_of(schema)),
+            false => self.known(schema, &mut HashSet::new(), &mut known),
+        }
         let message = format!("{subject} has no option {}", quoted(&entry.key));
-        let hint = hint(&entry.key, known.iter().copied());
+        let (hint, unknown) = match known.contains(&entry.key.as_str()) {
+            true => (
+                Some("remove it: it does not go with what stands beside it".to_owned()),
+                None,
+            ),
+            false => (
+                hint(&entry.key, known.iter().copied()),
+                Some((entry.key.clone(), known.iter().map(|k| (*k).to_owned()).collect())),
+            ),
+        };
         Violation {
             hint,
             span: entry.key_span,
-            unknown: Some((entry.key.clone(), known.iter().map(|k| (*k).to_owned()).collect())),
+            unknown,
             ..at.violation(codes::UNKNOWN_OPTION, message)
         }
     }
 
     /// Every property that a schema declares, also by its parts.
-    fn known(&self, schema: &'s Map<String, Value>, depth: usize, found: &mut Vec<&'s str>) {
-        if depth > DEPTH {
-            return;
-        }
-        found.extend(
-            schema
-                .get("properties")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flat_map(Map::keys)
-                .map(String::as_str),
-        );
+    fn known(&self, schema: &'s Map<String, Value>, seen: &mut HashSet<*const Value>, found: &mut Vec<&'s str>) {
+        found.extend(properties_of(schema));
         let parts = ["allOf", "anyOf", "oneOf"]
             .into_iter()
             .flat_map(|key| list(schema, key));
-        for part in parts.chain(self.target(schema)).filter_map(Value::as_object) {
-            self.known(part, depth + 1, found);
+        for part in parts.chain(self.target(schema)) {
+            if let (true, Value::Object(part)) = (seen.len() < DEPTH && seen.insert(part), part) {
+                self.known(part, seen, found);
+            }
         }
     }
 
@@ -402,10 +469,8 @@ impl<'s> Checker<'s> {
         out: &mut Outcome,
     ) {
         let limit = |key| {
-            schema
-                .get(key)
-                .and_then(Value::as_u64)
-                .and_then(|l| usize::try_from(l).ok())
+            let count = schema.get(key).and_then(keywords::count)?;
+            Some(usize::try_from(count).unwrap_or(usize::MAX))
         };
         let (bound, limit) = match (limit(least), limit(most)) {
             (Some(least), _) if n < least => ("at least", least),
@@ -431,8 +496,7 @@ impl<'s> Checker<'s> {
 
     /// The schema behind `$ref`.
     fn target(&self, schema: &Map<String, Value>) -> Option<&'s Value> {
-        let pointer = schema.get("$ref")?.as_str()?.strip_prefix('#')?;
-        self.root.pointer(pointer)
+        keywords::target(self.root, schema.get("$ref")?.as_str()?)
     }
 
     /// The schema itself, or the one behind its `$ref`.
@@ -499,13 +563,18 @@ fn list<'s>(schema: &'s Map<String, Value>, key: &str) -> &'s [Value] {
     schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+fn properties_of(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(Map::keys).map(String::as_str)
+}
+
 fn has_type(node: &Node, name: &str) -> bool {
     match (&node.kind, name) {
         (Kind::Sequence(_), "array") | (Kind::Mapping(_), "object") => true,
         (Kind::Scalar(scalar), _) => match (scalar.value(), name) {
             (Value::Null, "null") | (Value::Bool(_), "boolean") | (Value::String(_), "string") => true,
             (Value::Number(_), "number") => true,
-            (Value::Number(n), "integer") => n.is_i64() || n.is_u64(),
+            (Value::Number(n), "integer") => whole(&n).is_some() || n.as_f64().is_some_and(|n| n.fract() == 0.0),
             _ => false,
         },
         _ => false,

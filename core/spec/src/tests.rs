@@ -198,7 +198,7 @@ mod example {
         let schema = json_schema(&Fake);
         let table = &schema["$defs"]["source.table"];
         assert_eq!(
-            table["properties"]["encoding"]["enum"],
+            table["properties"]["encoding"]["anyOf"][0]["enum"],
             json!(["auto", "utf-8", "gb18030"])
         );
         assert!(table["properties"]["inputs"]["properties"]["glob"].is_object());
@@ -211,8 +211,8 @@ mod example {
         assert!(schema["required"].as_array().unwrap().contains(&json!("vault")));
         assert_eq!(schema["properties"].get("sinks"), None);
         // What an editor shows over a step's name.
-        let steps = &schema["properties"]["transforms"]["additionalProperties"]["anyOf"][0]["properties"]["steps"];
-        let [word, step] = steps["items"]["anyOf"].as_array().unwrap().as_slice() else {
+        let steps = &schema["properties"]["transforms"]["additionalProperties"]["properties"]["steps"];
+        let [word, step] = steps["items"]["anyOf"][0]["anyOf"].as_array().unwrap().as_slice() else {
             panic!("a word or a mapping: {steps}");
         };
         assert_eq!(step["properties"]["terminology"]["description"], "About terminology.");

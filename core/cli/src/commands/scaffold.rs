@@ -48,6 +48,9 @@ const SINK: Files = files!("sink":
     "tests/conformance.rs",
 );
 
+/// Longest name of a plugin, in bytes.
+const NAME_LENGTH: usize = 48;
+
 /// Makes the folder of a plugin. What is there is never overwritten.
 ///
 /// # Errors
@@ -55,7 +58,7 @@ const SINK: Files = files!("sink":
 pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
     let name = args.name.as_str();
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.len() <= 48
+        && name.len() <= NAME_LENGTH
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -63,7 +66,8 @@ pub fn run(context: &Context, args: &args::PluginNew) -> Result<u8, Failure> {
         && name.bytes().filter(u8::is_ascii_digit).count() <= 4;
     if !plain {
         return Err(Failure::usage(format!(
-            "{name:?} cannot be a plugin's name: lower-case letters, four digits at most and _, a letter first"
+            "{name:?} cannot be a plugin's name: lower-case letters, four digits at most and _, a letter first, \
+             {NAME_LENGTH} characters at most"
         )));
     }
     if context.registry.holds(name) {
@@ -174,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn no_name_is_something_else_in_yaml() {
+        for files in [TRANSFORM, SOURCE, SINK] {
+            for (path, text) in files
+                .iter()
+                .filter(|(path, _)| path.ends_with(".yaml") || *path == "README.md")
+            {
+                // As a key it is a name whatever it looks like.
+                let bare = text.lines().find(|line| line.trim_end().ends_with(": newplugin"));
+                assert_eq!(bare, None, "{path}: `true` and `null` are no text");
+            }
+        }
+    }
+
+    #[test]
     fn no_name_makes_a_type_that_is_there_already() {
         let nasty = [
             "split",
@@ -240,6 +258,8 @@ mod tests {
         for bad in ["", "icd10_2024", "Drug", "7t", "a-b", "datetime", "病"] {
             assert!(run(&context, &new(bad)).is_err(), "{bad}");
         }
+        let long = run(&context, &new(&"a".repeat(NAME_LENGTH + 1))).unwrap_err();
+        assert!(long.message.contains("48 characters at most"), "{}", long.message);
         assert_eq!(run(&context, &new("drug")).unwrap(), OK);
         let read = |file: &str| std::fs::read_to_string(dir.path().join("p").join(file)).unwrap();
         // The tests run in a checkout.

@@ -378,6 +378,26 @@ pub unsafe extern "C-unwind" fn reject(ctx: *mut c_void, rejection: *const Rejec
     })
 }
 
+/// The bytes of an identifier that a link may have.
+const LONGEST_ID: usize = 4096;
+
+/// A text of a link, as it is: an identifier that was cut or mended would be another one.
+///
+/// # Safety
+/// As [`copied`].
+unsafe fn exact(text: Str) -> Result<Option<String>, PluginError> {
+    if text.ptr.is_null() {
+        return Ok(None);
+    }
+    if text.len > LONGEST_ID {
+        return Err(bad("ABI_TOO_LARGE", "an identifier of a link is too long"));
+    }
+    // SAFETY: by this function's contract.
+    let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len) };
+    let text = std::str::from_utf8(bytes).map_err(|_| bad("ABI_ARRAY", "a text of a link is not UTF-8"))?;
+    Ok(Some(text.to_owned()))
+}
+
 pub unsafe extern "C-unwind" fn link(ctx: *mut c_void, link: *const Link) -> i32 {
     // SAFETY: as above.
     let Some(desk) = (unsafe { desk(ctx) }) else {
@@ -388,16 +408,19 @@ pub unsafe extern "C-unwind" fn link(ctx: *mut c_void, link: *const Link) -> i32
         let Some(said) = (unsafe { link.as_ref() }) else {
             return Err(bad("ABI_NULL", "a link is NULL"));
         };
+        if (said.struct_size as usize) < size_of::<Link>() {
+            return Err(bad("ABI_SIZE", "a link is shorter than what the host reads of it"));
+        }
         // SAFETY: as above.
-        let text = |text: Str| unsafe { copied(text, 4096) };
-        let subject = |issuer: Str, id: Str| SubjectId {
-            issuer: text(issuer).unwrap_or_default(),
-            id: text(id).unwrap_or_default(),
+        let text = |text: Str| unsafe { exact(text) };
+        let subject = |issuer: Str, id: Str| -> Result<SubjectId, PluginError> {
+            let (issuer, id) = (text(issuer)?.unwrap_or_default(), text(id)?.unwrap_or_default());
+            Ok(SubjectId { issuer, id })
         };
         let link = IdentityLink {
-            survivor: subject(said.survivor_issuer, said.survivor_id),
-            retired: subject(said.retired_issuer, said.retired_id),
-            version: text(said.version),
+            survivor: subject(said.survivor_issuer, said.survivor_id)?,
+            retired: subject(said.retired_issuer, said.retired_id)?,
+            version: text(said.version)?,
             at: locator(&said.at),
         };
         desk.ask(Question::Link(link)).map(drop)

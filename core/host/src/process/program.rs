@@ -159,6 +159,9 @@ impl Described {
         if let Some(what) = keywords::unread(&schema) {
             return Err(running.protocol("describe", &of_options(&what)));
         }
+        if said.head.get("version").is_some_and(|version| !version.is_string()) {
+            return Err(running.protocol("describe", "its version is no text, such as \"1.0\""));
+        }
         let _ = program.schema.set(schema.clone());
         let descriptor = Descriptor {
             name: text("name"),

@@ -10,6 +10,9 @@ const DEPTH: usize = 4;
 /// How many options that name columns are tried: each may start processes.
 const MOST_TRIED: usize = 48;
 
+/// How many options are tried one at a time, where a plugin has more: some of them, from first to last.
+const MOST_ALONE: usize = 100;
+
 /// Options that hold strange values where the schema allows them. What does not fit it is refused by the host: no plugin
 /// sees it.
 pub fn odd(schema: &Value) -> Vec<Value> {
@@ -35,7 +38,8 @@ pub fn odd(schema: &Value) -> Vec<Value> {
             }
             options
         };
-        all.extend(names.iter().map(|name| with(&[name])));
+        let alone = names.iter().step_by(names.len().div_ceil(MOST_ALONE).max(1));
+        all.extend(alone.map(|name| with(&[name])));
         all.push(with(&names));
     }
     all.retain(|options| fits(schema, options));

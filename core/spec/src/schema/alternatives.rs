@@ -1,11 +1,14 @@
 //! `anyOf` and `oneOf`: which alternative was meant, and what to say when none fits.
 
-use super::{At, Checker, Outcome, STEPS, Violation};
-use crate::{codes, tree::Node};
+use super::{At, Checker, Evaluated, Outcome, Violation};
+use crate::{
+    codes,
+    tree::{Kind, Node},
+};
 use serde_json::Value;
 
 impl<'s> Checker<'s> {
-    /// The first alternative that fits is taken; of `oneOf`, no second one may fit.
+    /// Of `anyOf`, every alternative that fits says something of the value; of `oneOf`, no second one may fit.
     pub(super) fn check_alternatives(
         &self,
         branches: &'s [Value],
@@ -14,43 +17,52 @@ impl<'s> Checker<'s> {
         at: &At,
         depth: usize,
         out: &mut Outcome,
-    ) {
+    ) -> Evaluated {
         let mut tried = Vec::new();
-        for (index, branch) in branches.iter().enumerate() {
+        let mut taken: Option<Evaluated> = None;
+        for branch in branches {
             let mut outcome = Outcome::default();
-            self.check(branch, node, at, depth + 1, &mut outcome);
-            if outcome.violations.is_empty() {
-                out.mappings.append(&mut outcome.mappings);
-                if only_one
-                    && branches[index + 1..]
-                        .iter()
-                        .any(|other| self.fits(other, node, at, depth))
-                {
+            let evaluated = self.check(branch, node, at, depth + 1, &mut outcome);
+            if !outcome.violations.is_empty() {
+                tried.push((outcome, evaluated));
+                continue;
+            }
+            match &mut taken {
+                Some(_) if only_one => {
                     let message = format!("{} fits two alternatives, of which it must fit one", self.subject(at));
+                    let hint = "write what only one of them can be; the plugin's schema has them in `oneOf`";
                     out.violations.push(Violation {
-                        hint: Some(
-                            "write what only one of them can be; the plugin's schema has them in `oneOf`".to_owned(),
-                        ),
+                        hint: Some(hint.to_owned()),
                         ..at.violation(codes::OPTION_SHAPE, message)
                     });
+                    break;
                 }
-                return;
+                Some(taken) => taken.extend(evaluated),
+                None => taken = Some(evaluated),
             }
-            tried.push(outcome);
+            let is_new =
+                |found: &&(String, String, _)| !out.mappings.iter().any(|m| (&m.0, &m.1) == (&found.0, &found.1));
+            let new: Vec<_> = outcome.mappings.iter().filter(is_new).cloned().collect();
+            out.mappings.extend(new);
+            out.integers.extend(outcome.integers);
+            // Of a word or number nothing more is to be known.
+            if !only_one && matches!(node.kind, Kind::Scalar(_)) {
+                break;
+            }
         }
+        if let Some(taken) = taken {
+            return taken;
+        }
+        // Which one was meant is not known: what any of them declares is not said to be unknown beside that.
+        let evaluated = tried.iter().flat_map(|(_, evaluated)| evaluated).copied().collect();
+        let tried: Vec<Outcome> = tried.into_iter().map(|(outcome, _)| outcome).collect();
         if tried.iter().all(|outcome| is_other_kind(outcome, at)) {
             out.violations.push(self.none_fits(branches, &tried, node, at));
         } else if let Some(best) = tried.into_iter().min_by_key(|outcome| distance(outcome, at)) {
             out.violations.extend(best.violations);
             out.mappings.extend(best.mappings);
         }
-    }
-
-    /// Whether a schema fits, as far as there are steps left to look.
-    fn fits(&self, schema: &'s Value, node: &Node, at: &At, depth: usize) -> bool {
-        let mut outcome = Outcome::default();
-        self.check(schema, node, at, depth + 1, &mut outcome);
-        outcome.violations.is_empty() && self.steps.get() <= STEPS
+        evaluated
     }
 
     /// One sentence for a value that is of none of the kinds the alternatives ask for.

@@ -199,11 +199,95 @@ fn flattened_structs_know_all_their_options() {
 }
 
 #[test]
-fn a_schema_that_refers_to_itself_ends() {
+fn of_alternatives_those_that_fit_say_which_options_there_are() {
+    let branch = |kind: &str, option: &str| {
+        json!({ "required": ["kind"], "properties": {
+        "kind": { "const": kind }, option: { "type": "integer" } } })
+    };
+    for key in ["oneOf", "anyOf"] {
+        let schema = json!({ "type": "object", "unevaluatedProperties": false, "properties": { "column": {} },
+            key: [branch("a", "x"), branch("b", "y")] });
+        assert_eq!(found(&schema, "kind: a\nx: 1\ncolumn: c\n"), []);
+        let all = found(&schema, "kind: a\nx: 1\ny: nonsense\n");
+        let [(code, place, _, hint)] = all.as_slice() else {
+            panic!("{all:?}")
+        };
+        assert_eq!((code.as_str(), place.as_str()), (codes::UNKNOWN_OPTION, "y"));
+        assert_eq!(hint, "remove it: it does not go with what stands beside it");
+        // Which one was meant is not known.
+        let codes: Vec<String> = found(&schema, "kind: c\nx: 1\ny: 2\n")
+            .into_iter()
+            .map(|f| f.0)
+            .collect();
+        assert_eq!(codes, [codes::OPTION_CHOICE]);
+    }
+}
+
+#[test]
+fn a_part_may_allow_what_the_whole_does_not_name() {
+    let open = json!({ "unevaluatedProperties": false, "allOf": [{ "additionalProperties": true }] });
+    assert_eq!(found(&open, "z: 1\n"), []);
+    let both = json!({ "allOf": [{ "properties": { "b": {} } }], "additionalProperties": { "type": "integer" },
+        "unevaluatedProperties": false });
+    assert_eq!(found(&both, "b: x\n")[0].0, codes::OPTION_TYPE);
+    let nested = json!({ "properties": { "a": { "anyOf": [
+        { "properties": { "b": {} }, "required": ["b"] }, { "properties": { "c": {} } } ], "unevaluatedProperties": false } } });
+    assert_eq!(found(&nested, "a: { b: 1, c: 2 }\n"), []);
+    assert_eq!(found(&nested, "a: { b: 1, d: 2 }\n")[0].1, "d");
+}
+
+#[test]
+fn equal_numbers_are_equal_however_they_are_written() {
+    let schema = json!({ "properties": { "one": { "enum": [1, "x"] }, "whole": { "type": "integer" },
+        "big": { "maximum": 9007199254740992_i64 }, "list": { "uniqueItems": true },
+        "both": { "const": 1, "enum": [2, 3] }, "long": { "minLength": 2.0 } } });
+    assert_eq!(
+        found(
+            &schema,
+            "one: 1.0\nwhole: 2e0\nbig: 9007199254740992\nlist: [1, '1', true]\n"
+        ),
+        []
+    );
+    for wrong in [
+        "one: 1.5",
+        "whole: 1.5",
+        "big: 9007199254740993",
+        "list: [1, 1.0]",
+        "list: [{ a: 1, b: 2 }, { b: 2, a: 1 }]",
+        "both: 1",
+        "both: 2",
+        "long: x",
+    ] {
+        assert_eq!(found(&schema, wrong).len(), 1, "{wrong}");
+    }
+    // As the integer that a plugin asks for.
+    let integers = outcome(&schema, "one: 1.0\nwhole: 2.0\n").integers;
+    assert_eq!(
+        integers,
+        [("/one".to_owned(), 1.into()), ("/whole".to_owned(), 2.into())]
+    );
+}
+
+#[test]
+fn what_cannot_be_checked_to_its_end_is_refused() {
+    let twice = |name: &str| json!({ "allOf": [{ "$ref": name }, { "$ref": name }] });
+    let mut defs = Map::from_iter([("a0".to_owned(), json!({}))]);
+    for i in 1..32 {
+        defs.insert(format!("a{i}"), twice(&format!("#/$defs/a{}", i - 1)));
+    }
     for schema in [
         json!({ "$ref": "#" }),
         json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }] }),
+        json!({ "properties": { "a": { "$ref": "#/$defs/a31" }, "z": { "type": "string" } }, "$defs": defs }),
     ] {
-        assert_eq!(found(&schema, "a: 1\n"), []);
+        let all = found(&schema, "a: 1\nz: 1\n");
+        let [(code, _, message, _)] = all.as_slice() else {
+            panic!("{all:?}")
+        };
+        assert_eq!(code, codes::OPTION_SCHEMA);
+        assert_eq!(
+            message,
+            "the options of `table` cannot be checked by the plugin's schema"
+        );
     }
 }
