@@ -260,7 +260,7 @@ mod tests {
         for to in [DataType::Date32, TIMESTAMP] {
             assert_eq!(of(&zoned, &to), ["-"; 6], "{to}");
         }
-        let column = texts(&["2026-03-01T08:00:00", "2026-03-01 08:00:00.25", "20260301"]);
+        let column = texts(&["2026-03-01T08:00:00", "2026-03-01 08:00:00.25", "2026-03-01"]);
         let times = ["2026-03-01T08:00:00", "2026-03-01T08:00:00.250", "2026-03-01T00:00:00"];
         assert_eq!(of(&column, &TIMESTAMP), times);
         assert_eq!(of(&column, &DataType::Date32), ["2026-03-01"; 3]);

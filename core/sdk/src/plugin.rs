@@ -155,4 +155,16 @@ impl TaskContext<'_> {
         }
         Ok(())
     }
+
+    /// [`check`](Self::check) once in some thousand rows: for the loop over the rows of a batch.
+    ///
+    /// # Errors
+    /// As `check`.
+    #[inline]
+    pub fn check_row(&self, row: usize) -> Result<(), PluginError> {
+        match row.is_multiple_of(8192) {
+            true => self.check(),
+            false => Ok(()),
+        }
+    }
 }

@@ -110,8 +110,8 @@ impl Transform for Datetime {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
-        Ok(Box::new(Run(self)))
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
+        Ok(Box::new(Run(self, *task)))
     }
 }
 
@@ -174,7 +174,7 @@ impl Datetime {
     }
 }
 
-struct Run<'a>(&'a Datetime);
+struct Run<'a>(&'a Datetime, TaskContext<'a>);
 
 impl TransformRun for Run<'_> {
     fn process(&mut self, batch: &RecordBatch, out: &mut dyn Emit) -> Result<(), PluginError> {
@@ -187,6 +187,7 @@ impl TransformRun for Run<'_> {
         let mut kept: Vec<u32> = Vec::with_capacity(batch.num_rows());
         let mut unparsed = 0;
         for (row, value) in (0u32..).zip(text.as_string::<i32>().iter()) {
+            self.1.check_row(row as usize)?;
             let local = match value
                 .filter(|text| !text.trim().is_empty())
                 .map(|text| step.local(text))

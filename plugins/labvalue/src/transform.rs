@@ -127,9 +127,10 @@ impl Transform for Labvalue {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         Ok(Box::new(Run {
             step: self,
+            task: *task,
             scratch: Scratch::default(),
             texts: (0..REMEMBERED).map(|_| None).collect(),
             ranges: vec![None; REMEMBERED],
@@ -147,6 +148,7 @@ const PATTERNS: usize = 200;
 
 struct Run<'a> {
     step: &'a Labvalue,
+    task: TaskContext<'a>,
     scratch: Scratch,
     /// By a hash of the text: the one last read there, and what it says.
     texts: Vec<Option<(Box<str>, Option<Said>)>>,
@@ -538,6 +540,7 @@ impl TransformRun for Run<'_> {
         let mut rejected: Vec<u32> = Vec::new();
         let (mut unparsed, mut kept) = (0, 0);
         for (row, text) in (0u32..).zip(texts.iter()) {
+            self.task.check_row(row as usize)?;
             near.go(row as usize);
             if let Some(text) = text
                 && !self.read(&mut columns, kept, text, &near)

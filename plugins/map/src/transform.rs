@@ -331,9 +331,6 @@ fn cell<'a>(array: &'a ArrayRef, data_type: &DataType, row: usize) -> Value<'a> 
     }
 }
 
-/// Rows after which it looks whether the task was cancelled.
-const BETWEEN_LOOKS: u32 = 8192;
-
 struct Run<'a>(&'a Map, TaskContext<'a>);
 
 impl TransformRun for Run<'_> {
@@ -349,9 +346,7 @@ impl TransformRun for Run<'_> {
         let mut values = Vec::with_capacity(step.set.len());
         let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
         for row in 0..rows {
-            if row % BETWEEN_LOOKS == 0 {
-                self.1.check()?;
-            }
+            self.1.check_row(row as usize)?;
             let column = |slot: usize| match read.get(slot) {
                 Some((array, data_type)) => cell(array, data_type, row as usize),
                 None => Value::Null,

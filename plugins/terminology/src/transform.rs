@@ -110,9 +110,10 @@ impl Transform for Terminology {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         Ok(Box::new(Run {
             step: self,
+            task: *task,
             known: HashMap::new(),
             near: vec![None; NEAR],
         }))
@@ -229,6 +230,7 @@ type Key = (Box<str>, Box<str>, Box<str>, Kind, Option<i32>);
 
 struct Run<'a> {
     step: &'a Terminology,
+    task: TaskContext<'a>,
     known: HashMap<Key, Found>,
     /// By a hash of them: what was found last there.
     near: Vec<Option<Box<(Key, Found)>>>,
@@ -309,6 +311,7 @@ impl TransformRun for Run<'_> {
         let (mut counts, mut unlike) = ([0u64; 5], 0);
         let mut place = 0;
         for row in 0..rows {
+            self.task.check_row(row)?;
             let asked = told.at(row);
             let found = (!asked.value.trim_ascii().is_empty()).then(|| self.find(&asked));
             let status = found.map(Found::status);

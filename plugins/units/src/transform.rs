@@ -224,9 +224,10 @@ impl Transform for Units {
         self.output.clone()
     }
 
-    fn open(&self, _: &TaskContext<'_>) -> Result<Box<dyn TransformRun + '_>, PluginError> {
+    fn open<'a>(&'a self, task: &TaskContext<'a>) -> Result<Box<dyn TransformRun + 'a>, PluginError> {
         Ok(Box::new(Run {
             step: self,
+            task: *task,
             plans: Vec::new(),
             known: HashMap::new(),
             near: vec![None; NEAR],
@@ -351,6 +352,7 @@ type Key = (Box<str>, Box<str>, Box<str>);
 
 struct Run<'a> {
     step: &'a Units,
+    task: TaskContext<'a>,
     plans: Vec<Plan>,
     known: HashMap<Key, usize>,
     /// By a hash of the three: the plan last used there.
@@ -478,6 +480,7 @@ impl TransformRun for Run<'_> {
         let mut kept: Vec<u32> = Vec::with_capacity(rows);
         let (mut same_status, mut status) = (0, "");
         for (row, index) in (0u32..).zip(0..rows) {
+            self.task.check_row(index)?;
             let (unit, target, analyte) = told.at(index);
             if unit.is_empty() && told.is_empty(index) {
                 kept.push(row);
