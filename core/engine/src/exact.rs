@@ -107,7 +107,7 @@ fn of_doubles(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> 
     let most = if is_decimal(to) { ROUNDED } else { 0.0 };
     let lost: BooleanArray = pairs
         .map(|pair| match pair {
-            (Some(value), Some(back)) => Some((value - back).abs() > most * value.abs()),
+            (Some(value), Some(back)) => Some(!back.is_finite() || (value - back).abs() > most * value.abs()),
             _ => Some(false),
         })
         .collect();
@@ -211,6 +211,8 @@ mod tests {
         assert_eq!(of(&decimals(&[third], 18), &DataType::Float64), ["0.3333333333333333"]);
         let computed = doubles(&[1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
         assert_eq!(of(&computed, &DataType::Float64), ["1.5", "-", "-", "-"]);
+        let single = cast(&computed, &DataType::Float32).unwrap();
+        assert_eq!(of(&single, &DataType::Float64), ["1.5", "-", "-", "-"]);
         assert_eq!(
             of(&decimals(&[9_007_199_254_740_993, 5], 0), &DataType::Float64),
             ["-", "5.0"]

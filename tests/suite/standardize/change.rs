@@ -1,7 +1,7 @@
 //! A change of one mapping row publishes the rows that it concerns, and no others, as a labelled delta.
 
 use super::{LABS, ROWS, edit_line, site};
-use clinmill_tests::{site::Site, state::text};
+use clinmill_tests::{copy_dir, root, site::Site, state::text};
 
 /// What a release changed: operation, cause and order number.
 fn changes(site: &Site, release: u64) -> Vec<(String, String, String)> {
@@ -101,6 +101,27 @@ fn corrections_are_corrections_beside_a_changed_mapping() {
     site.refresh();
     let result = |value: &str| format!("mrn,order,test,result,unit,at\na,1,肌酐,{value},mg/dL,2026-01-09 07:00:00\n");
     site.put("inbox/lab2.csv", result("2.5"));
+    edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+        line.replace(",14682-9,", ",99999-5,")
+    });
+    site.refresh();
+    assert_eq!(changes(&site, 2), [row("corrected", "1"), row("restandardized", "3")]);
+}
+
+/// A complete export says every record again: what it says as before was not corrected.
+#[test]
+fn what_a_complete_export_repeats_is_no_correction() {
+    let pipeline = LABS.replace(
+        "inputs: { glob: \"inbox/lab*.csv\" }",
+        "inputs: { glob: \"inbox/lab*.csv\" }\n    mode: { complete: { as_of: \"lab_{date}.csv\" } }",
+    );
+    let site = Site::new(&pipeline);
+    for table in ["lab-zh__loinc", "units-local__ucum", "molar-mass__ucum"] {
+        copy_dir(&root().join("mappings").join(table), &site.at(&format!("maps/{table}")));
+    }
+    site.put("inbox/lab_2026-01-05.csv", ROWS);
+    site.refresh();
+    site.put("inbox/lab_2026-01-12.csv", ROWS.replace("a,1,肌酐,0.9", "a,1,肌酐,1.9"));
     edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
         line.replace(",14682-9,", ",99999-5,")
     });

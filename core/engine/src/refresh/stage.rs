@@ -14,7 +14,7 @@ use arrow::{
         UInt32Array,
     },
     compute::{concat_batches, take_record_batch},
-    datatypes::{DataType, Field, Schema, UInt32Type},
+    datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type},
 };
 use clinmill_catalog::{
     dataset::{
@@ -300,13 +300,28 @@ impl StageContext<'_> {
             let as_of = folded.events.column_by_name(events::AS_OF)?.as_string_opt::<i32>()?;
             Some(as_of.is_valid(event) && as_of.value(event) < latest.as_str())
         };
-        // Of a row that a query made nothing is known but its subject.
-        let renewed: HashSet<&[u8]> = match is_changed && !self.fresh.is_empty() {
-            true => inputs.iter().flat_map(|(_, folded)| self.renewed(folded)).collect(),
-            false => HashSet::new(),
+        let news: Vec<Vec<bool>> = match is_changed && !self.fresh.is_empty() {
+            true => inputs.iter().map(|(_, folded)| self.news(folded)).collect(),
+            false => Vec::new(),
         };
-        let is_new = |row: u32| match record(row) {
-            Some((_, folded, event)) => self.is_fresh(folded, event),
+        let is_news = |kind: usize, event: usize| news.get(kind).and_then(|n| n.get(event)) == Some(&true);
+        // Of a row that a query made nothing is known but its subject.
+        let renewed: HashSet<&[u8]> = match news.is_empty() {
+            true => HashSet::new(),
+            false => (0..)
+                .zip(inputs)
+                .flat_map(|(kind, (_, folded))| {
+                    let records = folded.event.iter().enumerate();
+                    let fresh = records.filter(move |(_, event)| is_news(kind, **event as usize));
+                    fresh.map(|(record, _)| folded.subject.value(record))
+                })
+                .collect(),
+        };
+        let is_new = |row: u32| match result.rows.record_of(row as usize).map(record_at) {
+            Some((kind, index)) => {
+                let event = inputs.get(kind).and_then(|(_, folded)| folded.event.get(index));
+                event.is_some_and(|event| is_news(kind, *event as usize))
+            }
             None => {
                 let entry = result.rows.entries.get(row as usize);
                 entry.is_some_and(|entry| renewed.contains(entry.subject.as_slice()))
@@ -325,19 +340,30 @@ impl StageContext<'_> {
         Arc::new(StringArray::from_iter_values(causes))
     }
 
-    /// True for an event of an input that was not read before.
-    fn is_fresh(&self, folded: &Folded, event: usize) -> bool {
+    /// Of each event, whether its input was not read before and says of its record what no earlier one did: a complete export
+    /// says everything again.
+    fn news(&self, folded: &Folded) -> Vec<bool> {
+        let ids = |name| {
+            folded
+                .events
+                .column_by_name(name)
+                .and_then(|c| c.as_fixed_size_binary_opt())
+        };
+        let (Some(subjects), Some(keys)) = (ids(events::SUBJECT), ids(events::KEY)) else {
+            return Vec::new();
+        };
+        let contents = folded.events.column_by_name(events::CONTENT);
+        let contents = contents.and_then(|c| c.as_primitive_opt::<UInt64Type>());
         let inputs = folded.events.column_by_name(events::INPUT);
-        let inputs = inputs.and_then(|inputs| inputs.as_primitive_opt::<UInt32Type>());
-        inputs.is_some_and(|inputs| self.fresh.contains(&inputs.value(event)))
-    }
-
-    /// The subjects whose records an input gave that was not read before.
-    fn renewed<'f>(&self, folded: &'f Folded) -> impl Iterator<Item = &'f [u8]> {
-        let records = folded.event.iter().enumerate();
-        records
-            .filter(|(_, event)| self.is_fresh(folded, **event as usize))
-            .map(|(record, _)| folded.subject.value(record))
+        let inputs = inputs.and_then(|c| c.as_primitive_opt::<UInt32Type>());
+        let (Some(contents), Some(inputs)) = (contents, inputs) else {
+            return Vec::new();
+        };
+        let said = |i: usize| (subjects.value(i), keys.value(i), contents.value(i));
+        let is_fresh = |i: &usize| self.fresh.contains(&inputs.value(*i));
+        let all = 0..folded.events.num_rows();
+        let known: HashSet<_> = all.clone().filter(|i| !is_fresh(i)).map(said).collect();
+        all.map(|i| is_fresh(&i) && !known.contains(&said(i))).collect()
     }
 
     /// Where each upserted row comes from, as a buyer may see it.

@@ -12,6 +12,7 @@ use arrow::{
 use std::{
     collections::BTreeMap,
     io,
+    sync::OnceLock,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -23,27 +24,33 @@ pub const SOON: Duration = Duration::from_secs(1);
 pub const MIDWAY: Duration = Duration::from_millis(100);
 /// Rows of a batch that a transform is not done with at once.
 const MANY: usize = 500_000;
+/// Rows of a batch of a refresh.
+const OF_A_REFRESH: usize = 65_536;
 
 /// What a call did that was cancelled midway: `None` when it had ended before.
 pub type Midway = Option<Vec<String>>;
 
-/// Runs a call, and cancels it midway.
-fn midway(call: impl FnOnce(&AtomicBool) -> Result<(), PluginError>) -> Midway {
+/// Runs a call, and cancels it midway. It says when it begins: what comes before, such as the start of a process, is no part of
+/// it.
+fn midway(call: impl FnOnce(&AtomicBool, &dyn Fn()) -> Result<(), PluginError>) -> Midway {
     let cancelled = AtomicBool::new(false);
     let ended = AtomicBool::new(false);
-    let began = Instant::now();
+    let began: OnceLock<Instant> = OnceLock::new();
+    let lasted = || began.get().map_or(Duration::ZERO, Instant::elapsed);
     let outcome = thread::scope(|scope| {
         scope.spawn(|| {
-            while began.elapsed() < MIDWAY && !ended.load(Ordering::Relaxed) {
+            while lasted() < MIDWAY && !ended.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(1));
             }
             cancelled.store(true, Ordering::Relaxed);
         });
-        let outcome = call(&cancelled);
+        let outcome = call(&cancelled, &|| {
+            began.get_or_init(Instant::now);
+        });
         ended.store(true, Ordering::Relaxed);
         outcome
     });
-    let took = began.elapsed();
+    let took = lasted();
     let mut wrong = Vec::new();
     if took > MIDWAY + SOON {
         let late = (took - MIDWAY).as_millis();
@@ -124,7 +131,8 @@ impl RecordSink for Nothing {
 /// Cancels a source in the midst of an input that has no end.
 pub fn source(source: &dyn BoundSource, input: &dyn Input) -> Midway {
     let endless = Endless::of(input, 1 << 33)?;
-    midway(|cancelled| {
+    midway(|cancelled, begins| {
+        begins();
         let task = TaskContext {
             cancelled,
             batch_rows: 1024,
@@ -150,18 +158,30 @@ pub fn cuts(source: &dyn BoundSource, input: &dyn Input) -> Midway {
     }
 }
 
-/// Cancels a transform in the midst of a large batch.
+/// Gives a transform a batch as large as in a refresh, and cancels it in the midst of a larger one.
 pub fn transform(step: &dyn BoundTransform, batch: &RecordBatch) -> Midway {
     let rows = u32::try_from(batch.num_rows()).ok().filter(|rows| *rows > 0)?;
-    let many: UInt32Array = (0..rows).cycle().take(MANY).collect::<Vec<u32>>().into();
-    let large = take_record_batch(batch, &many).ok()?;
-    midway(|cancelled| {
+    let of = |many: usize| {
+        let many: UInt32Array = (0..rows).cycle().take(many).collect::<Vec<u32>>().into();
+        take_record_batch(batch, &many).ok()
+    };
+    let run = |large: &RecordBatch, cancelled: &AtomicBool, begins: &dyn Fn()| {
         let task = TaskContext {
             cancelled,
-            batch_rows: MANY,
+            batch_rows: large.num_rows(),
         };
-        step.open(&task)?.process(&large, &mut CollectedRows::default())
-    })
+        let mut run = step.open(&task)?;
+        begins();
+        run.process(large, &mut CollectedRows::default())
+    };
+    let whole = run(&of(OF_A_REFRESH)?, &AtomicBool::new(false), &|| {});
+    if let Err(error) = whole
+        && is_lost(&error)
+    {
+        return Some(vec![format!("a batch of {OF_A_REFRESH} rows: {}", error.message)]);
+    }
+    let large = of(MANY)?;
+    midway(|cancelled, begins| run(&large, cancelled, begins))
 }
 
 /// Keeps what is pushed, and cancels at the first batch.

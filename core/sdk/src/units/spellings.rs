@@ -71,10 +71,13 @@ impl Spellings {
     /// codes. A code that no laboratory means, such as `MG/L` for megagauss per litre, is not taken as written.
     pub fn find(&self, text: &str) -> Option<Known> {
         let spelling = fold(text);
-        self.folded(&spelling).or_else(|| {
-            let other = fold(&signed(text));
-            (other != spelling).then(|| self.folded(&other)).flatten()
-        })
+        if let Some(known) = self.exact.get(&spelling) {
+            return Some(known.clone());
+        }
+        // With its signs first: without its blank `U L-1` would be one over microlitres.
+        let other = fold(&signed(text));
+        let known = (other != spelling).then(|| self.folded(&other)).flatten();
+        known.or_else(|| self.folded(&spelling))
     }
 
     fn folded(&self, spelling: &str) -> Option<Known> {
@@ -516,6 +519,9 @@ mod tests {
             ("uMol/L", "umol/L"),
             ("Ng/mL", "ng/mL"),
             ("mmol L-1", "mmol/L"),
+            ("U L-1", "U/L"),
+            ("U L⁻¹", "U/L"),
+            ("m s-1", "m/s"),
             ("mmol*L^-1", "mmol/L"),
             ("mL min-1", "mL/min"),
             ("mmol L⁻¹", "mmol/L"),
