@@ -52,11 +52,15 @@ const ROWS: &str = "mrn,order,test,result,unit,at\n\
     c,5,血红蛋白,118,g/L,2026-01-03 07:00:00\n";
 
 fn site(pipeline: &str, rows: &str) -> Site {
-    let site = Site::new(pipeline);
+    let site = with_tables(Site::new(pipeline));
+    site.put("inbox/labs.csv", rows);
+    site
+}
+
+fn with_tables(site: Site) -> Site {
     for table in ["lab-zh__loinc", "units-local__ucum", "molar-mass__ucum"] {
         copy_dir(&root().join("mappings").join(table), &site.at(&format!("maps/{table}")));
     }
-    site.put("inbox/labs.csv", rows);
     site
 }
 

@@ -263,6 +263,7 @@ fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Res
         identity: &view.identity,
         covered: &view.covered,
         dirty: &BTreeMap::new(),
+        left_out: None,
         lineage: false,
         cancelled: &AtomicBool::new(false),
     };

@@ -202,6 +202,7 @@ impl<'a> Tracer<'a> {
             identity: &self.view.identity,
             covered: &self.view.covered,
             dirty: &BTreeMap::from([(table.name.clone(), dirty)]),
+            left_out: None,
             lineage: true,
             cancelled: &cancelled,
         };

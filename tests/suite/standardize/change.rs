@@ -1,7 +1,8 @@
 //! A change of one mapping row publishes the rows that it concerns, and no others, as a labelled delta.
 
-use super::{LABS, ROWS, edit_line, site};
-use clinmill_tests::{copy_dir, root, site::Site, state::text};
+use super::{LABS, ROWS, edit_line, site, with_tables};
+use clinmill_engine::refresh::RefreshOptions;
+use clinmill_tests::{site::Site, state::text};
 
 /// What a release changed: operation, cause and order number.
 fn changes(site: &Site, release: u64) -> Vec<(String, String, String)> {
@@ -15,6 +16,14 @@ fn changes(site: &Site, release: u64) -> Vec<(String, String, String)> {
 
 fn row(cause: &str, order: &str) -> (String, String, String) {
     ("U".to_owned(), cause.to_owned(), order.to_owned())
+}
+
+/// The pipeline with a source of complete exports.
+fn complete(pipeline: &str) -> String {
+    pipeline.replace(
+        "inputs: { glob: \"inbox/lab*.csv\" }",
+        "inputs: { glob: \"inbox/lab*.csv\" }\n    mode: { complete: { as_of: \"lab_{date}.csv\" } }",
+    )
 }
 
 #[test]
@@ -111,14 +120,7 @@ fn corrections_are_corrections_beside_a_changed_mapping() {
 /// A complete export says every record again: what it says as before was not corrected.
 #[test]
 fn what_a_complete_export_repeats_is_no_correction() {
-    let pipeline = LABS.replace(
-        "inputs: { glob: \"inbox/lab*.csv\" }",
-        "inputs: { glob: \"inbox/lab*.csv\" }\n    mode: { complete: { as_of: \"lab_{date}.csv\" } }",
-    );
-    let site = Site::new(&pipeline);
-    for table in ["lab-zh__loinc", "units-local__ucum", "molar-mass__ucum"] {
-        copy_dir(&root().join("mappings").join(table), &site.at(&format!("maps/{table}")));
-    }
+    let site = with_tables(Site::new(&complete(LABS)));
     site.put("inbox/lab_2026-01-05.csv", ROWS);
     site.refresh();
     site.put("inbox/lab_2026-01-12.csv", ROWS.replace("a,1,肌酐,0.9", "a,1,肌酐,1.9"));
@@ -150,4 +152,53 @@ fn the_plan_says_what_is_computed_again_and_why() {
         "{shown}"
     );
     assert!(shown.contains("a refresh would make release 2"), "{shown}");
+}
+
+/// What held before counts, not what was ever said: a correction that takes an earlier one back is one.
+#[test]
+fn a_correction_taken_back_is_a_correction_beside_a_changed_mapping() {
+    let site = with_tables(Site::new(&complete(LABS)));
+    for (day, value) in [("05", "0.9"), ("12", "1.9"), ("19", "0.9")] {
+        let rows = ROWS.replace("a,1,肌酐,0.9", &format!("a,1,肌酐,{value}"));
+        site.put(&format!("inbox/lab_2026-01-{day}.csv"), rows);
+        if day == "19" {
+            edit_line(&site, "lab-zh__loinc", &[",肌酐,", ",14682-9,"], |line| {
+                line.replace(",14682-9,", ",99999-5,")
+            });
+        }
+        site.refresh();
+    }
+    assert_eq!(changes(&site, 3), [row("corrected", "1"), row("restandardized", "3")]);
+}
+
+/// A row of all subjects, and one of a subject of whom a record is gone, follow the records beside a changed mapping too.
+#[test]
+fn what_is_made_of_several_records_is_corrected_with_them() {
+    let pipeline = complete(LABS).replace(
+        "tables:",
+        "  per_patient: { sql: 'select subject_id, count(*) as n, count(loinc_code) as mapped from labs group by subject_id' }\n  \
+         in_all: { scope: dataset, sql: 'select count(*) as n, count(loinc_code) as mapped from labs' }\n\
+         tables:\n  per_patient: { from: per_patient, key: [subject_id] }\n  in_all: { from: in_all, key: [] }",
+    );
+    let site = with_tables(Site::new(&pipeline));
+    site.put("inbox/lab_2026-01-05.csv", ROWS);
+    site.refresh();
+    let without_second: String = ROWS
+        .lines()
+        .filter(|l| !l.starts_with("a,2,"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    site.put("inbox/lab_2026-01-12.csv", without_second);
+    edit_line(&site, "lab-zh__loinc", &[",血红蛋白,"], |line| {
+        line.replace(",718-7,", ",99999-5,")
+    });
+    let approved = RefreshOptions {
+        approve_deletes: true,
+        ..RefreshOptions::default()
+    };
+    site.refresh_with(&approved);
+    for table in ["per_patient", "in_all"] {
+        let causes: Vec<_> = site.changes(2, table).into_iter().filter_map(|c| c.cause).collect();
+        assert!(causes.contains(&"corrected".to_owned()), "{table}: {causes:?}");
+    }
 }

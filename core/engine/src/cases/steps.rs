@@ -299,6 +299,7 @@ impl<'a> Reader<'a> {
             identity: &self.view.identity,
             covered: &self.view.covered,
             dirty,
+            left_out: None,
             lineage: false,
             cancelled,
         }

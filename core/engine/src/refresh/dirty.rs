@@ -145,6 +145,17 @@ impl Refresh<'_> {
         scopes_of(self.bound, self.session.ledger.entries().iter().chain(new))
     }
 
+    /// What these coverage events say of each complete source.
+    pub(super) fn covered<'a>(
+        &self,
+        coverage: impl Iterator<Item = &'a Coverage> + Clone,
+        scopes: &HashMap<u32, String>,
+    ) -> BTreeMap<String, Covered> {
+        let sources = self.bound.sources.iter().filter(|s| s.is_complete());
+        let of = |source: &str| Covered::new(coverage.clone().filter(|c| c.source == source), scopes);
+        sources.map(|s| (s.name().to_owned(), of(s.name()))).collect()
+    }
+
     /// What complete exports cover now; deletions are counted, guarded and made dirty.
     pub(super) fn deletions(
         &self,
@@ -155,23 +166,21 @@ impl Refresh<'_> {
         dirty: &mut HashSet<Id>,
         identity: &Identity,
     ) -> Result<BTreeMap<String, Covered>, EngineError> {
-        let mut covered = BTreeMap::new();
         let mut too_many = Vec::new();
-        for source in self.bound.sources.iter().filter(|s| s.is_complete()) {
-            let of = |all: &[Coverage]| {
-                let mine: Vec<Coverage> = all.iter().filter(|c| c.source == source.name()).cloned().collect();
-                Covered::new(&mine, scopes)
-            };
-            let now = of(coverage);
+        let (was, covered) = (
+            self.covered(self.session.state.coverage.iter(), scopes),
+            self.covered(coverage.iter(), scopes),
+        );
+        let complete = self.bound.sources.iter().filter(|s| s.is_complete());
+        for (source, before, now) in complete.filter_map(|s| Some((s, was.get(s.name())?, covered.get(s.name())?))) {
             let news = coverage.len() > self.session.state.coverage.len()
                 || ingested.events.iter().any(|e| e.source == source.name());
             if news {
-                let before = of(&self.session.state.coverage);
                 let found = absent::absent(
                     &self.session,
                     source,
-                    (&self.session.state.events, &before),
-                    (events, &now),
+                    (&self.session.state.events, before),
+                    (events, now),
                     identity,
                 )?;
                 dirty.extend(&found.subjects);
@@ -180,10 +189,9 @@ impl Refresh<'_> {
                 }
                 if !self.options.approve_deletes {
                     let lacking = &found.scopes;
-                    too_many.extend(self.too_many(source, lacking, (events, &now), coverage, &before, identity)?);
+                    too_many.extend(self.too_many(source, lacking, (events, now), coverage, before, identity)?);
                 }
             }
-            covered.insert(source.name().to_owned(), now);
         }
         if too_many.is_empty() {
             return Ok(covered);

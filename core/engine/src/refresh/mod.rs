@@ -11,6 +11,7 @@ mod discover;
 mod identity;
 mod loss;
 mod moved;
+mod news;
 mod parallel;
 mod publish;
 mod range;
@@ -56,7 +57,7 @@ use parallel::in_parallel;
 use read::Ingested;
 use release::Publishing;
 use serde::{Deserialize, Serialize};
-use stage::{StageContext, StagedRange};
+use stage::{Before, StageContext, StagedRange};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -269,6 +270,7 @@ impl Refresh<'_> {
                 identity: &identity,
                 covered: &covered,
                 dirty: &no_dirty,
+                left_out: None,
                 lineage: false,
                 cancelled: self.cancelled,
             };
@@ -283,6 +285,7 @@ impl Refresh<'_> {
             identity: &identity,
             covered: &covered,
             dirty: &dirty,
+            left_out: None,
             lineage: false,
             cancelled: self.cancelled,
         };
@@ -295,7 +298,11 @@ impl Refresh<'_> {
             run_id: &self.run_id,
             release: self.release,
             changed_tables: &changed_tables,
-            fresh: &fresh,
+            before: Before {
+                fresh: &fresh,
+                identity: &Identity::new(&read_links(&self.session.vault, &self.session.state.identity)?),
+                covered: &self.covered(coverage.iter().filter(|c| !fresh.contains(&c.input)), &scopes),
+            },
             latest_as_of: &engine_state.latest_as_of,
             pipeline: self.bound.digest,
         };

@@ -10,7 +10,11 @@ use crate::{
     rows::{RowContext, TableRows, table_rows},
     tables::TableSpec,
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{AsArray, BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    datatypes::{SchemaRef, UInt32Type},
+};
 use clinmill_catalog::{
     events::{self, EventFile},
     index::{self, IndexEntry},
@@ -82,6 +86,8 @@ pub struct RangeContext<'a> {
     pub covered: &'a BTreeMap<String, Covered>,
     /// The subjects to recompute, by table.
     pub dirty: &'a BTreeMap<String, Dirty>,
+    /// Inputs whose events do not count.
+    pub left_out: Option<&'a HashSet<u32>>,
     /// Keep which events every record was made of, and see that their files are what they were.
     pub lineage: bool,
     /// Set to stop.
@@ -182,7 +188,13 @@ impl RangeContext<'_> {
                     .filter(|f| f.source == source.name() && f.kind == kind.name && f.parse_id == source.parse_id)
                     .collect();
                 let schema = events::schema(&kind.schema);
-                let batches = self.read(&files, &schema, bounds, wanted.as_ref())?;
+                let mut batches = self.read(&files, &schema, bounds, wanted.as_ref())?;
+                if let Some(left_out) = self.left_out {
+                    batches = batches
+                        .iter()
+                        .map(|batch| without(batch, left_out))
+                        .collect::<Result<_, _>>()?;
+                }
                 let covered = self.covered.get(source.name());
                 let in_range = |own: &Id| {
                     let canonical = self.identity.canonical(own);
@@ -376,4 +388,14 @@ impl RangeContext<'_> {
             index,
         })
     }
+}
+
+/// Events that are not of these inputs.
+fn without(batch: &RecordBatch, inputs: &HashSet<u32>) -> Result<RecordBatch, EngineError> {
+    let of = batch
+        .column_by_name(events::INPUT)
+        .and_then(|c| c.as_primitive_opt::<UInt32Type>());
+    let of = of.ok_or_else(|| EngineError::internal("events without their input".to_owned()))?;
+    let kept: BooleanArray = of.values().iter().map(|input| Some(!inputs.contains(input))).collect();
+    Ok(filter_record_batch(batch, &kept)?)
 }

@@ -1,7 +1,12 @@
 //! Staging: what the ranges of a refresh gave, written to the vault's staging area. Nothing here can be seen by a
 //! buyer; [`super::publish`] puts it into the dataset once every gate has passed.
 
-use super::range::{RangeContext, RangeResult, TableResult};
+use super::{
+    absent::Covered,
+    identity::Identity,
+    news::News,
+    range::{RangeContext, RangeResult, TableResult},
+};
 use crate::{
     error::EngineError,
     fold::{Folded, Id, ids},
@@ -14,7 +19,7 @@ use arrow::{
         UInt32Array,
     },
     compute::{concat_batches, take_record_batch},
-    datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type},
+    datatypes::{DataType, Field, Schema},
 };
 use clinmill_catalog::{
     dataset::{
@@ -103,12 +108,23 @@ pub struct StageContext<'a> {
     pub release: u64,
     /// Tables whose making changed: their rows are restandardized, where nothing new came of what they are made of.
     pub changed_tables: &'a [String],
-    /// The numbers of the inputs that this refresh is the first to read.
-    pub fresh: &'a HashSet<u32>,
+    /// What was before this refresh.
+    pub before: Before<'a>,
     /// The latest `as_of` of each source before this refresh: what is older and new is late.
     pub latest_as_of: &'a BTreeMap<String, String>,
     /// The pipeline's digest, as `_prov` shows it.
     pub pipeline: Digest,
+}
+
+/// What tells the records that held before a refresh from those that hold now.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// The numbers of the inputs that this refresh is the first to read.
+    pub fresh: &'a HashSet<u32>,
+    /// Who was who.
+    pub identity: &'a Identity,
+    /// What complete exports covered, by source.
+    pub covered: &'a BTreeMap<String, Covered>,
 }
 
 impl StageContext<'_> {
@@ -120,9 +136,10 @@ impl StageContext<'_> {
         let mut staged = StagedRange::default();
         for group in self.ranges.groups(scope) {
             let mut result = self.ranges.run(bounds, &group).await?;
+            let news = self.news(bounds, &group, &result)?;
             for table in &group {
                 if let Some(rows) = result.tables.remove(&table.name) {
-                    let rows = self.stage(table, rows, &result.inputs, number, bounds)?;
+                    let rows = self.stage(table, rows, (&result.inputs, &news), number, bounds)?;
                     staged.tables.insert(table.name.clone(), rows);
                 }
             }
@@ -186,7 +203,7 @@ impl StageContext<'_> {
         &self,
         table: &TableSpec,
         result: TableResult,
-        inputs: &[(String, Folded)],
+        (inputs, news): (&[(String, Folded)], &News),
         number: usize,
         bounds: (u16, u16),
     ) -> Result<StagedTable, EngineError> {
@@ -201,7 +218,7 @@ impl StageContext<'_> {
                 run_id: self.run_id.to_owned(),
             };
             let mut writer = TableWriter::new(target, change_schema(&table.schema), WriterOptions::default())?;
-            writer.write(&self.changes(table, &result, inputs)?)?;
+            writer.write(&self.changes(table, &result, (inputs, news))?)?;
             changes = writer.finish()?;
         }
         let root = self.ranges.session.vault.root();
@@ -225,7 +242,7 @@ impl StageContext<'_> {
         &self,
         table: &TableSpec,
         result: &TableResult,
-        inputs: &[(String, Folded)],
+        (inputs, news): (&[(String, Folded)], &News),
     ) -> Result<RecordBatch, EngineError> {
         let picked: UInt32Array = result.upserts.iter().map(|u| Some(u.row)).collect();
         let rows = take_record_batch(&result.rows.rows, &picked)?;
@@ -248,7 +265,7 @@ impl StageContext<'_> {
         }
         columns.push((RELEASE, Arc::new(Int64Array::from(vec![self.release as i64; n]))));
         columns.push((PROV, self.prov(table, result, inputs)?));
-        columns.push((CAUSE, self.causes(table, result, inputs)));
+        columns.push((CAUSE, self.causes(table, result, inputs, news)));
         let upserts = batch(columns)?;
 
         let d = result.deletes.len();
@@ -286,7 +303,7 @@ impl StageContext<'_> {
     }
 
     /// `new`, `late`, `corrected` or `restandardized`.
-    fn causes(&self, table: &TableSpec, result: &TableResult, inputs: &[(String, Folded)]) -> ArrayRef {
+    fn causes(&self, table: &TableSpec, result: &TableResult, inputs: &[(String, Folded)], news: &News) -> ArrayRef {
         let is_changed = self.changed_tables.contains(&table.name);
         let record = |row: u32| -> Option<(&String, &Folded, usize)> {
             let (kind, index) = record_at(result.rows.record_of(row as usize)?);
@@ -300,31 +317,13 @@ impl StageContext<'_> {
             let as_of = folded.events.column_by_name(events::AS_OF)?.as_string_opt::<i32>()?;
             Some(as_of.is_valid(event) && as_of.value(event) < latest.as_str())
         };
-        let news: Vec<Vec<bool>> = match is_changed && !self.fresh.is_empty() {
-            true => inputs.iter().map(|(_, folded)| self.news(folded)).collect(),
-            false => Vec::new(),
-        };
-        let is_news = |kind: usize, event: usize| news.get(kind).and_then(|n| n.get(event)) == Some(&true);
-        // Of a row that a query made nothing is known but its subject.
-        let renewed: HashSet<&[u8]> = match news.is_empty() {
-            true => HashSet::new(),
-            false => (0..)
-                .zip(inputs)
-                .flat_map(|(kind, (_, folded))| {
-                    let records = folded.event.iter().enumerate();
-                    let fresh = records.filter(move |(_, event)| is_news(kind, **event as usize));
-                    fresh.map(|(record, _)| folded.subject.value(record))
-                })
-                .collect(),
-        };
-        let is_new = |row: u32| match result.rows.record_of(row as usize).map(record_at) {
-            Some((kind, index)) => {
-                let event = inputs.get(kind).and_then(|(_, folded)| folded.event.get(index));
-                event.is_some_and(|event| is_news(kind, *event as usize))
-            }
+        let is_new = |row: u32| match result.rows.record_of(row as usize) {
+            Some(record) => news.has_record(record),
+            // Of a row that a query made nothing is known but its subject; of one made of all subjects, not even that.
+            None if table.scope == Scope::Dataset => !news.is_empty(),
             None => {
                 let entry = result.rows.entries.get(row as usize);
-                entry.is_some_and(|entry| renewed.contains(entry.subject.as_slice()))
+                entry.is_some_and(|entry| news.has_subject(&entry.subject))
             }
         };
         let restandardized = |row: u32| is_changed && !is_new(row);
@@ -340,30 +339,22 @@ impl StageContext<'_> {
         Arc::new(StringArray::from_iter_values(causes))
     }
 
-    /// Of each event, whether its input was not read before and says of its record what no earlier one did: a complete export
-    /// says everything again.
-    fn news(&self, folded: &Folded) -> Vec<bool> {
-        let ids = |name| {
-            folded
-                .events
-                .column_by_name(name)
-                .and_then(|c| c.as_fixed_size_binary_opt())
+    /// What is new of the records behind some tables, where a changed row of a table that is made in another way now asks for
+    /// it.
+    fn news(&self, bounds: (u16, u16), tables: &[&TableSpec], result: &RangeResult) -> Result<News, EngineError> {
+        let asks = |(name, table): (&String, &TableResult)| {
+            self.changed_tables.contains(name) && table.upserts.iter().any(|upsert| upsert.known)
         };
-        let (Some(subjects), Some(keys)) = (ids(events::SUBJECT), ids(events::KEY)) else {
-            return Vec::new();
+        if self.before.fresh.is_empty() || !result.tables.iter().any(asks) {
+            return Ok(News::default());
+        }
+        let before = RangeContext {
+            identity: self.before.identity,
+            covered: self.before.covered,
+            left_out: Some(self.before.fresh),
+            ..*self.ranges
         };
-        let contents = folded.events.column_by_name(events::CONTENT);
-        let contents = contents.and_then(|c| c.as_primitive_opt::<UInt64Type>());
-        let inputs = folded.events.column_by_name(events::INPUT);
-        let inputs = inputs.and_then(|c| c.as_primitive_opt::<UInt32Type>());
-        let (Some(contents), Some(inputs)) = (contents, inputs) else {
-            return Vec::new();
-        };
-        let said = |i: usize| (subjects.value(i), keys.value(i), contents.value(i));
-        let is_fresh = |i: &usize| self.fresh.contains(&inputs.value(*i));
-        let all = 0..folded.events.num_rows();
-        let known: HashSet<_> = all.clone().filter(|i| !is_fresh(i)).map(said).collect();
-        all.map(|i| is_fresh(&i) && !known.contains(&said(i))).collect()
+        News::between(&before.records(bounds, tables)?, &result.inputs)
     }
 
     /// Where each upserted row comes from, as a buyer may see it.

@@ -2,6 +2,7 @@
 
 mod checked;
 mod local;
+mod ties;
 mod words;
 mod yields;
 
@@ -21,11 +22,13 @@ use datafusion::{
     common::TableReference,
     datasource::MemTable,
     error::DataFusionError,
+    execution::session_state::SessionStateBuilder,
     logical_expr::LogicalPlan,
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use local::{Carried, make_local};
 use std::{collections::BTreeMap, sync::Arc};
+use ties::OrderTies;
 use yields::{check_clauses, check_columns};
 
 /// Whose rows may meet.
@@ -264,14 +267,18 @@ impl SqlStep {
     }
 }
 
-/// A session in which everything is deterministic: one partition, no clock in the options.
+/// A session in which everything is deterministic: one partition, sorts of whole rows, no clock in the options.
 fn context() -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(8192)
         .with_information_schema(false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-    let context = SessionContext::new_with_config(config);
+    let state = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_physical_optimizer_rule(Arc::new(OrderTies))
+        .build();
+    let context = SessionContext::new_with_state(state);
     context.add_analyzer_rule(Arc::new(CheckWholeNumbers));
     context
 }
