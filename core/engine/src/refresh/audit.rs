@@ -5,7 +5,8 @@ use super::{Refresh, release::civil_now, session::Session, stage::StagedTable};
 use crate::{
     bound::Bound,
     error::EngineError,
-    gates::{self, Audit, TableState, columns},
+    gates::{self, Audit, Rejected, TableState, columns},
+    graph::transform_of,
 };
 use clinmill_catalog::dataset::{Dataset, Manifest};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ struct Staged {
     release: u64,
     /// By table: of those that were made anew.
     tables: BTreeMap<String, StagedFiles>,
+    /// What it rejected.
+    #[serde(default)]
+    rejected: Rejected,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +46,8 @@ pub struct Found {
     pub tables: Vec<TableState>,
     /// The release before.
     pub previous: Vec<TableState>,
+    /// What a stopped refresh rejected.
+    pub rejected: Rejected,
     /// The folder of a stopped refresh.
     pub staging: Option<PathBuf>,
     /// The release, or the one that it would have been.
@@ -49,13 +55,14 @@ pub struct Found {
 }
 
 impl Refresh<'_> {
-    /// Runs the gates over what would be published.
+    /// Runs the gates over what would be published. `steps` is what the steps and contracts counted.
     ///
     /// # Errors
     /// When one that blocks does not hold; what was staged stays, described.
     pub(super) async fn audit(
         &self,
         staged: &BTreeMap<String, Vec<StagedTable>>,
+        steps: &BTreeMap<String, BTreeMap<String, u64>>,
         staging: &Path,
     ) -> Result<Audit, EngineError> {
         if self.bound.gates.is_empty() {
@@ -86,11 +93,13 @@ impl Refresh<'_> {
             tables.push(state);
         }
         let now = civil_now(self.bound, self.env);
-        let audit = gates::run(&self.bound.gates, &tables, &previous, now, LISTED).await?;
+        let rejected = rejected(self.bound, steps);
+        let audit = gates::run(&self.bound.gates, &tables, &previous, &rejected, now, LISTED).await?;
         if let Some(refusal) = audit.refusal() {
             let staged = Staged {
                 release: self.release,
                 tables: described,
+                rejected,
             };
             let text = serde_json::to_vec_pretty(&staged).map_err(|e| EngineError::internal(e.to_string()))?;
             let path = staging.join(STAGED);
@@ -101,6 +110,22 @@ impl Refresh<'_> {
         }
         Ok(audit)
     }
+}
+
+/// What the steps behind each table and its contract rejected, by code.
+fn rejected(bound: &Bound, steps: &BTreeMap<String, BTreeMap<String, u64>>) -> Rejected {
+    let mut rejected = Rejected::new();
+    for table in &bound.tables {
+        let judges = table.judges(&bound.graph);
+        let behind = steps.iter().filter(|(step, _)| judges.contains(transform_of(step)));
+        for (name, n) in behind.flat_map(|(_, counts)| counts) {
+            if let Some(code) = name.strip_prefix("rejected ") {
+                let codes = rejected.entry(table.name.clone()).or_default();
+                *codes.entry(code.to_owned()).or_default() += n;
+            }
+        }
+    }
+    rejected
 }
 
 /// What a refresh left that a gate stopped, else the last release; none where there is neither.
@@ -130,6 +155,7 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
         return Ok(Some(Found {
             tables,
             previous,
+            rejected: staged.rejected,
             staging: Some(folder),
             release: staged.release,
         }));
@@ -145,6 +171,7 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
     Ok(Some(Found {
         tables: tables_of(bound, tables),
         previous: of_release(bound, &session.dataset, before.as_ref(), &scratch).await?,
+        rejected: Rejected::new(),
         staging: None,
         release,
     }))

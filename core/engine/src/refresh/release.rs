@@ -135,7 +135,7 @@ impl Refresh<'_> {
                 ));
             }
         }
-        let audit = self.audit(&staged, staging).await?;
+        let audit = self.audit(&staged, &steps, staging).await?;
         for (name, detail) in gates_that_warn(&audit) {
             warnings.push(Warning::new("GATE", format!("gate {name}: {detail}")));
         }
