@@ -406,6 +406,48 @@ fn a_foreign_key_tells_what_its_parent_lost() {
     assert!(looked.contains(cause), "{looked}");
 }
 
+/// Nobody reads a perfect score of a table of which a half was thrown away: what a contract keeps out counts, as long as it
+/// does, whoever was made anew meanwhile.
+#[test]
+fn rows_that_a_contract_rejects_are_in_the_normative_score() {
+    let gates = "  there: { check: not_null, column: visit.sex }\n";
+    let contract = "visit: { from: adt, columns: { visit: { type: string }, sex: { type: string, values: [F] } } }\n";
+    let site = Site::new(&pipeline(gates).replace("visit: { from: adt }\n", contract));
+    site.put("inbox/adt1.csv", ADT);
+    site.put("inbox/lis1.csv", LIS);
+    site.refresh();
+    let normative = |site: &Site, release: u64| {
+        let score = site.manifest(release)["scores"]["normative"].clone();
+        (
+            score["numerator"].as_u64().unwrap(),
+            score["denominator"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(normative(&site, 1), (1, 2));
+    // Another patient, and one more of the wrong kind: the first one's row is still out.
+    let head = "mrn,visit,sex,birth,in,out\n";
+    site.put(
+        "inbox/adt2.csv",
+        format!("{head}c,v3,F,1950-01-02,2026-01-01,2026-01-09\nd,v4,X,1950-01-02,2026-01-01,2026-01-09\n"),
+    );
+    site.refresh();
+    assert_eq!(normative(&site, 2), (2, 4));
+    // The first one's is corrected.
+    site.put(
+        "inbox/adt3.csv",
+        format!("{head}b,v2,F,1960-05-06,2026-01-02,2026-01-08\n"),
+    );
+    site.refresh();
+    assert_eq!(normative(&site, 3), (3, 4));
+    let project = site.project();
+    let looked = project
+        .run(["gates", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(looked["scores"]["normative"]["denominator"], 4);
+    assert_eq!(looked["scores"]["normative"]["numerator"], 3);
+}
+
 /// A join may give a row twice: it is one failing row. One without `_row_id` counts what it returns.
 #[test]
 fn a_query_counts_each_row_once() {

@@ -45,6 +45,8 @@ pub struct TableSpec {
     pub model: Option<Model>,
     /// Columns that the model completes, and how.
     pub fills: Vec<(String, Fill)>,
+    /// The pipeline says what its rows must hold: by columns or a model.
+    pub has_contract: bool,
     /// What each row must hold to be published.
     pub terms: Vec<Term>,
     /// The pipeline's zone: what its clocks show at times that carry their zone stands in the table.
@@ -242,6 +244,7 @@ fn bind_table(
             .filter_map(|c| Some((c.name.value.clone(), c.required?, c.name.span)))
             .collect(),
         model: table.model.as_ref().map(|m| m.value),
+        has_contract: table.model.is_some() || !table.columns.is_empty(),
         fills,
         terms,
         clock,

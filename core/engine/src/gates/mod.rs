@@ -11,7 +11,7 @@ mod run;
 mod state;
 
 pub(crate) use run::warnings;
-pub use run::{Audit, Looked, Rejected, look, run};
+pub use run::{Audit, Looked, Lost, Rejected, look, run};
 pub use state::{TableState, columns};
 
 use crate::{

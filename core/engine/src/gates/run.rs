@@ -21,6 +21,15 @@ use std::collections::{BTreeMap, HashMap};
 /// Rows that a refresh rejected on their way into each table, by code.
 pub type Rejected = BTreeMap<String, BTreeMap<String, u64>>;
 
+/// What did not come into the tables.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// What this refresh rejected.
+    pub rejected: Rejected,
+    /// Rows that its contract keeps out, by table that has one.
+    pub broken: BTreeMap<String, u64>,
+}
+
 /// What the gates found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Audit {
@@ -79,7 +88,7 @@ struct Counted {
     detail: Option<String>,
 }
 
-/// Runs gates over tables. `previous` are those of the release before, empty at the first; `rejected` is what is in
+/// Runs gates over tables. `previous` are those of the release before, empty at the first; `lost` is what is in
 /// neither; `now` is the local time of the pipeline; at most `listed` failing rows of each gate are named.
 ///
 /// # Errors
@@ -88,7 +97,7 @@ pub async fn run(
     gates: &[GateSpec],
     tables: &[TableState],
     previous: &[TableState],
-    rejected: &Rejected,
+    lost: &Lost,
     now: jiff::civil::DateTime,
     listed: usize,
 ) -> Result<Audit, EngineError> {
@@ -123,7 +132,12 @@ pub async fn run(
         };
         let counted = counted.map_err(|e| e.of_gate(&gate.name))?;
         score(gate.dimension, counted.rows, counted.failed);
-        results.push(judged(gate, counted, rejected));
+        results.push(judged(gate, counted, &lost.rejected));
+    }
+    // A row that does not hold its contract is in no table, and in the way of no other score.
+    for (table, broken) in &lost.broken {
+        let kept = counts.tables.get(table).copied().unwrap_or(0);
+        score(Dimension::Normative, kept + broken, *broken);
     }
     // What is stated must be what is read.
     for table in tables {
@@ -178,15 +192,7 @@ pub async fn look(
             "there is no release yet, and nothing staged: run the pipeline first".to_owned(),
         ));
     };
-    let audit = run(
-        &bound.gates,
-        &found.tables,
-        &found.previous,
-        &found.rejected,
-        now,
-        listed,
-    )
-    .await?;
+    let audit = run(&bound.gates, &found.tables, &found.previous, &found.lost, now, listed).await?;
     Ok(Looked {
         of: if found.staging.is_some() { "staged" } else { "release" },
         release: found.release,
@@ -443,7 +449,7 @@ fn judged(gate: &GateSpec, counted: Counted, rejected: &Rejected) -> GateResult 
             "{failed} of {rows} rows of {} fail ({} %); {wanted} must hold{}",
             gate.target,
             share(failed),
-            lost(gate, rejected)
+            blamed(gate, rejected)
         ),
     });
     GateResult {
@@ -467,7 +473,7 @@ fn judged(gate: &GateSpec, counted: Counted, rejected: &Rejected) -> GateResult 
 }
 
 /// Where rows may have gone that others refer to: a person without a date of birth is rejected, and all that is theirs stays.
-fn lost(gate: &GateSpec, rejected: &Rejected) -> String {
+fn blamed(gate: &GateSpec, rejected: &Rejected) -> String {
     let Some((parent, codes)) = gate.parent.as_ref().and_then(|p| rejected.get_key_value(p)) else {
         return String::new();
     };
