@@ -331,6 +331,9 @@ fn a_drift_is_seen_within_groups() {
         told.contains("1 with fewer than 50 values") && !told.contains("TSH"),
         "{told}"
     );
+    let id = gate(&manifest, "tests")["measured"]["row_ids"][0].to_string();
+    let named = format!("the furthest first: that of row {} (", id.trim_matches('"'));
+    assert!(told.contains(&named), "{told}");
     // The row that stands for the group is one of it.
     let id = gate(&manifest, "tests")["measured"]["row_ids"][0]
         .as_str()
@@ -344,6 +347,105 @@ fn a_drift_is_seen_within_groups() {
         "  a: { check: drift, column: measurement.value, by: [visit.visit], at_most: 0.25 }\n",
     ));
     assert!(format!("{found:?}").contains("E0311"), "{found:?}");
+}
+
+/// Groups of codes that the contract lists are no patient's: they are named.
+#[test]
+fn groups_of_a_drift_are_named_where_their_values_are_listed() {
+    let gates = "  tests: { check: drift, column: measurement.value, by: [measurement.test, measurement.unit], at_most: 0.25, \
+                 on_fail: warn }\n";
+    let contract = "measurement:\n    from: lis\n    columns:\n      order: { type: string }\n      value: { type: number }\n      \
+                    test: { type: string, values: [K, TSH, PSA] }\n      unit: { type: string, values: [mmol/L, mIU/L] }\n";
+    let text_of = pipeline(gates).replace("lis*.csv\"", "lis*.csv\", as_of: \"lis{date}.csv\"");
+    let site = Site::new(&text_of.replace("measurement: { from: lis }\n", contract));
+    let csv = |factors: [u32; 4]| {
+        let kinds = ["K,{},mmol/L", "TSH,{},mIU/L", "PSA,{},mmol/L", "PSA,{},"]
+            .into_iter()
+            .zip(factors);
+        let rows = kinds.enumerate().flat_map(|(k, (kind, factor))| {
+            (0..60).map(move |i| {
+                let value = ((i % 10 + 1) * factor).to_string();
+                format!(
+                    "a,{},v1,{},2026-01-01\n",
+                    100 * k + i as usize,
+                    kind.replace("{}", &value)
+                )
+            })
+        });
+        format!("mrn,order,visit,test,value,unit,at\n{}", rows.collect::<String>())
+    };
+    site.put("inbox/lis1.csv", csv([1, 1, 1, 1]));
+    site.refresh();
+    site.put("inbox/lis2.csv", csv([1, 10, 1, 2]));
+    site.refresh();
+    let manifest = site.manifest(2);
+    assert_eq!(counts(&manifest, "tests"), (4, 2, false));
+    let told = gate(&manifest, "tests")["detail"].to_string();
+    let (_, worst) = told.split_once("; the furthest first: ").unwrap();
+    assert!(
+        worst.starts_with("TSH / mIU/L (") && worst.contains("), PSA / null ("),
+        "{told}"
+    );
+}
+
+/// A row that is rejected leaves those that refer to it behind: the gate that stops them says so.
+#[test]
+fn a_foreign_key_tells_what_its_parent_lost() {
+    let gates =
+        "  keys: { check: foreign_key, column: measurement.visit, to: visit.visit, where: \"visit <> 'v9'\" }\n";
+    let contract = "visit: { from: adt, columns: { visit: { type: string }, sex: { type: string, values: [F] } } }\n";
+    let site = Site::new(&pipeline(gates).replace("visit: { from: adt }\n", contract));
+    site.put("inbox/adt1.csv", ADT);
+    site.put("inbox/lis1.csv", LIS);
+    let Err(EngineError::QualityGate(told)) = site.try_refresh(&RefreshOptions::default()) else {
+        panic!("it was published");
+    };
+    let cause = "rows were rejected that visit would have (TABLE_VALUE 1): see `clinmill quarantine list`";
+    assert!(told.contains(cause), "{told}");
+    let looked = site.project().run(["gates", "pipeline.yaml"]).expect_code(3).stdout;
+    assert!(looked.contains(cause), "{looked}");
+}
+
+/// Nobody reads a perfect score of a table of which a half was thrown away: what a contract keeps out counts, as long as it
+/// does, whoever was made anew meanwhile.
+#[test]
+fn rows_that_a_contract_rejects_are_in_the_normative_score() {
+    let gates = "  there: { check: not_null, column: visit.sex }\n";
+    let contract = "visit: { from: adt, columns: { visit: { type: string }, sex: { type: string, values: [F] } } }\n";
+    let site = Site::new(&pipeline(gates).replace("visit: { from: adt }\n", contract));
+    site.put("inbox/adt1.csv", ADT);
+    site.put("inbox/lis1.csv", LIS);
+    site.refresh();
+    let normative = |site: &Site, release: u64| {
+        let score = site.manifest(release)["scores"]["normative"].clone();
+        (
+            score["numerator"].as_u64().unwrap(),
+            score["denominator"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(normative(&site, 1), (1, 2));
+    // Another patient, and one more of the wrong kind: the first one's row is still out.
+    let head = "mrn,visit,sex,birth,in,out\n";
+    site.put(
+        "inbox/adt2.csv",
+        format!("{head}c,v3,F,1950-01-02,2026-01-01,2026-01-09\nd,v4,X,1950-01-02,2026-01-01,2026-01-09\n"),
+    );
+    site.refresh();
+    assert_eq!(normative(&site, 2), (2, 4));
+    // The first one's is corrected.
+    site.put(
+        "inbox/adt3.csv",
+        format!("{head}b,v2,F,1960-05-06,2026-01-02,2026-01-08\n"),
+    );
+    site.refresh();
+    assert_eq!(normative(&site, 3), (3, 4));
+    let project = site.project();
+    let looked = project
+        .run(["gates", "pipeline.yaml", "--format", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(looked["scores"]["normative"]["denominator"], 4);
+    assert_eq!(looked["scores"]["normative"]["numerator"], 3);
 }
 
 /// A join may give a row twice: it is one failing row. One without `_row_id` counts what it returns.
@@ -436,6 +538,23 @@ fn what_is_wrong_with_gates_is_found_before_anything_runs() {
         "{found:#?}"
     );
     assert_eq!(found[0].2, "did you mean `value`?");
+}
+
+/// Neither a `;` nor a comment reaches what stands around it.
+#[test]
+fn conditions_and_queries_of_gates_are_read_alone() {
+    let gates = r#"  a: { check: sql, table: measurement, on_fail: warn, sql: "select _row_id from measurement where value > 100 ; -- all" }
+  b: { check: sql, table: measurement, on_fail: warn, sql: "select _row_id from measurement where value > 100 -- ;" }
+  c: { check: not_null, column: measurement.unit, on_fail: warn, where: "test = 'K' -- or true" }
+  d: { check: unit, column: measurement.unit, per: measurement.test, on_fail: warn, where: "test = 'K' or test = 'PSA' -- x" }
+"#;
+    let site = site(gates);
+    site.refresh();
+    let manifest = site.manifest(1);
+    assert_eq!(counts(&manifest, "a"), (10, 1, false));
+    assert_eq!(counts(&manifest, "b"), (10, 1, false));
+    assert_eq!(counts(&manifest, "c"), (9, 1, false));
+    assert_eq!(counts(&manifest, "d"), (9, 1, false));
 }
 
 /// Code, line and hint of what `validate` finds.

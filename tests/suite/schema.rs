@@ -114,6 +114,7 @@ fn what_a_schema_can_see_of_wrong_pipelines_it_sees() {
         ("25-follow-ups", json!([])),
         ("26-values-of-nothing", json!(["/tables/people/columns/sex"])),
         ("27-types-that-do-not-meet", json!([])),
+        ("28-conditions-that-say-more", json!([])),
     ];
     let file = |name: &str| root().join("tests/wrong").join(name).join("pipeline.yaml");
     let files: Vec<PathBuf> = expected.iter().map(|(name, _)| file(name)).collect();

@@ -277,7 +277,7 @@ pub async fn bind_text(
         table_specs = specs;
         // A gate on a table that was refused would be reported for what is wrong with the table.
         if ready && !told.iter().chain(&found).any(|(d, _)| d.is_error()) {
-            let (bound, found) = gates::bind(&pipeline, &table_specs).await;
+            let (bound, found) = gates::bind(&pipeline, &table_specs, &source).await;
             gates = bound;
             told.extend(found);
         }

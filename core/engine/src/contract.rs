@@ -94,13 +94,17 @@ pub fn terms(table: &Table) -> Vec<Term> {
 
 /// True where a column of this type can hold a value of a contract, written as [`broken`] compares it.
 pub fn is_holdable(value: &str, data_type: &DataType) -> bool {
-    if data_type.is_numeric() {
-        let number = value.parse::<f64>().ok().filter(|n| n.is_finite());
-        return number.is_some_and(|n| !data_type.is_integer() || n.fract() == 0.0);
+    if data_type.is_integer() {
+        return whole(value).is_some();
+    }
+    if data_type.is_floating() || (data_type.is_numeric() && value.contains(['e', 'E'])) {
+        let most = if data_type.is_floating() { f64::INFINITY } else { 1e32 };
+        return value.parse::<f64>().is_ok_and(|n| n.abs() < most);
     }
     let text: ArrayRef = Arc::new(StringArray::from(vec![value]));
-    let shown = exactly(&text, data_type).and_then(|typed| cast(&typed, &DataType::Utf8));
-    shown.is_ok_and(|shown| shown.is_valid(0) && shown.as_string::<i32>().value(0) == value)
+    let shown = exactly(&text, data_type, None).and_then(|typed| cast(&typed, &DataType::Utf8));
+    let same = |shown: &ArrayRef| data_type.is_numeric() || shown.as_string::<i32>().value(0) == value;
+    shown.is_ok_and(|shown| shown.is_valid(0) && same(&shown))
 }
 
 /// A whole number as a pipeline writes it: `5`, `5.0`.
@@ -202,6 +206,31 @@ mod tests {
             .collect();
         let arrays = columns.into_iter().map(|c| c.1).collect();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    }
+
+    #[test]
+    fn values_that_a_type_never_holds() {
+        let decimal = DataType::Decimal128(38, 6);
+        let long = "1".repeat(33);
+        for (value, data_type, holds) in [
+            ("5.600000", &decimal, true),
+            ("1e3", &decimal, true),
+            ("0.0000001", &decimal, false),
+            ("1e32", &decimal, false),
+            (&long[1..], &decimal, true),
+            (&long, &decimal, false),
+            (&long, &DataType::Float64, true),
+            ("nan", &DataType::Float64, false),
+            ("1e400", &DataType::Float64, false),
+            ("5.0", &DataType::Int64, true),
+            ("9223372036854775807", &DataType::Int64, true),
+            ("9223372036854775808", &DataType::Int64, false),
+            ("A", &DataType::Int64, false),
+            ("2026-03-01", &DataType::Date32, true),
+            ("20260301", &DataType::Date32, false),
+        ] {
+            assert_eq!(is_holdable(value, data_type), holds, "{value} {data_type}");
+        }
     }
 
     #[test]

@@ -4,14 +4,18 @@
 //! to a decimal or a text; a decimal made of a number is rounded to its digits after the point, where that changes it by
 //! no more than a hundredth (a computed ratio has sixteen digits, and none of them was written by anybody); a date is
 //! the day of a time, and a time has microseconds.
+//!
+//! Tables hold what the clocks of the pipeline's zone show: a column of times with a zone becomes that. A text with an
+//! offset is rejected, since the step `datetime` reads it; both would be another day in UTC.
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, TimestampMicrosecondArray},
     compute::{can_cast_types, cast, kernels::cmp::distinct, nullif},
-    datatypes::{DataType, Float64Type},
+    datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType},
     error::ArrowError,
 };
-use clinmill_sdk::number;
+use clinmill_sdk::{number, zone};
+use jiff::{civil, tz::TimeZone};
 use std::sync::Arc;
 
 /// Up to here every whole number is a double (IEEE 754, binary64).
@@ -26,11 +30,16 @@ pub fn is_castable(from: &DataType, to: &DataType) -> bool {
     from == to || (can_cast_types(from, to) && !mixed)
 }
 
-/// The column as another type; null where a value has no counterpart there.
+/// True where times with a zone become days or times of a clock: which clock must be known.
+pub fn needs_clock(from: &DataType, to: &DataType) -> bool {
+    matches!(from, DataType::Timestamp(_, Some(_))) && matches!(to, DataType::Timestamp(_, None) | DataType::Date32)
+}
+
+/// The column as another type; null where a value has no counterpart there. `clock` is the pipeline's zone.
 ///
 /// # Errors
-/// Where the types are not [castable](is_castable).
-pub fn exactly(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+/// Where the types are not [castable](is_castable), or a clock is [needed](needs_clock) and there is none.
+pub fn exactly(column: &ArrayRef, to: &DataType, clock: Option<&TimeZone>) -> Result<ArrayRef, ArrowError> {
     let from = column.data_type();
     if from == to {
         return finite(column);
@@ -39,10 +48,11 @@ pub fn exactly(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError>
         return Err(ArrowError::CastError(format!("{from} is no {to}")));
     }
     match (from, to) {
-        (DataType::Dictionary(_, values), _) => exactly(&cast(column, values)?, to),
-        (DataType::LargeUtf8 | DataType::Utf8View, _) => exactly(&cast(column, &DataType::Utf8)?, to),
+        (DataType::Dictionary(_, values), _) => exactly(&cast(column, values)?, to, clock),
+        (DataType::LargeUtf8 | DataType::Utf8View, _) => exactly(&cast(column, &DataType::Utf8)?, to, clock),
         (DataType::Utf8, _) => of_texts(column.as_string(), column, to),
         (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => cast(column, to),
+        _ if needs_clock(from, to) => cast(&local(column, clock)?, to),
         // Of both, the finer one: the day of a time, a time in microseconds.
         (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32) => cast(column, to),
         _ if from.is_floating() && to.is_numeric() => of_doubles(column, to),
@@ -59,6 +69,16 @@ pub fn exactly(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError>
     }
 }
 
+/// What the clock shows at times with a zone.
+fn local(column: &ArrayRef, clock: Option<&TimeZone>) -> Result<ArrayRef, ArrowError> {
+    let clock = clock.ok_or_else(|| ArrowError::CastError("a time with a zone, and no clock to show it".to_owned()))?;
+    // Without its zone, a time is that of UTC.
+    let utc = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let utc = utc.as_primitive::<TimestampMicrosecondType>().iter();
+    let shown = utc.map(|micros| micros.and_then(|micros| zone::local(clock, micros)));
+    Ok(Arc::new(shown.collect::<TimestampMicrosecondArray>()))
+}
+
 fn of_texts(texts: &StringArray, column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     let lost = |is_lost: &dyn Fn(&str) -> bool| -> BooleanArray {
         texts.iter().map(|text| Some(text.is_some_and(is_lost))).collect()
@@ -72,16 +92,26 @@ fn of_texts(texts: &StringArray, column: &ArrayRef, to: &DataType) -> Result<Arr
             let scale = usize::try_from(*scale).unwrap_or(0);
             without(cast(column, to)?, &lost(&|text| places(text) > scale))
         }
-        // With an offset or a zone it is another local time, and maybe another day: the step `datetime` reads it.
-        _ if to.is_temporal() => without(cast(column, to)?, &lost(&|text| !is_local(text))),
+        _ if to.is_temporal() => {
+            let times = texts.iter().map(|text| text.and_then(written));
+            let times: ArrayRef = Arc::new(times.collect::<TimestampMicrosecondArray>());
+            cast(&times, to)
+        }
         _ => cast(column, to),
     }
 }
 
-/// True for a day, and for one with a time that says nothing of its zone.
-fn is_local(text: &str) -> bool {
-    let of_time = |c: char| c.is_ascii_digit() || matches!(c, ' ' | 'T' | 't' | ':' | '.');
-    text.trim().chars().skip(10).all(of_time)
+/// Microseconds since 1970 of a day, or a day with a time, in ISO 8601 (`2026-03-01`, `20260301`, `2026-03-01 08:00`). With an
+/// offset or a zone it is another local time, and maybe another day.
+fn written(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (day, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    let of_day = |c: char| c.is_ascii_digit() || c == '-';
+    let of_time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.');
+    let is_local = matches!(day.len(), 8 | 10) && day.chars().all(of_day) && time.chars().all(of_time);
+    let time: civil::DateTime = is_local.then(|| text.parse().ok()).flatten()?;
+    let since = time.duration_since(civil::date(1970, 1, 1).into());
+    i64::try_from(since.as_nanos().div_euclid(1_000)).ok()
 }
 
 /// Doubles that are numbers: what a query divides by zero is none.
@@ -167,7 +197,7 @@ mod tests {
 
     /// What comes, as texts; `-` where nothing does.
     fn of(column: &ArrayRef, to: &DataType) -> Vec<String> {
-        let fitted = exactly(column, to).unwrap();
+        let fitted = exactly(column, to, None).unwrap();
         assert_eq!(fitted.data_type(), to);
         let shown = cast(&fitted, &DataType::Utf8).unwrap();
         let shown = shown.as_string::<i32>().iter();
@@ -252,31 +282,80 @@ mod tests {
             assert!(!is_castable(&number, &time) && !is_castable(&time, &number));
         }
         let days: ArrayRef = Arc::new(Int64Array::from(vec![20_260_301]));
-        assert!(exactly(&days, &DataType::Date32).is_err());
-        let column = texts(&["2026-03-01", "20260301", "0001-01-01", "9999-12-31", "2026-02-30"]);
-        let dates = ["2026-03-01", "2026-03-01", "0001-01-01", "9999-12-31", "-"];
-        assert_eq!(of(&column, &DataType::Date32), dates);
+        assert!(exactly(&days, &DataType::Date32, None).is_err());
         let zones = ["Z", "+08:00", "-0500", " +0800", " Asia/Shanghai", " Europe/Berlin"];
         let zoned: Vec<String> = zones.iter().map(|zone| format!("2026-03-01 07:00:00{zone}")).collect();
         let zoned = texts(&zoned.iter().map(String::as_str).collect::<Vec<_>>());
         for to in [DataType::Date32, TIMESTAMP] {
             assert_eq!(of(&zoned, &to), ["-"; 6], "{to}");
         }
-        let column = texts(&["2026-03-01T08:00:00", "2026-03-01 08:00:00.25", "2026-03-01"]);
-        let times = ["2026-03-01T08:00:00", "2026-03-01T08:00:00.250", "2026-03-01T00:00:00"];
-        assert_eq!(of(&column, &TIMESTAMP), times);
-        assert_eq!(of(&column, &DataType::Date32), ["2026-03-01"; 3]);
         let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1, 86_399_999_999]));
         assert_eq!(of(&column, &DataType::Date32), ["1969-12-31", "1970-01-01"]);
         let far: ArrayRef = Arc::new(Date32Array::from(vec![i32::MAX, 0, 2_932_896, -719_162]));
-        let times = exactly(&far, &TIMESTAMP).unwrap();
+        let times = exactly(&far, &TIMESTAMP, None).unwrap();
         assert_eq!(times.null_count(), 1, "days that no time in microseconds reaches");
+    }
+
+    #[test]
+    fn a_day_is_written_alike_for_dates_and_times() {
+        for (text, day, time) in [
+            ("2026-03-01", "2026-03-01", "2026-03-01T00:00:00"),
+            ("20260301", "2026-03-01", "2026-03-01T00:00:00"),
+            (" 0001-01-01 ", "0001-01-01", "0001-01-01T00:00:00"),
+            ("9999-12-31", "9999-12-31", "9999-12-31T00:00:00"),
+            ("2026-03-01T08:00:00", "2026-03-01", "2026-03-01T08:00:00"),
+            ("2026-03-01 08:00", "2026-03-01", "2026-03-01T08:00:00"),
+            ("20260301T080000", "2026-03-01", "2026-03-01T08:00:00"),
+            ("1969-12-31 23:59:59.25", "1969-12-31", "1969-12-31T23:59:59.250"),
+            ("2026-02-30", "-", "-"),
+            ("2026-3-1", "-", "-"),
+            ("2026-03", "-", "-"),
+            ("20260301080000", "-", "-"),
+            ("20260301T080000-0500", "-", "-"),
+            ("20260301+08", "-", "-"),
+            ("2026-03-01T08:00:00[Asia/Shanghai]", "-", "-"),
+            ("", "-", "-"),
+        ] {
+            let column = texts(&[text]);
+            assert_eq!(of(&column, &DataType::Date32), [day], "{text}");
+            assert_eq!(of(&column, &TIMESTAMP), [time], "{text}");
+        }
+    }
+
+    /// 07:30 and 16:00 in UTC: in Shanghai the second is the next day.
+    #[test]
+    fn times_with_a_zone_are_what_the_clock_shows() {
+        let utc = [1_772_350_200_000_000, 1_772_380_800_000_000];
+        let shanghai = TimeZone::get("Asia/Shanghai").unwrap();
+        for zone in ["UTC", "+08:00", "Europe/Berlin"] {
+            let column = TimestampMicrosecondArray::from(vec![Some(utc[0]), Some(utc[1]), None]).with_timezone(zone);
+            let column: ArrayRef = Arc::new(column);
+            for unit in [TimeUnit::Second, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+                let column = cast(&column, &DataType::Timestamp(unit, Some(zone.into()))).unwrap();
+                let shown = |to: &DataType| {
+                    let shown = exactly(&column, to, Some(&shanghai)).unwrap();
+                    let shown = cast(&shown, &DataType::Utf8).unwrap();
+                    let texts = shown.as_string::<i32>().iter();
+                    texts.map(|t| t.unwrap_or("-").to_owned()).collect::<Vec<_>>()
+                };
+                assert_eq!(
+                    shown(&TIMESTAMP),
+                    ["2026-03-01T15:30:00", "2026-03-02T00:00:00", "-"],
+                    "{zone}"
+                );
+                assert_eq!(shown(&DataType::Date32), ["2026-03-01", "2026-03-02", "-"], "{zone}");
+                assert!(
+                    exactly(&column, &TIMESTAMP, None).is_err(),
+                    "never UTC's time in silence"
+                );
+            }
+        }
     }
 
     #[test]
     fn nulls_stay_nulls() {
         let column: ArrayRef = Arc::new(NullArray::new(2));
-        assert_eq!(exactly(&column, &DataType::Int64).unwrap().null_count(), 2);
+        assert_eq!(exactly(&column, &DataType::Int64, None).unwrap().null_count(), 2);
         let column: ArrayRef = Arc::new(Float64Array::from(vec![None, Some(1.5)]));
         assert_eq!(of(&column, &DataType::Int64), ["-", "-"]);
         assert_eq!(of(&column, &DECIMAL), ["-", "1.500000"]);

@@ -6,7 +6,7 @@
 
 use crate::{
     error::EngineError,
-    exact::{exactly, is_castable},
+    exact::{exactly, is_castable, needs_clock},
     fold::Id,
     graph::{Graph, Located, subject_column},
     tables::{Identity, TableSpec},
@@ -22,6 +22,7 @@ use clinmill_spec::{
     codes, did_you_mean,
     pipeline::{Column, Model, Table},
 };
+use jiff::tz::TimeZone;
 use std::sync::Arc;
 
 /// How a column is completed where it is null or not given.
@@ -226,7 +227,10 @@ pub fn link(specs: &mut [TableSpec], graph: &Graph) {
             let has = |f: &Field| {
                 let here = input.field_with_name(f.name());
                 (f.name() == SUBJECT_ID && spec.subject)
-                    || here.is_ok_and(|h| is_castable(h.data_type(), f.data_type()))
+                    || here.is_ok_and(|h| {
+                        let has_clock = spec.clock.is_some() || !needs_clock(h.data_type(), f.data_type());
+                        has_clock && is_castable(h.data_type(), f.data_type())
+                    })
             };
             if id != "person_id" && key.iter().all(has) {
                 let fill = Fill::Row {
@@ -299,7 +303,16 @@ pub fn complete(
                 let zeros = (0..n).map(|i| source.is_valid(i).then_some(omop::UNMAPPED));
                 Arc::new(zeros.collect::<Int64Array>()) as ArrayRef
             }),
-            Fill::Row { table, key: fields } => Some(row_numbers(table, fields, given, subjects, key)?),
+            Fill::Row {
+                table: other,
+                key: fields,
+            } => Some(row_numbers(
+                other,
+                fields,
+                given,
+                subjects,
+                (key, table.clock.as_ref()),
+            )?),
         };
         if let (Some(filled), Some(column)) = (filled, columns.get_mut(at)) {
             let filled = cast(&filled, column.data_type())?;
@@ -320,13 +333,13 @@ fn row_numbers(
     fields: &[Field],
     given: &RecordBatch,
     subjects: Option<&FixedSizeBinaryArray>,
-    key: &VaultKey,
+    (key, clock): (&VaultKey, Option<&TimeZone>),
 ) -> Result<ArrayRef, EngineError> {
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for field in fields {
         let array: ArrayRef = match (given.column_by_name(field.name()), subjects) {
             (_, Some(subjects)) if field.name() == SUBJECT_ID => Arc::new(subject_column(subjects)),
-            (Some(array), _) => exactly(array, field.data_type())?,
+            (Some(array), _) => exactly(array, field.data_type(), clock)?,
             (None, _) => return Err(EngineError::internal(format!("no column {} to refer by", field.name()))),
         };
         arrays.push(array);

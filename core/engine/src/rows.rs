@@ -122,7 +122,7 @@ fn without_misfits(
             columns.push(new_null_array(field.data_type(), rows.num_rows()));
             continue;
         };
-        let fitted = exactly(column, field.data_type())?;
+        let fitted = exactly(column, field.data_type(), table.clock.as_ref())?;
         let given = column.logical_nulls();
         if fitted.null_count() > given.as_ref().map_or(0, NullBuffer::null_count) {
             any = true;
@@ -161,8 +161,9 @@ fn misfit_message(table: &TableSpec, column: &str) -> String {
     let data_type = field.ok().map(|f| f.data_type());
     let wanted = data_type.and_then(type_word).unwrap_or("another type");
     let digits = match data_type {
-        Some(DataType::Decimal128(_, scale)) => {
-            format!(" ({scale} digits after the point: round what a query computes)")
+        Some(DataType::Decimal128(precision, scale)) => {
+            let before = i16::from(*precision) - i16::from(*scale);
+            format!(" (at most {before} digits before the point and {scale} behind it: round what a query computes)")
         }
         _ => String::new(),
     };

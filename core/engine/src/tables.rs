@@ -3,7 +3,7 @@
 use crate::{
     bound::{SourceSpec, canonical},
     contract::{self, Term},
-    exact::is_castable,
+    exact::{is_castable, needs_clock},
     graph::{Graph, Located, Node, contract_of},
     mappings::Mapping,
     model::{self, Fill},
@@ -16,6 +16,7 @@ use clinmill_spec::{
     codes,
     pipeline::{Column, Model, Pipeline, Scope, Span, Table, TransformInput},
 };
+use jiff::tz::TimeZone;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -44,8 +45,12 @@ pub struct TableSpec {
     pub model: Option<Model>,
     /// Columns that the model completes, and how.
     pub fills: Vec<(String, Fill)>,
+    /// The pipeline says what its rows must hold: by columns or a model.
+    pub has_contract: bool,
     /// What each row must hold to be published.
     pub terms: Vec<Term>,
+    /// The pipeline's zone: what its clocks show at times that carry their zone stands in the table.
+    pub clock: Option<TimeZone>,
     /// The units of columns, for the manifest.
     pub units: BTreeMap<String, String>,
     /// Digest of everything upstream: another one recomputes the table.
@@ -134,7 +139,11 @@ fn bind_table(
     };
     let subject = scope == Scope::Subject && upstream.iter().all(|name| graph.is_about_subjects(name));
     let mut findings = Vec::new();
-    let schema = published(table, input, subject, &mut findings);
+    let clock = pipeline
+        .timezone
+        .as_ref()
+        .and_then(|zone| TimeZone::get(&zone.value).ok());
+    let schema = published(table, (input, clock.is_some()), subject, &mut findings);
     check_types(table, &schema, &mut findings);
     check_values(table, &schema, &mut findings);
     check_units(table, &mut findings);
@@ -235,8 +244,10 @@ fn bind_table(
             .filter_map(|c| Some((c.name.value.clone(), c.required?, c.name.span)))
             .collect(),
         model: table.model.as_ref().map(|m| m.value),
+        has_contract: table.model.is_some() || !table.columns.is_empty(),
         fills,
         terms,
+        clock,
         units: table
             .columns
             .iter()
@@ -253,13 +264,18 @@ pub fn conceptual(table: &TableSpec, column: &str) -> bool {
     table.model == Some(Model::Omop54) && field().is_some_and(clinmill_model::omop::Field::is_concept)
 }
 
-fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec<Located>) -> SchemaRef {
+fn published(
+    table: &Table,
+    (input, has_clock): (&SchemaRef, bool),
+    subject: bool,
+    findings: &mut Vec<Located>,
+) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
     if subject {
         fields.push(Field::new(SUBJECT_ID, DataType::Utf8, false));
     }
     if let Some(columns) = model::columns(table) {
-        return model_schema(table, input, fields, columns, findings);
+        return model_schema(table, (input, has_clock), fields, columns, findings);
     }
     if table.columns.is_empty() {
         fields.extend(input.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
@@ -275,7 +291,7 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
         match input.field_with_name(&column.name.value) {
             Ok(field) => {
                 let data_type = contract_type(column).unwrap_or_else(|| field.data_type().clone());
-                if let Some(found) = unlike(field, &data_type) {
+                if let Some(found) = unlike(field, &data_type, has_clock) {
                     findings.push((found, column.name.span));
                 } else {
                     fields.push(Field::new(&column.name.value, data_type, true));
@@ -297,8 +313,15 @@ fn published(table: &Table, input: &SchemaRef, subject: bool, findings: &mut Vec
 }
 
 /// What to say of a column that cannot be made one of the type that the table promises.
-fn unlike(field: &Field, data_type: &DataType) -> Option<Diagnostic> {
+fn unlike(field: &Field, data_type: &DataType, has_clock: bool) -> Option<Diagnostic> {
     let (name, from) = (field.name(), field.data_type());
+    if needs_clock(from, data_type) && !has_clock {
+        let kind = type_word(data_type).unwrap_or("time");
+        let message =
+            format!("the column {name:?} holds times with a zone, and no `timezone` says which {kind} that is");
+        let hint = "write `timezone:` at the top of the pipeline, such as `timezone: Asia/Shanghai`";
+        return Some(Diagnostic::error(codes::COLUMN_TYPE, message).hint(hint));
+    }
     if is_castable(from, data_type) {
         return None;
     }
@@ -343,8 +366,16 @@ fn check_values(table: &Table, schema: &SchemaRef, findings: &mut Vec<Located>) 
                 let kind = type_word(field.data_type()).unwrap_or("another type");
                 let name = &column.name.value;
                 let message = format!("the column {name:?} is of the type {kind}, and never {:?}", value.value);
-                let hint = "give it the type of its values, such as `string`, or write values of its type, such as `1`, \
-                            `true` or `2026-03-01`";
+                let hint = match field.data_type() {
+                    DataType::Decimal128(precision, scale) => format!(
+                        "a decimal has at most {} digits before the point and {scale} behind it: write such values, or give \
+                         the column the type `number` or `string`",
+                        i16::from(*precision) - i16::from(*scale)
+                    ),
+                    _ => "give it the type of its values, such as `string`, or write values of its type, such as `1`, \
+                          `true` or `2026-03-01`"
+                        .to_owned(),
+                };
                 findings.push((Diagnostic::error(codes::COLUMN_VALUES, message).hint(hint), value.span));
             }
         }
@@ -371,7 +402,7 @@ fn check_units(table: &Table, findings: &mut Vec<Located>) {
 /// The columns of a standard model's table: keys that it lacks, its own in its order, then what the pipeline adds.
 fn model_schema(
     table: &Table,
-    input: &SchemaRef,
+    (input, has_clock): (&SchemaRef, bool),
     mut fields: Vec<Field>,
     columns: Vec<(&'static str, DataType)>,
     findings: &mut Vec<Located>,
@@ -384,7 +415,10 @@ fn model_schema(
         }
     }
     for (name, data_type) in &columns {
-        let found = input.field_with_name(name).ok().and_then(|f| unlike(f, data_type));
+        let found = input
+            .field_with_name(name)
+            .ok()
+            .and_then(|f| unlike(f, data_type, has_clock));
         findings.extend(found.map(|found| (found, table.name.span)));
         fields.push(Field::new(*name, data_type.clone(), true));
     }
@@ -405,7 +439,7 @@ fn model_schema(
             let data_type = column
                 .and_then(contract_type)
                 .unwrap_or_else(|| field.data_type().clone());
-            let found = unlike(field, &data_type);
+            let found = unlike(field, &data_type, has_clock);
             findings.extend(found.map(|found| (found, column.map_or(table.name.span, |c| c.name.span))));
             fields.push(Field::new(field.name(), data_type, true));
         }

@@ -1,6 +1,7 @@
 //! What a unit measures, in the words of LOINC's properties, and whether it can be what a target is measured in.
 
 use crate::{Kind, Told, fold::unit_condition, table::Target, units};
+use clinmill_sdk::units::divided;
 
 /// Volumes that concentrations are of.
 const VOLUMES: [&str; 7] = ["l", "dl", "ml", "ul", "mcl", "mm3", "cumm"];
@@ -43,7 +44,7 @@ pub fn of_told(told: &Told<'_>) -> Option<&'static str> {
 /// What a unit as written measures; nothing where that cannot be told.
 pub fn of_unit(unit: &str) -> Option<&'static str> {
     // Grams per litre in capitals, or thousands of millions.
-    if matches!(unit.trim(), "G/L" | "T/L") {
+    if matches!(divided(unit).as_str(), "G/L" | "T/L") {
         return None;
     }
     let written = unit;
@@ -192,6 +193,7 @@ mod tests {
             ("g/L", Some("mass")),
             ("克/升", Some("mass")),
             ("G/L", None),
+            ("G L-1", None),
             ("×10⁹/L", Some("count")),
             ("K/uL", Some("count")),
             ("个/微升", Some("count")),

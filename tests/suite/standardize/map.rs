@@ -2,6 +2,7 @@
 
 use super::{LABS, ROWS, site};
 use clinmill_tests::Project;
+use serde_json::json;
 use std::fs;
 
 const HEAD: &str =
@@ -92,6 +93,40 @@ fn coverage_of_a_pipeline_counts_every_step() {
     );
     assert_eq!((of["rows"].as_u64(), of["rows_mapped"].as_u64()), (Some(5), Some(4)));
     assert_eq!(of["open"][0]["value"], "没有的项目");
+}
+
+/// What could not be standardized is counted and named, units too.
+#[test]
+fn coverage_of_a_pipeline_names_units_worst_first() {
+    let site = site(LABS, ROWS);
+    let units = ["g/L", "U/L-1", "zorks", "U/L-1", "", "g/L"];
+    let row = |(i, unit): (usize, &str)| format!("a,x{i},血红蛋白,130,{unit},2026-01-09 07:00:00\n");
+    let rows: String = units.into_iter().enumerate().map(row).collect();
+    site.put("inbox/labs2.csv", format!("mrn,order,test,result,unit,at\n{rows}"));
+    let project = site.project();
+    let args = ["map", "coverage", "pipeline.yaml"];
+    let run = project.run(args.into_iter().chain(["--format", "json"]));
+    let json = run.expect_code(0).json();
+    let of = &json["units"][0];
+    assert_eq!((&of["place"], &of["column"]), (&"lis > labs".into(), &"unit".into()));
+    assert_eq!(
+        ["rows", "rows_read", "units", "units_read", "rejected"].map(|key| of[key].as_u64()),
+        [Some(10), Some(7), Some(5), Some(3), Some(0)],
+        "{of}"
+    );
+    let open = |unit: &str, rows: u64| json!({ "unit": unit, "state": "unknown-unit", "rows": rows });
+    assert_eq!(of["open"], json!([open("U/L-1", 2), open("zorks", 1)]));
+    let text = project.run(args).expect_code(0).stdout;
+    assert!(text.contains("unknown-unit") && text.contains("70.0"), "{text}");
+
+    // What a step rejects is counted still.
+    let pipeline = LABS.replace("          on_error: null\n", "");
+    project.write("pipeline.yaml", &pipeline);
+    let text = project.run(args).expect_code(0).stdout;
+    assert!(
+        text.contains("lis > labs: 3 rows were rejected for their unit"),
+        "{text}"
+    );
 }
 
 #[test]

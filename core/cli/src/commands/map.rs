@@ -1,6 +1,7 @@
 //! `clinmill map`: mapping tables to and from other tools, coverage, suggestions and their review.
 
 mod accept;
+mod units;
 
 use crate::{
     args,
@@ -8,8 +9,15 @@ use crate::{
     failure::{FAILED, Failure, OK},
     output::{Grid, counted},
 };
-use arrow::{array::AsArray, compute::cast, datatypes::DataType};
-use clinmill_engine::inspect::{self, Extent};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    compute::cast,
+    datatypes::DataType,
+};
+use clinmill_engine::{
+    bound::Bound,
+    inspect::{self, Extent},
+};
 use clinmill_plugin_terminology::{
     By, Kind, Lookup, Terminology, TerminologyConfig,
     exchange::{Format, Imported, export, import, licence},
@@ -21,7 +29,10 @@ use clinmill_plugin_terminology::{
 };
 use clinmill_plugin_units::{Units, targets};
 use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records, regular};
-use clinmill_spec::{did_you_mean, pipeline::TransformInput};
+use clinmill_spec::{
+    did_you_mean,
+    pipeline::{Transform as PipelineTransform, TransformInput},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, path::Path};
@@ -236,9 +247,47 @@ struct Looked {
 /// `value` names the column of results.
 async fn looked_up(context: &Context, args: &args::MapColumns, value: Option<&String>) -> Result<Vec<Looked>, Failure> {
     match args.file.extension().and_then(|e| e.to_str()) {
-        Some("yaml" | "yml") => in_pipeline(context, &args.file, value).await,
+        Some("yaml" | "yml") => {
+            let bound = context.bind(&args.file).await?;
+            let all = in_pipeline(context, &bound, value).await?;
+            if all.is_empty() {
+                return Err(nothing_in(&args.file));
+            }
+            Ok(all)
+        }
         _ => Ok(vec![in_file(args, value)?]),
     }
+}
+
+fn nothing_in(file: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} has no terminology step to count: name a CSV or TSV file with --map and --column",
+        file.display()
+    ))
+}
+
+/// A column as texts, empty where it is null; none where there is no such column.
+fn texts(rows: &RecordBatch, name: &str) -> Result<Option<Vec<String>>, Failure> {
+    let Some(column) = rows.column_by_name(name) else {
+        return Ok(None);
+    };
+    let text = cast(column, &DataType::Utf8)
+        .map_err(|_| Failure::new(FAILED, format!("the column {name:?} cannot be shown")))?;
+    let text = text.as_string::<i32>().iter();
+    Ok(Some(text.map(|text| text.unwrap_or_default().to_owned()).collect()))
+}
+
+/// A transform, and what it reads.
+fn place(transform: &PipelineTransform) -> String {
+    let from = match &transform.input {
+        TransformInput::From(name) => name.value.clone(),
+        TransformInput::Union(names) => {
+            let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
+            names.join("+")
+        }
+        TransformInput::Sql(_) => "sql".to_owned(),
+    };
+    format!("{from} > {}", transform.name.value)
 }
 
 fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, Failure> {
@@ -301,8 +350,7 @@ const COUNTED: Extent = Extent {
 };
 
 /// Every `terminology` step of a pipeline, over the records of its inbox.
-async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) -> Result<Vec<Looked>, Failure> {
-    let bound = context.bind(file).await?;
+async fn in_pipeline(context: &Context, bound: &Bound, result: Option<&String>) -> Result<Vec<Looked>, Failure> {
     let mut all = Vec::new();
     for transform in &bound.pipeline.transforms {
         let steps = transform
@@ -316,20 +364,12 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             let Some(mapping) = bound.mappings.get(&config.map) else {
                 continue;
             };
-            let rows = inspect::preview(&bound, &transform.name.value, COUNTED, None).await?;
+            let rows = inspect::preview(bound, &transform.name.value, COUNTED, None).await?;
             super::preview::tell_left_out(context, &rows, COUNTED.records);
             let is_cut = rows.is_cut;
             let rows = rows.rows;
-            let column = |name: &str| -> Result<Option<Vec<String>>, Failure> {
-                let Some(column) = rows.column_by_name(name) else {
-                    return Ok(None);
-                };
-                let text = cast(column, &DataType::Utf8)
-                    .map_err(|_| Failure::new(FAILED, format!("the column {name:?} cannot be shown")))?;
-                let text = text.as_string::<i32>().iter();
-                Ok(Some(text.map(|text| text.unwrap_or_default().to_owned()).collect()))
-            };
-            let Some(texts) = column(&config.column)? else {
+            let column = |name: &str| texts(&rows, name);
+            let Some(names) = column(&config.column)? else {
                 let name = (&transform.name.value, &config.column);
                 context.console.warn(
                     None,
@@ -354,7 +394,7 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             });
             let results = optional(&result.cloned().or(converted))?;
             let mut values = Values::new();
-            for (row, text) in texts.into_iter().enumerate() {
+            for (row, text) in names.into_iter().enumerate() {
                 let cell = |texts: &Option<Vec<String>>| texts.as_ref().and_then(|t| t.get(row)).cloned();
                 let unit = cell(&written).filter(|unit| !unit.is_empty()).or_else(|| cell(&units));
                 let asked = Asked {
@@ -366,17 +406,8 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
                 let number = cell(&results).and_then(|text| text.trim().parse().ok());
                 values.entry(asked).or_default().add(number);
             }
-            let from = match &transform.input {
-                TransformInput::From(name) => name.value.clone(),
-                TransformInput::Union(names) => names
-                    .iter()
-                    .map(|name| name.value.as_str())
-                    .collect::<Vec<_>>()
-                    .join("+"),
-                TransformInput::Sql(_) => "sql".to_owned(),
-            };
             all.push(Looked {
-                place: format!("{from} > {}", transform.name.value),
+                place: place(transform),
                 column: config.column,
                 map: config.map.clone(),
                 table: MappingTable::read(&config.map, &mapping.resource).map_err(|error| broken(&error))?,
@@ -386,13 +417,7 @@ async fn in_pipeline(context: &Context, file: &Path, result: Option<&String>) ->
             });
         }
     }
-    match all.is_empty() {
-        true => Err(Failure::usage(format!(
-            "{} has no terminology step to count: name a CSV or TSV file with --map and --column",
-            file.display()
-        ))),
-        false => Ok(all),
-    }
+    Ok(all)
 }
 
 fn covered(looked: &Looked) -> Result<Coverage, Failure> {
@@ -410,7 +435,18 @@ fn percent(part: u64, whole: u64) -> String {
 
 async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Failure> {
     let mut all: Vec<(Looked, Coverage)> = Vec::new();
-    for looked in looked_up(context, &args.columns, None).await? {
+    let (looked_up, units) = match args.columns.file.extension().and_then(|e| e.to_str()) {
+        Some("yaml" | "yml") => {
+            let bound = context.bind(&args.columns.file).await?;
+            let looked = in_pipeline(context, &bound, None).await?;
+            (looked, units::met(context, &bound).await?)
+        }
+        _ => (vec![in_file(&args.columns, None)?], Vec::new()),
+    };
+    if looked_up.is_empty() && units.is_empty() {
+        return Err(nothing_in(&args.columns.file));
+    }
+    for looked in looked_up {
         let coverage = covered(&looked)?;
         all.push((looked, coverage));
     }
@@ -436,32 +472,40 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
                 "rows_mapped": c.rows_mapped, "values": c.values, "values_mapped": c.values_mapped, "is_cut": looked.is_cut, "open": open })
         })
         .collect();
-    context.console.result(&json!({ "columns": values }), || {
-        let mut grid = Grid::new(["place", "column", "map", ">rows", ">mapped %", ">values", ">mapped %"]);
-        for (looked, c) in &all {
-            grid.row([
-                looked.place.clone(),
-                looked.column.clone(),
-                looked.map.clone(),
-                c.rows.to_string(),
-                percent(c.rows_mapped, c.rows),
-                c.values.to_string(),
-                percent(c.values_mapped, c.values),
-            ]);
-        }
-        let mut text = grid.to_string();
-        let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
-        for (looked, c) in &all {
-            for o in c.open.iter().take(args.open) {
-                let asked = &o.asked;
-                open.row([&o.rows.to_string(), &asked.value, &asked.unit, o.state, &looked.place]);
+    context
+        .console
+        .result(&json!({ "columns": values, "units": units }), || {
+            let mut grid = Grid::new(["place", "column", "map", ">rows", ">mapped %", ">values", ">mapped %"]);
+            for (looked, c) in &all {
+                grid.row([
+                    looked.place.clone(),
+                    looked.column.clone(),
+                    looked.map.clone(),
+                    c.rows.to_string(),
+                    percent(c.rows_mapped, c.rows),
+                    c.values.to_string(),
+                    percent(c.values_mapped, c.values),
+                ]);
             }
-        }
-        if !open.is_empty() {
-            let _ = write!(text, "\n{open}");
-        }
-        text
-    })?;
+            let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
+            for (looked, c) in &all {
+                for o in c.open.iter().take(args.open) {
+                    let asked = &o.asked;
+                    open.row([&o.rows.to_string(), &asked.value, &asked.unit, o.state, &looked.place]);
+                }
+            }
+            for met in &units {
+                met.show(&mut grid, &mut open, args.open);
+            }
+            let mut text = grid.to_string();
+            if !open.is_empty() {
+                let _ = write!(text, "\n{open}");
+            }
+            for note in units.iter().filter_map(units::Met::note) {
+                let _ = writeln!(text, "\n{note}");
+            }
+            text
+        })?;
     Ok(OK)
 }
 

@@ -62,10 +62,12 @@ impl Groups {
         self.index.len()
     }
 
-    /// Those further apart than this.
-    pub fn far(&self, at_most: f64) -> impl Iterator<Item = &str> {
-        let far = self.index.iter().filter(move |(_, index)| **index > at_most);
-        far.map(|(group, _)| group.as_str())
+    /// Those further apart than this, with their index, the furthest first.
+    pub fn far(&self, at_most: f64) -> Vec<(&str, f64)> {
+        let far = self.index.iter().filter(|(_, index)| **index > at_most);
+        let mut far: Vec<(&str, f64)> = far.map(|(group, index)| (group.as_str(), *index)).collect();
+        far.sort_by(|a, b| b.1.total_cmp(&a.1));
+        far
     }
 
     /// The largest index.
@@ -172,7 +174,8 @@ mod tests {
         };
         let apart = by_group(&[rows(1.0, 49)], &[rows(10.0, 500)], true).unwrap();
         assert_eq!((apart.compared(), apart.few), (2, 1));
-        assert_eq!(apart.far(0.25).collect::<Vec<_>>(), ["b"]);
+        let far: Vec<&str> = apart.far(0.25).into_iter().map(|(group, _)| group).collect();
+        assert_eq!(far, ["b"]);
         assert!(apart.largest() > Some(1.0));
         let apart = by_group(&[rows(1.0, 50)], &[rows(1.0, 50)], true).unwrap();
         assert_eq!((apart.compared(), apart.few, apart.largest()), (3, 0, Some(0.0)));

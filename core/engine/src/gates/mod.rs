@@ -11,18 +11,20 @@ mod run;
 mod state;
 
 pub(crate) use run::warnings;
-pub use run::{Audit, Looked, look, run};
+pub use run::{Audit, Looked, Lost, Rejected, look, run};
 pub use state::{TableState, columns};
 
 use crate::{
+    contract::{Rule, Term},
     graph::Located,
+    sql,
     tables::{TableSpec, conceptual},
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use clinmill_catalog::dataset::{Dimension, Severity};
 use clinmill_model::Diagnostic;
 use clinmill_spec::{
-    codes,
+    SourceFile, codes,
     pipeline::{Check, ColumnRef, Gate, Model, OnFail, Pipeline, Span},
 };
 use query::Plan;
@@ -47,15 +49,22 @@ pub struct GateSpec {
     pub at_least: f64,
     /// What happens when it does not hold.
     pub on_fail: Severity,
+    /// The table that its rows refer to.
+    pub parent: Option<String>,
     plan: Plan,
 }
 
 /// Binds the gates of a pipeline and those of its tables' contracts: columns found, queries planned.
-pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, Vec<Located>) {
+pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec], source: &SourceFile) -> (Vec<GateSpec>, Vec<Located>) {
     let schemas: BTreeMap<String, SchemaRef> = tables.iter().map(|t| (t.name.clone(), columns(t))).collect();
     let unmapped = |column: &ColumnRef| {
         let table = tables.iter().find(|t| t.name == column.table);
         table.is_some_and(|t| conceptual(t, &column.column))
+    };
+    let listed = |column: &ColumnRef| {
+        let table = tables.iter().find(|t| t.name == column.table);
+        let lists = |term: &Term| term.column == column.column && matches!(term.rule, Rule::OneOf(_));
+        table.is_some_and(|t| t.terms.iter().any(lists))
     };
     let empty: Vec<TableState> = tables.iter().map(TableState::empty).collect();
     let mut gates = Vec::new();
@@ -63,8 +72,12 @@ pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, 
     let own = tables.iter().flat_map(|t| contract(t, tables));
     let declared = pipeline.gates.iter().map(|gate| (gate.clone(), None));
     for (gate, dqd) in declared.chain(own) {
+        if let Some(found) = misread(&gate, source) {
+            findings.push(found);
+            continue;
+        }
         let filter = gate.filter.as_ref().map(|f| f.value.as_str());
-        let plan = match query::plan(&gate.check, filter, &schemas, &unmapped) {
+        let plan = match query::plan(&gate.check, filter, &schemas, &unmapped, &listed) {
             Ok(plan) => plan,
             Err(found) => {
                 findings.push(*found);
@@ -73,18 +86,42 @@ pub async fn bind(pipeline: &Pipeline, tables: &[TableSpec]) -> (Vec<GateSpec>, 
         };
         let spec = described(&gate, plan, &unmapped, dqd);
         if let Err(message) = run::check(&spec, &empty).await {
-            let (what, span) = match (&gate.check, &gate.filter) {
-                (Check::Sql { sql, .. }, _) => ("the query", sql.span),
-                (_, Some(filter)) => ("the condition", filter.span),
-                _ => ("the check", gate.name.span),
+            let (what, text) = match (&gate.check, &gate.filter) {
+                (Check::Sql { sql, .. }, _) => ("the query", sql),
+                (_, Some(filter)) => ("the condition", filter),
+                _ => ("the check", &gate.name),
+            };
+            let span = match sql::culprit(&text.value, &message) {
+                Some((at, length)) => source.within(text.span, &text.value, at, length),
+                None => text.span,
             };
             let message = format!("{what} of the gate `{}` cannot be planned: {message}", gate.name.value);
-            findings.push((Diagnostic::error(codes::GATE_QUERY, message), span));
+            findings.push((Diagnostic::error(codes::GATE_QUERY, message).hint(advice(&gate)), span));
             continue;
         }
         gates.push(spec);
     }
     (gates, findings)
+}
+
+/// What is wrong with a text that goes into a gate's queries, read alone: put into one, it could say something else.
+fn misread(gate: &Gate, source: &SourceFile) -> Option<Located> {
+    let (what, text, read) = match (&gate.check, &gate.filter) {
+        (Check::Sql { sql, .. }, _) => ("the query", sql, sql::query(&sql.value).map(|_| ())),
+        (_, Some(filter)) => ("the condition", filter, sql::expression(&filter.value)),
+        _ => return None,
+    };
+    let (at, wrong) = read.err()?;
+    let span = source.within(text.span, &text.value, at, 1);
+    let message = format!("{what} of the gate `{}` cannot be read: {wrong}", gate.name.value);
+    Some((Diagnostic::error(codes::GATE_QUERY, message).hint(advice(gate)), span))
+}
+
+fn advice(gate: &Gate) -> &'static str {
+    match gate.check {
+        Check::Sql { .. } => "write one SELECT over the tables of the pipeline; the rows that it returns fail",
+        _ => "write one condition over the columns of the table, such as: unit is null and value > 100",
+    }
 }
 
 fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd: Option<&'static str>) -> GateSpec {
@@ -132,6 +169,10 @@ fn described(gate: &Gate, plan: Plan, unmapped: &dyn Fn(&ColumnRef) -> bool, dqd
         on_fail: match gate.on_fail {
             OnFail::Block => Severity::Block,
             OnFail::Warn => Severity::Warn,
+        },
+        parent: match &gate.check {
+            Check::ForeignKey(_, to) => Some(to.table.clone()),
+            _ => None,
         },
         plan,
     }

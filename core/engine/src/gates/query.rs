@@ -1,5 +1,6 @@
 //! From a check to the queries that count: which rows it is about, and which of them fail.
 
+use crate::sql;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use clinmill_model::{
     Diagnostic,
@@ -41,6 +42,8 @@ pub enum Plan {
         values: [String; 2],
         /// A query for one row of each group, `_row_id` and `g`; none without groups.
         groups: Option<String>,
+        /// What a group is called may be told: it is of codes alone that are no patient's.
+        told: bool,
         /// Numbers or words.
         numeric: bool,
         /// The largest index.
@@ -167,7 +170,19 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The plan of a check. `filter` is the condition of `where`; `unmapped` are concept ids, for which 0 is no value.
+/// Between the values of a group's columns: see [`group_name`].
+const BETWEEN: char = '\u{1f}';
+
+/// A group as people read it: of the text that a drift's query makes of its columns' values.
+pub fn group_name(group: &str) -> String {
+    let values = group
+        .split(BETWEEN)
+        .map(|value| value.strip_prefix('=').unwrap_or("null"));
+    values.collect::<Vec<_>>().join(" / ")
+}
+
+/// The plan of a check. `filter` is the condition of `where`; `unmapped` are concept ids, for which 0 is no value; `listed`
+/// are columns whose contract lists their values.
 ///
 /// # Errors
 /// A column that is not there or has a type that the check cannot look at.
@@ -176,6 +191,7 @@ pub fn plan(
     filter: Option<&str>,
     schemas: &Schemas,
     unmapped: &dyn Fn(&ColumnRef) -> bool,
+    listed: &dyn Fn(&ColumnRef) -> bool,
 ) -> Result<Plan, Wrong> {
     let mut types = Vec::new();
     for column in check.columns() {
@@ -255,7 +271,7 @@ pub fn plan(
             let group = by
                 .iter()
                 .map(|c| format!("coalesce('=' || try_cast({} as varchar), '')", name(&c.column)));
-            let group = group.collect::<Vec<_>>().join(" || '\u{1f}' || ");
+            let group = group.collect::<Vec<_>>().join(&format!(" || '{BETWEEN}' || "));
             let group = (!by.is_empty()).then_some(group);
             let (g, grouped) = match &group {
                 Some(group) => (format!(", {group} as g"), ", 3"),
@@ -282,6 +298,7 @@ pub fn plan(
                         name(&c.table)
                     )
                 }),
+                told: by.iter().all(|c| unmapped(c) || listed(c)),
                 numeric: is_number,
                 at_most: *at_most,
             }
@@ -303,7 +320,7 @@ pub fn plan(
             change: *change,
         },
         Check::Sql { sql, table } => Plan::Sql {
-            sql: sql.value.trim().trim_end_matches(';').to_owned(),
+            sql: sql::query(&sql.value).unwrap_or(&sql.value).to_owned(),
             table: table.as_ref().map(|t| t.value.clone()),
         },
     })
@@ -453,15 +470,13 @@ fn numeric(column: &ColumnRef, data_type: &DataType) -> Result<(), Wrong> {
 }
 
 fn time(column: &ColumnRef, data_type: &DataType) -> Result<(), Wrong> {
-    if matches!(data_type, DataType::Date32 | DataType::Timestamp(..)) {
-        return Ok(());
-    }
-    Err(wrong_type(
-        column,
-        data_type,
-        "dates or times",
-        "read it with the step `datetime`",
-    ))
+    let hint = match data_type {
+        DataType::Date32 | DataType::Timestamp(_, None) => return Ok(()),
+        // Beside local times it would be hours off.
+        DataType::Timestamp(_, Some(_)) => "give it the type `timestamp` in `columns`: the pipeline's local time",
+        _ => "read it with the step `datetime`",
+    };
+    Err(wrong_type(column, data_type, "dates or local times", hint))
 }
 
 fn wrong_type(column: &ColumnRef, data_type: &DataType, wanted: &str, hint: &str) -> Wrong {

@@ -4,7 +4,7 @@ use super::{
     GateSpec, TableState,
     counts::{failed_query, integer, query, reading, row_counts},
     drift,
-    query::{Plan, at, micros},
+    query::{Plan, at, group_name, micros},
     state,
 };
 use crate::{bound::Bound, error::EngineError, refresh::Session};
@@ -17,6 +17,18 @@ use clinmill_model::columns::ROW_ID;
 use datafusion::prelude::SessionContext;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+
+/// Rows that a refresh rejected on their way into each table, by code.
+pub type Rejected = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// What did not come into the tables.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// What this refresh rejected.
+    pub rejected: Rejected,
+    /// Rows that its contract keeps out, by table that has one.
+    pub broken: BTreeMap<String, u64>,
+}
 
 /// What the gates found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -63,6 +75,9 @@ pub struct Looked {
     pub audit: Audit,
 }
 
+/// Groups that a verdict names.
+const NAMED: usize = 3;
+
 /// What a gate counted, before the verdict.
 struct Counted {
     rows: u64,
@@ -73,8 +88,8 @@ struct Counted {
     detail: Option<String>,
 }
 
-/// Runs gates over tables. `previous` are those of the release before, empty at the first; `now` is the local time of
-/// the pipeline; at most `listed` failing rows of each gate are named.
+/// Runs gates over tables. `previous` are those of the release before, empty at the first; `lost` is what is in
+/// neither; `now` is the local time of the pipeline; at most `listed` failing rows of each gate are named.
 ///
 /// # Errors
 /// When a file cannot be read or a query fails on these rows.
@@ -82,6 +97,7 @@ pub async fn run(
     gates: &[GateSpec],
     tables: &[TableState],
     previous: &[TableState],
+    lost: &Lost,
     now: jiff::civil::DateTime,
     listed: usize,
 ) -> Result<Audit, EngineError> {
@@ -116,7 +132,12 @@ pub async fn run(
         };
         let counted = counted.map_err(|e| e.of_gate(&gate.name))?;
         score(gate.dimension, counted.rows, counted.failed);
-        results.push(judged(gate, counted));
+        results.push(judged(gate, counted, &lost.rejected));
+    }
+    // A row that does not hold its contract is in no table, and in the way of no other score.
+    for (table, broken) in &lost.broken {
+        let kept = counts.tables.get(table).copied().unwrap_or(0);
+        score(Dimension::Normative, kept + broken, *broken);
     }
     // What is stated must be what is read.
     for table in tables {
@@ -171,7 +192,7 @@ pub async fn look(
             "there is no release yet, and nothing staged: run the pipeline first".to_owned(),
         ));
     };
-    let audit = run(&bound.gates, &found.tables, &found.previous, now, listed).await?;
+    let audit = run(&bound.gates, &found.tables, &found.previous, &found.lost, now, listed).await?;
     Ok(Looked {
         of: if found.staging.is_some() { "staged" } else { "release" },
         release: found.release,
@@ -284,6 +305,7 @@ async fn measure(
             table,
             values,
             groups,
+            told,
             numeric,
             at_most,
             ..
@@ -295,7 +317,7 @@ async fn measure(
             let (old, new) = (query(context, old).await?, query(context, new).await?);
             if let Some(groups) = groups {
                 let apart = drift::by_group(&old, &new, *numeric)?;
-                return far_apart(context, &apart, *at_most, groups, listed).await;
+                return far_apart(context, &apart, *at_most, (groups, *told), listed).await;
             }
             let index = match numeric {
                 true => drift::of_numbers(numbers(&old), &numbers(&new)),
@@ -352,27 +374,41 @@ async fn measure(
     })
 }
 
-/// The verdict on the groups of a drift: what fails is a group, named by one of its rows.
+/// The verdict on the groups of a drift: what fails is a group, named by one of its rows, and by its values where they may
+/// be told.
 async fn far_apart(
     context: &SessionContext,
     apart: &drift::Groups,
     at_most: f64,
-    groups: &str,
+    (groups, told): (&str, bool),
     listed: usize,
 ) -> Result<Counted, EngineError> {
-    let far: Vec<&str> = apart.far(at_most).collect();
-    let mut row_ids = Vec::new();
+    let far = apart.far(at_most);
+    let mut rows: HashMap<String, String> = HashMap::new();
     if !far.is_empty() {
         for batch in query(context, groups).await? {
             let text = |column: usize| arrow::compute::cast(batch.column(column), &DataType::Utf8);
             let (ids, names) = (text(0)?, text(1)?);
-            let rows = ids.as_string::<i32>().iter().zip(names.as_string::<i32>().iter());
-            let failing = rows.filter(|(_, name)| name.is_some_and(|name| far.contains(&name)));
-            row_ids.extend(failing.filter_map(|(id, _)| id.map(str::to_owned)));
+            let pairs = ids.as_string::<i32>().iter().zip(names.as_string::<i32>().iter());
+            rows.extend(pairs.filter_map(|(id, name)| Some((name?.to_owned(), id?.to_owned()))));
         }
-        row_ids.sort();
-        row_ids.truncate(listed);
     }
+    let row_of = |(group, _): &(&str, f64)| rows.get(*group).cloned();
+    let row_ids = far.iter().filter_map(row_of).take(listed).collect();
+    let worst = far.iter().take(NAMED).filter_map(|of| {
+        let name = if told {
+            group_name(of.0)
+        } else {
+            format!("that of row {}", row_of(of)?)
+        };
+        Some(format!("{name} ({:.4})", of.1))
+    });
+    let worst = worst.collect::<Vec<_>>().join(", ");
+    let worst = match (far.is_empty(), told) {
+        (true, _) => String::new(),
+        (false, true) => format!("; the furthest first: {worst}"),
+        (false, false) => format!("; the furthest first: {worst}; `clinmill trace` shows a row"),
+    };
     let compared = apart.compared() as u64;
     let few = match apart.few {
         0 => String::new(),
@@ -382,7 +418,7 @@ async fn far_apart(
         None => format!("there is no group to compare{few}"),
         Some(index) => format!(
             "{} of {compared} groups are further away than {at_most}, the furthest has the population stability index \
-             {index:.4}{few}",
+             {index:.4}{few}{worst}",
             far.len()
         ),
     };
@@ -395,7 +431,7 @@ async fn far_apart(
     })
 }
 
-fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
+fn judged(gate: &GateSpec, counted: Counted, rejected: &Rejected) -> GateResult {
     let Counted {
         rows,
         failed,
@@ -410,9 +446,10 @@ fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
     let detail = detail.unwrap_or_else(|| match failed {
         0 => format!("all {rows} rows of {} hold", gate.target),
         _ => format!(
-            "{failed} of {rows} rows of {} fail ({} %); {wanted} must hold",
+            "{failed} of {rows} rows of {} fail ({} %); {wanted} must hold{}",
             gate.target,
-            share(failed)
+            share(failed),
+            blamed(gate, rejected)
         ),
     });
     GateResult {
@@ -433,6 +470,18 @@ fn judged(gate: &GateSpec, counted: Counted) -> GateResult {
             row_ids,
         }),
     }
+}
+
+/// Where rows may have gone that others refer to: a person without a date of birth is rejected, and all that is theirs stays.
+fn blamed(gate: &GateSpec, rejected: &Rejected) -> String {
+    let Some((parent, codes)) = gate.parent.as_ref().and_then(|p| rejected.get_key_value(p)) else {
+        return String::new();
+    };
+    let codes: Vec<String> = codes.iter().map(|(code, n)| format!("{code} {n}")).collect();
+    format!(
+        "; rows were rejected that {parent} would have ({}): see `clinmill quarantine list`",
+        codes.join(", ")
+    )
 }
 
 fn numbers(batches: &[RecordBatch]) -> Vec<f64> {
@@ -484,6 +533,7 @@ mod tests {
             target: "t.c".into(),
             at_least,
             on_fail: Severity::Block,
+            parent: None,
             plan: Plan::RowCount {
                 table: "t".into(),
                 rows: (None, None),
@@ -500,7 +550,7 @@ mod tests {
             index: None,
             detail: None,
         };
-        judged(&gate(at_least), counted)
+        judged(&gate(at_least), counted, &Rejected::new())
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The audit of a refresh: its gates run over what would be published, before anything is. What a gate stops stays in
 //! the vault's staging area, with a description of it, until the next refresh.
 
-use super::{Refresh, release::civil_now, session::Session, stage::StagedTable};
+use super::{EngineState, Refresh, range::Dirty, release::civil_now, session::Session, stage::StagedTable};
 use crate::{
     bound::Bound,
     error::EngineError,
-    gates::{self, Audit, TableState, columns},
+    fold::Id,
+    gates::{self, Audit, Lost, Rejected, TableState, columns},
+    graph::transform_of,
 };
 use clinmill_catalog::dataset::{Dataset, Manifest};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,12 @@ struct Staged {
     release: u64,
     /// By table: of those that were made anew.
     tables: BTreeMap<String, StagedFiles>,
+    /// What it rejected.
+    #[serde(default)]
+    rejected: Rejected,
+    /// Rows that contracts keep out, by table.
+    #[serde(default)]
+    broken: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +50,8 @@ pub struct Found {
     pub tables: Vec<TableState>,
     /// The release before.
     pub previous: Vec<TableState>,
+    /// What is in none of them.
+    pub lost: Lost,
     /// The folder of a stopped refresh.
     pub staging: Option<PathBuf>,
     /// The release, or the one that it would have been.
@@ -49,13 +59,15 @@ pub struct Found {
 }
 
 impl Refresh<'_> {
-    /// Runs the gates over what would be published.
+    /// Runs the gates over what would be published. `steps` is what the steps and contracts counted.
     ///
     /// # Errors
     /// When one that blocks does not hold; what was staged stays, described.
     pub(super) async fn audit(
         &self,
         staged: &BTreeMap<String, Vec<StagedTable>>,
+        steps: &BTreeMap<String, BTreeMap<String, u64>>,
+        broken: &Broken,
         staging: &Path,
     ) -> Result<Audit, EngineError> {
         if self.bound.gates.is_empty() {
@@ -86,11 +98,17 @@ impl Refresh<'_> {
             tables.push(state);
         }
         let now = civil_now(self.bound, self.env);
-        let audit = gates::run(&self.bound.gates, &tables, &previous, now, LISTED).await?;
+        let lost = Lost {
+            rejected: rejected(self.bound, steps),
+            broken: totals(self.bound, broken),
+        };
+        let audit = gates::run(&self.bound.gates, &tables, &previous, &lost, now, LISTED).await?;
         if let Some(refusal) = audit.refusal() {
             let staged = Staged {
                 release: self.release,
                 tables: described,
+                rejected: lost.rejected,
+                broken: lost.broken,
             };
             let text = serde_json::to_vec_pretty(&staged).map_err(|e| EngineError::internal(e.to_string()))?;
             let path = staging.join(STAGED);
@@ -101,6 +119,57 @@ impl Refresh<'_> {
         }
         Ok(audit)
     }
+}
+
+/// Rows that contracts keep out, by table and subject; of those whose subject nobody knows, the subject is empty.
+pub(super) type Broken = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// What contracts keep out after a refresh that made the rows of some subjects anew.
+pub(super) fn broken(
+    mut before: Broken,
+    dirty: &BTreeMap<String, Dirty>,
+    staged: &BTreeMap<String, Vec<StagedTable>>,
+) -> Broken {
+    let key = |id: &Option<Id>| id.map_or_else(String::new, |id| format!("{:032x}", u128::from_be_bytes(id)));
+    for (table, ranges) in staged {
+        let subjects = before.entry(table.clone()).or_default();
+        match dirty.get(table) {
+            Some(Dirty::Some(made)) => {
+                for id in made.iter() {
+                    subjects.remove(&key(&Some(*id)));
+                }
+            }
+            _ => subjects.clear(),
+        }
+        subjects.remove("");
+        for (subject, n) in ranges.iter().flat_map(|range| &range.broken) {
+            *subjects.entry(key(subject)).or_default() += n;
+        }
+    }
+    before
+}
+
+/// How many rows the contract of each table that has one keeps out.
+fn totals(bound: &Bound, broken: &Broken) -> BTreeMap<String, u64> {
+    let tables = bound.tables.iter().filter(|table| table.has_contract);
+    let total = |name: &String| broken.get(name).map_or(0, |subjects| subjects.values().sum());
+    tables.map(|table| (table.name.clone(), total(&table.name))).collect()
+}
+
+/// What the steps behind each table and its contract rejected, by code.
+fn rejected(bound: &Bound, steps: &BTreeMap<String, BTreeMap<String, u64>>) -> Rejected {
+    let mut rejected = Rejected::new();
+    for table in &bound.tables {
+        let judges = table.judges(&bound.graph);
+        let behind = steps.iter().filter(|(step, _)| judges.contains(transform_of(step)));
+        for (name, n) in behind.flat_map(|(_, counts)| counts) {
+            if let Some(code) = name.strip_prefix("rejected ") {
+                let codes = rejected.entry(table.name.clone()).or_default();
+                *codes.entry(code.to_owned()).or_default() += n;
+            }
+        }
+    }
+    rejected
 }
 
 /// What a refresh left that a gate stopped, else the last release; none where there is neither.
@@ -130,6 +199,10 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
         return Ok(Some(Found {
             tables,
             previous,
+            lost: Lost {
+                rejected: staged.rejected,
+                broken: staged.broken,
+            },
             staging: Some(folder),
             release: staged.release,
         }));
@@ -145,6 +218,10 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
     Ok(Some(Found {
         tables: tables_of(bound, tables),
         previous: of_release(bound, &session.dataset, before.as_ref(), &scratch).await?,
+        lost: Lost {
+            rejected: Rejected::new(),
+            broken: totals(bound, &EngineState::of(&session.state).broken),
+        },
         staging: None,
         release,
     }))

@@ -117,6 +117,9 @@ pub struct EngineState {
     /// solved, or was rejected again.
     #[serde(default)]
     pub judged: BTreeMap<String, u64>,
+    /// Rows that the tables' contracts keep out: by table and subject, since a refresh makes the rows of some subjects anew.
+    #[serde(default)]
+    pub broken: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 impl EngineState {

@@ -2,6 +2,7 @@
 
 use super::{
     EngineState, Link, Outcome, Refresh, RunReport, SourceReport, TableReport, TotalCounts, Warning, as_entry,
+    audit::{self, Broken},
     concerned::contents,
     identity,
     loss::rejected_rows,
@@ -135,7 +136,8 @@ impl Refresh<'_> {
                 ));
             }
         }
-        let audit = self.audit(&staged, staging).await?;
+        let broken = audit::broken(engine_state.broken.clone(), &dirty, &staged);
+        let audit = self.audit(&staged, &steps, &broken, staging).await?;
         for (name, detail) in gates_that_warn(&audit) {
             warnings.push(Warning::new("GATE", format!("gate {name}: {detail}")));
         }
@@ -169,7 +171,7 @@ impl Refresh<'_> {
                 release: self.release,
             });
         }
-        let engine_state = self.next_engine_state(engine_state, &ingested, &dirty);
+        let engine_state = self.next_engine_state(engine_state, &ingested, &dirty, broken);
         let latest_as_of = engine_state.latest_as_of.clone();
         state.extra = serde_json::to_value(engine_state).map_err(|e| EngineError::internal(e.to_string()))?;
         vault.inputs().sync()?;
@@ -289,6 +291,7 @@ impl Refresh<'_> {
         before: EngineState,
         ingested: &Ingested,
         dirty: &BTreeMap<String, Dirty>,
+        mut broken: Broken,
     ) -> EngineState {
         let versions = ingested.versions(self.bound, &before);
         let mut judged = before.judged;
@@ -298,6 +301,7 @@ impl Refresh<'_> {
                 judged.extend(judges.map(|name| (name, self.release)));
             }
         }
+        broken.retain(|name, subjects| !subjects.is_empty() && self.bound.tables.iter().any(|t| t.name == *name));
         let mut latest_as_of = before.latest_as_of;
         for entry in ingested.lines.iter().filter_map(as_entry) {
             if let Some(as_of) = &entry.as_of {
@@ -315,6 +319,7 @@ impl Refresh<'_> {
             sources: self.generations(),
             versions,
             judged,
+            broken,
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::EngineError,
     fold::{Folded, Id, ids},
-    graph::{StepRejection, record_at, subject_column, transform_of},
+    graph::{StepRejection, contract_of, record_at, subject_column, transform_of},
     tables::TableSpec,
 };
 use arrow::{
@@ -92,6 +92,8 @@ pub struct StagedTable {
     pub gone: Vec<IndexEntry>,
     /// Rows that the steps behind the table and its contract rejected.
     pub rejected: u64,
+    /// Of these its contract, by subject.
+    pub broken: HashMap<Option<Id>, u64>,
     /// Deleted rows of subjects of whom as many rows, or more, were rejected.
     pub refused: u64,
 }
@@ -180,6 +182,7 @@ impl StageContext<'_> {
     /// Finds which of the deleted rows may be missing because something was rejected.
     fn blame(&self, table: &TableSpec, result: &RangeResult, staged: &mut StagedTable) {
         let judges = table.judges(&self.ranges.bound.graph);
+        let contract = contract_of(&table.name);
         let mut rejected: HashMap<Option<Id>, u64> = HashMap::new();
         for rejection in &result.report.rejections {
             if judges.contains(transform_of(&rejection.step)) {
@@ -187,6 +190,9 @@ impl StageContext<'_> {
                     let (kind, index) = record_at(record);
                     result.inputs.get(kind)?.1.subject.value(index).try_into().ok()
                 });
+                if rejection.step == contract {
+                    *staged.broken.entry(subject).or_default() += 1;
+                }
                 *rejected.entry(subject).or_default() += 1;
                 staged.rejected += 1;
             }

@@ -25,6 +25,10 @@ use datafusion::{
     execution::session_state::SessionStateBuilder,
     logical_expr::LogicalPlan,
     prelude::{DataFrame, SessionConfig, SessionContext},
+    sql::{
+        parser::Statement,
+        sqlparser::{ast, tokenizer::Token},
+    },
 };
 use local::{Carried, make_local};
 use std::{collections::BTreeMap, sync::Arc};
@@ -67,6 +71,50 @@ pub fn tables(text: &str) -> Result<Vec<String>, (usize, String)> {
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// Reads a text that is to stand within a query, as one expression and nothing else.
+///
+/// # Errors
+/// The byte of the text where it is wrong, and what is wrong with it.
+pub fn expression(text: &str) -> Result<(), (usize, String)> {
+    let context = context();
+    let state = context.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let parsed = state.sql_to_expr_with_alias(text, &dialect);
+    let parsed = parsed.map_err(|e| located(text, plain(&e)))?;
+    match parsed.alias {
+        None => Ok(()),
+        Some(name) => Err((0, format!("it is a condition, and cannot have a name: {}", name.value))),
+    }
+}
+
+/// The one query of a text that is to stand within another, without the `;` behind it.
+///
+/// # Errors
+/// The byte of the text where it is wrong, and what is wrong with it.
+pub fn query(text: &str) -> Result<&str, (usize, String)> {
+    let context = context();
+    let state = context.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let tokens = words::tokens(text, &dialect)?;
+    let mut behind = tokens.iter().skip_while(|(_, token)| *token != Token::SemiColon);
+    let end = behind.next().map_or(text.len(), |(at, _)| *at);
+    if let Some((at, _)) = behind.find(|(_, token)| !matches!(token, Token::Whitespace(_) | Token::EOF)) {
+        return Err((*at, "one query may stand here, and nothing behind its `;`".to_owned()));
+    }
+    let query = text.get(..end).unwrap_or(text);
+    let statement = state.sql_to_statement(query, &dialect);
+    let statement = statement.map_err(|e| located(query, plain(&e)))?;
+    match &statement {
+        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {}
+        _ => return Err((0, "only SELECT is allowed".to_owned())),
+    }
+    match check_clauses(&statement) {
+        Ok(()) => Ok(query),
+        Err(NotLocal::Refused(_, what, _)) => Err((culprit(text, &what).map_or(0, |(at, _)| at), what)),
+        Err(NotLocal::Plan(error)) => Err(located(text, plain(&error))),
+    }
 }
 
 /// The rows for which an expression is true.

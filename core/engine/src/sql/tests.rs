@@ -301,6 +301,58 @@ fn what_does_not_parse_is_located() {
 }
 
 #[test]
+fn what_stands_within_a_query_is_whole_by_itself() {
+    for text in [
+        "a = 1 or b = ')'",
+        "a = 1 -- or",
+        "(a /* ( */ = 1)",
+        "a in (select b from t)",
+        "\"x)\" = 'it''s'",
+    ] {
+        assert_eq!(expression(text), Ok(()), "{text}");
+    }
+    for (text, at) in [
+        ("a) or (b", ") or"),
+        ("a = 1; drop table t", "; drop"),
+        ("a = 1 b = 2", "b = 2"),
+        ("a = 1 group by a", "group"),
+        ("a = 1 as c", "a = 1"),
+        ("a = (1", "1"),
+        ("a /* = 1", ""),
+        ("-- a", "a"),
+    ] {
+        let (offset, message) = expression(text).unwrap_err();
+        assert!(text[offset..].starts_with(at), "{text}: {offset} {message}");
+    }
+    for (text, is) in [
+        ("select 1", "select 1"),
+        ("select 1;", "select 1"),
+        ("select ';', \"；\" from t ; -- as x;\n ; /* ; */", ""),
+        ("select '血;' from t\n; -- all", "select '血;' from t\n"),
+        (
+            "with a as (select 1) select * from a -- ;",
+            "with a as (select 1) select * from a -- ;",
+        ),
+    ] {
+        match is {
+            "" => assert!(query(text).is_err(), "{text}"),
+            is => assert_eq!(query(text), Ok(is)),
+        }
+    }
+    for (text, at) in [
+        ("select 1; select 2", "select 2"),
+        ("select 1; -- one\nselect 2", "select 2"),
+        ("select 1 from t) as x, (select 1 from t", ")"),
+        ("explain select 1", "explain"),
+        ("select 1 from t settings x = 1", "settings"),
+        ("select 'a", "'a"),
+    ] {
+        let (offset, message) = query(text).unwrap_err();
+        assert!(text[offset..].starts_with(at), "{text}: {offset} {message}");
+    }
+}
+
+#[test]
 fn what_a_finding_is_about_is_located() {
     let text = "select Now() as n, xvaleu, max(valeu) from t LIMIT 3";
     for (message, word) in [

@@ -2,7 +2,14 @@
 
 use clinmill_spec::did_you_mean;
 use datafusion::{
-    arrow::error::ArrowError, common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError,
+    arrow::error::ArrowError,
+    common::{SchemaError, config::Dialect},
+    error::DataFusionError,
+    sql::sqlparser::{
+        dialect::{GenericDialect, dialect_from_str},
+        parser::ParserError,
+        tokenizer::{Token, Tokenizer},
+    },
 };
 
 const NO_COLUMN: &str = "there is no column \"";
@@ -117,6 +124,7 @@ fn parser(said: &str) -> String {
         Some((wanted, "EOF")) => format!("{wanted} is expected, {AT_END}"),
         Some((wanted, found)) => format!("{wanted} is expected, not `{found}`"),
         None if what == "Unterminated string literal" => "a text has no quote at its end".to_owned(),
+        None if what.contains("multi-line comment") => "a comment has no end".to_owned(),
         None if what.starts_with("No infix parser for token") => "an operator is expected".to_owned(),
         None => what.to_owned(),
     };
@@ -194,12 +202,32 @@ pub fn located(text: &str, message: String) -> (usize, String) {
         return (at.saturating_sub(1), message);
     };
     let (line, column) = place.split_once(", Column: ").unwrap_or((place, "1"));
-    let number = |digits: &str| digits.trim().parse::<usize>().unwrap_or(1).saturating_sub(1);
-    let (line, column) = (number(line), number(column));
+    let number = |digits: &str| digits.trim().parse::<usize>().unwrap_or(1);
+    (byte(text, number(line), number(column)), what.to_owned())
+}
+
+/// The byte of a line and a column, both counted from one.
+fn byte(text: &str, line: usize, column: usize) -> usize {
+    let (line, column) = (line.saturating_sub(1), column.saturating_sub(1));
     let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = text.get(start..).unwrap_or_default();
     let offset = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
-    (start + offset, what.to_owned())
+    start + offset
+}
+
+/// The tokens of a text, each with its byte.
+///
+/// # Errors
+/// The byte where there is none, and why.
+pub fn tokens(text: &str, dialect: &Dialect) -> Result<Vec<(usize, Token)>, (usize, String)> {
+    let dialect = dialect_from_str(dialect).unwrap_or_else(|| Box::new(GenericDialect));
+    let tokens = Tokenizer::new(dialect.as_ref(), text).tokenize_with_location();
+    let tokens = tokens.map_err(|e| located(text, parser(&format!("{}{}", e.message, e.location))))?;
+    let placed = tokens.into_iter().map(|token| {
+        let start = token.span.start;
+        (byte(text, start.line as usize, start.column as usize), token.token)
+    });
+    Ok(placed.collect())
 }
 
 /// Where the word that a finding is about stands in the text, and its length.

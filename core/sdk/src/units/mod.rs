@@ -12,7 +12,7 @@ mod spellings;
 pub mod ucum;
 pub mod xml;
 
-pub use spellings::{Known, Spellings, fold, meant};
+pub use spellings::{Known, Spellings, divided, fold, meant};
 
 use std::borrow::Cow;
 use ucum::{Dimension, Ratio, Unit};

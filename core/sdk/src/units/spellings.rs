@@ -2,7 +2,7 @@
 
 use super::{capitals, ucum};
 use crate::{MappingTable, PluginError, RowState, han::simplified};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 use unicode_normalization::UnicodeNormalization;
 
 /// A unit as it was understood.
@@ -75,14 +75,18 @@ impl Spellings {
             return Some(known.clone());
         }
         // With its signs first: without its blank `U L-1` would be one over microlitres.
-        let other = fold(&signed(text));
-        let known = (other != spelling).then(|| self.folded(&other)).flatten();
-        known.or_else(|| self.folded(&spelling))
+        let other = fold(&signed(&per_hours(text)));
+        let mut forms = vec![divided(text), other, spelling];
+        forms.dedup();
+        forms.iter().find_map(|form| self.folded(form))
     }
 
     fn folded(&self, spelling: &str) -> Option<Known> {
         if let Some(known) = self.exact.get(spelling) {
             return Some(known.clone());
+        }
+        if divides_twice(spelling) {
+            return None;
         }
         let valid = ucum::unit(spelling).is_ok() && !spelling.is_empty() && !has_decimals(spelling);
         let unlikely = valid && capitals::unlikely(spelling);
@@ -120,6 +124,21 @@ fn has_decimals(spelling: &str) -> bool {
         }
         let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
         *byte == b'.' && depth == 0 && at > 0 && digit(at - 1) && digit(at + 1)
+    })
+}
+
+/// Whether a unit is divided by a negative power: `U/L-1`. UCUM would multiply by litres, who writes it means to divide, or
+/// copied half of it: only a row of the table may say which.
+fn divides_twice(spelling: &str) -> bool {
+    let negative = |unit: &str| {
+        let unit = unit.split('{').next().unwrap_or_default();
+        let power = unit.trim_end_matches(|c: char| c.is_ascii_digit());
+        let of_unit = |unit: &str| unit.ends_with(|c: char| c.is_alphabetic() || c == ']');
+        power.len() < unit.len() && power.strip_suffix('-').is_some_and(of_unit)
+    };
+    spelling.split('/').skip(1).any(|under| match under.strip_prefix('(') {
+        Some(inner) => inner.split(')').take(1).any(|inner| inner.split('.').any(negative)),
+        None => under.split('.').take(1).any(negative),
     })
 }
 
@@ -179,6 +198,37 @@ pub fn fold(text: &str) -> String {
         })
         .collect();
     powers(&folded)
+}
+
+/// `mmol 24h-1` as `mmol/(24.h)`: it is the 24 hours that are below the line.
+fn per_hours(text: &str) -> Cow<'_, str> {
+    let signs = ["h-1", "h^-1", "h⁻¹", "h−1"];
+    let hours = signs.iter().find_map(|sign| text.trim_end().strip_suffix(sign));
+    let Some(before) = hours.map(str::trim_end) else {
+        return text.into();
+    };
+    let unit = before.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = before.get(unit.len()..).unwrap_or_default();
+    let above = unit.trim_end_matches([' ', '.', '·', '•', '⋅', '*']);
+    match number.is_empty() || above.len() == unit.len() || !above.ends_with(|c: char| c.is_alphabetic() || c == ']') {
+        true => text.into(),
+        false => format!("{above}/({number}.h)").into(),
+    }
+}
+
+/// A unit in [one spelling](fold), `G L-1` as `G/L`: what a table says of the one holds for the other.
+pub fn divided(text: &str) -> String {
+    let plain = fold(&signed(&per_hours(text)));
+    let mut parts = plain.split('.');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut unit, part| {
+        let below = part
+            .strip_suffix("-1")
+            .filter(|of| of.chars().all(char::is_alphabetic) && !of.is_empty());
+        unit.push(if below.is_some() { '/' } else { '.' });
+        unit.push_str(below.unwrap_or(part));
+        unit
+    })
 }
 
 /// `mmol L-1` and `mmol*L^-1` as `mmol.L-1`: an asterisk or a space between units multiplies, a caret behind one stands before
@@ -527,7 +577,23 @@ mod tests {
             ("mmol L⁻¹", "mmol/L"),
             ("10^9 L-1", "10*9/L"),
             ("mm[Hg]*s", "mm[Hg].s"),
-            ("g/l-1", "g/L"),
+            ("RU/L", "[arb'U]{RU}/L"),
+            ("RU/l", "[arb'U]{RU}/L"),
+            ("G L-1", "10*9/L"),
+            ("G L⁻¹", "10*9/L"),
+            ("T L-1", "10*12/L"),
+            ("g L-1", "g/L"),
+            ("mmol 24h-1", "mmol/(24.h)"),
+            ("mmol 24 h-1", "mmol/(24.h)"),
+            ("mmol·24h⁻¹", "mmol/(24.h)"),
+            ("mg 24 h⁻¹", "mg/(24.h)"),
+            ("mL h-1", "mL/h"),
+            ("mmol·L⁻¹", "mmol/L"),
+            ("U·L⁻¹", "U/L"),
+            ("mg·dL^-1", "mg/dL"),
+            ("mL/min.kg-1", "mL/min/kg"),
+            ("L-1.mmol", "mmol/L"),
+            ("U/10*-3.L", "U/10*-3.L"),
             ("毫克/天", "mg/(24.h)"),
             ("克/24小时", "g/(24.h)"),
             ("mcg/hour", "ug/h"),
@@ -539,9 +605,57 @@ mod tests {
             );
         }
         for text in [
-            "", "no unit", "R", "mg/TV", "M/L", "CU", "xyz/L", "10?/L", "5 6/L", "M", "EU/ML", "Gm/xL", "MM", "UM",
-            "NM", "PM", "Mm", "Eu/mL", "K", "T", "A", "P", "V", "pc", "st", "mmol/1", "片", "个", "lg", "°", "单位",
-            "Cal", "KCal/kg", "/mic l", "ml/B", "units",
+            "",
+            "no unit",
+            "R",
+            "mg/TV",
+            "M/L",
+            "CU",
+            "xyz/L",
+            "10?/L",
+            "5 6/L",
+            "M",
+            "EU/ML",
+            "Gm/xL",
+            "MM",
+            "UM",
+            "NM",
+            "PM",
+            "Mm",
+            "Eu/mL",
+            "K",
+            "T",
+            "A",
+            "P",
+            "V",
+            "pc",
+            "st",
+            "mmol/1",
+            "片",
+            "个",
+            "lg",
+            "°",
+            "单位",
+            "Cal",
+            "KCal/kg",
+            "/mic l",
+            "ml/B",
+            "units",
+            // Per litre twice, or not at all.
+            "U/L-1",
+            "mg/dL-1",
+            "mg/dl-1",
+            "mmol/L⁻¹",
+            "mmol/L^-1",
+            "mmol / L-1",
+            "g/l-1",
+            "MG/DL-1",
+            "G/L-1",
+            "10^9/L-1",
+            "/min-1",
+            "mL/(min-1)",
+            "mg/(24.h-1)",
+            "mmol 24h-2",
         ] {
             assert_eq!(local.find(text), None, "{text}");
         }

@@ -3,9 +3,13 @@
 use super::{Broken, Declared, Exported, Imported, PLACED};
 use crate::sheet::{Line, Sheet};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// Before the name of a column in an extension of our own.
 const OURS: &str = "urn:clinmill:mapping:";
+
+/// Columns that say when a row counts: FHIR's `dependsOn`, so that no reader takes the mapping without its condition.
+const CONDITIONS: [&str; 2] = ["when_unit", "when_specimen"];
 
 /// R5's relationship and R4's equivalence, which is said of the target: `wider` is a target that is wider, and one that
 /// `subsumes` the source is wider too (FHIR R4, code system `concept-map-equivalence`).
@@ -42,6 +46,10 @@ pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
     }
     let mut imported = Imported::default();
     declare(&mut imported, &map);
+    // R5 names what a mapping depends on by a code that the file explains.
+    let attributes: HashMap<&str, &str> = list(&map, "additionalAttribute")
+        .map(|attribute| (text(attribute, "code"), text(attribute, "uri")))
+        .collect();
     for (at, group) in list(&map, "group").enumerate() {
         // A canonical URL may carry the version of the system.
         let system = text(group, "target").split('|').next().unwrap_or_default();
@@ -52,12 +60,15 @@ pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
                 targets.push(&none);
             }
             for (to, target) in targets.into_iter().enumerate() {
-                let more = |key: &str| list(target, key).next().is_some();
-                let beyond = match (more("dependsOn"), more("product")) {
-                    (true, _) => "a mapping that depends on something else (dependsOn)",
-                    (_, true) => "a mapping to more than one thing (product)",
-                    _ => {
-                        imported.sheet.lines.push(line(element, target, system));
+                let beyond = match (conditions(target, &attributes), list(target, "product").next()) {
+                    (None, _) => "a mapping that depends on something else (dependsOn)",
+                    (_, Some(_)) => "a mapping to more than one thing (product)",
+                    (Some(conditions), None) => {
+                        let mut line = line(element, target, system);
+                        for (column, value) in conditions {
+                            line.set(column, value);
+                        }
+                        imported.sheet.lines.push(line);
                         continue;
                     }
                 };
@@ -74,8 +85,24 @@ pub(super) fn from_json(file: &str) -> Result<Imported, Broken> {
     Ok(imported)
 }
 
+/// What a mapping depends on, by column; none where that is something that a table cannot say.
+fn conditions<'a>(target: &'a Value, attributes: &HashMap<&str, &'a str>) -> Option<Vec<(&'a str, &'a str)>> {
+    let of = |dependency: &'a Value| {
+        let attribute = attributes.get(text(dependency, "attribute")).copied();
+        let uri = attribute.unwrap_or_else(|| text(dependency, "property"));
+        let column = uri.strip_prefix(OURS).filter(|column| CONDITIONS.contains(column))?;
+        let value = ["value", "valueString"]
+            .into_iter()
+            .map(|key| text(dependency, key))
+            .find(|value| !value.is_empty())?;
+        Some((column, value))
+    };
+    list(target, "dependsOn").map(of).collect()
+}
+
 /// Keys of a ConceptMap that are taken over, or that say nothing where there is a table.
-const HELD: [&str; 8] = [
+const HELD: [&str; 9] = [
+    "additionalAttribute",
     "resourceType",
     "id",
     "name",
@@ -177,6 +204,15 @@ pub(super) fn to_json(sheet: &Sheet, name: &str, licence: &str, r5: bool) -> Exp
     if let (Some(map), false) = (map.as_object_mut(), licence.is_empty()) {
         map.insert("copyright".into(), licence.into());
     }
+    let used = |column: &&str| sheet.lines.iter().any(|line| !line.get(column).is_empty());
+    let attributes: Vec<Value> = CONDITIONS
+        .iter()
+        .filter(|column| r5 && used(column))
+        .map(|column| json!({ "code": column, "uri": format!("{OURS}{column}"), "type": "string" }))
+        .collect();
+    if let (Some(map), false) = (map.as_object_mut(), attributes.is_empty()) {
+        map.insert("additionalAttribute".into(), attributes.into());
+    }
     Exported {
         text: format!("{map:#}\n"),
         ..Exported::default()
@@ -199,7 +235,10 @@ fn element(line: &Line, r5: bool) -> Value {
     if !name.is_empty() {
         element.insert("display".into(), name.into());
     }
-    for (column, text) in line.cells().filter(|(column, _)| !PLACED.contains(column)) {
+    // R5 has no target where there is no code, and nothing that could depend.
+    let depends = !r5 || !line.get("target_code").is_empty();
+    let is_placed = |column: &str| PLACED.contains(&column) || (depends && CONDITIONS.contains(&column));
+    for (column, text) in line.cells().filter(|(column, _)| !is_placed(column)) {
         extend(column, text);
     }
     let mut target = Map::new();
@@ -239,6 +278,18 @@ fn element(line: &Line, r5: bool) -> Value {
     }
     if !line.get("note").is_empty() && !target.is_empty() {
         target.insert("comment".into(), line.get("note").into());
+    }
+    let conditions = CONDITIONS
+        .iter()
+        .filter(|column| depends && !line.get(column).is_empty());
+    let conditions: Vec<Value> = conditions
+        .map(|column| match r5 {
+            true => json!({ "attribute": column, "valueString": line.get(column) }),
+            false => json!({ "property": format!("{OURS}{column}"), "value": line.get(column) }),
+        })
+        .collect();
+    if !conditions.is_empty() {
+        target.insert("dependsOn".into(), conditions.into());
     }
     if !extensions.is_empty() {
         element.insert("extension".into(), extensions.into());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sheet::Line;
+use serde_json::{Value, json};
 
 fn sheet() -> Sheet {
     let line = |cells: &[(&str, &str)]| {
@@ -70,6 +71,50 @@ fn tables_come_back_as_they_were() {
         assert_eq!(aside, [], "{format:?}");
         assert_eq!(sorted(&back), sorted(&sheet), "{format:?}\n{}", file.text);
     }
+}
+
+/// FHIR R4 and R5, `ConceptMap.group.element.target.dependsOn`: a reader who cannot tell whether it holds has no mapping.
+#[test]
+fn conditions_are_what_a_mapping_depends_on() {
+    let mut sheet = sheet();
+    sheet.lines[0].set("when_specimen", "blood|serum");
+    sheet.lines[4].set("when_unit", "%");
+    for (format, unit, specimen) in [
+        (
+            Format::FhirR4,
+            json!({ "property": "urn:clinmill:mapping:when_unit", "value": "*|mmol/L" }),
+            json!({ "property": "urn:clinmill:mapping:when_specimen", "value": "blood|serum" }),
+        ),
+        (
+            Format::FhirR5,
+            json!({ "attribute": "when_unit", "valueString": "*|mmol/L" }),
+            json!({ "attribute": "when_specimen", "valueString": "blood|serum" }),
+        ),
+    ] {
+        let file = export(&sheet, "x__y", "", format);
+        let map: Value = serde_json::from_str(&file.text).unwrap();
+        let depends = &map["group"][0]["element"][0]["target"][0]["dependsOn"];
+        assert_eq!(*depends, json!([unit, specimen]), "{format:?}");
+        if format == Format::FhirR5 {
+            let declared = json!({ "code": "when_unit", "uri": "urn:clinmill:mapping:when_unit", "type": "string" });
+            assert_eq!(map["additionalAttribute"][0], declared);
+        }
+        let Imported {
+            sheet: back,
+            aside,
+            lost,
+            ..
+        } = import(&file.text, format).unwrap();
+        assert_eq!((aside, lost), Default::default(), "{format:?}");
+        assert_eq!(sorted(&back), sorted(&sheet), "{format:?}\n{}", file.text);
+    }
+    // As they went out before.
+    let former = r#"{"resourceType":"ConceptMap","group":[{"target":"http://loinc.org","element":[{"code":"K","target":[{"code":"2823-3"}],
+        "extension":[{"url":"urn:clinmill:mapping:when_unit","valueString":"mmol/L"}]}]}]}"#;
+    assert_eq!(
+        import(former, Format::FhirR4).unwrap().sheet.lines[0].get("when_unit"),
+        "mmol/L"
+    );
 }
 
 #[test]

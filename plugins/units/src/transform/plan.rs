@@ -4,7 +4,7 @@ use super::{Target, Units, checked};
 use crate::{core::Conversion, error, ucum};
 use clinmill_sdk::{
     says_nothing,
-    units::{Known, by_code, fits, fold, told_apart},
+    units::{Known, by_code, divided, fits, told_apart},
 };
 
 /// What is done with all rows of one unit, target and analyte.
@@ -39,7 +39,7 @@ const EITHER: [&str; 2] = ["G/L", "G/l"];
 
 /// Whether a written unit is one of several, of which the unit to convert to tells.
 fn is_either(unit: &str) -> bool {
-    EITHER.contains(&fold(unit).as_str())
+    EITHER.contains(&divided(unit).as_str())
 }
 
 /// A unit in the light of what it is converted to.
