@@ -122,8 +122,8 @@ pub fn read(text: &str) -> Option<String> {
     if (upper.len() < 2 && upper != "G") || upper.starts_with("M/") {
         return None;
     }
-    // UL-1 may be U L-1 as well as one over microlitres.
-    if upper.ends_with("L-1") && !upper.contains(['/', '.']) {
+    // UL-1 and UL1 may be U L-1 as well as one over microlitres.
+    if upper.ends_with(['1', '-']) && upper.trim_end_matches(['1', '-']).ends_with('L') && !upper.contains(['/', '.']) {
         return None;
     }
     let mut code = String::with_capacity(upper.len());
@@ -233,7 +233,8 @@ mod tests {
             assert_eq!(read(text).as_deref(), Some(want), "{text}");
         }
         for text in [
-            "M", "D", "", "R", "M/L", "CU", "MG/TV", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL", "PH", "COI",
+            "M", "D", "", "R", "M/L", "CU", "UL-1", "UL1", "ML-1", "MG/TV", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL",
+            "PH", "COI",
         ] {
             assert_eq!(read(text), None, "{text}");
         }
