@@ -1,5 +1,7 @@
 //! What could be a unit behind a number, and the power of ten that a unit begins with.
 
+use clinmill_sdk::units::divided;
+
 /// Han characters that units are written with.
 const HAN: &str = "次分钟个毫微纳皮飞克升摩尔秒小时天日年岁单位国际米厘千卡焦帕汞柱水度万亿百视野高低倍每人拷贝";
 
@@ -122,6 +124,17 @@ const COUNTS: [(&str, i32); 38] = [
     ("亿", 8),
 ];
 
+/// `K/uL` of `K uL-1`: the power of a product is that of the fraction. A dash behind digits was [folded](crate::fold) to the
+/// sign of a range.
+fn fraction(unit: &str) -> Option<String> {
+    let (above, power) = unit.split_at(unit.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    let dash = above.ends_with(['-', '~', '–', '—', '―', '‒']) && !power.is_empty();
+    let above = above.trim_end_matches(['-', '~', '–', '—', '―', '‒']);
+    let fraction = (dash && above.ends_with(|c: char| c.is_alphabetic() || "^ ])}".contains(c)))
+        .then(|| divided(&format!("{above}-{power}")))?;
+    (fraction.contains('/') && !unit.contains('/')).then_some(fraction)
+}
+
 /// The power of ten that a folded unit begins with, such as 9 of `x10^9/L`, `10*9/L`, `109/L` and `G/L`; 0 of a unit that
 /// begins with none. Nothing where the text is no unit, such as a dash.
 pub fn tens(unit: &str) -> Option<i32> {
@@ -131,6 +144,9 @@ pub fn tens(unit: &str) -> Option<i32> {
     let count = COUNTS.iter().find(|(prefix, _)| unit.starts_with(prefix));
     if let Some((_, power)) = count {
         return Some(*power);
+    }
+    if let Some(fraction) = fraction(unit) {
+        return tens(&fraction);
     }
     let bare = unit.trim_start_matches(['x', 'X', '*', '.', ' ']);
     let Some(rest) = bare.strip_prefix("10") else {
@@ -218,6 +234,19 @@ mod tests {
             ("x10 (6)", Some(6)),
             ("m/uL", Some(6)),
             ("1000/uL", Some(3)),
+            ("109 L-1", Some(9)),
+            ("103.μL-1", Some(3)),
+            ("10 9 L^-1", Some(9)),
+            ("10^9·L~1", Some(9)),
+            ("109 L~1", Some(9)),
+            ("K uL-1", Some(3)),
+            ("K uL^-1", Some(3)),
+            ("K uL–1", Some(3)),
+            ("G L-1", Some(9)),
+            ("10*3 mm-3", Some(3)),
+            ("mmol L-1", Some(0)),
+            ("min-1", Some(0)),
+            ("109-1", Some(0)),
             ("g/L", Some(0)),
             ("/L", Some(0)),
             ("100/L", Some(0)),

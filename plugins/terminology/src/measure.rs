@@ -43,12 +43,17 @@ pub fn of_told(told: &Told<'_>) -> Option<&'static str> {
 
 /// What a unit as written measures; nothing where that cannot be told.
 pub fn of_unit(unit: &str) -> Option<&'static str> {
+    let fraction = divided(unit);
     // Grams per litre in capitals, or thousands of millions.
-    if matches!(divided(unit).as_str(), "G/L" | "T/L") {
+    if matches!(fraction.as_str(), "G/L" | "T/L") {
         return None;
     }
     let written = unit;
-    let unit = unit_condition(unit);
+    // mmol L-1 measures what mmol/L does.
+    let unit = match unit.contains(['/', '／']) {
+        true => unit_condition(unit),
+        false => unit_condition(&fraction),
+    };
     if unit.starts_with("log") || unit.starts_with("lg") {
         return Some(LOGARITHM);
     }
@@ -194,6 +199,12 @@ mod tests {
             ("克/升", Some("mass")),
             ("G/L", None),
             ("G L-1", None),
+            ("mmol L-1", Some("moles")),
+            ("mIU·mL⁻¹", Some("activity")),
+            ("K uL–1", Some("count")),
+            ("109 L-1", Some("count")),
+            ("mmol 24h-1", Some("moles per time")),
+            ("copies mL-1", Some("copies")),
             ("×10⁹/L", Some("count")),
             ("K/uL", Some("count")),
             ("个/微升", Some("count")),

@@ -64,6 +64,24 @@ fn runs(code: &str) -> impl Iterator<Item = &str> {
     .filter(|run| !run.is_empty())
 }
 
+/// A code without what stands in square brackets and the prefixes of that: of `u[IU]/mL` the `u` is no mass of an atom.
+fn unbracketed(code: &str) -> String {
+    let mut plain = String::with_capacity(code.len());
+    for (at, part) in code.split('[').enumerate() {
+        let behind = match at {
+            0 => part,
+            _ => {
+                let kept = plain.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+                plain.truncate(kept);
+                plain.push('_');
+                part.split_once(']').map_or("", |(_, behind)| behind)
+            }
+        };
+        plain.push_str(behind);
+    }
+    plain
+}
+
 /// Whether a valid code is hardly what a hospital means by it: a large prefix before a unit of laboratories, gauss, henry,
 /// roentgen, astronomical or atomic mass units.
 pub fn unlikely(code: &str) -> bool {
@@ -71,7 +89,7 @@ pub fn unlikely(code: &str) -> bool {
     if ALONE.contains(&code) || code.ends_with("/1") {
         return true;
     }
-    runs(code).any(|run| {
+    runs(&unbracketed(code)).any(|run| {
         let large = LARGE.iter().find_map(|prefix| run.strip_prefix(prefix));
         let rest = run.get(1..).unwrap_or_default();
         // Drugs are given in MU, a million units: per volume or mass it is an enzyme's activity.
@@ -104,12 +122,20 @@ pub fn read(text: &str) -> Option<String> {
     if (upper.len() < 2 && upper != "G") || upper.starts_with("M/") {
         return None;
     }
+    // UL-1 and UL1 may be U L-1 as well as one over microlitres.
+    if upper.ends_with(['1', '-']) && upper.trim_end_matches(['1', '-']).ends_with('L') && !upper.contains(['/', '.']) {
+        return None;
+    }
     let mut code = String::with_capacity(upper.len());
     let mut at = 0;
     for run in runs(&upper) {
         let begin = at + upper.get(at..)?.find(run)?;
         code.push_str(upper.get(at..begin)?);
-        code.push_str(&symbol(run)?);
+        let prefix = upper.get(begin + run.len()..).is_some_and(|rest| rest.starts_with('['));
+        match PREFIXES.iter().find(|(upper, _)| prefix && *upper == run) {
+            Some((_, with_case)) => code.push_str(with_case),
+            None => code.push_str(&symbol(run)?),
+        }
         at = begin + run.len();
     }
     code.push_str(upper.get(at..)?);
@@ -207,7 +233,8 @@ mod tests {
             assert_eq!(read(text).as_deref(), Some(want), "{text}");
         }
         for text in [
-            "M", "D", "", "R", "M/L", "CU", "MG/TV", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL", "PH", "COI",
+            "M", "D", "", "R", "M/L", "CU", "UL-1", "UL1", "ML-1", "MG/TV", "AU/ML", "EU/ML", "ABC", "MG/DLL", "K/UL",
+            "PH", "COI",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

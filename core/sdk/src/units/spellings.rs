@@ -1,8 +1,8 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
-use super::{capitals, ucum};
+use super::{capitals, product, ucum};
 use crate::{MappingTable, PluginError, RowState, han::simplified};
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
 
 /// A unit as it was understood.
@@ -36,6 +36,7 @@ impl Spellings {
         }
         let mut local = Self::default();
         let mut lines: HashMap<String, u32> = HashMap::new();
+        let mut products: Vec<(String, Known)> = Vec::new();
         for row in &table.rows {
             let wrong = |what: String| table.error(row.line, what);
             if table.state(row, status)? != RowState::Accepted {
@@ -53,39 +54,50 @@ impl Spellings {
                 code: ucum::printed(target),
                 line: Some(row.line),
             };
-            local
-                .loose
-                .entry(spelling.to_lowercase())
-                .and_modify(|other| {
-                    if other.as_ref().is_some_and(|other| other.code != known.code) {
-                        *other = None;
-                    }
-                })
-                .or_insert_with(|| Some(known.clone()));
+            local.add_loose(&spelling, &known);
+            let fraction = divided(row.cell(name));
+            if fraction != spelling {
+                products.push((fraction, known.clone()));
+            }
             local.exact.insert(spelling, known);
+        }
+        // A row that is a product holds for the fraction, where no row of its own does.
+        for (fraction, known) in products {
+            if !local.exact.contains_key(&fraction) {
+                local.add_loose(&fraction, &known);
+                local.exact.insert(fraction, known);
+            }
         }
         Ok(local)
     }
 
+    fn add_loose(&mut self, spelling: &str, known: &Known) {
+        self.loose
+            .entry(spelling.to_lowercase())
+            .and_modify(|other| {
+                if other.as_ref().is_some_and(|other| other.code != known.code) {
+                    *other = None;
+                }
+            })
+            .or_insert_with(|| Some(known.clone()));
+    }
+
     /// Understands a unit: the table as written, UCUM, the table without differences of case, UCUM's case-insensitive
-    /// codes. A code that no laboratory means, such as `MG/L` for megagauss per litre, is not taken as written.
+    /// codes. A code that no laboratory means, such as `MG/L` for megagauss per litre, is not taken as written. What is
+    /// written as a product, `mmol L-1`, means what the fraction does.
     pub fn find(&self, text: &str) -> Option<Known> {
-        let spelling = fold(text);
-        if let Some(known) = self.exact.get(&spelling) {
+        if let Some(known) = self.exact.get(&fold(text)) {
             return Some(known.clone());
         }
-        // With its signs first: without its blank `U L-1` would be one over microlitres.
-        let other = fold(&signed(&per_hours(text)));
-        let mut forms = vec![divided(text), other, spelling];
-        forms.dedup();
-        forms.iter().find_map(|form| self.folded(form))
+        let spelling = divided(text);
+        self.folded(&spelling).or_else(|| self.folded(&per_hours(&spelling)?))
     }
 
     fn folded(&self, spelling: &str) -> Option<Known> {
         if let Some(known) = self.exact.get(spelling) {
             return Some(known.clone());
         }
-        if divides_twice(spelling) {
+        if divides_twice(spelling) || has_stray_number(spelling) {
             return None;
         }
         let valid = ucum::unit(spelling).is_ok() && !spelling.is_empty() && !has_decimals(spelling);
@@ -162,6 +174,16 @@ pub fn meant(text: &str) -> Option<&'static str> {
 /// `u` for micro, no white space, powers of ten as `10*9`, other superscripts as digits. White space between digits stays, so that they make
 /// no other number, unless it stands for the sign of a power: `10 9/L`.
 pub fn fold(text: &str) -> String {
+    powers(&unspaced(&characters(text)))
+}
+
+/// A unit in [one spelling](fold), `G L-1` as `G/L`: what a table says of the one holds for the other.
+pub fn divided(text: &str) -> String {
+    powers(&unspaced(&product::over(&characters(text))))
+}
+
+/// One kind of each character; white space stays.
+fn characters(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut raised = false;
     for c in text.chars() {
@@ -171,7 +193,8 @@ pub fn fold(text: &str) -> String {
             '²' => '2',
             '³' => '3',
             '⁴'..='⁹' => char::from_u32(u32::from(c) - 0x2070 + u32::from('0')).unwrap_or(c),
-            '⁻' => '-',
+            // Macrons are drawn as the superscript minus that a font lacks; NFKC would make a blank of the second.
+            '⁻' | 'ˉ' | '¯' => '-',
             // NFKC would make one number of 10⁹.
             _ => {
                 raised = false;
@@ -185,75 +208,39 @@ pub fn fold(text: &str) -> String {
         raised = true;
         plain.push(digit);
     }
-    let folded: String = unspaced(&plain.nfkc().collect::<String>())
-        .chars()
-        .filter(|c| !matches!(c, '\u{200b}'..='\u{200d}' | '\u{feff}'))
-        .map(|c| match c {
+    let plain: String = plain.nfkc().collect();
+    plain
+        .char_indices()
+        .filter(|(_, c)| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
+        .map(|(at, c)| match c {
+            // μ/L says no unit, and is no u/L.
+            'μ' if !before_unit(plain.get(at + c.len_utf8()..)) => c,
             'μ' => 'u',
             '×' | '✕' | '╳' => 'x',
             '∕' | '⁄' | '÷' => '/',
-            '−' | '–' => '-',
-            '·' | '•' | '⋅' => '.',
+            '−' | '‐'..='―' => '-',
+            '·' | '•' | '⋅' | '∙' | '‧' | '・' => '.',
+            '∗' => '*',
             c => simplified(c),
         })
-        .collect();
-    powers(&folded)
+        .collect()
 }
 
-/// `mmol 24h-1` as `mmol/(24.h)`: it is the 24 hours that are below the line.
-fn per_hours(text: &str) -> Cow<'_, str> {
-    let signs = ["h-1", "h^-1", "h⁻¹", "h−1"];
-    let hours = signs.iter().find_map(|sign| text.trim_end().strip_suffix(sign));
-    let Some(before) = hours.map(str::trim_end) else {
-        return text.into();
-    };
-    let unit = before.trim_end_matches(|c: char| c.is_ascii_digit());
-    let number = before.get(unit.len()..).unwrap_or_default();
-    let above = unit.trim_end_matches([' ', '.', '·', '•', '⋅', '*']);
-    match number.is_empty() || above.len() == unit.len() || !above.ends_with(|c: char| c.is_alphabetic() || c == ']') {
-        true => text.into(),
-        false => format!("{above}/({number}.h)").into(),
-    }
+/// Whether a unit begins behind a prefix: in `μ L-1` one that divides does.
+fn before_unit(behind: Option<&str>) -> bool {
+    let behind = behind.unwrap_or_default();
+    let unit = behind.trim_start();
+    let sign = |c: char| matches!(c, '-' | '−' | '‐'..='―' | '^');
+    let end = unit.find(|c: char| !c.is_alphabetic()).unwrap_or(unit.len());
+    let divides = unit.len() < behind.len() && unit.get(end..).is_some_and(|rest| rest.trim_start().starts_with(sign));
+    !divides && unit.starts_with(|c: char| c.is_alphabetic() || c == '[')
 }
 
-/// A unit in [one spelling](fold), `G L-1` as `G/L`: what a table says of the one holds for the other.
-pub fn divided(text: &str) -> String {
-    let plain = fold(&signed(&per_hours(text)));
-    let mut parts = plain.split('.');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |mut unit, part| {
-        let below = part
-            .strip_suffix("-1")
-            .filter(|of| of.chars().all(char::is_alphabetic) && !of.is_empty());
-        unit.push(if below.is_some() { '/' } else { '.' });
-        unit.push_str(below.unwrap_or(part));
-        unit
-    })
-}
-
-/// `mmol L-1` and `mmol*L^-1` as `mmol.L-1`: an asterisk or a space between units multiplies, a caret behind one stands before
-/// its power.
-fn signed(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        let unit = word.trim_end_matches(['1', '2', '3', '¹', '²', '³']);
-        let under = unit.len() < word.len() && unit.ends_with(['-', '⁻', '−']);
-        let joined = under && word.starts_with(char::is_alphabetic) && plain.ends_with(char::is_alphanumeric);
-        plain.push(if joined { '.' } else { ' ' });
-        plain.push_str(word);
-    }
-    let unit = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() || c == ']');
-    let mut before = None;
-    let mut behind = plain.chars().skip(1);
-    let sign = |c: char| {
-        let (last, next) = (before.replace(c), behind.next());
-        match c {
-            '*' if unit(last) && next.is_some_and(char::is_alphabetic) => Some('.'),
-            '^' if unit(last) && next.is_some_and(|c| c == '-' || c.is_ascii_digit()) => None,
-            _ => Some(c),
-        }
-    };
-    plain.chars().filter_map(sign).collect()
+/// `mmol/24h` as `mmol/(24.h)`: it is the 24 hours that are below the line.
+fn per_hours(spelling: &str) -> Option<String> {
+    let (above, hours) = spelling.strip_suffix('h')?.rsplit_once('/')?;
+    let number = !hours.is_empty() && hours.bytes().all(|byte| byte.is_ascii_digit());
+    number.then(|| format!("{above}/({hours}.h)"))
 }
 
 /// A text without white space, except between digits.
@@ -272,7 +259,27 @@ fn unspaced(text: &str) -> String {
 }
 
 /// Exponents of counts whose superscript was lost in `109/L`.
-const LOST: [&str; 9] = ["3", "4", "5", "6", "8", "9", "10", "11", "12"];
+const LOST: [&str; 11] = ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+
+/// Whether a code holds a number that nothing is counted by: what is left of a power whose superscript was lost (`U/109`,
+/// `109.L`), or a power of a unit that was a number (`mmol 24`).
+fn has_stray_number(spelling: &str) -> bool {
+    let mut depth = 0usize;
+    let outside: String = spelling
+        .chars()
+        .filter(|c| {
+            depth += usize::from(matches!(c, '{' | '['));
+            let inside = depth > 0;
+            depth = depth.saturating_sub(usize::from(matches!(c, '}' | ']')));
+            !inside
+        })
+        .collect();
+    outside.split(['.', '/', '(', ')']).any(|unit| {
+        let letters = unit.trim_end_matches(|c: char| c.is_ascii_digit());
+        let power = unit.len() > letters.len() + 1 && letters.trim_end_matches('-').ends_with(char::is_alphabetic);
+        power || unit.strip_prefix("10").is_some_and(|power| LOST.contains(&power))
+    })
+}
 
 /// `x10^9/L`, `*10^9/L`, `10E9/L`, `10^9/L`, and `109/L` as `10*9/L`: nothing is counted per 109 litres.
 fn powers(text: &str) -> String {
@@ -312,13 +319,16 @@ fn powers(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod forms;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Resource;
     use std::{fs, path::Path};
 
     /// The committed table.
-    fn shipped() -> Spellings {
+    pub(super) fn shipped() -> Spellings {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings/units-local__ucum");
         let mut resource = Resource::default();
         for file in ["map.csv", "mapping.yaml"] {

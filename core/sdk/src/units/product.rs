@@ -1,0 +1,258 @@
+//! Units as products: `mmol L-1`, `mmol·L⁻¹` and `mmol*L^-1` say what `mmol/L` says. They are written so before they are looked
+//! up, so that neither ever means what the other does not.
+
+/// Whether a unit may end in this, so that a sign behind it is one of its power.
+fn ends_unit(c: char) -> bool {
+    c.is_alphabetic() || matches!(c, ']' | ')' | '}' | '%' | '‰' | '#' | '°' | '\'')
+}
+
+/// A text in one kind of characters, its blanks kept, with a solidus before each unit that has a negative power behind another
+/// one: `K uL-1` as `K/uL`, `kg m-2` as `kg/m2`, `mmol 24h-1` as `mmol/24h`.
+pub fn over(text: &str) -> String {
+    let text = raised(text);
+    let words = words(&text);
+    if let [(_, word)] = words.as_slice() {
+        return alone(word).unwrap_or(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some((gap, word)) = words.get(at) {
+        at += 1;
+        if plain.ends_with(|c: char| ends_unit(c) || c.is_ascii_digit()) {
+            if let Some(unit) = under(word) {
+                plain.push('/');
+                plain.push_str(&unit);
+                continue;
+            }
+            // 24 h-1: the number is of the unit behind it, unless it is what is counted.
+            let next = words.get(at).and_then(|(_, next)| under(next));
+            let below = |unit: &String| match *word {
+                "1.73" | "100" => true,
+                word => is_number(word) && unit.starts_with(['h', 'H', '小']),
+            };
+            if let Some(unit) = next.filter(|unit| plain.ends_with(ends_unit) && below(unit)) {
+                plain.push('/');
+                plain.push_str(word);
+                plain.push_str(&unit);
+                at += 1;
+                continue;
+            }
+        }
+        plain.push_str(&gap.replace('*', "."));
+        plain.push_str(word);
+    }
+    plain
+}
+
+/// `L^-1`, `L^(-1)` and `L -1` as `L-1`: a caret behind a unit stands before its power, and so does a blank before a sign.
+fn raised(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let behind = rest.get(c.len_utf8()..).unwrap_or_default();
+        let unit = plain.trim_end().ends_with(ends_unit);
+        let signed = || {
+            let inner = rest.trim_start().trim_start_matches('^').trim_start();
+            let (inner, end) = inner.strip_prefix('(').map_or((inner, ""), |inner| (inner, ")"));
+            let power = inner.trim_start().strip_prefix('-')?.trim_start();
+            let digit = power.chars().next().filter(|c| matches!(c, '1'..='9'))?;
+            let after = power.get(1..)?.strip_prefix(end)?;
+            (!after.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some((digit, after))
+        };
+        if unit
+            && (c == '^' || c == '-' || c.is_whitespace())
+            && let Some((digit, after)) = signed()
+        {
+            plain.truncate(plain.trim_end().len());
+            plain.extend(['-', digit]);
+            rest = after;
+            continue;
+        }
+        let square = c == '^' && unit && behind.starts_with(|c: char| c.is_ascii_digit());
+        if !square {
+            plain.push(c);
+        }
+        rest = behind;
+    }
+    plain
+}
+
+/// The words of a text, each with the gap before it: blanks, points and asterisks between units, outside of brackets.
+fn words(text: &str) -> Vec<(&str, &str)> {
+    let mut words = Vec::new();
+    let (mut gap, mut begin) = (0, None);
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        let (before, behind) = (
+            text.get(..at).unwrap_or_default(),
+            text.get(at + c.len_utf8()..).unwrap_or_default(),
+        );
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let parts = match c {
+            _ if depth > 0 => false,
+            '.' => !is_decimal(before, behind),
+            '*' => {
+                before.ends_with(|c: char| ends_unit(c) || c.is_ascii_digit() || c.is_whitespace())
+                    && behind.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '(')
+            }
+            c => c.is_whitespace(),
+        };
+        match (parts, begin) {
+            (true, Some(start)) => {
+                words.push((
+                    text.get(gap..start).unwrap_or_default(),
+                    text.get(start..at).unwrap_or_default(),
+                ));
+                (gap, begin) = (at, None);
+            }
+            (false, None) => begin = Some(at),
+            _ => {}
+        }
+    }
+    let start = begin.unwrap_or(text.len());
+    words.push((
+        text.get(gap..start).unwrap_or_default(),
+        text.get(start..).unwrap_or_default(),
+    ));
+    words
+}
+
+/// Whether a point stands in a number, as in 1.73, and not behind a power, as in `min-1.1.73m-2`.
+fn is_decimal(before: &str, behind: &str) -> bool {
+    let number = before.trim_end_matches(|c: char| c.is_ascii_digit());
+    let power = number.ends_with(|c: char| ends_unit(c) || c == '-');
+    number.len() < before.len() && !power && behind.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// What a word divides by: `L` of `L-1`, `m2` of `m-2`, `24h` of `24h-1` and of `(24.h)-1`.
+fn under(word: &str) -> Option<String> {
+    let unit = word.trim_end_matches(|c: char| matches!(c, '1'..='9'));
+    let power = word.get(unit.len()..)?;
+    let unit = unit.strip_suffix('-').filter(|_| power.len() == 1)?;
+    if let Some(inner) = unit.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')) {
+        let number = number(inner);
+        let of = inner.get(number.len()..)?.trim_start_matches(['.', ' ']);
+        return match (is_number(number), power) {
+            (_, power) if power != "1" || inner.contains(['(', '/']) => None,
+            (true, _) => Some(format!("{number}{of}")),
+            (false, _) => Some(format!("({inner})")),
+        };
+    }
+    let number = number(unit);
+    let of = unit.get(number.len()..)?;
+    let outside = of.split('[').enumerate().filter_map(|(at, part)| match at {
+        0 => Some(part),
+        _ => part.split_once(']').map(|(_, rest)| rest),
+    });
+    let mut outside = outside.flat_map(|part| part.split('{').take(1)).flat_map(str::chars);
+    let letters = of.ends_with(ends_unit) && !of.contains(['(', ')', '/']) && outside.all(char::is_alphabetic);
+    let annotated = of.ends_with('}') && power != "1";
+    let counted = number.is_empty() || is_number(number);
+    let power = if power == "1" { "" } else { power };
+    (letters && !annotated && counted).then(|| format!("{number}{of}{power}"))
+}
+
+/// A text that is one word: `min-1` as `/min`, `10^9L-1` as `10^9/L`. `UL-1` is left as it is: it may have lost a blank.
+fn alone(word: &str) -> Option<String> {
+    let end = word.rfind('-')?;
+    let digit = word.get(..end)?.rfind(|c: char| c.is_ascii_digit());
+    let (count, unit) = word.split_at(digit.map_or(0, |at| at + 1));
+    let divisor = under(unit).filter(|_| number(unit).is_empty())?;
+    let power = count.trim_start_matches(['x', 'X', '*']);
+    let litre = matches!(divisor.as_bytes(), [b'A'..=b'Z', b'L' | b'l']);
+    match count.is_empty() {
+        true => (!litre && !unit.starts_with('(')).then(|| format!("/{divisor}")),
+        false => (power.starts_with("10") && power.len() > 2).then(|| format!("{count}/{divisor}")),
+    }
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().trim_end_matches('.')
+}
+
+/// Numbers that a laboratory has below the line: 24 hours, 100 cells, the body surface. 109 is what is left of 10⁹.
+fn is_number(text: &str) -> bool {
+    let digits = !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text == "1.73" || text == "100" || (digits && !text.starts_with("10"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_fractions() {
+        for (text, want) in [
+            ("mmol L-1", "mmol/L"),
+            ("mmol.L-1", "mmol/L"),
+            ("mmol . L-1", "mmol/L"),
+            ("mmol*L^-1", "mmol/L"),
+            ("mmol L^(-1)", "mmol/L"),
+            ("mmol L -1", "mmol/L"),
+            ("mmol L - 1", "mmol/L"),
+            ("kg m-2", "kg/m2"),
+            ("kg.m^-2", "kg/m2"),
+            ("10^9 L-1", "10^9/L"),
+            ("10*9.L-1", "10*9/L"),
+            ("10^9*L-1", "10^9/L"),
+            ("10^9L-1", "10^9/L"),
+            ("x109L-1", "x109/L"),
+            ("109 L-1", "109/L"),
+            ("10 9 L-1", "10 9/L"),
+            ("mmol 24h-1", "mmol/24h"),
+            ("mmol 24 h-1", "mmol/24h"),
+            ("mmol (24 h)-1", "mmol/24h"),
+            ("exp 9 L-1", "exp 9/L"),
+            ("# L-1", "#/L"),
+            ("mmol.(24.h)-1", "mmol/24h"),
+            ("mL min-1 1.73m-2", "mL/min/1.73m2"),
+            ("mL.min-1.1.73m-2", "mL/min/1.73m2"),
+            ("mL.min-1.(1.73m2)-1", "mL/min/1.73m2"),
+            ("mL min-1 (1.73 m2)-1", "mL/min/1.73m2"),
+            ("mL/min.kg-1", "mL/min/kg"),
+            ("mg L-1 FEU", "mg/L FEU"),
+            ("m[IU].mL-1", "m[IU]/mL"),
+            ("g.(24.h.kg)-1", "g/24h.kg"),
+            ("min-1", "/min"),
+            ("[HPF]-1", "/[HPF]"),
+        ] {
+            assert_eq!(over(text), want, "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "/",
+            "mmol/L",
+            "mmol/L-1",
+            "mmol / L-1",
+            "mm Hg",
+            "10^9/L",
+            "10*-3",
+            "10^-3/uL",
+            "UL-1",
+            "ML-1",
+            "mL/min/{1.73_m2}",
+            "mL/min*1.73m2",
+            "L-1.mmol",
+            "PEI-U/mL",
+            "U 109L-1",
+            "103",
+            "-1",
+            "((",
+            "1.5",
+            "m2",
+        ] {
+            assert_eq!(over(text), text);
+        }
+        assert_eq!(over("mm[Hg]*s"), "mm[Hg].s");
+        assert_eq!(over("m^2"), "m2");
+    }
+}
