@@ -288,8 +288,10 @@ fn a_changed_type_is_published_beside_values_that_it_cannot_hold() {
     let project = Project::new();
     let text = PIPELINE
         .replace("{ $secret: vault_key }", "auto")
-        .replace("{ order: order, val: val, unit: unit }", "{ order: order, val: val }")
-        .replace("from: numbers", "from: lis");
+        .replace("{ order: order, val: val, unit: unit }", "{ order: order, val: val }");
+    let (sources, rest) = text.split_once("transforms:").unwrap();
+    let (_, tables) = rest.split_once("tables:").unwrap();
+    let text = format!("{sources}tables:{}", tables.replace("from: numbers", "from: lis"));
     project.write("pipeline.yaml", &text);
     project.write("inbox/a.csv", "order,mrn,val\n1,a,1\n2,b,x\n3,c,\n");
     project.run(["run", "pipeline.yaml"]).expect_code(0);
