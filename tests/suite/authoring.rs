@@ -282,6 +282,34 @@ fn breaking_changes_of_published_tables_are_planned_and_refused() {
     assert!(plan.stdout.contains("a refresh would do nothing"), "{}", plan.stdout);
 }
 
+/// An old value that the new type cannot hold belongs to a row that is gone; a row without a value stays as it was.
+#[test]
+fn a_changed_type_is_published_beside_values_that_it_cannot_hold() {
+    let project = Project::new();
+    let text = PIPELINE
+        .replace("{ $secret: vault_key }", "auto")
+        .replace("{ order: order, val: val, unit: unit }", "{ order: order, val: val }");
+    let (sources, rest) = text.split_once("transforms:").unwrap();
+    let (_, tables) = rest.split_once("tables:").unwrap();
+    let text = format!("{sources}tables:{}", tables.replace("from: numbers", "from: lis"));
+    project.write("pipeline.yaml", &text);
+    project.write("inbox/a.csv", "order,mrn,val\n1,a,1\n2,b,x\n3,c,\n");
+    project.run(["run", "pipeline.yaml"]).expect_code(0);
+    project.run(["apply", "file:out/labs", "--to", "copy"]).expect_code(0);
+    project.write(
+        "pipeline.yaml",
+        text.replace("val: val }", "val: { name: val, type: integer } }"),
+    );
+    project
+        .run(["run", "pipeline.yaml", "--allow-breaking", "--approve-deletes"])
+        .expect_code(0);
+    project.run(["apply", "file:out/labs", "--to", "copy"]).expect_code(0);
+    let manifest = fs::read(project.at("out/labs/_releases/00000002.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["tables"]["measurement"]["row_count"], 2);
+    project.run(["verify", "file:out/labs"]).expect_code(0);
+}
+
 #[test]
 fn another_key_of_a_published_table_is_breaking() {
     let project = Project::new();

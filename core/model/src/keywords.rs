@@ -2,7 +2,7 @@
 //! not read would let options through that do not fit.
 
 use serde_json::Value;
-use std::collections::HashSet;
+use std::{cmp::Ordering, collections::HashSet};
 
 /// The keywords that options are checked by.
 pub const CHECKED: [&str; 25] = [
@@ -56,6 +56,17 @@ const UNREAD: [&str; 21] = [
     "$recursiveRef",
     "disallow",
     "extends",
+];
+
+/// Whether a number that compares so with a limit keeps to it.
+pub type Holds = fn(Ordering) -> bool;
+
+/// What a number is held to: the keyword, in words, and how the number may compare with the keyword's.
+pub const LIMITS: [(&str, &str, Holds); 4] = [
+    ("minimum", "at least", Ordering::is_ge),
+    ("maximum", "at most", Ordering::is_le),
+    ("exclusiveMinimum", "more than", Ordering::is_gt),
+    ("exclusiveMaximum", "less than", Ordering::is_lt),
 ];
 
 /// The types of JSON Schema.

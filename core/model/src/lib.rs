@@ -4,6 +4,7 @@
 pub mod columns;
 mod diagnostic;
 mod digest;
+pub mod equal;
 pub mod keywords;
 pub mod omop;
 mod sensitive;

@@ -1,5 +1,6 @@
 //! Diagnostics as people read them: place, excerpt, caret, code, hint.
 
+use crate::text::{BOM, LINE_ENDS, line_start};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 use clinmill_model::{Diagnostic, Place};
 
@@ -52,11 +53,11 @@ fn one(diagnostic: &Diagnostic, file: &str, text: &str, renderer: &Renderer) -> 
 
 /// The line of a place, its number, and the place within it.
 fn excerpt<'t>(place: &Place, text: &'t str) -> Option<(&'t str, usize, std::ops::Range<usize>)> {
-    let start = text.get(..place.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let start = line_start(text.get(..place.start)?);
     let rest = text.get(start..)?;
-    let line = rest.get(..rest.find(['\n', '\r']).unwrap_or(rest.len()))?;
-    let (start, line) = match line.strip_prefix(crate::text::BOM) {
-        Some(line) => (start + crate::text::BOM.len_utf8(), line),
+    let line = rest.get(..rest.find(LINE_ENDS).unwrap_or(rest.len()))?;
+    let (start, line) = match line.strip_prefix(BOM) {
+        Some(line) => (start + BOM.len_utf8(), line),
         None => (start, line),
     };
     let from = place.start.saturating_sub(start).min(line.len());

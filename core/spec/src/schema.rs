@@ -4,7 +4,6 @@
 //! that would refuse options is not loaded.
 
 mod alternatives;
-mod equal;
 
 use crate::{
     codes,
@@ -15,10 +14,12 @@ use crate::{
     rewrite::rewrite,
     tree::{Entry, Kind, Node},
 };
-use clinmill_model::keywords;
-use equal::{canonical, compare, equal, whole};
+use clinmill_model::{
+    equal::{canonical, compare, equal, is_integer, whole},
+    keywords,
+};
 use serde_json::{Map, Number, Value};
-use std::{cell::Cell, cmp::Ordering, collections::HashSet};
+use std::{cell::Cell, collections::HashSet};
 
 /// Deepest chain of schemas; more is a schema that refers to itself.
 const DEPTH: usize = 400;
@@ -316,14 +317,7 @@ impl<'s> Checker<'s> {
         let Value::Number(number) = value else {
             return;
         };
-        type Holds = fn(Ordering) -> bool;
-        let limits: [(&str, &str, Holds); 4] = [
-            ("minimum", "at least", Ordering::is_ge),
-            ("maximum", "at most", Ordering::is_le),
-            ("exclusiveMinimum", "more than", Ordering::is_gt),
-            ("exclusiveMaximum", "less than", Ordering::is_lt),
-        ];
-        for (key, words, holds) in limits {
+        for (key, words, holds) in keywords::LIMITS {
             if let Some(Value::Number(limit)) = schema.get(key)
                 && !compare(number, limit).is_some_and(holds)
             {
@@ -574,7 +568,7 @@ fn has_type(node: &Node, name: &str) -> bool {
         (Kind::Scalar(scalar), _) => match (scalar.value(), name) {
             (Value::Null, "null") | (Value::Bool(_), "boolean") | (Value::String(_), "string") => true,
             (Value::Number(_), "number") => true,
-            (Value::Number(n), "integer") => whole(&n).is_some() || n.as_f64().is_some_and(|n| n.fract() == 0.0),
+            (Value::Number(n), "integer") => is_integer(&n),
             _ => false,
         },
         _ => false,

@@ -15,9 +15,10 @@ impl SourceFile {
     /// A file as it was named and read.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
+        let ends = text.match_indices(LINE_ENDS).map(|(at, _)| at + 1);
+        // The two characters of a line end of Windows end one line.
+        let ends = ends.filter(|at| text.get(at - 1..=*at) != Some("\r\n"));
+        let lines = std::iter::once(0).chain(ends).collect();
         Self {
             name: name.into(),
             text,
@@ -46,7 +47,7 @@ impl SourceFile {
         let row = self.lines.partition_point(|&line| line <= start).saturating_sub(1);
         let line_start = self.lines.get(row).copied().unwrap_or(0);
         let rest = self.text.get(start..).unwrap_or_default();
-        let line_end = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        let line_end = start + rest.find(LINE_ENDS).unwrap_or(rest.len());
         let before = self.text.get(line_start..start).unwrap_or_default();
         let before = before.strip_prefix(BOM).unwrap_or(before);
         Place {
@@ -65,7 +66,7 @@ impl SourceFile {
         let written = self.slice(scalar);
         let (skipped, body) = match written.chars().next() {
             Some('|' | '>') => {
-                let header = written.find('\n').map_or(written.len(), |at| at + 1);
+                let header = written.find(LINE_ENDS).map_or(written.len(), |at| at + 1);
                 (header, written.get(header..).unwrap_or_default())
             }
             Some('"' | '\'') => (1, written.get(1..written.len().saturating_sub(1)).unwrap_or_default()),
@@ -103,6 +104,14 @@ impl SourceFile {
 /// The byte order mark, which may stand before the first line and counts for no column.
 pub(crate) const BOM: char = '\u{feff}';
 
+/// What ends a line, as YAML has it (1.2.2, production 28): both, one behind the other, end one line.
+pub(crate) const LINE_ENDS: [char; 2] = ['\n', '\r'];
+
+/// Where the line begins that goes on after `before`.
+pub(crate) fn line_start(before: &str) -> usize {
+    before.rfind(LINE_ENDS).map_or(0, |at| at + 1)
+}
+
 fn floor(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -132,6 +141,16 @@ mod tests {
         assert_eq!(&text[place.start..place.end], "结果");
         assert_eq!(file.place(span(text, "a")).column, 1);
         assert_eq!(file.place(Span { start: 900, end: 901 }).line, 3);
+    }
+
+    #[test]
+    fn lines_end_as_yaml_has_it() {
+        let text = "a: 1\rb: 2\r\nc: 3\n\rd: 4";
+        let file = SourceFile::new("f", text);
+        let lines = ["a", "b", "c", "d"].map(|key| file.place(span(text, key)).line);
+        assert_eq!(lines, [1, 2, 3, 5]);
+        let place = file.place(span(text, "2"));
+        assert_eq!((place.column, &text[place.start..place.end]), (4, "2"));
     }
 
     #[test]

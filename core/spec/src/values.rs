@@ -128,6 +128,38 @@ pub(crate) fn captures(pattern: &str) -> Result<Vec<(usize, &str)>, (usize, Stri
     Ok(found)
 }
 
+/// A capture of a path pattern whose end or start nothing marks, because `*` or another capture stands beside it (`?` is
+/// one character wherever it stands): its byte offset, and what is wrong.
+pub(crate) fn unmarked(pattern: &str) -> Option<(usize, String)> {
+    // The last `*` or capture, while no character of its own has come behind it.
+    let mut open: Option<(usize, &str)> = None;
+    let mut at = 0;
+    while let Some(rest) = pattern.get(at..).filter(|rest| !rest.is_empty()) {
+        let length = match rest.chars().next()? {
+            '{' => rest.find('}')? + 1,
+            c => c.len_utf8(),
+        };
+        let token = rest.get(..length)?;
+        if token == "*" || token.starts_with('{') {
+            let (capture, other) = match open.replace((at, token)) {
+                Some(before) if before.1.starts_with('{') => (before, token),
+                Some((_, before)) if token != "*" => ((at, token), before),
+                _ => {
+                    at += length;
+                    continue;
+                }
+            };
+            let message = format!("nothing divides the capture `{}` from `{other}` beside it", capture.1);
+            return Some((capture.0, message));
+        }
+        if token != "?" {
+            open = None;
+        }
+        at += length;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +232,30 @@ mod tests {
         assert_eq!(names("a/*.csv").unwrap(), Vec::<&str>::new());
         for bad in ["{", "}", "{a", "{}", "{A}", "{a}{a}", "{a,b}", "{{a}}"] {
             assert!(captures(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn captures_need_a_character_that_divides_them() {
+        for good in [
+            "{mrn}/*.txt",
+            "**/{mrn}_*.txt",
+            "{a}_{b}.csv",
+            "lis_{date}?.csv",
+            "检{a}验*",
+            "*/{a}/*",
+            "*?*_{a}",
+        ] {
+            assert_eq!(unmarked(good), None, "{good}");
+        }
+        for (bad, at) in [
+            ("inbox/{mrn}*.txt", 6),
+            ("检*{a}.csv", 4),
+            ("{a}{b}.csv", 0),
+            ("{a}?*.csv", 0),
+            ("x{a}_{b}??{c}", 5),
+        ] {
+            assert_eq!(unmarked(bad).map(|(at, _)| at), Some(at), "{bad}");
         }
     }
 }

@@ -134,6 +134,8 @@ impl<'p> Reader<'p> {
         let mut records = 0;
         let mut part = 0;
         let mut waiting: Option<Waiting<'_>> = None;
+        // Of a merge: the header, then each patient, until an identifier comes that is replaced.
+        let mut unmerged: Option<Locator> = None;
         for (line, origin) in lines.iter().zip(origins) {
             let mut at = Locator {
                 offset: origin.offset,
@@ -195,9 +197,19 @@ impl<'p> Reader<'p> {
                     takes_notes: true,
                 });
             }
-            if &slot.id == b"MRG" && MERGES.contains(&found.trigger) {
-                records += 1;
-                self.merge(message, &mut found, at, out)?;
+            if MERGES.contains(&found.trigger) {
+                if &slot.id == b"MRG" {
+                    unmerged = None;
+                    records += 1;
+                    self.merge(message, &mut found, at, out)?;
+                } else if part == 1 {
+                    unmerged = Some(at);
+                } else if &slot.id == b"PID"
+                    && let Some(before) = unmerged.replace(at).filter(|before| before.part > 1)
+                {
+                    records += 1;
+                    reject(out, None, error::MERGE, merge::LACKS, before)?;
+                }
             }
         }
         if let Some(ended) = waiting {
@@ -218,9 +230,12 @@ impl<'p> Reader<'p> {
                     });
                 return reject(out, None, error::MSH_TRUNCATED, CUT, at.unwrap_or_default());
             }
-            self.counts.no_record += 1;
+            self.counts.no_record += u64::from(unmerged.is_none());
         }
-        Ok(())
+        match unmerged {
+            Some(at) => reject(out, None, error::MERGE, merge::LACKS, at),
+            None => Ok(()),
+        }
     }
 
     /// Sends what is left.

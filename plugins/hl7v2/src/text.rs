@@ -140,8 +140,16 @@ impl Delimiters {
             "E" => self.escape,
             "P" => self.truncation,
             "H" | "N" => return true,
-            ".br" | ".sp" | ".ce" => b'\n',
-            _ => return body.strip_prefix('X').is_some_and(|hex| decode_hex(hex, encoding, out)),
+            ".br" | ".ce" => b'\n',
+            _ => {
+                let skipped = skipped(body);
+                out.extend(
+                    skipped
+                        .into_iter()
+                        .flat_map(|(mark, times)| std::iter::repeat_n(mark, times)),
+                );
+                return skipped.is_some() || body.strip_prefix('X').is_some_and(|hex| decode_hex(hex, encoding, out));
+            }
         };
         if mark == UNUSED {
             return false;
@@ -149,6 +157,23 @@ impl Delimiters {
         out.push(char::from(mark));
         true
     }
+}
+
+/// What `\.sp<number>\` (line ends) and `\.sk<number>\` (blanks) stand for, and how often (v2.5, 2.7.6): without a number
+/// once. A number beyond any page is none: a short text would become a long one.
+fn skipped(body: &str) -> Option<(char, usize)> {
+    const MOST: usize = 100;
+    let (mark, least, number) = match (body.strip_prefix(".sp"), body.strip_prefix(".sk")) {
+        (Some(number), _) => ('\n', 1, number),
+        (_, Some(number)) => (' ', 0, number),
+        (None, None) => return None,
+    };
+    let number = number.trim();
+    let times: usize = match number.is_empty() {
+        true => 1,
+        false => number.parse().ok()?,
+    };
+    (times <= MOST).then_some((mark, times.max(least)))
 }
 
 fn usable(mark: u8) -> bool {
@@ -251,9 +276,23 @@ mod tests {
     fn escapes() {
         assert_eq!(decoded(r"a\F\b\S\c\T\d\R\e\E\f"), r"a|b^c&d~e\f");
         assert_eq!(decoded(r"one\.br\two\H\bold\N\"), "one\ntwobold");
+        assert_eq!(decoded(r"a\.sp\b\.sp3\c\.sp 2\d\.sp0\e"), "a\nb\n\n\nc\n\nd\ne");
+        assert_eq!(decoded(r"a\.sk2\b\.sk\c\.sk+3\d\.sk0\e"), "a  b c   de");
         assert_eq!(decoded(r"\X41\\X0D\"), "A\r");
         assert_eq!(decoded(r"\XE79785\"), "病");
-        for kept in [r"\Zx\", r"C:\dir", r"\XZZ\", r"\X4\", r"\.in4\", r"\", r"\\", r"\XFF\"] {
+        for kept in [
+            r"\Zx\",
+            r"C:\dir",
+            r"\XZZ\",
+            r"\X4\",
+            r"\.in4\",
+            r"\.sp-1\",
+            r"\.sk101\",
+            r"\.spx\",
+            r"\",
+            r"\\",
+            r"\XFF\",
+        ] {
             assert_eq!(decoded(kept), kept);
         }
         assert_eq!(decoded(r"C:\dir\T\x"), r"C:\dir&x");

@@ -321,7 +321,7 @@ impl Notes {
         }
         let fields = Fields::Row(header, &cells);
         // The header has the column: an empty cell is an empty note.
-        let note = fields.get(&self.config.text).unwrap_or_default();
+        let note = fields.get(&self.config.text, batch.captures).unwrap_or_default();
         batch.push(&fields, Some(&note), at, out)
     }
 
@@ -364,23 +364,25 @@ enum Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<Cow<'_, str>> {
+    /// The path speaks only of fields that the record does not have: an empty cell says that there is nothing.
+    fn get<'f>(&'f self, field: &str, captures: &'f BTreeMap<String, String>) -> Option<Cow<'f, str>> {
         match self {
-            Self::Path => None,
             Self::Row(header, cells) => {
-                let index = header.iter().position(|name| name == field)?;
-                cells
-                    .get(index)
-                    .map(|cell| Cow::Borrowed(cell.as_ref()))
-                    .filter(|cell| !cell.is_empty())
+                if let Some(index) = header.iter().position(|name| name == field) {
+                    let cell = cells.get(index).filter(|cell| !cell.is_empty())?;
+                    return Some(Cow::Borrowed(cell.as_ref()));
+                }
             }
-            Self::Object(object) => match object.get(field)? {
-                Member::Null => None,
-                Member::Text(text) => Some(Cow::Borrowed(text)),
-                Member::Number(text) => Some(Cow::Borrowed(text)),
-                Member::Other(json) => Some(Cow::Borrowed(json)),
+            Self::Object(object) => match object.get(field) {
+                None => {}
+                Some(Member::Null) => return None,
+                Some(Member::Text(text)) => return Some(Cow::Borrowed(text)),
+                Some(Member::Number(text)) => return Some(Cow::Borrowed(text)),
+                Some(Member::Other(json)) => return Some(Cow::Borrowed(json)),
             },
+            Self::Path => {}
         }
+        captures.get(field).map(Cow::from)
     }
 
     /// As `get`, of an identifier: a text or a number that is more than white space, without the white space round it.
@@ -390,7 +392,7 @@ impl Fields<'_> {
         {
             return None;
         }
-        let id = self.get(field).or_else(|| captures.get(field).map(Cow::from))?;
+        let id = self.get(field, captures)?;
         Some(id.trim().to_owned()).filter(|id| !id.is_empty())
     }
 }
@@ -426,7 +428,7 @@ impl<'a> Batch<'a> {
     ) -> Result<(), PluginError> {
         let (source, captures) = (self.source, self.captures);
         let config = &source.config;
-        let get = |field: &str| fields.get(field).or_else(|| captures.get(field).map(Cow::from));
+        let get = |field: &str| fields.get(field, captures);
         let Some(text) = text else {
             return out.reject(rejection(
                 error::NO_TEXT,

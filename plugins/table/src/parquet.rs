@@ -8,6 +8,7 @@ use crate::{
     layout,
     plan::{self, RecordPlan},
     rows::Rows,
+    value,
     zone::Zone,
 };
 use ::parquet::{
@@ -288,6 +289,7 @@ fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Res
             kind => {
                 let strings = match kind {
                     DataType::Timestamp(unit, Some(_)) => instants(array, *unit, zone),
+                    DataType::Boolean => Ok(array.as_boolean().iter().map(|flag| flag.map(value::truth)).collect()),
                     _ => cast(array, &DataType::Utf8).map(|strings| strings.as_string().clone()),
                 };
                 let strings = strings.map_err(|_| {

@@ -135,6 +135,11 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// A truth value as text, as a sheet shows it.
+pub const fn truth(flag: bool) -> &'static str {
+    if flag { "TRUE" } else { "FALSE" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,6 +53,8 @@ pub struct Tags<R> {
     lengths: Vec<usize>,
     /// The first bytes between the last tag and this one.
     before: Vec<u8>,
+    /// The text before this tag holds a reference (`&`).
+    refers: bool,
     lacks_result: bool,
 }
 
@@ -76,6 +78,7 @@ impl<R: Read> Tags<R> {
             names: Vec::new(),
             lengths: Vec::new(),
             before: Vec::new(),
+            refers: false,
             lacks_result: false,
         }
     }
@@ -92,6 +95,7 @@ impl<R: Read> Tags<R> {
     /// The next tag and the place of its name in the text at hand. `keep`: the text before it is wanted.
     fn next(&mut self, keep: bool) -> Result<Option<(Tag, Range<usize>)>, Fault> {
         self.before.clear();
+        self.refers = false;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let tag = memchr(b'<', rest);
@@ -99,6 +103,7 @@ impl<R: Read> Tags<R> {
             if keep {
                 let room = MOST_TEXT.saturating_sub(self.before.len());
                 self.before.extend(before.iter().take(room));
+                self.refers |= memchr(b'&', before).is_some();
             }
             self.at += before.len();
             let start = self.at;
@@ -115,6 +120,8 @@ impl<R: Read> Tags<R> {
                     self.read_on()?;
                 }
                 Found::Bad => return Err(Fault::Tags),
+                // The reader of workbooks takes what stands before it for the whole text.
+                Found::Other(_) if keep => return Err(Fault::Tags),
                 Found::Other(length) => self.at += length,
                 Found::Empty(length, name) => {
                     self.at += length;
@@ -159,7 +166,7 @@ impl<R: Read> Tags<R> {
     }
 
     /// The next cell of a sheet: the text of its value as it stands in the file, empty where it has none. `None` after the
-    /// last.
+    /// last. A value that is no text holds nothing but its characters: the reader of workbooks would lose the rest.
     ///
     /// # Errors
     /// As [`Fault`] says.
@@ -185,6 +192,9 @@ impl<R: Read> Tags<R> {
         let (mut in_value, mut is_formula) = (false, false);
         while let Some((tag, name)) = self.next(in_value)? {
             if in_value {
+                if self.refers && !is_text {
+                    return Err(Fault::Tags);
+                }
                 value.clone_from(&self.before);
             }
             is_formula |= tag != Tag::Close && self.is(name.clone(), b"f");

@@ -6,7 +6,7 @@ mod common;
 use clinmill_sdk::{
     MemoryInput,
     arrow::{
-        array::{ArrayRef, NullArray, RecordBatch, StringArray},
+        array::{ArrayRef, BooleanArray, NullArray, RecordBatch, StringArray},
         datatypes::{DataType, Field, Schema},
     },
     testing::CollectedRecords,
@@ -168,6 +168,25 @@ fn a_formula_without_its_result_is_told() {
     assert_eq!(values, [Some("2".to_owned()), None, None]);
 }
 
+/// What is no plain text would be read in part, or as no value at all.
+#[test]
+fn a_value_that_cannot_be_read_whole_is_damage() {
+    let value = |kind: &str, written: &str| {
+        let cell = format!("<c r=\"C2\"{kind}><v>{written}</v></c>");
+        let rows = [header(), [text("A2", "1"), text("B2", "a"), cell].concat()];
+        let collected = read(&table(options(&json!({}))), &workbook(&[("s", "", &rows)]));
+        collected.map(|c| cells(&c, 0).rows[0][1].clone()).map_err(|e| e.code)
+    };
+    for kind in ["", " t=\"n\"", " t=\"b\"", " t=\"e\"", " t=\"s\"", " t=\"str\""] {
+        for bad in ["&bogus;", "1&bogus;", "1<!-- -->0", "<![CDATA[1]]>"] {
+            assert_eq!(value(kind, bad), Err("TABLE_XLSX_DAMAGED".to_owned()), "{kind} {bad}");
+        }
+    }
+    assert_eq!(value(" t=\"b\"", "1"), Ok(Some("TRUE".to_owned())));
+    let good = "&lt;&gt;&amp;&quot;&apos;&#20540;&#x503C;";
+    assert_eq!(value(" t=\"str\"", good), Ok(Some("<>&\"'值值".to_owned())));
+}
+
 #[test]
 fn a_hidden_sheet_is_not_the_first() {
     let rows = |value: &str| [header(), [text("A2", "1"), text("B2", "a"), text("C2", value)].concat()];
@@ -232,6 +251,35 @@ fn a_column_without_a_type_holds_nothing() {
     assert!(collected.rejections.is_empty(), "{:?}", collected.rejections);
     assert!(cells(&collected, 0).rows.iter().all(|row| row[1].is_none()));
     assert_eq!(collected.rows_of(0), 2);
+}
+
+#[test]
+fn a_truth_value_is_one_text_in_every_format() {
+    let texts = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let columns = [
+        ("id", texts(["1", "2"])),
+        ("k", texts(["a", "b"])),
+        (
+            "v",
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false)])) as ArrayRef,
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("rows");
+    let parquet = MemoryInput::new("x", writer.into_inner().expect("a file"));
+    let flag = |at: &str, value: u8| format!("<c r=\"{at}\" t=\"b\"><v>{value}</v></c>");
+    let rows = [
+        header(),
+        [text("A2", "1"), text("B2", "a"), flag("C2", 1)].concat(),
+        [text("A3", "2"), text("B3", "b"), flag("C3", 0)].concat(),
+    ];
+    for input in [parquet, workbook(&[("s", "", &rows)])] {
+        let collected = read(&table(options(&json!({}))), &input).expect("a table");
+        let rows = cells(&collected, 0).rows;
+        let values: Vec<Option<&str>> = rows.iter().map(|row| row[1].as_deref()).collect();
+        assert_eq!(values, [Some("TRUE"), Some("FALSE")]);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Path patterns of sources: `*` and `?` within a name, `**` for any number of folders, `{name}` captures one or more
-//! characters of a name, as few as the rest of the pattern allows.
+//! characters of a name, as few as the rest of the pattern allows; what divides it from `*` and from another capture is a
+//! character of the pattern.
 
 use super::error::{Result, VaultError};
 use std::collections::{BTreeMap, HashSet};
@@ -35,8 +36,8 @@ impl Pattern {
     /// Reads a pattern. Parts are separated by `/`; `./` at its start is dropped.
     ///
     /// # Errors
-    /// [`VaultError::Pattern`] for an absolute pattern, `..`, an empty part, braces that are not one name, and a name
-    /// used twice.
+    /// [`VaultError::Pattern`] for an absolute pattern, `..`, an empty part, braces that are not one name, a name used
+    /// twice, and a capture whose end or start no character marks.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |reason| VaultError::Pattern {
             pattern: text.to_owned(),
@@ -188,7 +189,29 @@ fn tokens(part: &str, names: &mut HashSet<String>) -> Result<Vec<Token>, &'stati
             c => Token::Literal(c),
         });
     }
-    Ok(tokens)
+    match are_divided(&tokens) {
+        true => Ok(tokens),
+        false => Err("has a {capture} beside '*' or another one; write the character that divides them"),
+    }
+}
+
+/// True where a character of the pattern stands between each capture and what else takes any number of characters: without
+/// one, nothing says how many are whose.
+fn are_divided(tokens: &[Token]) -> bool {
+    let mut open: Option<&Token> = None;
+    for token in tokens {
+        match token {
+            Token::Literal(_) => open = None,
+            Token::One => {}
+            Token::Any | Token::Capture(_) => {
+                let before = open.replace(token);
+                if before.is_some_and(|before| *before != Token::Any || *token != Token::Any) {
+                    return false;
+                }
+            }
+        }
+    }
+    true
 }
 
 /// Backtracks over how much each wildcard takes, shortest first; states known to fail are not tried again, so the cost
@@ -292,7 +315,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for pattern in [
-            "", "/a", "a//b", "../a", "a/../b", "a/**", "a**/b", "{a}/{a}", "{}", "{a b}", "{a", "a}", "{1}",
+            "", "/a", "a//b", "../a", "a/../b", "a/**", "a**/b", "{a}/{a}", "{}", "{a b}", "{a", "a}", "{1}", "{a}*",
+            "*{a}", "{a}{b}", "{a}?*",
         ] {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }

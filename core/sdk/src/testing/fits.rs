@@ -2,7 +2,11 @@
 //!
 //! Reads [`clinmill_model::keywords::CHECKED`], as the host does, and says yes or no.
 
-use serde_json::{Map, Value};
+use clinmill_model::{
+    equal::{compare, equal, is_integer},
+    keywords,
+};
+use serde_json::{Map, Number, Value};
 
 /// Deepest chain of schemas for one value; more is a schema that refers to itself.
 const DEPTH: usize = 64;
@@ -14,7 +18,7 @@ pub fn fits(schema: &Value, value: &Value) -> bool {
 
 /// What `$ref` leads to.
 pub fn target<'s>(root: &'s Value, schema: &Map<String, Value>) -> Option<&'s Value> {
-    root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
+    keywords::target(root, schema.get("$ref")?.as_str()?)
 }
 
 /// The schemas below a keyword.
@@ -31,18 +35,18 @@ fn fits_within(root: &Value, schema: &Value, value: &Value, depth: usize) -> boo
     let part = |part: &Value| fits_within(root, part, value, depth + 1);
     let (any, one) = (list(map, "anyOf"), list(map, "oneOf"));
     has_type(map, value)
-        && map.get("const").is_none_or(|only| only == value)
+        && map.get("const").is_none_or(|only| equal(only, value))
         && map
             .get("enum")
             .and_then(Value::as_array)
-            .is_none_or(|all| all.contains(value))
+            .is_none_or(|all| all.iter().any(|one| equal(one, value)))
         && target(root, map).is_none_or(part)
         && list(map, "allOf").iter().all(part)
         && (any.is_empty() || any.iter().any(part))
         && (one.is_empty() || one.iter().filter(|branch| part(branch)).count() == 1)
         && match value {
             Value::String(text) => is_within(map, "minLength", "maxLength", text.chars().count()),
-            Value::Number(number) => number.as_f64().is_some_and(|number| is_in_range(map, number)),
+            Value::Number(number) => is_in_range(map, number),
             Value::Array(items) => items_fit(root, map, items, depth),
             Value::Object(entries) => entries_fit(root, map, entries, depth),
             Value::Null | Value::Bool(_) => true,
@@ -57,7 +61,7 @@ fn has_type(schema: &Map<String, Value>, value: &Value) -> bool {
         Some("array") => value.is_array(),
         Some("object") => value.is_object(),
         Some("number") => value.is_number(),
-        Some("integer") => value.as_f64().is_some_and(|n| n.fract() == 0.0),
+        Some("integer") => value.as_number().is_some_and(is_integer),
         _ => false,
     };
     match schema.get("type") {
@@ -67,22 +71,21 @@ fn has_type(schema: &Map<String, Value>, value: &Value) -> bool {
 }
 
 fn is_within(schema: &Map<String, Value>, least: &str, most: &str, n: usize) -> bool {
-    let limit = |key| schema.get(key).and_then(Value::as_u64);
+    let limit = |key| schema.get(key).and_then(keywords::count);
     let n = n as u64;
     limit(least).is_none_or(|least| n >= least) && limit(most).is_none_or(|most| n <= most)
 }
 
-fn is_in_range(schema: &Map<String, Value>, n: f64) -> bool {
-    let limit = |key| schema.get(key).and_then(Value::as_f64);
-    limit("minimum").is_none_or(|limit| n >= limit)
-        && limit("maximum").is_none_or(|limit| n <= limit)
-        && limit("exclusiveMinimum").is_none_or(|limit| n > limit)
-        && limit("exclusiveMaximum").is_none_or(|limit| n < limit)
+fn is_in_range(schema: &Map<String, Value>, n: &Number) -> bool {
+    keywords::LIMITS.iter().all(|(key, _, holds)| match schema.get(*key) {
+        Some(Value::Number(limit)) => compare(n, limit).is_some_and(holds),
+        _ => true,
+    })
 }
 
 fn items_fit(root: &Value, schema: &Map<String, Value>, items: &[Value], depth: usize) -> bool {
     let prefix = list(schema, "prefixItems");
-    let twice = |(index, item)| items.iter().take(index).any(|other| other == item);
+    let twice = |(index, item)| items.iter().take(index).any(|other| equal(other, item));
     let mut each = items.iter().enumerate();
     is_within(schema, "minItems", "maxItems", items.len())
         && (schema.get("uniqueItems") != Some(&Value::Bool(true)) || !items.iter().enumerate().any(twice))
@@ -136,7 +139,18 @@ mod tests {
         for (schema, good, bad) in [
             (json!({ "type": ["string", "null"] }), json!(null), json!(1)),
             (json!({ "type": "integer" }), json!(2.0), json!(2.5)),
-            (json!({ "const": 1 }), json!(1), json!(2)),
+            (json!({ "const": 1 }), json!(1.0), json!(2)),
+            (
+                json!({ "maximum": 9_007_199_254_740_992_i64 }),
+                json!(9_007_199_254_740_992_i64),
+                json!(9_007_199_254_740_993_i64),
+            ),
+            (
+                json!({ "$ref": "#/$defs/a%62", "$defs": { "ab": { "minLength": 2.0 } } }),
+                json!("xx"),
+                json!("x"),
+            ),
+            (json!({ "uniqueItems": true }), json!([1, true]), json!([1, 1.0])),
             (json!({ "enum": ["a", "b"] }), json!("b"), json!("c")),
             (
                 json!({ "anyOf": [{ "type": "null" }, { "minimum": 3 }] }),

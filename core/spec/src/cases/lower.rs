@@ -7,6 +7,7 @@ use crate::{
     lower::{Fields, entries, loose_text, text, wrong_type},
     pipeline::{Span, Spanned},
     report::{Report, quoted},
+    text::line_start,
     tree::{Entry, Kind, Node},
 };
 use clinmill_model::columns::SUBJECT_ID;
@@ -229,10 +230,7 @@ fn slot<T>(entry: &Entry, value: T, flow: bool, report: &Report<'_>) -> Slot<T> 
     let from_key = text.get(entry.key_span.end..).unwrap_or_default();
     // The key may be quoted: what counts is the colon after it.
     let start = entry.key_span.end + from_key.find(':').map_or(0, |at| at + 1);
-    let line = text
-        .get(..entry.key_span.start)
-        .and_then(|before| before.rfind('\n'))
-        .map_or(0, |at| at + 1);
+    let line = line_start(text.get(..entry.key_span.start).unwrap_or_default());
     Slot {
         value,
         key: entry.key_span,

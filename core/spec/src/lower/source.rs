@@ -59,18 +59,25 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
 }
 
 const CAPTURES: &str = "a part of the path that is kept is written like `{site}`: lower-case letters, digits and `_`";
+const DIVIDED: &str = "write the character that divides the two, such as the `_` of `{date}_*.csv`; `?` is any one \
+                       character, and divides nothing";
 
 fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
     let fields = Fields::open(&entry.value, "`inputs`", entry.key_span, INPUTS, context.report)?;
     let glob = fields.text("glob", context.report);
     if let Some(glob) = &glob
         && context.path(&glob.value, glob.span)
-        && let Err((at, message)) = values::captures(&glob.value)
     {
-        let span = context.report.source.within(glob.span, &glob.value, at, 1);
-        context
-            .report
-            .hinted(codes::BAD_PATTERN, span, message, Some(CAPTURES.to_owned()));
+        let wrong = match values::captures(&glob.value) {
+            Ok(_) => values::unmarked(&glob.value).map(|wrong| (wrong, DIVIDED)),
+            Err(wrong) => Some((wrong, CAPTURES)),
+        };
+        if let Some(((at, message), hint)) = wrong {
+            let span = context.report.source.within(glob.span, &glob.value, at, 1);
+            context
+                .report
+                .hinted(codes::BAD_PATTERN, span, message, Some(hint.to_owned()));
+        }
     }
     let settle = duration(&fields, "settle", context.report).unwrap_or(Duration::ZERO);
     let as_of = fields
@@ -102,7 +109,15 @@ fn as_of(written: Spanned<String>, report: &mut Report<'_>) -> Option<Spanned<As
             span: written.span,
         });
     }
-    let message = match values::captures(&written.value) {
+    let found = values::captures(&written.value);
+    if found.is_ok()
+        && let Some((at, message)) = values::unmarked(&written.value)
+    {
+        let span = report.source.within(written.span, &written.value, at, 1);
+        report.hinted(codes::BAD_PATTERN, span, message, Some(DIVIDED.to_owned()));
+        return None;
+    }
+    let message = match found {
         Ok(found) if found.len() == 1 || found.iter().any(|(_, name)| *name == "date") => {
             return Some(Spanned {
                 value: AsOf::Pattern(written.value),

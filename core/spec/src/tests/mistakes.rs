@@ -161,6 +161,21 @@ fn sources() {
         "{",
     );
     is(
+        source("plugin: table, inputs: { glob: \"a/{mrn}*.txt\" }"),
+        codes::BAD_PATTERN,
+        "{",
+    );
+    is(
+        source("plugin: table, inputs: { glob: a, as_of: \"lis_{date}*.csv\" }"),
+        codes::BAD_PATTERN,
+        "{",
+    );
+    is(
+        with("mode: { complete: { as_of: \"*{date}.csv\", scope: { a: \"{site}\" } } }"),
+        codes::BAD_PATTERN,
+        "{",
+    );
+    is(
         source("plugin: table, inputs: { glob: a, settle: 10 }"),
         codes::BAD_DURATION,
         "10",

@@ -1,6 +1,10 @@
 //! What is probably wrong where text is no YAML. The library says what it met; what was meant is seen in the lines.
 
-use crate::{codes, pipeline::Span};
+use crate::{
+    codes,
+    pipeline::Span,
+    text::{LINE_ENDS, line_start},
+};
 
 /// What is said of it. The span is in bytes of the text.
 pub(super) struct Explained {
@@ -13,8 +17,11 @@ pub(super) struct Explained {
 /// Explains the library's words for what stands at a byte of the text.
 pub(super) fn explain(text: &str, info: &str, start: usize) -> Explained {
     let before = text.get(..start).unwrap_or(text);
-    let begin = before.rfind('\n').map_or(0, |n| n + 1);
-    let line = text.get(begin..).and_then(|t| t.lines().next()).unwrap_or_default();
+    let begin = line_start(before);
+    let line = text
+        .get(begin..)
+        .and_then(|t| t.split(LINE_ENDS).next())
+        .unwrap_or_default();
     let here = || tab(line, start.saturating_sub(begin)).map(|at| begin + at);
     // A text that goes on in lines below: the tab is in one of them.
     let below = || {
@@ -44,6 +51,7 @@ pub(super) fn explain(text: &str, info: &str, start: usize) -> Explained {
     }
     // Of lines that hold something: the mistake is often at the end of the one before.
     let former = before.get(..begin).unwrap_or_default();
+    let former = former.replace("\r\n", "\n").replace('\r', "\n");
     let former = former.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).last();
     Explained {
         code: codes::SYNTAX,

@@ -44,6 +44,7 @@ fn spans_are_bytes() {
     for text in [
         "实验室: 结果\nb: { 甲: [乙, 丙], d: 𠮷 }\n",
         "\u{feff}# 注释\r\n病案号: 'x'\r\n列表:\r\n  - 甲\r\n  - b\r\n",
+        "a: 1\r病案号: 'x'\r列表:\r  - 甲\r  - b\r",
     ] {
         let (node, diagnostics) = read(text);
         assert_eq!(diagnostics, []);
@@ -54,6 +55,14 @@ fn spans_are_bytes() {
             assert_eq!(value, written.trim_matches('\''));
         }
     }
+}
+
+#[test]
+fn a_lone_carriage_return_ends_a_line() {
+    assert_eq!(found("a: 1\rb: 2\rb: 3\r"), one(codes::DUPLICATE_KEY, 3, 1));
+    assert_eq!(found("a: 1\rb:\r\tc: 1\r"), one(codes::TAB, 3, 1));
+    let hint = read("a: 1\rb:2\rc: 1\r").1[0].hint.clone();
+    assert_eq!(hint.as_deref(), Some("a space is missing behind the `:` in line 2"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
 use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordSink, SubjectId};
 use std::collections::{HashMap, HashSet};
 
-const LACKS: &str = "a merge needs the identifiers in PID-3 and MRG-1";
+pub(super) const LACKS: &str = "a merge needs the identifiers in PID-3 and MRG-1";
 
 /// One repetition of a list of identifiers (HL7 v2.5, section 2.A.14: CX).
 struct Identifier {

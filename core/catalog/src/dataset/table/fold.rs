@@ -3,8 +3,8 @@
 use super::read::{BATCH, BATCH_BYTES, BatchReader, Keys, adapt, read_files, text};
 use crate::dataset::MOVED_FROM;
 use crate::{CatalogError, Result};
-use arrow::array::{Array, RecordBatch, StringArray};
-use arrow::compute::interleave_record_batch;
+use arrow::array::{Array, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use clinmill_model::columns::{OP, ROW_ID, SUBJECT_ID};
 use std::collections::HashMap;
@@ -159,7 +159,7 @@ impl Fold {
         let slot = match now.slot {
             Some(slot) => slot,
             None => {
-                self.held.push(adapt(&now.batch, &self.schema)?);
+                self.held.push(now.batch.clone());
                 *now.slot.insert(self.held.len() - 1)
             }
         };
@@ -229,7 +229,7 @@ impl Fold {
             let slot = match now.slot {
                 Some(slot) => slot,
                 None => {
-                    self.held.push(adapt(&now.batch, &self.schema)?);
+                    self.held.push(now.batch.clone());
                     *now.slot.insert(self.held.len() - 1)
                 }
             };
@@ -244,6 +244,24 @@ impl Fold {
         self.picked.len() >= BATCH || self.bytes >= BATCH_BYTES
     }
 
+    /// Gives the held batches the output's columns. Where one has values that do not fit, they may be those of rows that a
+    /// change replaced or deleted: then its picked rows alone are held and fitted.
+    fn fit(&mut self) -> Result<()> {
+        for (slot, batch) in self.held.iter_mut().enumerate() {
+            if let Ok(fitting) = adapt(batch, &self.schema) {
+                *batch = fitting;
+                continue;
+            }
+            let picked = self.picked.iter_mut().filter(|(of, _)| *of == slot);
+            let rows = picked
+                .zip(0..)
+                .map(|((_, row), place)| std::mem::replace(row, place) as u64);
+            let rows = UInt64Array::from_iter_values(rows);
+            *batch = adapt(&take_record_batch(batch, &rows)?, &self.schema)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self) -> Result<Option<RecordBatch>> {
         while !self.is_full() {
             self.run_of_base()?;
@@ -254,6 +272,7 @@ impl Fold {
         if self.picked.is_empty() {
             return Ok(None);
         }
+        self.fit()?;
         let held: Vec<&RecordBatch> = self.held.iter().collect();
         let rows = match (held.as_slice(), self.picked.as_slice()) {
             // One run of one batch needs no copy.

@@ -5,8 +5,9 @@ use crate::CatalogError;
 use crate::dataset::ReleaseKind;
 use crate::dataset::testing::{Change, World, columns, rows};
 use crate::dataset::{StagedFile, base_schema, change_schema};
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use proptest::prelude::*;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -222,6 +223,52 @@ fn schemas_may_grow_but_values_must_fit() {
     assert!(!e.to_string().contains("Zhang"), "{e}");
     let strict = Arc::new(Schema::new(vec![Field::new("c", DataType::Int64, false)]));
     assert!(adapt(&old, &strict).is_err());
+}
+
+/// A row without a value keeps its hash, and its place in the old base, beside values that the new type cannot hold.
+#[test]
+fn a_new_type_fits_the_rows_that_stay() {
+    let (mut world, _dir) = World::local();
+    let of = |kind| {
+        Schema::new(vec![
+            Field::new("value", kind, true),
+            Field::new("unit", DataType::Utf8, false),
+        ])
+    };
+    let (old, new) = (of(DataType::Utf8), of(DataType::Int64));
+    let batch = |ids: [&str; 3], value: ArrayRef, unit: [Option<&str>; 3]| {
+        vec![
+            ("_row_id", Arc::new(StringArray::from(ids.to_vec())) as ArrayRef, true),
+            ("value", value, true),
+            ("unit", Arc::new(StringArray::from(unit.to_vec())), true),
+            ("_release", Arc::new(Int64Array::from(vec![1, 1, 1])), true),
+        ]
+    };
+    let values = Arc::new(StringArray::from(vec![Some("1"), Some("x"), None]));
+    let base = batch(["a", "b", "c"], values, [Some("g"); 3]);
+    let base = world.write(
+        base_schema(&old),
+        [RecordBatch::try_from_iter_with_nullable(base).unwrap()],
+    );
+    let values = Arc::new(Int64Array::from(vec![Some(1), None, Some(4)]));
+    let mut change = batch(["a", "b", "d"], values, [Some("g"), None, Some("g")]);
+    change.push(("_op", Arc::new(StringArray::from(vec!["U", "D", "U"])), true));
+    let change = RecordBatch::try_from_iter_with_nullable(change).unwrap();
+    let change = world.write(change_schema(&new), [change]);
+
+    let of_new = |base: &[StagedFile], changes: Vec<Vec<PathBuf>>| {
+        let rows = fold(paths(base), changes, base_schema(&new)).unwrap();
+        rows.collect::<crate::Result<Vec<_>>>()
+    };
+    let state = of_new(&base, vec![paths(&change)]).unwrap();
+    let state = concat_batches(&base_schema(&new), &state).unwrap();
+    let ids = state.column_by_name("_row_id").unwrap().as_string::<i32>();
+    let values = state.column_by_name("value").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(ids.iter().flatten().collect::<Vec<_>>(), ["a", "c", "d"]);
+    assert_eq!(values.iter().collect::<Vec<_>>(), [Some(1), None, Some(4)]);
+    // A row that stays must fit.
+    let e = of_new(&base, Vec::new()).unwrap_err();
+    assert!(e.to_string().contains("column value"), "{e}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 const FAR: f64 = 1e30;
 
 /// The number as an integer, where it is one.
-pub(super) fn whole(number: &Number) -> Option<i128> {
+pub fn whole(number: &Number) -> Option<i128> {
     let float = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < FAR);
     let integer = number
         .as_i64()
@@ -16,7 +16,13 @@ pub(super) fn whole(number: &Number) -> Option<i128> {
     integer.or_else(|| float().map(|n| n as i128))
 }
 
-pub(super) fn compare(a: &Number, b: &Number) -> Option<Ordering> {
+/// Whether a number is an integer, however far it lies.
+pub fn is_integer(number: &Number) -> bool {
+    whole(number).is_some() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+}
+
+/// How two numbers compare; `None` for none.
+pub fn compare(a: &Number, b: &Number) -> Option<Ordering> {
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
         (Some(a), None) => beside(a, b.as_f64()?),
@@ -38,7 +44,8 @@ fn beside(integer: i128, float: f64) -> Option<Ordering> {
     })
 }
 
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+/// Whether two values are equal.
+pub fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => compare(a, b) == Some(Ordering::Equal),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
@@ -50,7 +57,7 @@ pub(super) fn equal(a: &Value, b: &Value) -> bool {
 }
 
 /// A text that equal values share.
-pub(super) fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Number(number) => whole(number).map_or_else(|| number.to_string(), |n| n.to_string()),
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
