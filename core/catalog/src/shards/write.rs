@@ -161,6 +161,13 @@ fn properties(sample: &RecordBatch, constants: String) -> Result<WriterPropertie
             .set_column_compression(path, Compression::UNCOMPRESSED);
     }
     for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
+        // Times hardly repeat, and their differences are short; compression would take longer, for more bytes.
+        if matches!(field.data_type(), DataType::Timestamp(..)) {
+            let path = ColumnPath::from(field.name().clone());
+            properties = properties
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+                .set_column_compression(path, Compression::UNCOMPRESSED);
+        }
         let is_id = matches!(field.data_type(), DataType::FixedSizeBinary(_)) || field.name() == crate::events::CONTENT;
         if is_id && rows > 0 {
             let distinct: HashSet<u128> = value_hashes(&column.slice(0, rows))?.into_iter().collect();
