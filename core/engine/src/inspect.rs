@@ -1,39 +1,35 @@
 //! Looking without publishing: what a refresh would do, and the first rows of a source or transform.
 
+mod file;
+mod preview;
+
+use file::FileInput;
+pub use preview::{Extent, LeftOut, PREVIEW_RECORDS, Preview, preview};
+
 use crate::{
     bound::{Bound, SourceSpec},
     changes::{self, Change, SchemaChange},
     error::EngineError,
-    fold::{FoldRule, Folded, Id, fold},
-    graph::{StepReport, TaskInput, as_table},
-    ingest::{self, EventBuilder, EventSink, subject_id},
+    fold::Id,
+    ingest::{self, subject_id},
     refresh::{
-        EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, never_came,
-        scope_of_captures, seen,
+        EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, never_came, seen,
     },
-    sql,
     tables::TableSpec,
     view::View,
 };
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::Array;
 use clinmill_catalog::{
     env::Env,
-    events,
     shards::ShardFilter,
-    vault::{FoundFile, Vault, VaultError, VaultKey},
+    vault::{Vault, VaultError, VaultKey},
 };
-use clinmill_model::{Digest, columns::SUBJECT_ID};
-use clinmill_sdk::{
-    IdentityLink, Input, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, Status, TaskContext,
-};
+use clinmill_sdk::{IdentityLink, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, TaskContext};
 use clinmill_spec::pipeline::Mode;
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
-    os::unix::fs::FileExt,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    collections::{BTreeMap, HashSet},
+    sync::atomic::AtomicBool,
 };
 
 /// What a refresh would read, recompute and write.
@@ -403,244 +399,4 @@ fn throwaway_key(env: &Env) -> Result<VaultKey, EngineError> {
     let mut secret = [0u8; 32];
     env.random.fill(&mut secret);
     Ok(VaultKey::from_secret(&secret).map_err(VaultError::from)?)
-}
-
-/// Records of one kind that a preview reads at most; a source stops there.
-pub const PREVIEW_RECORDS: usize = 20_000;
-
-/// How much a preview looks at.
-#[derive(Clone, Copy, Debug)]
-pub struct Extent {
-    /// Rows that are shown.
-    pub rows: usize,
-    /// Records of one kind that are read.
-    pub records: usize,
-}
-
-/// The first rows of something, and what they lack.
-#[derive(Debug)]
-pub struct Preview {
-    /// The rows. Their subjects are numbered in the order of the rows.
-    pub rows: RecordBatch,
-    /// Inputs that could not be read, in the order of the inbox.
-    pub left_out: Vec<LeftOut>,
-    /// Rejected records and rows, by where and code: `lis TABLE_TYPE`.
-    pub rejected: BTreeMap<String, u64>,
-    /// True when there is more: no more than some 20,000 records of a source are looked at.
-    pub is_cut: bool,
-    /// What else somebody should look at.
-    pub warnings: Vec<Warning>,
-}
-
-/// An input that a preview could not read.
-#[derive(Clone, Debug, Serialize)]
-pub struct LeftOut {
-    /// The source.
-    pub source: String,
-    /// The file, relative to the folder that is searched: for use inside the hospital.
-    pub input: String,
-    /// The plugin's code.
-    pub code: String,
-    /// Why.
-    pub message: String,
-}
-
-/// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed. The same inbox
-/// gives the same rows. The latest inputs come first; of complete exports only the latest of each scope is read. An input that
-/// cannot be read is left out, as a refresh would leave it out. With `filter`, only rows for which this SQL expression is true.
-///
-/// # Errors
-/// When the name is unknown, or a step fails.
-pub async fn preview(bound: &Bound, name: &str, extent: Extent, filter: Option<&str>) -> Result<Preview, EngineError> {
-    let name = bound
-        .sources
-        .iter()
-        .find(|s| s.name() == name && s.bound.records().len() == 1)
-        .map_or_else(|| name.to_owned(), |s| s.relation(0));
-    if bound.graph.schema(&name).is_none() {
-        let mut known: Vec<String> = bound
-            .sources
-            .iter()
-            .flat_map(|s| (0..s.bound.records().len()).map(|k| s.relation(k)))
-            .collect();
-        known.extend(bound.pipeline.transforms.iter().map(|t| t.name.value.clone()));
-        let known = known.iter().map(String::as_str);
-        return Err(EngineError::unknown("source or transform", &name, known));
-    }
-    // Decides the order of subjects alone: their ids are replaced by numbers.
-    let key = VaultKey::from_secret(Digest::of(b"preview").to_string().as_bytes()).map_err(VaultError::from)?;
-    let vault = folder(&bound.pipeline.vault.url.value, &bound.dir);
-    let (mut left_out, mut warnings) = (Vec::new(), Vec::new());
-    let (mut rejected, mut is_cut) = (BTreeMap::new(), false);
-    let wanted = [name.clone()];
-    let needed = bound.graph.needed(&wanted);
-    let cancelled = AtomicBool::new(false);
-    let mut folded: Vec<(String, Folded)> = Vec::new();
-    for source in &bound.sources {
-        let kinds = source.bound.records();
-        if !(0..kinds.len()).any(|k| needed.contains(&source.relation(k))) {
-            continue;
-        }
-        let mut sink = EventSink::new(kinds.len(), extent.records);
-        let found = seen(bound, source, &vault, None, &mut warnings)?;
-        if found.matched == 0 {
-            warnings.extend(never_came(bound, source, &[]));
-        }
-        let files = latest_first(source, found.files);
-        for (number, (file, as_of)) in files.iter().enumerate() {
-            if sink.is_full() {
-                break;
-            }
-            let mut leave_out = |error: PluginError| {
-                left_out.push(LeftOut {
-                    source: source.name().to_owned(),
-                    input: file.relative.expose().clone(),
-                    code: error.code,
-                    message: error.message,
-                });
-            };
-            let Some(input) = FileInput::open(file) else {
-                leave_out(PluginError::new(Status::Io, "INPUT_UNREADABLE", "it cannot be opened"));
-                continue;
-            };
-            let task = TaskContext {
-                cancelled: &cancelled,
-                batch_rows: 4096,
-            };
-            sink.begin(EventBuilder::new(kinds, &key, number as u32), as_of.clone());
-            let read = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
-                splits
-                    .iter()
-                    .try_for_each(|split| source.bound.read(&input, split, &task, &mut sink))
-            });
-            match read {
-                Ok(()) => {}
-                Err(error) if error.status == Status::Cancelled => break,
-                Err(error) => {
-                    sink.give_up();
-                    leave_out(error);
-                }
-            }
-        }
-        is_cut |= sink.is_full();
-        for (code, n) in sink.rejected() {
-            rejected.insert(format!("{} {code}", source.name()), *n);
-        }
-        for (k, kind) in kinds.iter().enumerate() {
-            let rule = FoldRule {
-                fold: kind.fold,
-                as_of_first: source.is_complete(),
-                canonical: &|id| Some(*id),
-                covered: &|_| None,
-                lineage: false,
-            };
-            folded.push((
-                source.relation(k),
-                fold(sink.events(k), &events::schema(&kind.schema), &rule)?,
-            ));
-        }
-    }
-    let inputs: Vec<TaskInput<'_>> = folded.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
-    let mut report = StepReport::default();
-    let relations = bound
-        .graph
-        .run(&inputs, &wanted, false, &cancelled, &mut report)
-        .await?;
-    for rejection in &report.rejections {
-        *rejected
-            .entry(format!("{} {}", rejection.step, rejection.code))
-            .or_default() += 1;
-    }
-    let relation = relations
-        .get(&name)
-        .ok_or_else(|| EngineError::internal(format!("{name} was not made")))?;
-    let mut table = numbered(as_table(relation, false)?)?;
-    if let Some(filter) = filter {
-        table = sql::filter(table, filter).await?;
-    }
-    let rows = table.slice(0, extent.rows.min(table.num_rows()));
-    Ok(Preview {
-        rows,
-        left_out,
-        rejected,
-        is_cut,
-        warnings,
-    })
-}
-
-/// The files of an inbox, those that speak of the latest time first. Of complete exports the latest of each scope holds, and no
-/// other.
-fn latest_first(source: &SourceSpec, mut files: Vec<(FoundFile, Option<String>)>) -> Vec<(FoundFile, Option<String>)> {
-    files.sort_by(|(_, a), (_, b)| b.cmp(a));
-    let mut latest: HashMap<String, Option<String>> = HashMap::new();
-    files.retain(|(file, as_of)| {
-        let scope = scope_of_captures(&source.spec.mode, file.captures.expose());
-        scope.is_none_or(|scope| latest.entry(scope).or_insert_with(|| as_of.clone()) == as_of)
-    });
-    files
-}
-
-/// Rows with numbers in the place of their subjects' ids: the key of a preview is no secret, and ids under it would be
-/// names that anybody can find again.
-fn numbered(table: RecordBatch) -> Result<RecordBatch, EngineError> {
-    let schema = table.schema();
-    let Ok(at) = schema.index_of(SUBJECT_ID) else {
-        return Ok(table);
-    };
-    let mut columns = table.columns().to_vec();
-    if let Some(column) = columns.get_mut(at)
-        && let Some(ids) = column.as_string_opt::<i32>()
-    {
-        let mut numbers: HashMap<&str, usize> = HashMap::new();
-        let of = ids.iter().map(|id| {
-            let next = numbers.len() + 1;
-            id.map(|id| format!("subject {}", numbers.entry(id).or_insert(next)))
-        });
-        *column = Arc::new(of.collect::<StringArray>());
-    }
-    Ok(RecordBatch::try_new(schema, columns)?)
-}
-
-/// A file of the inbox, as a preview reads it.
-struct FileInput {
-    file: File,
-    size: u64,
-    name: String,
-    captures: BTreeMap<String, String>,
-}
-
-impl FileInput {
-    fn open(found: &clinmill_catalog::vault::FoundFile) -> Option<Self> {
-        Some(Self {
-            file: File::open(found.path.expose()).ok()?,
-            size: found.stamp.size,
-            name: found.relative.expose().clone(),
-            captures: found.captures.expose().clone(),
-        })
-    }
-
-    fn at(path: &Path, name: &str, captures: &BTreeMap<String, String>) -> Option<Self> {
-        let file = File::open(path).ok()?;
-        Some(Self {
-            size: file.metadata().ok()?.len(),
-            file,
-            name: name.to_owned(),
-            captures: captures.clone(),
-        })
-    }
-}
-
-impl Input for FileInput {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn captures(&self) -> &BTreeMap<String, String> {
-        &self.captures
-    }
-    fn size(&self) -> u64 {
-        self.size
-    }
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
 }
