@@ -172,13 +172,14 @@ impl<R: Read> Tags<R> {
     /// As [`Fault`] says.
     pub fn cell(&mut self) -> Result<Option<&[u8]>, Fault> {
         self.lacks_result = false;
-        let is_text = loop {
+        let (is_text, is_index) = loop {
             match self.next(false)? {
                 None => return Ok(None),
                 Some((Tag::Open, name)) if self.is(name.clone(), b"c") => {
                     let attributes = self.text.get(name.end..self.at).unwrap_or_default();
                     let has = |wanted: &[u8]| memmem::find(attributes, wanted).is_some();
-                    break has(b" t=\"str\"") || has(b" t='str'");
+                    let is = |double: &[u8], single: &[u8]| has(double) || has(single);
+                    break (is(b" t=\"str\"", b" t='str'"), is(b" t=\"s\"", b" t='s'"));
                 }
                 Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => {
                     self.before.clear();
@@ -202,6 +203,10 @@ impl<R: Read> Tags<R> {
             if self.lengths.len() < depth {
                 break;
             }
+        }
+        // The number of a shared text: what is none would be read as the first.
+        if is_index && !value.iter().all(u8::is_ascii_digit) {
+            return Err(Fault::Tags);
         }
         self.lacks_result = is_formula && !is_text && value.is_empty();
         self.before = value;

@@ -182,6 +182,10 @@ fn a_value_that_cannot_be_read_whole_is_damage() {
             assert_eq!(value(kind, bad), Err("TABLE_XLSX_DAMAGED".to_owned()), "{kind} {bad}");
         }
     }
+    // The number of a shared text that is none would be read as the first.
+    for bad in ["\n0\n", "0 ", "abc", "-1", "0.0", "+0"] {
+        assert_eq!(value(" t=\"s\"", bad), Err("TABLE_XLSX_DAMAGED".to_owned()), "{bad:?}");
+    }
     assert_eq!(value(" t=\"b\"", "1"), Ok(Some("TRUE".to_owned())));
     let good = "&lt;&gt;&amp;&quot;&apos;&#20540;&#x503C;";
     assert_eq!(value(" t=\"str\"", good), Ok(Some("<>&\"'值值".to_owned())));

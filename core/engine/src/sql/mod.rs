@@ -1,6 +1,7 @@
 //! `sql:` steps, run by DataFusion over the rows of one bucket range.
 
 mod checked;
+mod in_turn;
 mod local;
 mod ties;
 mod words;
@@ -24,12 +25,14 @@ use datafusion::{
     error::DataFusionError,
     execution::session_state::SessionStateBuilder,
     logical_expr::LogicalPlan,
+    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     prelude::{DataFrame, SessionConfig, SessionContext},
     sql::{
         parser::Statement,
         sqlparser::{ast, tokenizer::Token},
     },
 };
+use in_turn::UnionsInTurn;
 use local::{Carried, make_local};
 use std::{collections::BTreeMap, sync::Arc};
 use ties::OrderTies;
@@ -315,16 +318,20 @@ impl SqlStep {
     }
 }
 
-/// A session in which everything is deterministic: one partition, sorts of whole rows, no clock in the options.
+/// A session in which everything is deterministic: one partition, unions in turn, sorts of whole rows, no clock in the
+/// options.
 fn context() -> SessionContext {
     let config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(8192)
         .with_information_schema(false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(UnionsInTurn)];
+    rules.extend(PhysicalOptimizer::default().rules);
+    rules.push(Arc::new(OrderTies));
     let state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
-        .with_physical_optimizer_rule(Arc::new(OrderTies))
+        .with_physical_optimizer_rules(rules)
         .build();
     let context = SessionContext::new_with_state(state);
     context.add_analyzer_rule(Arc::new(CheckWholeNumbers));

@@ -2,7 +2,8 @@
 
 use super::*;
 use arrow::{
-    array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray},
+    array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array},
+    compute::take_record_batch,
     datatypes::Int64Type,
 };
 
@@ -476,14 +477,23 @@ fn ties(subjects: &[usize]) -> BTreeMap<String, Vec<RecordBatch>> {
         ("f", Arc::new(Float64Array::from_iter_values(floats))),
         (SUBJECT_ID, text(&|row| format!("s{:02}", row.0))),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(nullable(columns)).unwrap();
-    BTreeMap::from([("labs".to_owned(), vec![batch])])
+    let labs = RecordBatch::try_from_iter_with_nullable(nullable(columns)).unwrap();
+    // Of some subjects many rows, of others few: which side of a join is longer depends on who is there.
+    let some = |i: u32| {
+        subjects
+            .get(i as usize / 40)
+            .is_some_and(|s| i % 40 < [3, 90, 12][s % 3])
+    };
+    let some: UInt32Array = (0..labs.num_rows() as u32).filter(|i| some(*i)).map(Some).collect();
+    let more = take_record_batch(&labs, &some).unwrap();
+    BTreeMap::from([("labs".to_owned(), vec![labs]), ("more".to_owned(), vec![more])])
 }
 
 /// What a query says of some subjects, sorted.
 async fn lines(sql: &str, scope: SqlScope, subjects: &[usize]) -> Vec<String> {
     let own = ties(&[0])["labs"][0].schema().project(&[0, 1, 2, 3]).unwrap();
-    let relations = BTreeMap::from([("labs".to_owned(), (Arc::new(own), true))]);
+    let own = Arc::new(own);
+    let relations = BTreeMap::from(["labs", "more"].map(|name| (name.to_owned(), (own.clone(), true))));
     let step = SqlStep::plan(sql, scope, &relations).await.unwrap();
     let batch = step.run(&ties(subjects), false).await.unwrap();
     let text = arrow::util::pretty::pretty_format_batches(&[batch])
@@ -560,6 +570,30 @@ async fn ordered_aggregates_order_ties_by_the_rows_themselves() {
         together(sql, SqlScope::Subject).await,
         apart(sql, SqlScope::Subject).await
     );
+}
+
+/// Nor what is read from several relations: their rows come in one order.
+#[tokio::test]
+async fn unions_and_joins_order_ties_by_the_rows_themselves() {
+    let both = "(select k, v, x, f from labs union all select k, v, x || '+' as x, f from more)";
+    let joined = "labs a join more b using (k)";
+    for sql in [
+        format!("select k, v, x, row_number() over (partition by k order by v) as w from {both}"),
+        format!("select k, v, x, f, lag(x) over (order by v) as w, sum(f) over (partition by k) as s from {both}"),
+        format!("select k, first_value(x order by v) as a, string_agg(x, ',' order by v) as b from {both} group by k"),
+        format!("select k, sum(f) as a, avg(f) as b, stddev(f) as c from {both} group by k"),
+        format!("select sum(f) as a from {both} union all select avg(f) as a from labs"),
+        format!("select k, sum(b.f) as a, avg(a.f) as b, corr(a.f, b.f) as c from {joined} group by k"),
+        format!(
+            "select k, string_agg(b.x, ',' order by k) as a, first_value(a.x order by b.v) as b from {joined} group by k"
+        ),
+        format!("select k, a.x, row_number() over (partition by k order by b.v) as w from {joined}"),
+        "select a.k, sum(a.f) as s from labs a left join more b on a.x = b.x and a.f < b.f group by a.k".to_owned(),
+    ] {
+        let once = together(&sql, SqlScope::Subject).await;
+        assert!(once == apart(&sql, SqlScope::Subject).await, "{sql}");
+        assert!(once == together(&sql, SqlScope::Subject).await, "{sql}");
+    }
 }
 
 /// Peers are what the query says: the order of ties does not tell them apart.

@@ -30,7 +30,9 @@ pub fn over(text: &str) -> String {
                 "1.73" | "100" => true,
                 word => is_number(word) && unit.starts_with(['h', 'H', '小']),
             };
-            if let Some(unit) = next.filter(|unit| plain.ends_with(ends_unit) && below(unit)) {
+            // 10 9 h-1: of ten it is the power.
+            let of_ten = plain.ends_with("10") && word.parse::<u8>().is_ok_and(|power| power <= 12);
+            if let Some(unit) = next.filter(|unit| !of_ten && below(unit)) {
                 plain.push('/');
                 plain.push_str(word);
                 plain.push_str(&unit);
@@ -121,10 +123,10 @@ fn words(text: &str) -> Vec<(&str, &str)> {
     words
 }
 
-/// Whether a point stands in a number, as in 1.73, and not behind a power, as in `min-1.1.73m-2`.
+/// Whether a point stands in a number, as in 1.73, and not behind a power, as in `min-1.1.73m-2` and `10^9.24h-1`.
 fn is_decimal(before: &str, behind: &str) -> bool {
     let number = before.trim_end_matches(|c: char| c.is_ascii_digit());
-    let power = number.ends_with(|c: char| ends_unit(c) || c == '-');
+    let power = number.ends_with(|c: char| ends_unit(c) || matches!(c, '-' | '^' | '*'));
     number.len() < before.len() && !power && behind.starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -221,6 +223,15 @@ mod tests {
             ("mg L-1 FEU", "mg/L FEU"),
             ("m[IU].mL-1", "m[IU]/mL"),
             ("g.(24.h.kg)-1", "g/24h.kg"),
+            ("10^9.24h-1", "10^9/24h"),
+            ("10*6.24 h-1", "10*6/24h"),
+            ("x10^6.12h-1", "x10^6/12h"),
+            ("10^6.100mL-1", "10^6/100mL"),
+            ("10^6.100 mL-1", "10^6/100mL"),
+            ("cm3.24 h-1", "cm3/24h"),
+            ("cm^3 24 h-1", "cm3/24h"),
+            ("mm3.100 mL-1", "mm3/100mL"),
+            ("10 9 h-1", "10 9/h"),
             ("min-1", "/min"),
             ("[HPF]-1", "/[HPF]"),
         ] {

@@ -122,6 +122,8 @@ pub fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .map(|field| match batch.column_by_name(field.name()) {
             None => Ok(new_null_array(field.data_type(), batch.num_rows())),
             Some(array) if array.data_type() == field.data_type() => Ok(array.clone()),
+            // Of no value, every type is told.
+            Some(array) if array.null_count() == array.len() => Ok(new_null_array(field.data_type(), array.len())),
             Some(array) => cast_with_options(array, field.data_type(), &strict).map_err(|_| {
                 CatalogError::invalid(
                     format!("column {}", field.name()),
