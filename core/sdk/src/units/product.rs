@@ -24,15 +24,11 @@ pub fn over(text: &str) -> String {
                 plain.push_str(&unit);
                 continue;
             }
-            // 24 h-1: the number is of the unit behind it, unless it is what is counted.
+            // 24 h-1: the number is of the unit behind it; of ten it is the power (10 9 L-1, exp 9 L-1).
+            let of_ten =
+                (plain.ends_with("10") || plain.ends_with("exp")) && word.parse::<u8>().is_ok_and(|power| power <= 12);
             let next = words.get(at).and_then(|(_, next)| under(next));
-            let below = |unit: &String| match *word {
-                "1.73" | "100" => true,
-                word => is_number(word) && unit.starts_with(['h', 'H', '小']),
-            };
-            // 10 9 h-1: of ten it is the power.
-            let of_ten = plain.ends_with("10") && word.parse::<u8>().is_ok_and(|power| power <= 12);
-            if let Some(unit) = next.filter(|unit| !of_ten && below(unit)) {
+            if let Some(unit) = next.filter(|_| !of_ten && is_number(word)) {
                 plain.push('/');
                 plain.push_str(word);
                 plain.push_str(&unit);
@@ -127,7 +123,12 @@ fn words(text: &str) -> Vec<(&str, &str)> {
 fn is_decimal(before: &str, behind: &str) -> bool {
     let number = before.trim_end_matches(|c: char| c.is_ascii_digit());
     let power = number.ends_with(|c: char| ends_unit(c) || matches!(c, '-' | '^' | '*'));
-    number.len() < before.len() && !power && behind.starts_with(|c: char| c.is_ascii_digit())
+    let after = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+    // 9.2.5 is 9 and 2.5.
+    let another = after
+        .strip_prefix('.')
+        .is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit()));
+    number.len() < before.len() && !power && after.len() < behind.len() && !another
 }
 
 /// What a word divides by: `L` of `L-1`, `m2` of `m-2`, `24h` of `24h-1` and of `(24.h)-1`.
@@ -180,10 +181,11 @@ fn number(text: &str) -> &str {
     text.get(..end).unwrap_or_default().trim_end_matches('.')
 }
 
-/// Numbers that a laboratory has below the line: 24 hours, 100 cells, the body surface. 109 is what is left of 10⁹.
+/// Numbers that may stand below the line: 24 hours, 100 cells, the body surface. 109 is what is left of 10⁹.
 fn is_number(text: &str) -> bool {
     let digits = !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    text == "1.73" || text == "100" || (digits && !text.starts_with("10"))
+    let decimal = || text.parse::<f64>().is_ok() && text.contains('.');
+    matches!(text, "10" | "100") || (digits && !text.starts_with("10")) || decimal()
 }
 
 #[cfg(test)]

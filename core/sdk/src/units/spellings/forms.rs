@@ -174,6 +174,57 @@ fn a_product_means_what_the_fraction_does() {
     assert!(seen > 50_000, "{seen}");
 }
 
+/// A number before a unit with a negative power is below the line with it, or the text is unknown: counted above it, the result
+/// would be hundreds of times another.
+#[test]
+fn a_number_below_the_line_stays_there() {
+    let local = shipped();
+    let counts = [
+        "mmol", "mg", "g", "U", "mL", "cm3", "cm^3", "cm³", "mm3", "m2", "10^6", "10*6", "10⁹", "x10^6", "×10⁹",
+        "10E6", "109", "10 9", "10^6个", "cells", "#",
+    ];
+    let (mut seen, mut known, mut wrong) = (0, 0, Vec::new());
+    for above in counts {
+        for (number, unit) in [
+            ("24", "h"),
+            ("24", "小时"),
+            ("12", "h"),
+            ("8", "h"),
+            ("2", "h"),
+            ("1", "h"),
+            ("100", "mL"),
+            ("10", "mL"),
+            ("5", "mL"),
+            ("1.73", "m2"),
+            ("109", "L"),
+            ("2.5", "h"),
+        ] {
+            let wanted = [format!("{above}/{number}{unit}"), format!("{above}/({number}.{unit})")];
+            let wanted = wanted.map(|fraction| code(&local, &fraction));
+            for between in BETWEEN {
+                for power in POWERS {
+                    for unit in [below(unit, power), format!(" {}", below(unit, power))] {
+                        let form = format!("{above}{between}{number}{unit}");
+                        let found = code(&local, &form);
+                        seen += 1;
+                        known += usize::from(found.is_some());
+                        if found.is_some() && !wanted.contains(&found) {
+                            wrong.push(format!("{form:?} is {found:?}, not {wanted:?}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {seen}: {:#?}",
+        wrong.len(),
+        wrong.iter().take(60).collect::<Vec<_>>()
+    );
+    assert!(known > 10_000, "{known} of {seen}");
+}
+
 #[test]
 fn what_is_shipped_as_a_target_is_read_as_a_source() {
     let local = shipped();
