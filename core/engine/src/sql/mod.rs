@@ -29,7 +29,7 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
     sql::{
         parser::Statement,
-        sqlparser::{ast, tokenizer::Token},
+        sqlparser::{ast, keywords::Keyword, tokenizer::Token},
     },
 };
 use in_turn::UnionsInTurn;
@@ -86,6 +86,11 @@ pub fn expression(text: &str) -> Result<(), (usize, String)> {
     let dialect = state.config().options().sql_parser.dialect;
     let parsed = state.sql_to_expr_with_alias(text, &dialect);
     let parsed = parsed.map_err(|e| located(text, plain(&e)))?;
+    let tokens = words::tokens(text, &dialect)?;
+    let begins_query = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::SELECT);
+    if let Some((at, _)) = tokens.iter().find(|(_, token)| begins_query(token)) {
+        return Err((*at, "a query within a condition cannot be run".to_owned()));
+    }
     match parsed.alias {
         None => Ok(()),
         Some(name) => Err((0, format!("it is a condition, and cannot have a name: {}", name.value))),

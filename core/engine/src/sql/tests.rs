@@ -1,9 +1,10 @@
 //! Subject-local SQL: what is rewritten keeps subjects apart, what cannot be is refused.
 
+mod ties;
+
 use super::*;
 use arrow::{
-    array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray, UInt32Array},
-    compute::take_record_batch,
+    array::{AsArray, Int64Array, StringArray},
     datatypes::Int64Type,
 };
 
@@ -307,7 +308,7 @@ fn what_stands_within_a_query_is_whole_by_itself() {
         "a = 1 or b = ')'",
         "a = 1 -- or",
         "(a /* ( */ = 1)",
-        "a in (select b from t)",
+        "\"select\" = 'select'",
         "\"x)\" = 'it''s'",
     ] {
         assert_eq!(expression(text), Ok(()), "{text}");
@@ -321,6 +322,8 @@ fn what_stands_within_a_query_is_whole_by_itself() {
         ("a = (1", "1"),
         ("a /* = 1", ""),
         ("-- a", "a"),
+        ("a in (select b from t)", "select b"),
+        ("exists (with t as (SELECT 1) SELECT * from t)", "SELECT 1"),
     ] {
         let (offset, message) = expression(text).unwrap_err();
         assert!(text[offset..].starts_with(at), "{text}: {offset} {message}");
@@ -459,150 +462,4 @@ async fn what_is_wrong_with_an_expression_is_said_and_located() {
         );
     }
     assert_eq!(filter(rows, "名 = 1 and value == 'a'").await.unwrap().num_rows(), 1);
-}
-
-/// Rows of some subjects whose `k` and `v` repeat, in one batch; enough of them for a sort that is not stable to show.
-fn ties(subjects: &[usize]) -> BTreeMap<String, Vec<RecordBatch>> {
-    let rows: Vec<(usize, usize)> = subjects.iter().flat_map(|s| (0..40).map(move |i| (*s, i))).collect();
-    let mixed = |(s, i): &(usize, usize)| (i * 29 + s * 7) % 41;
-    let text = |of: &dyn Fn(&(usize, usize)) -> String| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
-    };
-    let numbers = rows.iter().map(|row| (mixed(row) % 3) as i64);
-    let floats = rows.iter().map(|row| 0.1 + 1e9 / (1.0 + mixed(row) as f64));
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("k", text(&|row| format!("k{}", row.1 % 2))),
-        ("v", Arc::new(Int64Array::from_iter_values(numbers))),
-        ("x", text(&|row| format!("x{}", mixed(row)))),
-        ("f", Arc::new(Float64Array::from_iter_values(floats))),
-        (SUBJECT_ID, text(&|row| format!("s{:02}", row.0))),
-    ];
-    let labs = RecordBatch::try_from_iter_with_nullable(nullable(columns)).unwrap();
-    // Of some subjects many rows, of others few: which side of a join is longer depends on who is there.
-    let some = |i: u32| {
-        subjects
-            .get(i as usize / 40)
-            .is_some_and(|s| i % 40 < [3, 90, 12][s % 3])
-    };
-    let some: UInt32Array = (0..labs.num_rows() as u32).filter(|i| some(*i)).map(Some).collect();
-    let more = take_record_batch(&labs, &some).unwrap();
-    BTreeMap::from([("labs".to_owned(), vec![labs]), ("more".to_owned(), vec![more])])
-}
-
-/// What a query says of some subjects, sorted.
-async fn lines(sql: &str, scope: SqlScope, subjects: &[usize]) -> Vec<String> {
-    let own = ties(&[0])["labs"][0].schema().project(&[0, 1, 2, 3]).unwrap();
-    let own = Arc::new(own);
-    let relations = BTreeMap::from(["labs", "more"].map(|name| (name.to_owned(), (own.clone(), true))));
-    let step = SqlStep::plan(sql, scope, &relations).await.unwrap();
-    let batch = step.run(&ties(subjects), false).await.unwrap();
-    let text = arrow::util::pretty::pretty_format_batches(&[batch])
-        .unwrap()
-        .to_string();
-    let mut lines: Vec<String> = text.lines().skip(3).map(str::to_owned).collect();
-    lines.retain(|line| !line.starts_with('+'));
-    lines.iter().map(|line| line.replace(' ', "")).collect()
-}
-
-const SUBJECTS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-
-async fn together(sql: &str, scope: SqlScope) -> Vec<String> {
-    let mut all = lines(sql, scope, &SUBJECTS).await;
-    all.sort();
-    all
-}
-
-async fn apart(sql: &str, scope: SqlScope) -> Vec<String> {
-    let mut all = Vec::new();
-    for subject in SUBJECTS {
-        all.extend(lines(sql, scope, &[subject]).await);
-    }
-    all.sort();
-    all
-}
-
-/// What a window says of rows that its ORDER BY leaves equal depends on no other subject (L1).
-#[tokio::test]
-async fn windows_order_ties_by_the_rows_themselves() {
-    let windows = [
-        "row_number() over (partition by k order by v)",
-        "row_number() over (order by v desc, k)",
-        "lag(x) over (partition by subject_id order by v)",
-        "first_value(x) over (order by v)",
-        "last_value(x) over (partition by k order by v)",
-        "nth_value(x, 3) over (order by v rows between 2 preceding and 2 following)",
-        "sum(f) over (order by v rows unbounded preceding)",
-        "sum(f) over (partition by k)",
-        "avg(f) over ()",
-        "avg(f) over (partition by k order by v)",
-        "rank() over (order by v)",
-        "count(*) over (partition by k order by v range unbounded preceding)",
-    ];
-    for scope in [SqlScope::Subject, SqlScope::Dataset] {
-        for window in windows {
-            let sql = match scope {
-                SqlScope::Subject => format!("select k, v, x, f, {window} as w from labs"),
-                // What the rewriting does for the other scope.
-                SqlScope::Dataset => {
-                    let by = match window.contains("partition by k") {
-                        true => window.replace("partition by k", "partition by subject_id, k"),
-                        false if window.contains("subject_id") => window.to_owned(),
-                        false => window
-                            .replace("over (", "over (partition by subject_id ")
-                            .replace(" )", ")"),
-                    };
-                    format!("select k, v, x, f, subject_id as s, {by} as w from labs")
-                }
-            };
-            let (together, apart) = (together(&sql, scope).await, apart(&sql, scope).await);
-            assert_eq!(apart.len(), 480);
-            assert!(together == apart, "{sql}");
-        }
-    }
-}
-
-/// So do aggregates that have an order.
-#[tokio::test]
-async fn ordered_aggregates_order_ties_by_the_rows_themselves() {
-    let sql = "select k, first_value(x order by v) as a, string_agg(x, ',' order by v desc) as b, \
-               nth_value(x, 5 order by v) as c, sum(f) as d from labs group by k";
-    assert_eq!(
-        together(sql, SqlScope::Subject).await,
-        apart(sql, SqlScope::Subject).await
-    );
-}
-
-/// Nor what is read from several relations: their rows come in one order.
-#[tokio::test]
-async fn unions_and_joins_order_ties_by_the_rows_themselves() {
-    let both = "(select k, v, x, f from labs union all select k, v, x || '+' as x, f from more)";
-    let joined = "labs a join more b using (k)";
-    for sql in [
-        format!("select k, v, x, row_number() over (partition by k order by v) as w from {both}"),
-        format!("select k, v, x, f, lag(x) over (order by v) as w, sum(f) over (partition by k) as s from {both}"),
-        format!("select k, first_value(x order by v) as a, string_agg(x, ',' order by v) as b from {both} group by k"),
-        format!("select k, sum(f) as a, avg(f) as b, stddev(f) as c from {both} group by k"),
-        format!("select sum(f) as a from {both} union all select avg(f) as a from labs"),
-        format!("select k, sum(b.f) as a, avg(a.f) as b, corr(a.f, b.f) as c from {joined} group by k"),
-        format!(
-            "select k, string_agg(b.x, ',' order by k) as a, first_value(a.x order by b.v) as b from {joined} group by k"
-        ),
-        format!("select k, a.x, row_number() over (partition by k order by b.v) as w from {joined}"),
-        "select a.k, sum(a.f) as s from labs a left join more b on a.x = b.x and a.f < b.f group by a.k".to_owned(),
-    ] {
-        let once = together(&sql, SqlScope::Subject).await;
-        assert!(once == apart(&sql, SqlScope::Subject).await, "{sql}");
-        assert!(once == together(&sql, SqlScope::Subject).await, "{sql}");
-    }
-}
-
-/// Peers are what the query says: the order of ties does not tell them apart.
-#[tokio::test]
-async fn windows_keep_their_peers() {
-    assert_eq!(
-        numbers("select cast(rank() over (order by k) as bigint) as w from labs", "w").await,
-        [1, 1, 1, 2]
-    );
-    let running = "select sum(v) over (order by k) as w from labs";
-    assert_eq!(numbers(running, "w").await, [3, 3, 10, 30]);
 }
