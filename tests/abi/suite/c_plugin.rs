@@ -486,7 +486,7 @@ fn valgrind_finds_nothing() {
         "c_plugin::what_c_hands_over_is_checked",
         "c_plugin::slices_of_one_buffer_are_different_arrays_and_count_once",
         "c_plugin::the_slot_of_a_later_minor_is_called",
-        "c_plugin::what_may_not_be_loaded_is_not",
+        "c_plugin::loading::what_may_not_be_loaded_is_not",
         "hostile::a_call_is_told_to_stop",
         "hostile::rejections_count_as_memory",
         "sink::it_keeps_the_laws_of_sinks",
