@@ -147,3 +147,39 @@ tables:
         assert_eq!(site.rows(release + 1, "person").len(), 0, "{weeks:?}");
     }
 }
+
+/// A preview joins what a refresh would join: records under a number that is no longer used are the survivor's.
+#[test]
+fn a_preview_follows_merges() {
+    let site = Site::new(&format!(
+        r#"{HEAD}timezone: Asia/Shanghai
+sources:
+  hl7:
+    plugin: hl7v2
+    inputs: {{ glob: "inbox/*.hl7" }}
+    subject: {{ id: PID-3.1, issuer: PID-3.4 }}
+    records:
+      person: {{ per: PID, key: [], fields: {{ name: PID-5.1 }} }}
+  lis:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: mrn, issuer: MRN }}
+    key: [order]
+    columns: {{ order: order }}
+transforms:
+  labs:
+    sql: select l.order, p.name from lis l join "hl7.person" p using (subject_id)
+tables:
+  lab: {{ from: labs, key: [order] }}
+"#
+    ));
+    site.put(
+        "inbox/1.hl7",
+        "MSH|^~\\&|a|b|c|d|20260103080000||ADT^A40^ADT_A39|3|P|2.5\rPID|1||A^^^MRN||first\rMRG|B^^^MRN\r",
+    );
+    site.put("inbox/1.csv", "order,mrn\n1,B\n2,A\n3,C\n");
+    let rows = site.refresh().tables["lab"].rows;
+    let args = ["preview", "pipeline.yaml", "labs", "--format", "json"];
+    let json = site.project().run(args).expect_code(0).json();
+    assert_eq!((json["rows"].as_array().map(Vec::len), rows), (Some(2), 2), "{json}");
+}

@@ -2,11 +2,13 @@
 //! range of buckets. Events and row indexes are kept in them.
 
 mod constant;
+mod dictionary;
 mod ids;
 mod read;
 mod write;
 
 pub use constant::Constants;
+pub use dictionary::Dictionaries;
 pub use read::{ShardFilter, read, read_as};
 pub use write::{ShardPlace, ShardWriter};
 

@@ -1,6 +1,6 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::{SUBJECT, Shard, constant, ids};
+use super::{SUBJECT, Shard, constant, dictionary, ids};
 use crate::{CatalogError, hashed::Hashed};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
@@ -14,6 +14,7 @@ use parquet::{
     },
     file::metadata::RowGroupMetaData,
 };
+use serde::de::DeserializeOwned;
 use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 /// Which rows to read.
@@ -81,24 +82,22 @@ impl Shard {
 pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<Vec<RecordBatch>, CatalogError> {
     let damaged = |what: &str| CatalogError::damaged(path.display().to_string(), what);
     let (file, metadata) = open(path)?;
-    let constants: constant::Constants = metadata
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|p| p.key == constant::METADATA_KEY))
-        .and_then(|pair| pair.value.as_deref())
-        .map_or_else(|| Ok(constant::Constants::new()), serde_json::from_str)
-        .map_err(|_| damaged("its constants cannot be read"))?;
+    let constants: constant::Constants =
+        kept(&metadata, constant::METADATA_KEY).ok_or_else(|| damaged("its constants cannot be read"))?;
+    let dictionaries: dictionary::Dictionaries =
+        kept(&metadata, dictionary::METADATA_KEY).ok_or_else(|| damaged("its dictionaries cannot be read"))?;
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     let batches = rows(path, file, &metadata, Some(&names), filter)?;
     batches
         .into_iter()
         .map(|batch| {
             let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, CatalogError> {
-                match (batch.column_by_name(field.name()), constants.get(field.name())) {
-                    (Some(column), _) => Ok(column.clone()),
-                    (None, Some(value)) => constant::column(value, field.data_type(), batch.num_rows()),
-                    (None, None) => Err(damaged("a column is missing")),
+                let name = field.name();
+                match (batch.column_by_name(name), dictionaries.get(name), constants.get(name)) {
+                    (Some(column), None, _) => Ok(column.clone()),
+                    (Some(column), Some(texts), _) => dictionary::column(column, texts),
+                    (None, _, Some(value)) => constant::column(value, field.data_type(), batch.num_rows()),
+                    (None, _, None) => Err(damaged("a column is missing")),
                 }
             });
             let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -106,6 +105,16 @@ pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<
             Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
         })
         .collect()
+}
+
+/// What the metadata of a file says under a key, or what is so where it says nothing; `None` where it cannot be read.
+fn kept<T: Default + DeserializeOwned>(metadata: &ArrowReaderMetadata, key: &str) -> Option<T> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    let pair = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == key));
+    match pair.and_then(|pair| pair.value.as_deref()) {
+        Some(json) => serde_json::from_str(json).ok(),
+        None => Some(T::default()),
+    }
 }
 
 fn open(path: &Path) -> Result<(File, ArrowReaderMetadata), CatalogError> {

@@ -2,7 +2,8 @@
 
 use super::{
     SUBJECT, Shard,
-    constant::{Constants, METADATA_KEY},
+    constant::{self, Constants},
+    dictionary::{self, Dictionaries},
     ids,
 };
 use crate::{CatalogError, hashed::Hashed, rowhash::value_hashes};
@@ -34,6 +35,7 @@ pub struct ShardWriter {
     writer: Option<ArrowWriter<Hashed<BufWriter<File>>>>,
     schema: SchemaRef,
     constants: Constants,
+    dictionaries: Dictionaries,
     staged: PathBuf,
     rows: u64,
 }
@@ -46,9 +48,16 @@ impl ShardWriter {
             writer: None,
             schema,
             constants,
+            dictionaries: Dictionaries::new(),
             staged: staging.join(name),
             rows: 0,
         }
+    }
+
+    /// The texts of columns whose rows have the numbers of texts. Before any row.
+    pub fn with_dictionaries(mut self, dictionaries: Dictionaries) -> Self {
+        self.dictionaries = dictionaries;
+        self
     }
 
     /// Appends rows; they must come sorted by subject.
@@ -57,13 +66,11 @@ impl ShardWriter {
     /// When they do not fit the schema or cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), CatalogError> {
         CatalogError::unless_decimals_fit(batch)?;
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
+        if self.writer.is_none() {
             // The first rows tell how the columns are best written.
-            None => self
-                .writer
-                .insert(begin(&self.staged, &self.schema, &self.constants, batch)?),
-        };
+            self.writer = Some(self.begin(batch)?);
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         writer
             .write(&ids::unfixed(batch)?)
             .map_err(|e| CatalogError::writing(&self.staged)(e))?;
@@ -75,15 +82,10 @@ impl ShardWriter {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self, vault: &Path, place: &ShardPlace) -> Result<Shard, CatalogError> {
-        let writer = match self.writer {
+    pub fn finish(mut self, vault: &Path, place: &ShardPlace) -> Result<Shard, CatalogError> {
+        let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => begin(
-                &self.staged,
-                &self.schema,
-                &self.constants,
-                &RecordBatch::new_empty(self.schema.clone()),
-            )?,
+            None => self.begin(&RecordBatch::new_empty(self.schema.clone()))?,
         };
         let out = writer.into_inner().map_err(CatalogError::writing(&self.staged))?;
         let (out, bytes, sha256) = out.finish();
@@ -108,6 +110,14 @@ impl ShardWriter {
             bytes,
         })
     }
+
+    fn begin(&self, sample: &RecordBatch) -> Result<ArrowWriter<Hashed<BufWriter<File>>>, CatalogError> {
+        let file = File::create(&self.staged).map_err(CatalogError::io("write", &self.staged))?;
+        let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
+        let properties = properties(sample, &self.constants, &self.dictionaries)?;
+        ArrowWriter::try_new(out, ids::unfixed_schema(&self.schema), Some(properties))
+            .map_err(CatalogError::writing(&self.staged))
+    }
 }
 
 /// Where a shard belongs.
@@ -121,26 +131,27 @@ pub struct ShardPlace {
     pub hi: u16,
 }
 
-fn begin(
-    staged: &Path,
-    schema: &SchemaRef,
-    constants: &Constants,
-    sample: &RecordBatch,
-) -> Result<ArrowWriter<Hashed<BufWriter<File>>>, CatalogError> {
-    let constants = serde_json::to_string(constants)
-        .map_err(|_| CatalogError::invalid("constants of a shard", "not to be written as JSON"))?;
-    let file = File::create(staged).map_err(CatalogError::io("write", &staged))?;
-    let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
-    let properties = properties(sample, constants)?;
-    ArrowWriter::try_new(out, ids::unfixed_schema(schema), Some(properties)).map_err(CatalogError::writing(staged))
-}
-
 /// Rows that are looked at to tell how a column is best written.
 const SAMPLE_ROWS: usize = 2048;
 
 /// No dictionaries: rows of one subject stand together, so that compression finds what repeats in less time and no more
 /// space. Hashes and keyed ids that hardly repeat are not compressed, which would be in vain.
-fn properties(sample: &RecordBatch, constants: String) -> Result<WriterProperties, CatalogError> {
+fn properties(
+    sample: &RecordBatch,
+    constants: &Constants,
+    dictionaries: &Dictionaries,
+) -> Result<WriterProperties, CatalogError> {
+    let misfit = |_| CatalogError::invalid("the metadata of a shard", "not to be written as JSON");
+    let kept = vec![
+        KeyValue::new(
+            constant::METADATA_KEY.to_owned(),
+            serde_json::to_string(constants).map_err(misfit)?,
+        ),
+        KeyValue::new(
+            dictionary::METADATA_KEY.to_owned(),
+            serde_json::to_string(dictionaries).map_err(misfit)?,
+        ),
+    ];
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -151,7 +162,7 @@ fn properties(sample: &RecordBatch, constants: String) -> Result<WriterPropertie
         .set_statistics_enabled(EnabledStatistics::None)
         .set_column_statistics_enabled(ColumnPath::from(SUBJECT.to_owned()), EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
-        .set_key_value_metadata(Some(vec![KeyValue::new(METADATA_KEY.to_owned(), constants)]));
+        .set_key_value_metadata(Some(kept));
     let rows = sample.num_rows().min(SAMPLE_ROWS);
     // Where events stand in their inputs: numbers of few bytes, which this encoding takes for less than compression does.
     for place in [crate::events::OFFSET, crate::events::LENGTH, crate::events::ROW] {
@@ -161,18 +172,21 @@ fn properties(sample: &RecordBatch, constants: String) -> Result<WriterPropertie
             .set_column_compression(path, Compression::UNCOMPRESSED);
     }
     for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
+        let path = ColumnPath::from(field.name().clone());
+        // The numbers of texts are small: most of their bytes are 0, which stand together in this encoding.
+        if dictionaries.contains_key(field.name()) {
+            properties = properties.set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT);
+        }
         // Times hardly repeat, and their differences are short; compression would take longer, for more bytes.
         if matches!(field.data_type(), DataType::Timestamp(..)) {
-            let path = ColumnPath::from(field.name().clone());
             properties = properties
                 .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
-                .set_column_compression(path, Compression::UNCOMPRESSED);
+                .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
         }
         let is_id = matches!(field.data_type(), DataType::FixedSizeBinary(_)) || field.name() == crate::events::CONTENT;
         if is_id && rows > 0 {
             let distinct: HashSet<u128> = value_hashes(&column.slice(0, rows))?.into_iter().collect();
             if distinct.len() * 2 > rows {
-                let path = ColumnPath::from(field.name().clone());
                 properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
             }
         }

@@ -90,11 +90,13 @@ impl VaultKey {
     /// lists of parts run together. `domain` keeps uses apart: `subject`, `row`, `event` ...
     #[inline]
     pub fn hmac128(&self, domain: &str, parts: &[&[u8]]) -> [u8; 16] {
-        let mut mac = self.state.clone();
-        feed(&mut mac, domain.as_bytes());
+        let mut message = Vec::with_capacity(SHORT);
+        feed(&mut message, domain.as_bytes());
         for part in parts {
-            feed(&mut mac, part);
+            feed(&mut message, part);
         }
+        let mut mac = self.state.clone();
+        mac.update(&message);
         let full: [u8; 32] = mac.finalize().into_bytes().into();
         let mut out = [0u8; 16];
         out.copy_from_slice(&full[..16]);
@@ -191,16 +193,19 @@ pub fn base32_decode(text: &str) -> Option<[u8; 16]> {
     Some(value.to_be_bytes())
 }
 
+/// Room for nearly all messages.
+const SHORT: usize = 256;
+
 /// One part with its length in LEB128, so that short messages stay in one block of SHA-256.
 #[inline]
-fn feed(mac: &mut Hmac<Sha256>, part: &[u8]) {
+fn feed(message: &mut Vec<u8>, part: &[u8]) {
     let mut rest = part.len();
     while rest >= 0x80 {
-        mac.update(&[(rest as u8 & 0x7f) | 0x80]);
+        message.push((rest as u8 & 0x7f) | 0x80);
         rest >>= 7;
     }
-    mac.update(&[rest as u8]);
-    mac.update(part);
+    message.push(rest as u8);
+    message.extend_from_slice(part);
 }
 
 /// 32 random bytes have about 30 different values, and fewer than 16 never; a counter has a constant step.

@@ -3,6 +3,7 @@
 mod accept;
 mod units;
 
+use super::preview::Told;
 use crate::{
     args,
     context::Context,
@@ -15,7 +16,7 @@ use arrow::{
     datatypes::DataType,
 };
 use clinmill_engine::{
-    bound::Bound,
+    bound::{Bound, SourceSpec},
     inspect::{self, Extent},
 };
 use clinmill_plugin_terminology::{
@@ -29,10 +30,7 @@ use clinmill_plugin_terminology::{
 };
 use clinmill_plugin_units::{Units, targets};
 use clinmill_sdk::{MappingTable, PluginError, Resource, Transform, athena::Athena, mapping::records, regular};
-use clinmill_spec::{
-    did_you_mean,
-    pipeline::{Transform as PipelineTransform, TransformInput},
-};
+use clinmill_spec::{did_you_mean, pipeline::Transform as PipelineTransform};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, path::Path};
@@ -249,7 +247,7 @@ async fn looked_up(context: &Context, args: &args::MapColumns, value: Option<&St
     match args.file.extension().and_then(|e| e.to_str()) {
         Some("yaml" | "yml") => {
             let bound = context.bind(&args.file).await?;
-            let all = in_pipeline(context, &bound, value).await?;
+            let all = in_pipeline(context, &bound, value, &mut Told::default()).await?;
             if all.is_empty() {
                 return Err(nothing_in(&args.file));
             }
@@ -278,16 +276,16 @@ fn texts(rows: &RecordBatch, name: &str) -> Result<Option<Vec<String>>, Failure>
 }
 
 /// A transform, and what it reads.
-fn place(transform: &PipelineTransform) -> String {
-    let from = match &transform.input {
-        TransformInput::From(name) => name.value.clone(),
-        TransformInput::Union(names) => {
-            let names: Vec<&str> = names.iter().map(|name| name.value.as_str()).collect();
-            names.join("+")
-        }
-        TransformInput::Sql(_) => "sql".to_owned(),
-    };
-    format!("{from} > {}", transform.name.value)
+/// Which sources a transform reads, and its name.
+fn place(bound: &Bound, transform: &PipelineTransform) -> String {
+    let needed = bound.graph.needed(std::slice::from_ref(&transform.name.value));
+    let kinds = |s: &SourceSpec| (0..s.bound.records().len()).map(|k| s.relation(k)).collect::<Vec<_>>();
+    let sources = bound
+        .sources
+        .iter()
+        .flat_map(kinds)
+        .filter(|name| needed.contains(name));
+    format!("{} > {}", sources.collect::<Vec<_>>().join("+"), transform.name.value)
 }
 
 fn in_file(args: &args::MapColumns, result: Option<&String>) -> Result<Looked, Failure> {
@@ -350,25 +348,33 @@ const COUNTED: Extent = Extent {
 };
 
 /// Every `terminology` step of a pipeline, over the records of its inbox.
-async fn in_pipeline(context: &Context, bound: &Bound, result: Option<&String>) -> Result<Vec<Looked>, Failure> {
+async fn in_pipeline(
+    context: &Context,
+    bound: &Bound,
+    result: Option<&String>,
+    told: &mut Told,
+) -> Result<Vec<Looked>, Failure> {
     let mut all = Vec::new();
     for transform in &bound.pipeline.transforms {
-        let steps = transform
-            .steps
-            .iter()
-            .filter(|step| step.plugin.value == Terminology::NAME);
-        for step in steps {
+        let steps = || {
+            transform
+                .steps
+                .iter()
+                .filter(|step| step.plugin.value == Terminology::NAME)
+        };
+        if steps().next().is_none() {
+            continue;
+        }
+        let preview = inspect::preview(bound, &transform.name.value, COUNTED, None).await?;
+        told.tell(context, &preview, COUNTED.records);
+        for step in steps() {
             let Ok(config) = TerminologyConfig::deserialize(&step.options.value) else {
                 continue;
             };
             let Some(mapping) = bound.mappings.get(&config.map) else {
                 continue;
             };
-            let rows = inspect::preview(bound, &transform.name.value, COUNTED, None).await?;
-            super::preview::tell_left_out(context, &rows, COUNTED.records);
-            let is_cut = rows.is_cut;
-            let rows = rows.rows;
-            let column = |name: &str| texts(&rows, name);
+            let column = |name: &str| texts(&preview.rows, name);
             let Some(names) = column(&config.column)? else {
                 let name = (&transform.name.value, &config.column);
                 context.console.warn(
@@ -407,13 +413,13 @@ async fn in_pipeline(context: &Context, bound: &Bound, result: Option<&String>) 
                 values.entry(asked).or_default().add(number);
             }
             all.push(Looked {
-                place: place(transform),
+                place: place(bound, transform),
                 column: config.column,
                 map: config.map.clone(),
                 table: MappingTable::read(&config.map, &mapping.resource).map_err(|error| broken(&error))?,
                 by: config.by,
                 values,
-                is_cut,
+                is_cut: preview.is_cut,
             });
         }
     }
@@ -434,31 +440,36 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Failure> {
-    let mut all: Vec<(Looked, Coverage)> = Vec::new();
     let (looked_up, units) = match args.columns.file.extension().and_then(|e| e.to_str()) {
         Some("yaml" | "yml") => {
             let bound = context.bind(&args.columns.file).await?;
-            let looked = in_pipeline(context, &bound, None).await?;
-            (looked, units::met(context, &bound).await?)
+            let mut told = Told::default();
+            let looked = in_pipeline(context, &bound, None, &mut told).await?;
+            (looked, units::met(context, &bound, &mut told).await?)
         }
         _ => (vec![in_file(&args.columns, None)?], Vec::new()),
     };
     if looked_up.is_empty() && units.is_empty() {
         return Err(nothing_in(&args.columns.file));
     }
+    let mut all = Vec::new();
     for looked in looked_up {
-        let coverage = covered(&looked)?;
-        all.push((looked, coverage));
+        all.push((covered(&looked)?, looked));
     }
-    let share = |c: &Coverage| c.rows_mapped as f64 / c.rows.max(1) as f64;
-    all.sort_by(|a, b| {
-        share(&a.1)
-            .total_cmp(&share(&b.1))
-            .then_with(|| a.0.place.cmp(&b.0.place))
+    all.sort_by(|(a, x), (b, y)| {
+        share(a.rows_mapped, a.rows)
+            .total_cmp(&share(b.rows_mapped, b.rows))
+            .then_with(|| x.place.cmp(&y.place))
     });
-    let values: Vec<Value> = all
+    let mut lines: Vec<Line<'_>> = all
         .iter()
-        .map(|(looked, c)| {
+        .map(|(coverage, looked)| Line::of(coverage, looked))
+        .collect();
+    lines.extend(units.iter().map(units::Met::line));
+    lines.sort_by(|a, b| a.share().total_cmp(&b.share()).then_with(|| a.place.cmp(b.place)));
+    let columns: Vec<Value> = all
+        .iter()
+        .map(|(c, looked)| {
             let open: Vec<Value> = c
                 .open
                 .iter()
@@ -474,28 +485,22 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
         .collect();
     context
         .console
-        .result(&json!({ "columns": values, "units": units }), || {
+        .result(&json!({ "columns": columns, "units": units }), || {
             let mut grid = Grid::new(["place", "column", "map", ">rows", ">mapped %", ">values", ">mapped %"]);
-            for (looked, c) in &all {
-                grid.row([
-                    looked.place.clone(),
-                    looked.column.clone(),
-                    looked.map.clone(),
-                    c.rows.to_string(),
-                    percent(c.rows_mapped, c.rows),
-                    c.values.to_string(),
-                    percent(c.values_mapped, c.values),
-                ]);
-            }
             let mut open = Grid::new([">rows", "value", "unit", "state", "place"]);
-            for (looked, c) in &all {
-                for o in c.open.iter().take(args.open) {
-                    let asked = &o.asked;
-                    open.row([&o.rows.to_string(), &asked.value, &asked.unit, o.state, &looked.place]);
+            for line in &lines {
+                grid.row([
+                    line.place,
+                    line.column,
+                    line.map,
+                    line.rows.1.to_string().as_str(),
+                    percent(line.rows.0, line.rows.1).as_str(),
+                    line.values.1.to_string().as_str(),
+                    percent(line.values.0, line.values.1).as_str(),
+                ]);
+                for (rows, value, unit, state) in line.open.iter().take(args.open) {
+                    open.row([rows.to_string().as_str(), value, unit, state, line.place]);
                 }
-            }
-            for met in &units {
-                met.show(&mut grid, &mut open, args.open);
             }
             let mut text = grid.to_string();
             if !open.is_empty() {
@@ -507,6 +512,43 @@ async fn coverage(context: &Context, args: &args::MapCoverage) -> Result<u8, Fai
             text
         })?;
     Ok(OK)
+}
+
+/// What a column says, and how much of it is mapped.
+struct Line<'a> {
+    place: &'a str,
+    column: &'a str,
+    map: &'a str,
+    /// Mapped, of all.
+    rows: (u64, u64),
+    /// Distinct ones: mapped, of all.
+    values: (u64, u64),
+    /// Rows, value, unit and state of what is not mapped, the most frequent first.
+    open: Vec<(u64, &'a str, &'a str, &'a str)>,
+}
+
+impl<'a> Line<'a> {
+    fn of(coverage: &'a Coverage, looked: &'a Looked) -> Self {
+        let open = coverage.open.iter();
+        Self {
+            place: &looked.place,
+            column: &looked.column,
+            map: &looked.map,
+            rows: (coverage.rows_mapped, coverage.rows),
+            values: (coverage.values_mapped, coverage.values),
+            open: open
+                .map(|o| (o.rows, o.asked.value.as_str(), o.asked.unit.as_str(), o.state))
+                .collect(),
+        }
+    }
+
+    fn share(&self) -> f64 {
+        share(self.rows.0, self.rows.1)
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 async fn suggest(context: &Context, args: &args::MapSuggest) -> Result<u8, Failure> {

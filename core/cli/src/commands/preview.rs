@@ -14,6 +14,7 @@ use arrow::{
 };
 use clinmill_engine::inspect::{self, Extent, PREVIEW_RECORDS};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Shows the first rows.
 ///
@@ -40,7 +41,7 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
         "rejected": preview.rejected, "is_cut": preview.is_cut, "warnings": preview.warnings,
     });
     context.console.result(&value, || table(&rows, cells))?;
-    tell_left_out(context, &preview, PREVIEW_RECORDS);
+    Told::default().tell(context, &preview, PREVIEW_RECORDS);
     if !context.console.is_json() {
         context.console.note(&format!(
             "{} of {}, read from the inbox; subjects are numbered, their ids are made by a refresh",
@@ -51,28 +52,38 @@ pub async fn run(context: &Context, args: &args::Preview) -> Result<u8, Failure>
     Ok(OK)
 }
 
-/// Warns of what is lacking in the rows: inputs that could not be read, by name, records that were rejected, and records
-/// beyond those that a preview looks at.
-pub fn tell_left_out(context: &Context, preview: &inspect::Preview, records: usize) {
-    for warning in &preview.warnings {
-        context.console.warn(Some(&warning.code), &warning.message);
-    }
-    for one in &preview.left_out {
-        context.console.warn(
-            Some(&one.code),
-            &format!("source {}: left out {}: {}", one.source, one.input, one.message),
-        );
-    }
-    for (what, n) in &preview.rejected {
-        let told = counted(*n, "record was", "records were");
-        context
-            .console
-            .warn(Some("REJECTED"), &format!("{told} rejected: {what}"));
-    }
-    if preview.is_cut {
-        let records = thousands(records as u64);
-        let message = format!("the inbox holds more: only {records} records of a source were looked at");
-        context.console.warn(Some("CUT"), &message);
+/// Warns of what is lacking in rows, of one thing once: several previews may read the same inputs.
+#[derive(Default)]
+pub struct Told(HashSet<String>);
+
+impl Told {
+    /// Inputs that could not be read, by name, records that were rejected, and records beyond those that a preview looks
+    /// at.
+    pub fn tell(&mut self, context: &Context, preview: &inspect::Preview, records: usize) {
+        let mut warn = |code: &str, message: String| {
+            if !self.0.contains(&message) {
+                context.console.warn(Some(code), &message);
+                self.0.insert(message);
+            }
+        };
+        for warning in &preview.warnings {
+            warn(&warning.code, warning.message.clone());
+        }
+        for one in &preview.left_out {
+            let message = format!("source {}: left out {}: {}", one.source, one.input, one.message);
+            warn(&one.code, message);
+        }
+        for (what, n) in &preview.rejected {
+            let told = counted(*n, "record was", "records were");
+            warn("REJECTED", format!("{told} rejected: {what}"));
+        }
+        if preview.is_cut {
+            let records = thousands(records as u64);
+            warn(
+                "CUT",
+                format!("the inbox holds more: only {records} records of a source were looked at"),
+            );
+        }
     }
 }
 

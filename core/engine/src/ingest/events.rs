@@ -1,8 +1,11 @@
 //! From a source's batch to events: keyed subject, record key, content hash and the time of the input beside the
 //! record's own columns.
 
-use super::staged::{Staged, Stamp, Times, texts_schema};
-use crate::{fold::Id, prehashed::Prehashed};
+use super::{
+    staged::{Staged, Stamp, Times, texts_schema},
+    subjects::Subjects,
+};
+use crate::fold::Id;
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
     datatypes::{
@@ -12,24 +15,14 @@ use arrow::{
 };
 use clinmill_catalog::{events, rowhash::row_hashes, vault::VaultKey};
 use clinmill_sdk::{IdentityLink, Locator, PluginError, RecordBatchOf, RecordKey, RecordKind, RecordSink, Rejection};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
-
-/// The keyed id of a subject identifier: event bucket and subject are derived from it.
-pub fn subject_id(key: &VaultKey, issuer: &str, id: &str) -> Id {
-    key.hmac128("subject", &[issuer.as_bytes(), id.as_bytes()])
-}
+use std::{collections::BTreeMap, sync::Arc};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 /// Builds the events of one input.
 pub struct EventBuilder<'a> {
     kinds: &'a [RecordKind],
     schemas: Vec<SchemaRef>,
-    key: &'a VaultKey,
     number: u32,
-    seen: HashMap<u128, Id, Prehashed>,
 }
 
 /// Events, and the places of records that name no subject.
@@ -40,18 +33,13 @@ pub struct Built {
     pub without_subject: Vec<Locator>,
 }
 
-/// How many subjects' ids are remembered; a lookup is cheaper than an HMAC.
-const REMEMBERED: usize = 1 << 18;
-
 impl<'a> EventBuilder<'a> {
     /// Events of the input with this number in the ledger.
-    pub fn new(kinds: &'a [RecordKind], key: &'a VaultKey, number: u32) -> Self {
+    pub fn new(kinds: &'a [RecordKind], number: u32) -> Self {
         Self {
             kinds,
             schemas: kinds.iter().map(|k| texts_schema(&k.schema)).collect(),
-            key,
             number,
-            seen: HashMap::default(),
         }
     }
 
@@ -59,14 +47,17 @@ impl<'a> EventBuilder<'a> {
     ///
     /// # Errors
     /// When the batch does not fit its kind.
-    pub fn build(&mut self, batch: RecordBatchOf) -> Result<Built, PluginError> {
+    pub fn build(&self, batch: RecordBatchOf, subjects: &mut Subjects<'_>) -> Result<Built, PluginError> {
         let kind = self.kinds.get(batch.kind).ok_or_else(|| PluginError {
             pointer: None,
             ..PluginError::config("", "KIND", "the source yields a record kind that it did not declare")
         })?;
         let (rows, meta) = (batch.rows, batch.meta);
         let n = rows.num_rows();
-        let subjects = self.subjects(kind, &meta.issuer, &meta.subject);
+        let subjects = match kind.subject {
+            true => subjects.ids(&meta.issuer, &meta.subject),
+            false => vec![[0; 16]; n],
+        };
         let content = contents(kind, &rows)?;
         let keys = record_keys(kind, &rows, &subjects, &content)?;
         let names = names(kind, &rows)?;
@@ -131,40 +122,6 @@ impl<'a> EventBuilder<'a> {
             events: all.take((0..n as u32).filter(|&i| !missing(i as usize)).collect())?,
             without_subject: without.into_iter().map(at).collect(),
         })
-    }
-
-    fn subjects(&mut self, kind: &RecordKind, issuers: &StringArray, subjects: &StringArray) -> Vec<Id> {
-        if !kind.subject {
-            return vec![[0; 16]; subjects.len()];
-        }
-        let mut out: Vec<Id> = Vec::with_capacity(subjects.len());
-        let mut issuer_hash = 0;
-        for i in 0..subjects.len() {
-            let (issuer, subject) = (issuers.value(i), subjects.value(i));
-            let same_issuer = i > 0 && issuer == issuers.value(i - 1);
-            if same_issuer && subject == subjects.value(i - 1) {
-                out.push(out[i - 1]);
-                continue;
-            }
-            if !same_issuer {
-                issuer_hash = xxh3_64(issuer.as_bytes());
-            }
-            out.push(self.subject(issuer_hash, issuer, subject));
-        }
-        out
-    }
-
-    fn subject(&mut self, issuer_hash: u64, issuer: &str, subject: &str) -> Id {
-        let name = xxh3_128_with_seed(subject.as_bytes(), issuer_hash);
-        if let Some(id) = self.seen.get(&name) {
-            return *id;
-        }
-        let id = subject_id(self.key, issuer, subject);
-        if self.seen.len() >= REMEMBERED {
-            self.seen.clear();
-        }
-        self.seen.insert(name, id);
-        id
     }
 }
 
@@ -296,11 +253,13 @@ fn hashes_of(rows: &RecordBatch) -> Result<Vec<u128>, PluginError> {
 /// Collects events in memory, up to a number of records per kind: for previews.
 pub struct EventSink<'a> {
     builder: Option<EventBuilder<'a>>,
+    subjects: Subjects<'a>,
     events: Vec<Vec<RecordBatch>>,
     limit: usize,
     full: bool,
-    /// Batches of each kind when the input began.
-    before: Vec<usize>,
+    links: Vec<IdentityLink>,
+    /// Batches of each kind, and links, when the input began.
+    before: (Vec<usize>, usize),
     /// Rejected records by code.
     rejected: BTreeMap<String, u64>,
     times: Times,
@@ -308,13 +267,15 @@ pub struct EventSink<'a> {
 
 impl<'a> EventSink<'a> {
     /// A sink for so many kinds.
-    pub fn new(kinds: usize, limit: usize) -> Self {
+    pub fn new(kinds: usize, limit: usize, key: &'a VaultKey) -> Self {
         Self {
             builder: None,
+            subjects: Subjects::new(key),
             events: vec![Vec::new(); kinds],
             limit,
             full: false,
-            before: vec![0; kinds],
+            links: Vec::new(),
+            before: (vec![0; kinds], 0),
             rejected: BTreeMap::new(),
             times: Times::new(),
         }
@@ -324,14 +285,16 @@ impl<'a> EventSink<'a> {
     pub fn begin(&mut self, builder: EventBuilder<'a>, as_of: Option<String>) {
         self.times.insert(builder.number, as_of);
         self.builder = Some(builder);
-        self.before = self.events.iter().map(Vec::len).collect();
+        self.before = (self.events.iter().map(Vec::len).collect(), self.links.len());
     }
 
     /// The input is given up: what it gave goes.
     pub fn give_up(&mut self) {
-        for (events, before) in self.events.iter_mut().zip(&self.before) {
+        let (events, links) = &self.before;
+        for (events, before) in self.events.iter_mut().zip(events) {
             events.truncate(*before);
         }
+        self.links.truncate(*links);
     }
 
     /// True when one kind has all records it may have.
@@ -344,6 +307,11 @@ impl<'a> EventSink<'a> {
         &self.rejected
     }
 
+    /// Which identifiers name the same subject.
+    pub fn links(&self) -> &[IdentityLink] {
+        &self.links
+    }
+
     /// The events of a kind.
     pub fn events(&self, kind: usize) -> &[RecordBatch] {
         &self.events[kind]
@@ -353,9 +321,9 @@ impl<'a> EventSink<'a> {
 impl RecordSink for EventSink<'_> {
     fn rows(&mut self, batch: RecordBatchOf) -> Result<(), PluginError> {
         let kind = batch.kind;
-        if let Some(builder) = &mut self.builder {
+        if let Some(builder) = &self.builder {
             let schema = events::schema(&builder.kinds[kind].schema);
-            let events = builder.build(batch)?.events;
+            let events = builder.build(batch, &mut self.subjects)?.events;
             let ordinals = vec![0; events.len()];
             self.events[kind].push(events.widen(&schema, &ordinals, &self.times)?);
         }
@@ -371,7 +339,10 @@ impl RecordSink for EventSink<'_> {
         Ok(())
     }
     fn filtered(&mut self, _: &str, _: u64) {}
-    fn link(&mut self, _: IdentityLink) -> Result<(), PluginError> {
+    fn link(&mut self, link: IdentityLink) -> Result<(), PluginError> {
+        if !link.survivor.id.is_empty() && !link.retired.id.is_empty() {
+            self.links.push(link);
+        }
         Ok(())
     }
     fn progress(&mut self, _: u64) {}

@@ -3,18 +3,21 @@
 //! Inputs are read in parallel; what comes out is cut by bucket range ([`shuffle`]), and each range is then sorted,
 //! freed of duplicates and written once ([`settle`]).
 
+mod dictionary;
 mod events;
 mod runs;
 mod settle;
 mod shuffle;
 mod staged;
+mod subjects;
 mod versions;
 
-pub use events::{EventBuilder, EventSink, subject_id};
+pub use events::{EventBuilder, EventSink};
 pub use settle::{SettleTask, Settled, settle};
 use shuffle::Collector;
 pub use shuffle::{Ranges, Shuffle};
 pub use staged::Times;
+pub use subjects::{Subjects, subject_id};
 pub use versions::{Disorder, Versions};
 
 use crate::error::EngineError;
@@ -169,6 +172,7 @@ pub fn read_inputs(
     let failure: Mutex<Option<EngineError>> = Mutex::new(None);
     let work = || {
         let mut collector = Collector::new(shuffle);
+        let mut subjects = Subjects::new(key);
         let fail = |error| {
             lock(&failure).get_or_insert(error);
         };
@@ -182,7 +186,7 @@ pub fn read_inputs(
                 &|| open(i),
                 &split,
                 &mut collector,
-                key,
+                &mut subjects,
                 cancelled,
                 progress,
                 &reports[i],
@@ -235,13 +239,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn read_split(
+fn read_split<'c>(
     sources: &[IngestSource],
     input: &IngestInput,
     open: &dyn Fn() -> Result<Arc<dyn Input>, EngineError>,
     split: &Split,
-    collector: &mut Collector<'_>,
-    key: &VaultKey,
+    collector: &mut Collector<'c>,
+    subjects: &mut Subjects<'c>,
     cancelled: &AtomicBool,
     progress: &dyn IngestProgress,
     report: &Mutex<InputReport>,
@@ -249,7 +253,8 @@ fn read_split(
     let source = &sources[input.source];
     let bytes = open()?;
     let mut sink = SplitSink {
-        builder: EventBuilder::new(source.kinds(), key, input.number),
+        builder: EventBuilder::new(source.kinds(), input.number),
+        subjects,
         source: input.source,
         collector,
         progress,
@@ -317,6 +322,7 @@ impl InputReport {
 
 struct SplitSink<'a, 'c> {
     builder: EventBuilder<'a>,
+    subjects: &'a mut Subjects<'c>,
     source: usize,
     collector: &'a mut Collector<'c>,
     progress: &'a dyn IngestProgress,
@@ -346,7 +352,7 @@ impl RecordSink for SplitSink<'_, '_> {
         self.progress.records(n);
         let kind = batch.kind;
         self.report.versions.add(&batch.meta.version);
-        let built = self.builder.build(batch)?;
+        let built = self.builder.build(batch, self.subjects)?;
         for at in built.without_subject {
             self.report.counts.rejected += 1;
             self.report.reject(Rejection {
@@ -397,29 +403,4 @@ impl RecordSink for SplitSink<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_that_a_plugin_says_do_not_overflow() {
-        let told = Counts {
-            read: u64::MAX,
-            filtered: u64::MAX,
-            ..Counts::default()
-        };
-        let one = Counts {
-            read: 1,
-            written: 1,
-            ..Counts::default()
-        };
-        let mut counts = one;
-        counts.add(&told);
-        counts.add(&told);
-        assert_eq!((counts.read, counts.filtered), (u64::MAX, u64::MAX));
-        assert!(counts.balance());
-        let mut report = InputReport::default();
-        report.count_filtered("rule".into(), u64::MAX);
-        report.count_filtered("rule".into(), 2);
-        assert_eq!(report.filtered["rule"], u64::MAX);
-    }
-}
+mod tests;

@@ -52,6 +52,48 @@ pub fn runs_of_parts<'a>(parts: impl IntoIterator<Item = (&'a Staged, Range<usiz
     out
 }
 
+/// Runs of these a place, in the mean, when they are spread by their heads.
+const NEAR: usize = 4;
+const MOST_PLACES: usize = 1 << 16;
+
+/// The runs in ascending order. Heads of keyed ids are spread evenly: one pass puts each near its place.
+pub fn ascending(runs: Vec<HeadedRun>) -> Vec<HeadedRun> {
+    let heads = || runs.iter().map(|(head, _)| *head);
+    let (Some(least), Some(most)) = (heads().min(), heads().max()) else {
+        return runs;
+    };
+    if runs.is_sorted() {
+        return runs;
+    }
+    let places = (runs.len() / NEAR).clamp(1, MOST_PLACES).next_power_of_two();
+    let bits = u64::BITS - (most - least).leading_zeros();
+    let shift = bits.saturating_sub(places.ilog2());
+    let place = |head: u64| ((head - least) >> shift) as usize;
+    let mut ends = vec![0; places];
+    heads().for_each(|head| ends[place(head)] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        (*end, sum) = (sum, sum + *end);
+    }
+    let nothing = Run {
+        part: 0,
+        row: 0,
+        len: 0,
+    };
+    let mut out = vec![(0, nothing); runs.len()];
+    for run in &runs {
+        let next = &mut ends[place(run.0)];
+        out[*next] = *run;
+        *next += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        out[start..end].sort_unstable();
+        start = end;
+    }
+    out
+}
+
 impl Run {
     /// Its rows in its part.
     pub fn rows(&self) -> Range<usize> {
@@ -169,25 +211,4 @@ fn copy(columns: &[&dyn Array], runs: &[Run], rows: usize) -> Result<ArrayRef, A
 fn span(texts: &StringArray, rows: Range<usize>) -> usize {
     let end = |row: usize| texts.value_offsets().get(row).copied().unwrap_or(0);
     (end(rows.end) - end(rows.start)) as usize
-}
-
-/// True when a column says nothing in any event of these runs.
-pub fn is_null(column: usize, parts: &[&RecordBatch], runs: &[Run]) -> bool {
-    runs.iter().all(|run| {
-        let column = parts[run.part as usize].column(column);
-        column
-            .nulls()
-            .is_some_and(|nulls| run.rows().all(|row| nulls.is_null(row)))
-    })
-}
-
-/// The text that a column holds in every event of these runs.
-pub fn common_text<'a>(column: usize, parts: &[&'a RecordBatch], runs: &[Run]) -> Option<&'a str> {
-    let text = |part: u32, row: usize| {
-        let texts = parts.get(part as usize)?.column(column).as_string_opt::<i32>()?;
-        texts.is_valid(row).then(|| texts.value(row))
-    };
-    let first = runs.first().and_then(|run| text(run.part, run.row as usize))?;
-    let same = |run: &Run| run.rows().all(|row| text(run.part, row) == Some(first));
-    runs.iter().all(same).then_some(first)
 }

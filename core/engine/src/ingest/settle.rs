@@ -2,7 +2,8 @@
 //! that are known already, as one file.
 
 use super::{
-    runs::{HeadedRun, Part, Run, chunks, common_text, is_null, runs_of_parts},
+    dictionary::{Dictionaries, Written, without_full},
+    runs::{HeadedRun, Part, Run, ascending, chunks, runs_of_parts},
     shuffle::KindOf,
     staged::{Staged, Stamp, Times, head},
 };
@@ -21,6 +22,7 @@ use clinmill_sdk::RecordKind;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -52,6 +54,8 @@ pub struct SettleTask<'a> {
     pub scopes: &'a HashMap<u32, String>,
     /// The new events.
     pub events: Vec<Part>,
+    /// The dictionaries that their columns have.
+    pub dictionaries: &'a Dictionaries,
 }
 
 /// What settling gave.
@@ -100,25 +104,35 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
 
     let whole = events::schema(&task.kind.schema);
     let parts = &new.parts;
-    let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
-    let constants = constants(&task, &texts, &kept, &out.written);
-    let varying: Vec<_> = whole
-        .fields()
+    let held = task.dictionaries.texts(task.of);
+    let texts = task
+        .events
         .iter()
-        .filter(|f| !constants.contains_key(f.name()))
-        .cloned()
-        .collect();
-    let schema = Arc::new(Schema::new(varying));
+        .map(|part| without_full(&part.events.texts, part.rows.clone(), &held));
+    let texts = texts.collect::<Result<Vec<_>, _>>()?;
+    let texts: Vec<&RecordBatch> = texts.iter().collect();
+    let all: usize = task.events.iter().map(|part| part.rows.len()).sum();
+    // Nearly always all are new, and are looked at in the order in which they lie.
+    let rows: Vec<(usize, Range<usize>)> = match kept.ordinals.len() == all {
+        true => task.events.iter().map(|part| part.rows.clone()).enumerate().collect(),
+        false => kept.runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
+    };
+    let form = Written::of(&texts, &rows, &held);
+    let constants = constants(&task, (&texts, &rows), &kept, &out.written, &form);
+    let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
+    let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
     let texts = texts
         .into_iter()
         .map(|part| without(part, &constants))
         .collect::<Result<Vec<_>, _>>()?;
     let texts: Vec<&RecordBatch> = texts.iter().collect();
-    let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants);
+    let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants)
+        .with_dictionaries(form.dictionaries.clone());
     let mut ordinals = kept.ordinals.as_slice();
     for runs in chunks(parts, &kept.runs) {
-        let chunk = Staged::gather(parts, &texts, &runs)?;
+        let mut chunk = Staged::gather(parts, &texts, &runs)?;
+        chunk.texts = form.batch(&chunk.texts)?;
         let (own, rest) = ordinals.split_at(chunk.len());
         ordinals = rest;
         writer.write(&chunk.widen(&schema, own, task.times)?)?;
@@ -152,29 +166,10 @@ struct Kept {
     runs: Vec<Run>,
     /// One for each event.
     ordinals: Vec<u32>,
-    first: Option<Stamp>,
-    same: Same,
     written: HashMap<u32, u64>,
     duplicates: HashMap<u32, u64>,
     /// The input of the last events, and how many there were since it was another.
     last: (u32, u64),
-}
-
-/// What all events say as the first one does.
-struct Same {
-    part: bool,
-    void: bool,
-    cell: bool,
-}
-
-impl Default for Same {
-    fn default() -> Self {
-        Self {
-            part: true,
-            void: true,
-            cell: true,
-        }
-    }
 }
 
 impl Kept {
@@ -198,12 +193,6 @@ impl Kept {
     /// Notes events of one input.
     fn saw(&mut self, stamps: &[Stamp]) {
         let Some(stamp) = stamps.first() else { return };
-        let first = *self.first.get_or_insert(*stamp);
-        for now in stamps {
-            self.same.part &= now.part == first.part;
-            self.same.void &= now.void == first.void;
-            self.same.cell &= now.cell == first.cell;
-        }
         if self.last.0 != stamp.input {
             self.end_input();
             self.last = (stamp.input, 0);
@@ -239,8 +228,7 @@ impl<'a> New<'a> {
         if !task.failed.is_empty() {
             runs.retain(|(_, run)| !task.failed.contains(&run.first(&parts).input));
         }
-        // Each part comes sorted by subject: a merge.
-        runs.sort_by_key(|(head, _)| *head);
+        let mut runs = ascending(runs);
         for near in runs.chunk_by_mut(|a, b| a.0 == b.0) {
             if near.len() > 1 {
                 near.sort_by_key(|(_, run)| {
@@ -363,17 +351,34 @@ impl<'a> New<'a> {
 }
 
 /// The columns that say the same in every event of a file.
-fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], kept: &Kept, written: &BTreeMap<u32, u64>) -> Constants {
-    let mut constants = Constants::new();
-    if let Some(first) = &kept.first {
+fn constants(
+    task: &SettleTask<'_>,
+    (texts, rows): (&[&RecordBatch], &[(usize, Range<usize>)]),
+    kept: &Kept,
+    written: &BTreeMap<u32, u64>,
+    form: &Written,
+) -> Constants {
+    let said = form.constants.iter();
+    let mut constants: Constants = said.map(|(name, text)| (name.clone(), text.as_str().into())).collect();
+    let stamps = || {
+        rows.iter()
+            .flat_map(|(part, rows)| &task.events[*part].events.stamps[rows.clone()])
+    };
+    if let Some(first) = stamps().next() {
+        let (mut part, mut void, mut cell) = (true, true, first.cell == 0);
+        for stamp in stamps() {
+            part &= stamp.part == first.part;
+            void &= stamp.void == first.void;
+            cell &= stamp.cell == 0;
+        }
         let mut insert = |is_same, name: &str, value| {
             if is_same {
                 constants.insert(name.to_owned(), value);
             }
         };
-        insert(kept.same.part, events::PART, first.part.into());
-        insert(kept.same.void, events::VOID, first.void.into());
-        insert(kept.same.cell && first.cell == 0, events::CELL, Value::Null);
+        insert(part, events::PART, first.part.into());
+        insert(void, events::VOID, first.void.into());
+        insert(cell, events::CELL, Value::Null);
     }
     let time_of = |input: &u32| task.times.get(input).and_then(Option::as_deref);
     if let Some(input) = written.keys().next() {
@@ -384,16 +389,16 @@ fn constants(task: &SettleTask<'_>, texts: &[&RecordBatch], kept: &Kept, written
             constants.insert(events::AS_OF.to_owned(), time_of(input).into());
         }
     }
-    let (runs, ordinals) = (&kept.runs, &kept.ordinals);
-    if ordinals.iter().all(|o| *o == 0) {
+    if kept.ordinals.iter().all(|o| *o == 0) {
         constants.insert(events::ORDINAL.to_owned(), 0.into());
-    }
-    if let Some(issuer) = common_text(0, texts, runs) {
-        constants.insert(events::ISSUER.to_owned(), issuer.into());
     }
     let schema = texts.first().map(|part| part.schema());
     for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
-        if is_null(i, texts, runs) {
+        let says_nothing = |(part, rows): &(usize, Range<usize>)| {
+            let column = texts[*part].column(i);
+            column.is_empty() || column.slice(rows.start, rows.len()).null_count() == rows.len()
+        };
+        if rows.iter().all(says_nothing) {
             constants.insert(field.name().clone(), Value::Null);
         }
     }

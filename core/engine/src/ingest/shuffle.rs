@@ -1,18 +1,20 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
 use super::{
-    runs::{HeadedRun, Part, Run, runs_of_parts},
-    staged::{Staged, Stamp, packed_schema},
+    dictionary::{Dictionaries, Encoder, alike},
+    runs::{Part, Run, ascending, runs_of_parts},
+    staged::{Staged, Stamp},
 };
 use crate::error::EngineError;
 use arrow::{
     array::RecordBatch,
+    datatypes::SchemaRef,
     error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
 use clinmill_model::{BUCKETS, bucket_of};
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     fs::File,
     io::{BufReader, BufWriter},
     path::{Path, PathBuf},
@@ -70,7 +72,8 @@ pub struct Shuffle {
     bytes: AtomicUsize,
     budget: usize,
     staging: PathBuf,
-    spills: Vec<Mutex<BTreeMap<KindOf, Spill>>>,
+    spills: Vec<Mutex<BTreeMap<KindOf, Vec<Spill>>>>,
+    dictionaries: Dictionaries,
 }
 
 #[derive(Default)]
@@ -82,6 +85,7 @@ struct Held {
 /// Collects the events of many small inputs on their way into the shuffle; one for each reading thread.
 pub struct Collector<'a> {
     shuffle: &'a Shuffle,
+    encoder: Encoder<'a>,
     held: BTreeMap<KindOf, Together>,
 }
 
@@ -101,6 +105,7 @@ impl<'a> Collector<'a> {
     pub fn new(shuffle: &'a Shuffle) -> Self {
         Self {
             shuffle,
+            encoder: Encoder::new(&shuffle.dictionaries),
             held: BTreeMap::new(),
         }
     }
@@ -110,6 +115,10 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// As [`Shuffle::push`].
     pub fn push(&mut self, of: KindOf, events: Staged) -> Result<(), EngineError> {
+        let events = Staged {
+            texts: self.encoder.encode(of, &events.texts)?,
+            ..events
+        };
         let bytes = events.bytes();
         let held = self.held.entry(of).or_default();
         if bytes >= TOGETHER_BYTES {
@@ -137,9 +146,32 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Events of one form in a staging file.
 struct Spill {
     path: PathBuf,
+    schema: SchemaRef,
     writer: StreamWriter<BufWriter<File>>,
+}
+
+impl Spill {
+    fn create(path: PathBuf, schema: SchemaRef) -> Result<Self, EngineError> {
+        let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
+        let out = BufWriter::with_capacity(1 << 16, file);
+        let writer = StreamWriter::try_new(out, &schema).map_err(unwritten(&path))?;
+        Ok(Self { path, schema, writer })
+    }
+
+    fn read_back(mut self, parts: &mut Vec<Part>) -> Result<(), EngineError> {
+        self.writer.finish().map_err(unwritten(&self.path))?;
+        drop(self.writer);
+        let file = File::open(&self.path).map_err(|e| EngineError::io("read", &self.path, e))?;
+        for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
+            let events = Arc::new(Staged::unpack(&batch?)?);
+            let rows = 0..events.len();
+            parts.push(Part { events, rows });
+        }
+        std::fs::remove_file(&self.path).map_err(|e| EngineError::io("delete", &self.path, e))
+    }
 }
 
 impl Shuffle {
@@ -152,6 +184,7 @@ impl Shuffle {
             budget,
             staging: staging.to_path_buf(),
             spills: (0..ranges.count()).map(|_| Mutex::default()).collect(),
+            dictionaries: Dictionaries::default(),
         }
     }
 
@@ -160,12 +193,19 @@ impl Shuffle {
         self.ranges
     }
 
+    /// The dictionaries that columns of events have.
+    pub fn dictionaries(&self) -> &Dictionaries {
+        &self.dictionaries
+    }
+
     /// Takes events of one kind.
     ///
     /// # Errors
     /// When the staging folder cannot be written.
     pub fn push(&self, of: KindOf, parts: Vec<Staged>) -> Result<(), EngineError> {
-        let Some(events) = sorted(parts)? else { return Ok(()) };
+        let Some(events) = self.sorted(of, parts)? else {
+            return Ok(());
+        };
         let events = Arc::new(events);
         let bytes = events.bytes();
         let range = |stamp: &Stamp| self.ranges.of(bucket_of(&stamp.subject));
@@ -189,24 +229,42 @@ impl Shuffle {
         self.spill(all)
     }
 
+    /// The events in the order of their subjects' ids, and so of ranges, while they are near: what is read from several such
+    /// parts later is read from the front of each to its end. `None` of nothing.
+    fn sorted(&self, of: KindOf, mut parts: Vec<Staged>) -> Result<Option<Staged>, EngineError> {
+        parts.retain(|part| part.len() > 0);
+        let runs = runs_of_parts(parts.iter().map(|part| (part, 0..part.len())));
+        if parts.len() < 2 && runs.is_sorted() {
+            return Ok(parts.pop());
+        }
+        let runs: Vec<Run> = ascending(runs).into_iter().map(|(_, run)| run).collect();
+        let texts = alike(
+            &self.dictionaries,
+            of,
+            parts.iter().map(|part| part.texts.clone()).collect(),
+        )?;
+        let texts: Vec<&RecordBatch> = texts.iter().collect();
+        Ok(Some(Staged::gather(&parts.iter().collect::<Vec<_>>(), &texts, &runs)?))
+    }
+
     fn spill(&self, all: Held) -> Result<(), EngineError> {
         for (range, kinds) in all.ranges.into_iter().enumerate() {
             for (of, parts) in kinds {
-                let Some(first) = parts.first() else { continue };
-                let schema = packed_schema(&first.events.texts.schema());
                 let mut spills = lock(&self.spills[range]);
-                let spill = match spills.entry(of) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => {
-                        let path = self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1));
-                        let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
-                        let out = BufWriter::with_capacity(1 << 16, file);
-                        let writer = StreamWriter::try_new(out, &schema).map_err(unwritten(&path))?;
-                        entry.insert(Spill { path, writer })
-                    }
-                };
+                let spills = spills.entry(of).or_default();
                 for Part { events, rows } in parts {
                     let events = events.slice(rows).pack()?;
+                    // Columns that were numbers of texts may be texts by now: one file for each form.
+                    let of_form = spills.iter().position(|spill| spill.schema == events.schema());
+                    let place = match of_form {
+                        Some(place) => place,
+                        None => {
+                            let name = format!("shuffle-{range}-{}-{}-{}.arrows", of.0, of.1, spills.len());
+                            spills.push(Spill::create(self.staging.join(name), events.schema())?);
+                            spills.len() - 1
+                        }
+                    };
+                    let spill = &mut spills[place];
                     spill.writer.write(&events).map_err(unwritten(&spill.path))?;
                 }
             }
@@ -221,37 +279,17 @@ impl Shuffle {
     /// When a staging file cannot be read back.
     pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Part>>, EngineError> {
         let mut out: BTreeMap<KindOf, Vec<Part>> = BTreeMap::new();
-        for (of, mut spill) in std::mem::take(&mut *lock(&self.spills[range])) {
-            spill.writer.finish().map_err(unwritten(&spill.path))?;
-            drop(spill.writer);
-            let file = File::open(&spill.path).map_err(|e| EngineError::io("read", &spill.path, e))?;
+        for (of, spills) in std::mem::take(&mut *lock(&self.spills[range])) {
             let parts = out.entry(of).or_default();
-            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
-                let events = Arc::new(Staged::unpack(&batch?)?);
-                let rows = 0..events.len();
-                parts.push(Part { events, rows });
+            for spill in spills {
+                spill.read_back(parts)?;
             }
-            std::fs::remove_file(&spill.path).map_err(|e| EngineError::io("delete", &spill.path, e))?;
         }
         for (of, parts) in std::mem::take(&mut lock(&self.held).ranges[range]) {
             out.entry(of).or_default().extend(parts);
         }
         Ok(out)
     }
-}
-
-/// The events in the order of their subjects' ids, and so of ranges, while they are near: what is read from several such
-/// parts later is read from the front of each to its end. `None` of nothing.
-fn sorted(mut parts: Vec<Staged>) -> Result<Option<Staged>, EngineError> {
-    parts.retain(|part| part.len() > 0);
-    let mut runs: Vec<HeadedRun> = runs_of_parts(parts.iter().map(|part| (part, 0..part.len())));
-    if parts.len() < 2 && runs.is_sorted() {
-        return Ok(parts.pop());
-    }
-    runs.sort_unstable();
-    let runs: Vec<Run> = runs.into_iter().map(|(_, run)| run).collect();
-    let texts: Vec<&RecordBatch> = parts.iter().map(|part| &part.texts).collect();
-    Ok(Some(Staged::gather(&parts.iter().collect::<Vec<_>>(), &texts, &runs)?))
 }
 
 impl Held {

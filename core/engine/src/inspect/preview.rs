@@ -7,7 +7,7 @@ use crate::{
     fold::{FoldRule, Folded, fold},
     graph::{StepReport, TaskInput, as_table},
     ingest::{self, EventBuilder, EventSink},
-    refresh::{Warning, folder, never_came, scope_of_captures, seen},
+    refresh::{Identity, Link, Warning, folder, never_came, scope_of_captures, seen},
     sql,
 };
 use arrow::array::{AsArray, RecordBatch, StringArray};
@@ -64,7 +64,7 @@ pub struct LeftOut {
 
 /// The first rows of a source, record kind or transform, read straight from the inbox: no vault is needed. The same inbox
 /// gives the same rows. The latest inputs come first; of complete exports only the latest of each scope is read. An input that
-/// cannot be read is left out, as a refresh would leave it out. With `filter`, only rows for which this SQL expression is true.
+/// cannot be read is left out, as a refresh would leave it out. Merges are followed that the sources in question report. With `filter`, only rows for which this SQL expression is true.
 ///
 /// # Errors
 /// When the name is unknown, or a step fails.
@@ -92,13 +92,13 @@ pub async fn preview(bound: &Bound, name: &str, extent: Extent, filter: Option<&
     let wanted = [name.clone()];
     let needed = bound.graph.needed(&wanted);
     let cancelled = AtomicBool::new(false);
-    let mut folded: Vec<(String, Folded)> = Vec::new();
+    let (mut read, mut links) = (Vec::new(), Vec::new());
     for source in &bound.sources {
         let kinds = source.bound.records();
         if !(0..kinds.len()).any(|k| needed.contains(&source.relation(k))) {
             continue;
         }
-        let mut sink = EventSink::new(kinds.len(), extent.records);
+        let mut sink = EventSink::new(kinds.len(), extent.records, &key);
         let found = seen(bound, source, &vault, None, &mut warnings)?;
         if found.matched == 0 {
             warnings.extend(never_came(bound, source, &[]));
@@ -124,13 +124,13 @@ pub async fn preview(bound: &Bound, name: &str, extent: Extent, filter: Option<&
                 cancelled: &cancelled,
                 batch_rows: 4096,
             };
-            sink.begin(EventBuilder::new(kinds, &key, number as u32), as_of.clone());
-            let read = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
+            sink.begin(EventBuilder::new(kinds, number as u32), as_of.clone());
+            let outcome = ingest::splits(source.bound.as_ref(), &input).and_then(|splits| {
                 splits
                     .iter()
                     .try_for_each(|split| source.bound.read(&input, split, &task, &mut sink))
             });
-            match read {
+            match outcome {
                 Ok(()) => {}
                 Err(error) if error.status == Status::Cancelled => break,
                 Err(error) => {
@@ -143,11 +143,18 @@ pub async fn preview(bound: &Bound, name: &str, extent: Extent, filter: Option<&
         for (code, n) in sink.rejected() {
             rejected.insert(format!("{} {code}", source.name()), *n);
         }
-        for (k, kind) in kinds.iter().enumerate() {
+        let said = sink.links().iter();
+        links.extend(said.map(|link| Link::of(link, &key, source.name(), source.parse_id)));
+        read.push((source, sink));
+    }
+    let identity = Identity::new(&links);
+    let mut folded: Vec<(String, Folded)> = Vec::new();
+    for (source, sink) in &read {
+        for (k, kind) in source.bound.records().iter().enumerate() {
             let rule = FoldRule {
                 fold: kind.fold,
                 as_of_first: source.is_complete(),
-                canonical: &|id| Some(*id),
+                canonical: &|id| Some(identity.canonical(id)),
                 covered: &|_| None,
                 lineage: false,
             };

@@ -12,7 +12,6 @@ use crate::{
     bound::{Bound, SourceSpec},
     error::EngineError,
     fold::Id,
-    ingest::subject_id,
     tables::TableSpec,
 };
 use clinmill_catalog::{
@@ -57,13 +56,8 @@ impl Refresh<'_> {
             .cloned()
             .collect();
         for (entry, report) in ingested.inputs() {
-            links.extend(report.links.iter().map(|link| Link {
-                version: link.version.clone(),
-                retired: subject_id(&self.session.key, &link.retired.issuer, &link.retired.id),
-                survivor: subject_id(&self.session.key, &link.survivor.issuer, &link.survivor.id),
-                source: entry.source.clone(),
-                parse_id: entry.parse_id,
-            }));
+            let told = report.links.iter();
+            links.extend(told.map(|link| Link::of(link, &self.session.key, &entry.source, entry.parse_id)));
         }
         links.sort();
         links.dedup();

@@ -1,8 +1,9 @@
 //! Which identifiers name the same subject: merges as the sources report them, followed to the identifier that stays.
 
-use crate::{error::EngineError, fold::Id, refresh::hex};
-use clinmill_catalog::vault::{Vault, atomic_write};
+use crate::{error::EngineError, fold::Id, ingest::subject_id, refresh::hex};
+use clinmill_catalog::vault::{Vault, VaultKey, atomic_write};
 use clinmill_model::Digest;
+use clinmill_sdk::{IdentityLink, SubjectId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -21,6 +22,20 @@ pub struct Link {
     pub source: String,
     /// Its parse generation.
     pub parse_id: Digest,
+}
+
+impl Link {
+    /// What a source with this parse generation said.
+    pub fn of(link: &IdentityLink, key: &VaultKey, source: &str, parse_id: Digest) -> Self {
+        let id = |subject: &SubjectId| subject_id(key, &subject.issuer, &subject.id);
+        Self {
+            version: link.version.clone(),
+            retired: id(&link.retired),
+            survivor: id(&link.survivor),
+            source: source.to_owned(),
+            parse_id,
+        }
+    }
 }
 
 /// The canonical subject of every identifier.

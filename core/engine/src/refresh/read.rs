@@ -289,6 +289,7 @@ impl Refresh<'_> {
                     times,
                     scopes,
                     events,
+                    dictionaries: shuffle.dictionaries(),
                 })?);
             }
             Ok(out)

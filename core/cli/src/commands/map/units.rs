@@ -1,10 +1,9 @@
 //! Units that the `units` steps of a pipeline cannot read or convert, named and counted: what to add to a table of
 //! spellings.
 
-use super::{COUNTED, percent, place, texts};
-use crate::{commands::preview::tell_left_out, context::Context, failure::Failure, output::Grid};
+use super::{COUNTED, Line, place, texts};
+use crate::{commands::preview::Told, context::Context, failure::Failure};
 use clinmill_engine::{bound::Bound, inspect};
-use clinmill_plugin_terminology::Terminology;
 use clinmill_plugin_units::{Units, UnitsConfig};
 use clinmill_sdk::Transform;
 use serde::{Deserialize, Serialize};
@@ -41,23 +40,18 @@ struct Open {
 }
 
 impl Met {
-    fn share(&self) -> f64 {
-        self.rows_read as f64 / self.rows.max(1) as f64
-    }
-
-    /// Adds itself to the columns that are looked up, and its units to the values that are open.
-    pub fn show(&self, grid: &mut Grid, open: &mut Grid, most: usize) {
-        grid.row([
-            self.place.clone(),
-            self.column.clone(),
-            self.map.clone(),
-            self.rows.to_string(),
-            percent(self.rows_read, self.rows),
-            self.units.to_string(),
-            percent(self.units_read, self.units),
-        ]);
-        for unit in self.open.iter().take(most) {
-            open.row([&unit.rows.to_string(), "", &unit.unit, unit.state, &self.place]);
+    /// Beside the columns that are looked up.
+    pub fn line(&self) -> Line<'_> {
+        let open = self.open.iter();
+        Line {
+            place: &self.place,
+            column: &self.column,
+            map: &self.map,
+            rows: (self.rows_read, self.rows),
+            values: (self.units_read, self.units),
+            open: open
+                .map(|unit| (unit.rows, "", unit.unit.as_str(), unit.state))
+                .collect(),
         }
     }
 
@@ -73,7 +67,7 @@ impl Met {
 }
 
 /// Every `units` step of a pipeline, over the records of its inbox, worst first.
-pub async fn met(context: &Context, bound: &Bound) -> Result<Vec<Met>, Failure> {
+pub async fn met(context: &Context, bound: &Bound, told: &mut Told) -> Result<Vec<Met>, Failure> {
     let mut all = Vec::new();
     for transform in &bound.pipeline.transforms {
         let of = |name: &'static str| transform.steps.iter().filter(move |step| step.plugin.value == name);
@@ -81,10 +75,7 @@ pub async fn met(context: &Context, bound: &Bound) -> Result<Vec<Met>, Failure> 
             continue;
         }
         let preview = inspect::preview(bound, &transform.name.value, COUNTED, None).await?;
-        // Beside a lookup this was told.
-        if of(Terminology::NAME).next().is_none() {
-            tell_left_out(context, &preview, COUNTED.records);
-        }
+        told.tell(context, &preview, COUNTED.records);
         let step = format!("{}/{}", transform.name.value, Units::NAME);
         let codes = preview.rejected.iter().filter(|(of, _)| of.starts_with(&step));
         let mut rejected: u64 = codes.map(|(_, n)| n).sum();
@@ -104,7 +95,7 @@ pub async fn met(context: &Context, bound: &Bound) -> Result<Vec<Met>, Failure> 
                 continue;
             };
             let mut met = Met {
-                place: place(transform),
+                place: place(bound, transform),
                 column: config.unit,
                 map: config.map.unwrap_or_else(|| "UCUM".to_owned()),
                 rows: 0,
@@ -149,7 +140,7 @@ pub async fn met(context: &Context, bound: &Bound) -> Result<Vec<Met>, Failure> 
             all.push(met);
         }
     }
-    all.sort_by(|a, b| a.share().total_cmp(&b.share()));
+    all.sort_by(|a: &Met, b| a.line().share().total_cmp(&b.line().share()));
     Ok(all)
 }
 

@@ -1,0 +1,216 @@
+//! Events come back from their files as they went in, whatever form their columns had on the way.
+
+use super::{
+    Counts, EventBuilder, InputReport, SettleTask, Subjects, settle,
+    shuffle::{Collector, Ranges, Shuffle},
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Schema},
+};
+use clinmill_catalog::{
+    events::{self, EventFile},
+    shards::ShardFilter,
+    vault::VaultKey,
+};
+use clinmill_model::Digest;
+use clinmill_sdk::{Fold, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMetaBuilder};
+use proptest::prelude::*;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+const TEXTS: [&str; 6] = ["code", "name", "ward", "note", "nothing", "one"];
+
+/// Subject and texts of one record.
+type Row = (String, [Option<String>; TEXTS.len()]);
+
+fn key() -> VaultKey {
+    VaultKey::from_secret(Digest::of(b"key").to_string().as_bytes()).unwrap()
+}
+
+/// Of few texts, of more and more texts, of long ones, of none.
+fn row(i: usize, from: usize) -> Row {
+    let number = from + i;
+    let some = |text: String| Some(text).filter(|_| i % 7 > 0);
+    let texts = [
+        some(format!("code {}", i % 12)),
+        Some(format!("a name that is longer than sixteen bytes {}", number % 1500)),
+        some(["", "一病区", "ward 2"][i % 3].to_owned()),
+        Some("n".repeat(number % 70)),
+        None,
+        Some("one".to_owned()),
+    ];
+    (format!("p{}", number * 7919 % 211), texts)
+}
+
+fn batch(rows: &[Row], first: u64) -> RecordBatchOf {
+    let mut meta = RecordMetaBuilder::default();
+    for (i, (subject, _)) in (first..).zip(rows) {
+        let at = Locator {
+            offset: i * 10,
+            length: 9,
+            row: i,
+            part: 0,
+            cell: None,
+        };
+        meta.push("MRN", Some(subject), None, false, at);
+    }
+    let text =
+        |c: usize| -> ArrayRef { Arc::new(rows.iter().map(|(_, texts)| texts[c].clone()).collect::<StringArray>()) };
+    let mut columns: Vec<ArrayRef> = (0..TEXTS.len()).map(text).collect();
+    columns.push(Arc::new(Float64Array::from_iter_values(
+        (0..rows.len()).map(|i| i as f64),
+    )));
+    RecordBatchOf {
+        kind: 0,
+        rows: RecordBatch::try_new(schema(), columns).unwrap(),
+        meta: meta.finish(),
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    let texts = TEXTS.iter().map(|name| Field::new(*name, DataType::Utf8, true));
+    Arc::new(Schema::new(
+        texts
+            .chain([Field::new("value", DataType::Float64, true)])
+            .collect::<Vec<_>>(),
+    ))
+}
+
+/// The rows of the event files that batches of these sizes make, sorted, and the files' columns that are not texts in them.
+fn through_files(sizes: &[usize], budget: usize, ranges: u64) -> (Vec<Row>, HashSet<String>) {
+    let kind = RecordKind {
+        name: String::new(),
+        schema: schema(),
+        key: RecordKey::Content,
+        fold: Fold::Replace,
+        subject: true,
+    };
+    let (folder, key) = (tempfile::tempdir().unwrap(), key());
+    let shuffle = Shuffle::new(Ranges::new(ranges, 1, 64), budget, folder.path());
+    let (mut first, mut subjects) = (0, Subjects::new(&key));
+    for half in sizes.chunks(sizes.len().div_ceil(2).max(1)) {
+        let mut collector = Collector::new(&shuffle);
+        for size in half {
+            let rows: Vec<Row> = (0..*size).map(|i| row(i, first)).collect();
+            let builder = EventBuilder::new(std::slice::from_ref(&kind), 1);
+            let built = builder.build(batch(&rows, first as u64), &mut subjects).unwrap();
+            collector.push((0, 0), built.events).unwrap();
+            first += size;
+        }
+        collector.finish().unwrap();
+    }
+    let (mut rows, mut numbers) = (Vec::new(), HashSet::new());
+    for range in 0..shuffle.ranges().count() {
+        for (of, events) in shuffle.take(range).unwrap() {
+            let settled = settle(SettleTask {
+                vault: folder.path(),
+                staging: folder.path(),
+                source: "s",
+                of,
+                kind: &kind,
+                parse_id: Digest::of(b"x"),
+                bounds: shuffle.ranges().bounds(range),
+                known: &[],
+                failed: &HashSet::new(),
+                times: &HashMap::from([(1, None)]),
+                scopes: &HashMap::new(),
+                events,
+                dictionaries: shuffle.dictionaries(),
+            });
+            let file: EventFile = settled.unwrap().file.unwrap();
+            let all = ShardFilter {
+                lo: 0,
+                hi: u16::MAX,
+                subjects: None,
+            };
+            for batch in file.read(folder.path(), &events::schema(&schema()), &all).unwrap() {
+                let text = |name: &str, i: usize| {
+                    let texts = batch.column_by_name(name).unwrap().as_string::<i32>();
+                    texts.is_valid(i).then(|| texts.value(i).to_owned())
+                };
+                rows.extend(
+                    (0..batch.num_rows()).map(|i| (text(events::ID, i).unwrap(), TEXTS.map(|name| text(name, i)))),
+                );
+            }
+            let raw = clinmill_catalog::shards::read(&folder.path().join(&file.shard.path), &all).unwrap();
+            let schema = raw.first().unwrap().schema();
+            let is_text = |name: &&str| {
+                schema
+                    .field_with_name(name)
+                    .is_ok_and(|f| *f.data_type() == DataType::Utf8)
+            };
+            numbers.extend(
+                TEXTS
+                    .iter()
+                    .filter(|name| !is_text(name))
+                    .map(|name| (*name).to_owned()),
+            );
+        }
+    }
+    rows.sort();
+    (rows, numbers)
+}
+
+fn given(sizes: &[usize]) -> Vec<Row> {
+    let mut first = 0;
+    let mut rows = Vec::new();
+    for size in sizes {
+        rows.extend((0..*size).map(|i| row(i, first)));
+        first += size;
+    }
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_column_of_few_texts_has_their_numbers_until_it_says_too_much() {
+    // 1,500 names: the dictionary of the first batches is full later. Notes of up to 69 bytes never have one in the end.
+    let sizes = [700, 200, 40, 700, 3000];
+    for (budget, ranges) in [(1 << 30, 1), (1 << 30, 16), (1 << 10, 4)] {
+        let (rows, numbers) = through_files(&sizes, budget, ranges);
+        assert_eq!(rows, given(&sizes));
+        assert_eq!(
+            numbers,
+            ["code", "ward", "nothing", "one"].map(str::to_owned).into(),
+            "{budget}, {ranges}"
+        );
+    }
+    let (rows, numbers) = through_files(&[60], 1 << 30, 1);
+    assert_eq!(rows, given(&[60]));
+    assert!(numbers.contains("code") && !numbers.contains("name"), "{numbers:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn events_come_back(sizes in prop::collection::vec(1usize..900, 1..6), small: bool, ranges in 1u64..20) {
+        let budget = if small { 1 << 10 } else { 1 << 30 };
+        prop_assert_eq!(through_files(&sizes, budget, ranges).0, given(&sizes));
+    }
+}
+
+#[test]
+fn counts_that_a_plugin_says_do_not_overflow() {
+    let told = Counts {
+        read: u64::MAX,
+        filtered: u64::MAX,
+        ..Counts::default()
+    };
+    let one = Counts {
+        read: 1,
+        written: 1,
+        ..Counts::default()
+    };
+    let mut counts = one;
+    counts.add(&told);
+    counts.add(&told);
+    assert_eq!((counts.read, counts.filtered), (u64::MAX, u64::MAX));
+    assert!(counts.balance());
+    let mut report = InputReport::default();
+    report.count_filtered("rule".into(), u64::MAX);
+    report.count_filtered("rule".into(), 2);
+    assert_eq!(report.filtered["rule"], u64::MAX);
+}
