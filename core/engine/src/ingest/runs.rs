@@ -65,7 +65,7 @@ pub fn ascending(runs: Vec<HeadedRun>) -> Vec<HeadedRun> {
     if runs.is_sorted() {
         return runs;
     }
-    let places = (runs.len() / NEAR).clamp(1, MOST_PLACES).next_power_of_two();
+    let places = (runs.len() / NEAR).clamp(2, MOST_PLACES).next_power_of_two();
     let bits = u64::BITS - (most - least).leading_zeros();
     let shift = bits.saturating_sub(places.ilog2());
     let place = |head: u64| ((head - least) >> shift) as usize;
@@ -211,4 +211,21 @@ fn copy(columns: &[&dyn Array], runs: &[Run], rows: usize) -> Result<ArrayRef, A
 fn span(texts: &StringArray, rows: Range<usize>) -> usize {
     let end = |row: usize| texts.value_offsets().get(row).copied().unwrap_or(0);
     (end(rows.end) - end(rows.start)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn runs_are_sorted_whatever_their_heads_are(heads in prop::collection::vec(any::<u64>(), 0..200), mask in 0u32..64) {
+            let run = |(part, head): (u32, u64)| (head >> mask << (mask / 2), Run { part, row: part % 7, len: 1 });
+            let runs: Vec<HeadedRun> = (0..).zip(heads).map(run).collect();
+            let mut expected = runs.clone();
+            expected.sort_unstable();
+            prop_assert_eq!(ascending(runs), expected);
+        }
+    }
 }

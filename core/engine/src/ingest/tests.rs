@@ -33,7 +33,7 @@ fn key() -> VaultKey {
 /// Of few texts, of more and more texts, of long ones, of none.
 fn row(i: usize, from: usize) -> Row {
     let number = from + i;
-    let some = |text: String| Some(text).filter(|_| i % 7 > 0);
+    let some = |text: String| Some(text).filter(|_| !i.is_multiple_of(7));
     let texts = [
         some(format!("code {}", i % 12)),
         Some(format!("a name that is longer than sixteen bytes {}", number % 1500)),
