@@ -148,6 +148,19 @@ pub fn tens(unit: &str) -> Option<i32> {
     if let Some(fraction) = fraction(unit) {
         return tens(&fraction);
     }
+    // As the step `units` reads it: 10^{9}/L, 1E9/L, K·uL^{-1}.
+    let plain = divided(unit);
+    if let Some(power) = plain.strip_prefix("10*") {
+        let end = power
+            .find(|c: char| !c.is_ascii_digit() && c != '-')
+            .unwrap_or(power.len());
+        if let Some(power) = power.get(..end).and_then(|power| power.parse().ok()) {
+            return Some(power);
+        }
+    }
+    if let Some((_, power)) = COUNTS.iter().find(|(prefix, _)| plain.starts_with(prefix)) {
+        return Some(*power);
+    }
     let bare = unit.trim_start_matches(['x', 'X', '*', '.', ' ']);
     let Some(rest) = bare.strip_prefix("10") else {
         return Some(0);
@@ -244,6 +257,16 @@ mod tests {
             ("K uL–1", Some(3)),
             ("G L-1", Some(9)),
             ("10*3 mm-3", Some(3)),
+            ("10^{9}/L", Some(9)),
+            ("10{12}/L", Some(12)),
+            ("10^(9)/L", Some(9)),
+            ("10^{9}·L^{-1}", Some(9)),
+            ("10^ 9/L", Some(9)),
+            ("10E+09/L", Some(9)),
+            ("1x10^9/L", Some(9)),
+            ("1E9/L", Some(9)),
+            ("K·uL^{-1}", Some(3)),
+            ("10.9/L", Some(0)),
             ("mmol L-1", Some(0)),
             ("min-1", Some(0)),
             ("109-1", Some(0)),

@@ -5,10 +5,12 @@
 //! - [`meant`]: the code that somebody meant who wrote none
 //! - [`told_apart`], [`fits`], [`Code`]: whether two units measure the same
 //! - `capitals`: units in other capitals than UCUM's
+//! - `power`: `10^{9}` as `10^9`
 //! - `product`: `mmol L-1` as `mmol/L`
 //! - [`xml`]: small XML files, such as UCUM's own
 
 mod capitals;
+mod power;
 mod product;
 mod spellings;
 pub mod ucum;

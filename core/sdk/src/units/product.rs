@@ -2,7 +2,7 @@
 //! up, so that neither ever means what the other does not.
 
 /// Whether a unit may end in this, so that a sign behind it is one of its power.
-fn ends_unit(c: char) -> bool {
+pub fn ends_unit(c: char) -> bool {
     c.is_alphabetic() || matches!(c, ']' | ')' | '}' | '%' | '‰' | '#' | '°' | '\'')
 }
 
@@ -19,7 +19,12 @@ pub fn over(text: &str) -> String {
     while let Some((gap, word)) = words.get(at) {
         at += 1;
         if plain.ends_with(|c: char| ends_unit(c) || c.is_ascii_digit()) {
-            if let Some(unit) = under(word) {
+            // min-1/1.73m2
+            let first = || {
+                let (first, rest) = word.split_once('/')?;
+                Some(format!("{}/{rest}", under(first)?))
+            };
+            if let Some(unit) = under(word).or_else(first) {
                 plain.push('/');
                 plain.push_str(&unit);
                 continue;
@@ -28,7 +33,7 @@ pub fn over(text: &str) -> String {
             let of_ten =
                 (plain.ends_with("10") || plain.ends_with("exp")) && word.parse::<u8>().is_ok_and(|power| power <= 12);
             let next = words.get(at).and_then(|(_, next)| under(next));
-            if let Some(unit) = next.filter(|_| !of_ten && is_number(word)) {
+            if let Some(unit) = next.filter(|unit| !of_ten && is_number(word) && number(unit).is_empty()) {
                 plain.push('/');
                 plain.push_str(word);
                 plain.push_str(&unit);
@@ -58,7 +63,7 @@ fn raised(text: &str) -> String {
             (!after.starts_with(|c: char| c.is_ascii_alphanumeric())).then_some((digit, after))
         };
         if unit
-            && (c == '^' || c == '-' || c.is_whitespace())
+            && (c == '^' || c == '-' || c == '(' || c.is_whitespace())
             && let Some((digit, after)) = signed()
         {
             plain.truncate(plain.trim_end().len());
@@ -159,7 +164,8 @@ fn under(word: &str) -> Option<String> {
     (letters && !annotated && counted).then(|| format!("{number}{of}{power}"))
 }
 
-/// A text that is one word: `min-1` as `/min`, `10^9L-1` as `10^9/L`. `UL-1` is left as it is: it may have lost a blank.
+/// A text that is one word: `min-1` as `/min`, `10^9L-1` as `10^9/L`. `UL-1` is left as it is: it may have lost a blank; and
+/// so is `10612h-1`, which may be 10⁶ and 12 hours.
 fn alone(word: &str) -> Option<String> {
     let end = word.rfind('-')?;
     let digit = word.get(..end)?.rfind(|c: char| c.is_ascii_digit());
@@ -169,7 +175,7 @@ fn alone(word: &str) -> Option<String> {
     let litre = matches!(divisor.as_bytes(), [b'A'..=b'Z', b'L' | b'l']);
     match count.is_empty() {
         true => (!litre && !unit.starts_with('(')).then(|| format!("/{divisor}")),
-        false => (power.starts_with("10") && power.len() > 2).then(|| format!("{count}/{divisor}")),
+        false => is_count(power).then(|| format!("{count}/{divisor}")),
     }
 }
 
@@ -179,6 +185,15 @@ fn number(text: &str) -> &str {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     text.get(..end).unwrap_or_default().trim_end_matches('.')
+}
+
+/// Whether a number is a power of ten that something is counted by: `10^9`, `10E9`, `109`.
+fn is_count(number: &str) -> bool {
+    let power = number.strip_prefix("10").map(|power| {
+        let signs = ['^', '*', 'e', 'E', '\'', '~', ' '];
+        power.trim_start_matches(signs).trim_start_matches('0')
+    });
+    power.is_some_and(|power| power.parse::<u8>().is_ok_and(|power| power <= 12))
 }
 
 /// Numbers that may stand below the line: 24 hours, 100 cells, the body surface. 109 is what is left of 10⁹.
@@ -200,6 +215,7 @@ mod tests {
             ("mmol . L-1", "mmol/L"),
             ("mmol*L^-1", "mmol/L"),
             ("mmol L^(-1)", "mmol/L"),
+            ("mmol.L(-1)", "mmol/L"),
             ("mmol L -1", "mmol/L"),
             ("mmol L - 1", "mmol/L"),
             ("kg m-2", "kg/m2"),
@@ -219,6 +235,7 @@ mod tests {
             ("mmol.(24.h)-1", "mmol/24h"),
             ("mL min-1 1.73m-2", "mL/min/1.73m2"),
             ("mL.min-1.1.73m-2", "mL/min/1.73m2"),
+            ("mL.min-1/1.73m2", "mL/min/1.73m2"),
             ("mL.min-1.(1.73m2)-1", "mL/min/1.73m2"),
             ("mL min-1 (1.73 m2)-1", "mL/min/1.73m2"),
             ("mL/min.kg-1", "mL/min/kg"),
@@ -252,6 +269,8 @@ mod tests {
             "10^-3/uL",
             "UL-1",
             "ML-1",
+            "10612h-1",
+            "*10^330min-1",
             "mL/min/{1.73_m2}",
             "mL/min*1.73m2",
             "L-1.mmol",

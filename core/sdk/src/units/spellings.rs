@@ -1,6 +1,6 @@
 //! The spellings of hospitals: one spelling of characters first, then the table, then UCUM itself.
 
-use super::{capitals, product, ucum};
+use super::{capitals, power, product, ucum};
 use crate::{MappingTable, PluginError, RowState, han::simplified};
 use std::collections::HashMap;
 use unicode_normalization::UnicodeNormalization;
@@ -90,17 +90,22 @@ impl Spellings {
             return Some(known.clone());
         }
         let spelling = divided(text);
-        self.folded(&spelling).or_else(|| self.folded(&per_hours(&spelling)?))
+        let written = ucum::unit(text.trim()).is_ok();
+        self.folded(&spelling, written)
+            .or_else(|| self.folded(&per_hours(&spelling)?, written))
     }
 
-    fn folded(&self, spelling: &str) -> Option<Known> {
+    /// Understands one spelling of a text, which may be a UCUM code as it was `written`.
+    fn folded(&self, spelling: &str, written: bool) -> Option<Known> {
         if let Some(known) = self.exact.get(spelling) {
             return Some(known.clone());
         }
-        if divides_twice(spelling) || has_stray_number(spelling) {
+        if divides_twice(spelling) || has_stray_number(spelling) || power::is_annotated_by_number(spelling) {
             return None;
         }
-        let valid = ucum::unit(spelling).is_ok() && !spelling.is_empty() && !has_decimals(spelling);
+        // What the table does not know, UCUM would multiply.
+        let multiplied = has_decimals(spelling, written) || (!written && multiplies_below(spelling));
+        let valid = ucum::unit(spelling).is_ok() && !spelling.is_empty() && !multiplied;
         let unlikely = valid && capitals::unlikely(spelling);
         let of_ucum = |code: &str| Known {
             code: ucum::printed(code),
@@ -115,6 +120,9 @@ impl Spellings {
         if let Some(known) = self.loose.get(&spelling.to_lowercase()) {
             return known.clone();
         }
+        if multiplied {
+            return None;
+        }
         // Capitals that stray into a concentration: Umol/L. A Cal is a thousand cal.
         let stray = spelling.contains('/') && !spelling.contains("Cal");
         let capitals = unlikely || stray || !spelling.contains(|c: char| c.is_ascii_lowercase());
@@ -124,8 +132,8 @@ impl Spellings {
 }
 
 /// Whether a point stands between digits, outside of annotations. UCUM would multiply (section 2.1, paragraph 2: there are no
-/// decimals), who writes `mL/min/1.73` or `10.9/L` does not.
-fn has_decimals(spelling: &str) -> bool {
+/// decimals), who writes `mL/min/1.73` or `10.9/L` does not. Of a code as it is `written`, `173.10*-2` is a product.
+fn has_decimals(spelling: &str, written: bool) -> bool {
     let mut depth = 0;
     let bytes = spelling.as_bytes();
     bytes.iter().enumerate().any(|(at, byte)| {
@@ -135,7 +143,23 @@ fn has_decimals(spelling: &str) -> bool {
             _ => {}
         }
         let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-        *byte == b'.' && depth == 0 && at > 0 && digit(at - 1) && digit(at + 1)
+        let times_ten = || written && bytes.get(at + 1..).is_some_and(|behind| behind.starts_with(b"10*"));
+        *byte == b'.' && depth == 0 && at > 0 && digit(at - 1) && digit(at + 1) && !times_ten()
+    })
+}
+
+/// Whether a unit is multiplied behind a solidus, outside of brackets: `ug/kg.min`. UCUM takes the minutes for above the line,
+/// from the left to the right; who writes `μg/kg·min` means below.
+fn multiplies_below(spelling: &str) -> bool {
+    let (mut depth, mut below) = (0usize, false);
+    spelling.chars().any(|c| {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '/' if depth == 0 => below = true,
+            _ => {}
+        }
+        c == '.' && depth == 0 && below
     })
 }
 
@@ -197,6 +221,10 @@ fn characters(text: &str) -> String {
             '⁻' | 'ˉ' | '¯' => '-',
             // NFKC would make one number of 10⁹.
             _ => {
+                // Of 10⁶24h⁻¹ the 24 are no power.
+                if raised && c.is_ascii_digit() {
+                    plain.push(' ');
+                }
                 raised = false;
                 plain.push(c);
                 continue;
@@ -209,7 +237,7 @@ fn characters(text: &str) -> String {
         plain.push(digit);
     }
     let plain: String = plain.nfkc().collect();
-    plain
+    let plain: String = plain
         .char_indices()
         .filter(|(_, c)| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
         .map(|(at, c)| match c {
@@ -223,7 +251,8 @@ fn characters(text: &str) -> String {
             '∗' => '*',
             c => simplified(c),
         })
-        .collect()
+        .collect();
+    power::raised(&plain)
 }
 
 /// Whether a unit begins behind a prefix: in `μ L-1` one that divides does.
@@ -261,8 +290,11 @@ fn unspaced(text: &str) -> String {
 /// Exponents of counts whose superscript was lost in `109/L`.
 const LOST: [&str; 11] = ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
 
+/// A power of ten beyond this is several numbers: 10³ and 24 of `10^324 h-1`.
+const MAX_POWER: u32 = 24;
+
 /// Whether a code holds a number that nothing is counted by: what is left of a power whose superscript was lost (`U/109`,
-/// `109.L`), or a power of a unit that was a number (`mmol 24`).
+/// `109.L`), a power of a unit that was a number (`mmol 24`), or a power of ten that has taken in another number.
 fn has_stray_number(spelling: &str) -> bool {
     let mut depth = 0usize;
     let outside: String = spelling
@@ -277,13 +309,29 @@ fn has_stray_number(spelling: &str) -> bool {
     outside.split(['.', '/', '(', ')']).any(|unit| {
         let letters = unit.trim_end_matches(|c: char| c.is_ascii_digit());
         let power = unit.len() > letters.len() + 1 && letters.trim_end_matches('-').ends_with(char::is_alphabetic);
-        power || unit.strip_prefix("10").is_some_and(|power| LOST.contains(&power))
+        let digits = |power: &str| !power.is_empty() && power.bytes().all(|byte| byte.is_ascii_digit());
+        // 10612/h; 1000/uL are thousands.
+        let lost = |power: &str| digits(power) && power.contains(|c| c != '0');
+        let large = |power: &str| digits(power) && power.parse::<u32>().map_or(true, |power| power > MAX_POWER);
+        let ten = unit.strip_prefix("10*").or_else(|| unit.strip_prefix("10^"));
+        let ten = ten.map(|power| power.trim_start_matches(['-', '+']));
+        power || ten.is_some_and(large) || unit.strip_prefix("10").is_some_and(lost)
     })
 }
 
 /// `x10^9/L`, `*10^9/L`, `10E9/L`, `10^9/L`, and `109/L` as `10*9/L`: nothing is counted per 109 litres.
 fn powers(text: &str) -> String {
+    // 1E9/L
+    let once = text.strip_prefix("1e").or_else(|| text.strip_prefix("1E"));
+    if let Some(power) = once.filter(|power| power.trim_start_matches('+').starts_with(|c: char| c.is_ascii_digit())) {
+        return powers(&format!("10^{power}"));
+    }
     let bare = text.trim_start_matches(['x', 'X', '*', '.']);
+    // 1x10^9/L
+    let once = bare
+        .strip_prefix('1')
+        .and_then(|rest| rest.strip_prefix(['x', 'X', '*']));
+    let bare = once.filter(|rest| rest.starts_with("10")).unwrap_or(bare);
     let Some(rest) = bare.strip_prefix("10") else {
         return text.to_owned();
     };
@@ -307,11 +355,13 @@ fn powers(text: &str) -> String {
                 .trim_start_matches(['-', '+'])
                 .starts_with(|c: char| c.is_ascii_digit()) =>
         {
-            // 10e09/L
+            // 10e09/L and 10E+09/L
+            let power = power.trim_start_matches('+');
+            let (sign, power) = power.strip_prefix('-').map_or(("", power), |power| ("-", power));
             let digits = power.trim_start_matches('0');
             match digits.starts_with(|c: char| c.is_ascii_digit()) {
-                true => format!("10*{digits}"),
-                false => format!("10*{power}"),
+                true => format!("10*{sign}{digits}"),
+                false => format!("10*{sign}{power}"),
             }
         }
         _ => text.to_owned(),
@@ -320,6 +370,9 @@ fn powers(text: &str) -> String {
 
 #[cfg(test)]
 mod forms;
+
+#[cfg(test)]
+mod powers;
 
 #[cfg(test)]
 mod tests;

@@ -170,7 +170,7 @@ fn a_product_means_what_the_fraction_does() {
 }
 
 /// Fails with the first of many findings.
-fn none(wrong: &[String], seen: usize) {
+pub(super) fn none(wrong: &[String], seen: usize) {
     let first = &wrong[..wrong.len().min(60)];
     assert!(wrong.is_empty(), "{} of {seen}: {first:#?}", wrong.len());
 }

@@ -62,6 +62,13 @@ fn one_spelling_of_characters() {
         ("10(3)/mcL", "10*3/mcL"),
         ("x10 (6)", "10*6"),
         ("10^-3/uL", "10*-3/uL"),
+        ("10E+09/L", "10*9/L"),
+        ("10E-03/L", "10*-3/L"),
+        ("1×10⁹/L", "10*9/L"),
+        ("1E9/L", "10*9/L"),
+        ("1E+09/L", "10*9/L"),
+        ("10^{9}/L", "10*9/L"),
+        ("10⁶24h", "10*6 24h"),
     ] {
         assert_eq!(fold(text), want, "{text}");
     }
@@ -284,6 +291,11 @@ fn the_shipped_table_knows_what_hospitals_write() {
         ("毫克/天", "mg/(24.h)"),
         ("克/24小时", "g/(24.h)"),
         ("mcg/hour", "ug/h"),
+        ("E9·L⁻¹", "10*9/L"),
+        ("mmol L**-1", "mmol/L"),
+        ("mmol·L(-1)", "mmol/L"),
+        ("10^{6}·24h⁻¹", "10*6/(24.h)"),
+        ("mL·min-1/1.73m2", "mL/min/{1.73_m2}"),
     ] {
         assert_eq!(
             local.find(text).map(|known| known.code).as_deref(),
@@ -343,6 +355,24 @@ fn the_shipped_table_knows_what_hospitals_write() {
         "mL/(min-1)",
         "mg/(24.h-1)",
         "mmol 24h-2",
+        // Decimals, numbers in braces, and what would be multiplied.
+        "10.9/L",
+        "10·9/L",
+        "10.9·L-1",
+        "1.8/MIN",
+        "10.3/HPF",
+        "U/1.5",
+        "10.3",
+        "10{330}/L",
+        "mmol L{-1}",
+        "10612h-1",
+        "10612/h",
+        "*10^330min-1",
+        "ng/ml·h",
+        "μg/kg·min",
+        "L/min·m²",
+        "mL/kg·h",
+        "mg/24·h",
     ] {
         assert_eq!(local.find(text), None, "{text}");
     }
