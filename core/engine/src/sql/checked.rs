@@ -57,8 +57,12 @@ impl AnalyzerRule for CheckWholeNumbers {
 }
 
 fn arithmetic(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
-    let whole = |expr: &Expr| expr.get_type_in(schema).filter(DataType::is_integer);
-    let (kind, operands) = match &expr {
+    // Of what was made here the type is known: to ask for it is to go down to the leaves, at each step of a long sum.
+    let whole = |expr: &Expr| match made(expr) {
+        Some(kind) => Some(kind.clone()),
+        None => expr.get_type_in(schema).filter(DataType::is_integer),
+    };
+    let (kind, of, operands) = match &expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let kind = match op {
                 Operator::Plus => Kind::Add,
@@ -66,22 +70,30 @@ fn arithmetic(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFu
                 Operator::Multiply => Kind::Multiply,
                 _ => return Ok(Transformed::no(expr)),
             };
-            match (whole(left), whole(right)) {
-                (Some(a), Some(b)) if a == b => {}
-                _ => return Ok(Transformed::no(expr)),
+            // A chain is long on its left, which is asked only where its right is whole.
+            match whole(right).filter(|right| whole(left).as_ref() == Some(right)) {
+                Some(of) => (kind, of, vec![left.as_ref().clone(), right.as_ref().clone()]),
+                None => return Ok(Transformed::no(expr)),
             }
-            (kind, vec![left.as_ref().clone(), right.as_ref().clone()])
         }
         Expr::Negative(of) => match whole(of) {
-            Some(kind) => (
-                Kind::Subtract,
-                vec![lit(ScalarValue::new_zero(&kind)?), of.as_ref().clone()],
-            ),
+            Some(kind) => {
+                let zero = lit(ScalarValue::new_zero(&kind)?);
+                (Kind::Subtract, kind, vec![zero, of.as_ref().clone()])
+            }
             None => return Ok(Transformed::no(expr)),
         },
         _ => return Ok(Transformed::no(expr)),
     };
-    Ok(Transformed::yes(call(kind, operands)))
+    Ok(Transformed::yes(call(kind, of, operands)))
+}
+
+/// The type of a call that this rule made.
+fn made(expr: &Expr) -> Option<&DataType> {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.inner().downcast_ref::<Checked>().map(|made| &made.of),
+        _ => None,
+    }
 }
 
 trait TypeIn {
@@ -96,8 +108,8 @@ impl TypeIn for Expr {
     }
 }
 
-fn call(kind: Kind, operands: Vec<Expr>) -> Expr {
-    let function = Arc::new(ScalarUDF::from(Checked::new(kind)));
+fn call(kind: Kind, of: DataType, operands: Vec<Expr>) -> Expr {
+    let function = Arc::new(ScalarUDF::from(Checked::new(kind, of)));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, operands))
 }
 
@@ -174,7 +186,7 @@ fn narrowed(plan: LogicalPlan, schema: &DFSchema, changed: &[Widened]) -> Result
         match changed.iter().find(|(place, ..)| *place == at) {
             Some((_, name, kind)) => {
                 let sum = Expr::Column(Column::new_unqualified(name));
-                call(Kind::Whole(kind.clone()), vec![sum]).alias_qualified(relation.cloned(), field.name())
+                call(Kind::Whole, kind.clone(), vec![sum]).alias_qualified(relation.cloned(), field.name())
             }
             None => Expr::Column(Column::from((relation, field))),
         }
@@ -189,22 +201,24 @@ enum Kind {
     Add,
     Subtract,
     Multiply,
-    /// A decimal as a whole number of this type.
-    Whole(DataType),
+    /// A decimal as a whole number.
+    Whole,
 }
 
 /// A function over whole numbers that fails where the result does not fit.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     kind: Kind,
+    /// The type of what it gives.
+    of: DataType,
     signature: Signature,
 }
 
 impl Checked {
-    fn new(kind: Kind) -> Self {
-        let operands = if matches!(kind, Kind::Whole(_)) { 1 } else { 2 };
+    fn new(kind: Kind, of: DataType) -> Self {
+        let operands = if kind == Kind::Whole { 1 } else { 2 };
         let signature = Signature::any(operands, Volatility::Immutable);
-        Self { kind, signature }
+        Self { kind, of, signature }
     }
 
     fn compute(&self, left: &dyn Datum, right: Option<&dyn Datum>) -> Result<ArrayRef, ArrowError> {
@@ -212,12 +226,12 @@ impl Checked {
             (Kind::Add, Some(right)) => numeric::add(left, right),
             (Kind::Subtract, Some(right)) => numeric::sub(left, right),
             (Kind::Multiply, Some(right)) => numeric::mul(left, right),
-            (Kind::Whole(kind), _) => {
+            (Kind::Whole, _) => {
                 let options = CastOptions {
                     safe: false,
                     ..CastOptions::default()
                 };
-                cast_with_options(left.get().0, kind, &options)
+                cast_with_options(left.get().0, &self.of, &options)
                     .map_err(|_| ArrowError::ArithmeticOverflow("a sum".to_owned()))
             }
             (_, None) => Err(ArrowError::InvalidArgumentError("an operand is missing".to_owned())),
@@ -231,7 +245,7 @@ impl ScalarUDFImpl for Checked {
             Kind::Add => "checked_add",
             Kind::Subtract => "checked_subtract",
             Kind::Multiply => "checked_multiply",
-            Kind::Whole(_) => "checked_sum",
+            Kind::Whole => "checked_sum",
         }
     }
 
@@ -239,12 +253,8 @@ impl ScalarUDFImpl for Checked {
         &self.signature
     }
 
-    fn return_type(&self, operands: &[DataType]) -> Result<DataType, DataFusionError> {
-        match (&self.kind, operands) {
-            (Kind::Whole(kind), _) => Ok(kind.clone()),
-            (_, [kind, ..]) => Ok(kind.clone()),
-            (_, []) => Err(DataFusionError::Internal("an operand is missing".to_owned())),
-        }
+    fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
+        Ok(self.of.clone())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef, DataFusionError> {

@@ -390,8 +390,16 @@ fn refuse_limit<T>() -> Result<T, NotLocal> {
     )
 }
 
+fn refuse_approximate<T>(name: &str) -> Result<T, NotLocal> {
+    refuse(
+        codes::SQL_ORDER,
+        format!("{name}() depends on which other rows are read with a subject's"),
+        "use median(x), or percentile_cont(0.9) within group (order by x)",
+    )
+}
+
 /// Functions that give another result at another time, whatever their declared volatility.
-const CLOCKS: [&str; 6] = [
+pub(super) const CLOCKS: [&str; 6] = [
     "now",
     "current_date",
     "current_time",
@@ -408,19 +416,75 @@ const ORDERED: [&str; 6] = [
     "string_agg",
     "any_value",
 ];
+/// Aggregates that reckon with a part of their rows, and which part depends on where batches end.
+const APPROXIMATE: [&str; 3] = [
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+];
+
+/// Refuses what makes a query over the whole dataset say something else at another run.
+///
+/// # Errors
+/// [`NotLocal::Refused`] for the first of it.
+pub(super) fn check_repeats(plan: &LogicalPlan) -> Result<(), NotLocal> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|node| {
+                let checked = check_function(node).map_err(wrap);
+                checked.map(|()| TreeNodeRecursion::Continue)
+            })
+        })?;
+        match node {
+            LogicalPlan::Limit(limit) if !is_ordered(&limit.input) => refuse(
+                codes::SQL_LIMIT,
+                "LIMIT without ORDER BY keeps arbitrary rows".to_owned(),
+                "write ORDER BY before it; what it leaves equal is ordered by the other columns",
+            )
+            .map_err(wrap),
+            _ => Ok(TreeNodeRecursion::Continue),
+        }
+    })
+    .map(|_| ())
+    .map_err(unwrap)
+}
+
+/// Whether the rows come in an order that the query says.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        // Columns that only ORDER BY reads are taken away behind it.
+        LogicalPlan::Projection(node) => is_ordered(&node.input),
+        _ => false,
+    }
+}
+
+/// Refuses a call that gives another result at another run.
+fn check_function(expr: &Expr) -> Result<(), NotLocal> {
+    match expr {
+        Expr::ScalarFunction(call)
+            if call.func.signature().volatility == Volatility::Volatile || CLOCKS.contains(&call.func.name()) =>
+        {
+            refuse(
+                codes::SQL_VOLATILE,
+                format!("{}() gives another result at every run", call.func.name()),
+                "take the time from a column of an input",
+            )
+        }
+        _ => Ok(()),
+    }
+}
 
 fn check_expression(expr: &Expr) -> Result<(), NotLocal> {
     let mut found = Ok(());
     expr.apply(|node| {
         let refused = match node {
-            Expr::ScalarFunction(call)
-                if call.func.signature().volatility == Volatility::Volatile || CLOCKS.contains(&call.func.name()) =>
-            {
-                refuse(
-                    codes::SQL_VOLATILE,
-                    format!("{}() gives another result at every run", call.func.name()),
-                    "take the time from a column of an input",
-                )
+            Expr::ScalarFunction(_) => check_function(node),
+            Expr::AggregateFunction(call) if APPROXIMATE.contains(&call.func.name()) => {
+                refuse_approximate(call.func.name())
+            }
+            Expr::WindowFunction(window) if APPROXIMATE.contains(&window.fun.name()) => {
+                refuse_approximate(window.fun.name())
             }
             Expr::AggregateFunction(call) if ORDERED.contains(&call.func.name()) && call.params.order_by.is_empty() => {
                 refuse(

@@ -1,9 +1,11 @@
 //! `sql:` steps, run by DataFusion over the rows of one bucket range.
 
 mod checked;
+mod deep;
 mod in_turn;
 mod local;
 mod ties;
+mod told;
 mod words;
 mod yields;
 
@@ -29,13 +31,14 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
     sql::{
         parser::Statement,
-        sqlparser::{ast, keywords::Keyword, tokenizer::Token},
+        sqlparser::{ast, tokenizer::Token},
     },
 };
 use in_turn::UnionsInTurn;
-use local::{Carried, make_local};
+use local::{Carried, check_repeats, make_local};
 use std::{collections::BTreeMap, sync::Arc};
 use ties::OrderTies;
+use told::Role;
 use yields::{check_clauses, check_columns};
 
 /// Whose rows may meet.
@@ -64,9 +67,14 @@ pub fn tables(text: &str) -> Result<Vec<String>, (usize, String)> {
     let context = context();
     let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
+    let tokens = words::tokens(text, &dialect)?;
+    deep::check(&tokens)?;
     let statement = state
         .sql_to_statement(text, &dialect)
         .map_err(|e| located(text, plain(&e)))?;
+    if let Statement::Statement(inner) = &statement {
+        told::check(text, inner.as_ref(), Role::Query, &tokens, &state)?;
+    }
     let references = state
         .resolve_table_references(&statement)
         .map_err(|e| located(text, plain(&e)))?;
@@ -81,16 +89,18 @@ pub fn tables(text: &str) -> Result<Vec<String>, (usize, String)> {
 /// # Errors
 /// The byte of the text where it is wrong, and what is wrong with it.
 pub fn expression(text: &str) -> Result<(), (usize, String)> {
+    condition(text, Role::Condition)
+}
+
+fn condition(text: &str, role: Role) -> Result<(), (usize, String)> {
     let context = context();
     let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
+    let tokens = words::tokens(text, &dialect)?;
+    deep::check(&tokens)?;
     let parsed = state.sql_to_expr_with_alias(text, &dialect);
     let parsed = parsed.map_err(|e| located(text, plain(&e)))?;
-    let tokens = words::tokens(text, &dialect)?;
-    let begins_query = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::SELECT);
-    if let Some((at, _)) = tokens.iter().find(|(_, token)| begins_query(token)) {
-        return Err((*at, "a query within a condition cannot be run".to_owned()));
-    }
+    told::check(text, &parsed.expr, role, &tokens, &state)?;
     match parsed.alias {
         None => Ok(()),
         Some(name) => Err((0, format!("it is a condition, and cannot have a name: {}", name.value))),
@@ -112,10 +122,13 @@ pub fn query(text: &str) -> Result<&str, (usize, String)> {
         return Err((*at, "one query may stand here, and nothing behind its `;`".to_owned()));
     }
     let query = text.get(..end).unwrap_or(text);
+    deep::check(&tokens)?;
     let statement = state.sql_to_statement(query, &dialect);
     let statement = statement.map_err(|e| located(query, plain(&e)))?;
     match &statement {
-        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {}
+        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {
+            told::check(query, inner.as_ref(), Role::Query, &tokens, &state)?;
+        }
         _ => return Err((0, "only SELECT is allowed".to_owned())),
     }
     match check_clauses(&statement) {
@@ -130,6 +143,8 @@ pub fn query(text: &str) -> Result<&str, (usize, String)> {
 /// # Errors
 /// When the text is no expression over these columns, or it fails on these rows.
 pub async fn filter(rows: RecordBatch, expression: &str) -> Result<RecordBatch, EngineError> {
+    condition(expression, Role::Look)
+        .map_err(|(at, what)| EngineError::Argument(words::of_place(expression, Some(at), &what)))?;
     // Nothing but the text and the columns can be quoted before the rows are looked at.
     let refused = |error: DataFusionError| EngineError::Argument(words::of_expression(expression, &error));
     let context = context();
@@ -301,6 +316,9 @@ impl SqlStep {
         }
         if !lineage {
             check_columns(&plan)?;
+        }
+        if self.scope == SqlScope::Dataset {
+            check_repeats(&plan)?;
         }
         match self.scope {
             // What cannot be rewritten runs as it is, and its rows do not know their records.

@@ -1,6 +1,8 @@
 //! Subject-local SQL: what is rewritten keeps subjects apart, what cannot be is refused.
 
+mod deep;
 mod ties;
+mod told;
 
 use super::*;
 use arrow::{
@@ -149,6 +151,16 @@ async fn what_is_not_local_or_does_not_repeat_is_refused() {
         ("select random() as r from labs", "E0706"),
         ("select now() as t from labs", "E0706"),
         ("select first_value(v) as f from labs", "E0707"),
+        ("select approx_median(v) as m from labs group by k", "E0707"),
+        ("select approx_median(v) over () as m from labs", "E0707"),
+        (
+            "select approx_percentile_cont(0.9) within group (order by v) as p from labs",
+            "E0707",
+        ),
+        (
+            "select approx_percentile_cont_with_weight(0.9, v) within group (order by v) as p from labs",
+            "E0707",
+        ),
         ("select row_number() over () as n from labs", "E0707"),
         ("select 1 as one", "E0704"),
         ("create table t as select 1", "E0709"),
@@ -159,6 +171,34 @@ async fn what_is_not_local_or_does_not_repeat_is_refused() {
         code("select first_value(v order by v) as f from labs group by k").await,
         "accepted"
     );
+}
+
+#[tokio::test]
+async fn what_would_not_repeat_is_refused_over_the_whole_dataset_too() {
+    for (sql, expected) in [
+        ("select v, random() as r from labs", "E0706"),
+        ("select v, cast(uuid() as text) as r from labs", "E0706"),
+        ("select count(*) as n, now() as t from labs", "E0706"),
+        ("select count(*) as n, current_date as t from labs", "E0706"),
+        ("select v from labs where v > (select max(random()) from labs)", "E0706"),
+        ("select k, v from labs limit 3", "E0703"),
+        ("select k from (select k, v from labs order by v) x limit 3", "E0703"),
+        ("select k from labs where v in (select v from labs limit 1)", "E0703"),
+        ("select k, v from labs order by v limit 3", "accepted"),
+        ("select k from labs order by v limit 3 offset 1", "accepted"),
+        (
+            "select k, sum(v) as s from labs group by k order by s desc limit 3",
+            "accepted",
+        ),
+        ("select approx_median(v) as m from labs", "accepted"),
+    ] {
+        let found = match SqlStep::plan(sql, SqlScope::Dataset, &relations()).await {
+            Err(NotLocal::Refused(code, ..)) => code,
+            Err(NotLocal::Plan(error)) => panic!("{sql}: {error}"),
+            Ok(_) => "accepted",
+        };
+        assert_eq!(found, expected, "{sql}");
+    }
 }
 
 /// What a query does to rows that it cannot be run on, as it is told.
@@ -323,7 +363,7 @@ fn what_stands_within_a_query_is_whole_by_itself() {
         ("a /* = 1", ""),
         ("-- a", "a"),
         ("a in (select b from t)", "select b"),
-        ("exists (with t as (SELECT 1) SELECT * from t)", "SELECT 1"),
+        ("exists (with t as (SELECT 1) SELECT * from t)", "with t"),
     ] {
         let (offset, message) = expression(text).unwrap_err();
         assert!(text[offset..].starts_with(at), "{text}: {offset} {message}");
@@ -431,7 +471,7 @@ async fn what_is_wrong_with_an_expression_is_said_and_located() {
         (
             "sum(number) > 1",
             "it needs more than one row: an aggregate or window function stands in it",
-            None,
+            Some(0),
         ),
         (
             "upper(value, 1) = 'a'",

@@ -92,8 +92,8 @@ fn sorted(input: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
 /// An order of whole rows that begins with these keys.
 fn by_whole_rows(mut keys: Vec<PhysicalSortExpr>, input: &Arc<dyn ExecutionPlan>) -> Option<LexOrdering> {
     for (i, field) in input.schema().fields().iter().enumerate() {
-        // Lineage is there when a row is traced and not when it is made; nested values have no order.
-        if !is_lineage(field.name()) && !field.data_type().is_nested() {
+        // Lineage is there when a row is traced and not when it is made.
+        if !is_lineage(field.name()) {
             keys.push(PhysicalSortExpr::new_default(Arc::new(Column::new(field.name(), i))));
         }
     }

@@ -1,5 +1,6 @@
 //! What DataFusion and its parser say of a query, in words of our own, and where in the text it is.
 
+use super::name_of;
 use clinmill_spec::did_you_mean;
 use datafusion::{
     arrow::error::ArrowError,
@@ -14,6 +15,7 @@ use datafusion::{
 
 const NO_COLUMN: &str = "there is no column \"";
 const NO_FUNCTION: &str = "there is no function \"";
+pub(super) const MORE_THAN_ONE_ROW: &str = "it needs more than one row: an aggregate or window function stands in it";
 const BY_ZERO: &str =
     "it divides by zero in a row; write `nullif(…, 0)` around what it divides by, and the result is null";
 const TOO_LARGE: &str =
@@ -50,13 +52,14 @@ pub fn of_rows(error: &DataFusionError) -> String {
 /// What is wrong with an expression, with the place in it.
 pub fn of_expression(text: &str, error: &DataFusionError) -> String {
     let message = own(error).unwrap_or_else(|| "it does not fit the columns".to_owned());
-    let at = match message.contains(" at Line: ") || message.ends_with(AT_END) {
-        true => Some(located(text, message.clone())),
-        false => culprit(text, &message).map(|(at, _)| (at, message.clone())),
-    };
+    of_place(text, culprit(text, &message).map(|(at, _)| at), &message)
+}
+
+/// The same of what is wrong at this byte.
+pub fn of_place(text: &str, at: Option<usize>, message: &str) -> String {
     let advice = "write a SQL expression over the columns, such as: value is null and unit = 'U/L'";
     match at {
-        Some((at, message)) => format!(
+        Some(at) => format!(
             "the expression cannot be used: {message}{}\n  {advice}",
             excerpt(text, at)
         ),
@@ -89,10 +92,15 @@ fn own(error: &DataFusionError) -> Option<String> {
         D::SchemaError(error, _) => match error.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let known = valid_fields.iter().map(|column| column.name.as_str());
-                let message = format!("{NO_COLUMN}{}\"", field.name);
-                match did_you_mean(&field.name, known) {
-                    Some(hint) => format!("{message}; {hint}"),
-                    None => message,
+                match &field.relation {
+                    // It is the name before the column's that is wrong.
+                    Some(relation) if known.clone().any(|name| name == field.name) => {
+                        no_column(&format!("{}.{}", name_of(relation), field.name), Some(&field.name))
+                    }
+                    _ => match did_you_mean(&field.name, known) {
+                        Some(hint) => format!("{}; {hint}", no_column(&field.name, None)),
+                        None => no_column(&field.name, None),
+                    },
                 }
             }
             _ => return None,
@@ -103,7 +111,7 @@ fn own(error: &DataFusionError) -> Option<String> {
         },
         D::Plan(said) => planner(said)?,
         D::NotImplemented(said) if said.contains("AggregateFunction") || said.contains("WindowFunction") => {
-            "it needs more than one row: an aggregate or window function stands in it".to_owned()
+            MORE_THAN_ONE_ROW.to_owned()
         }
         D::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => BY_ZERO.to_owned(),
@@ -112,6 +120,12 @@ fn own(error: &DataFusionError) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+/// There is no such column, but perhaps another.
+pub(super) fn no_column(name: &str, meant: Option<&str>) -> String {
+    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    format!("{NO_COLUMN}{name}\"{hint}")
 }
 
 /// `Expected: an expression, found: EOF`.
@@ -207,7 +221,7 @@ pub fn located(text: &str, message: String) -> (usize, String) {
 }
 
 /// The byte of a line and a column, both counted from one.
-fn byte(text: &str, line: usize, column: usize) -> usize {
+pub(super) fn byte(text: &str, line: usize, column: usize) -> usize {
     let (line, column) = (line.saturating_sub(1), column.saturating_sub(1));
     let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = text.get(start..).unwrap_or_default();
@@ -223,9 +237,20 @@ pub fn tokens(text: &str, dialect: &Dialect) -> Result<Vec<(usize, Token)>, (usi
     let dialect = dialect_from_str(dialect).unwrap_or_else(|| Box::new(GenericDialect));
     let tokens = Tokenizer::new(dialect.as_ref(), text).tokenize_with_location();
     let tokens = tokens.map_err(|e| located(text, parser(&format!("{}{}", e.message, e.location))))?;
+    let mut chars = text.char_indices().peekable();
+    let mut place = (1, 1);
     let placed = tokens.into_iter().map(|token| {
         let start = token.span.start;
-        (byte(text, start.line as usize, start.column as usize), token.token)
+        while place < (start.line, start.column)
+            && let Some((_, c)) = chars.next()
+        {
+            place = if c == '\n' {
+                (place.0 + 1, 1)
+            } else {
+                (place.0, place.1 + 1)
+            };
+        }
+        (chars.peek().map_or(text.len(), |(at, _)| *at), token.token)
     });
     Ok(placed.collect())
 }

@@ -10,8 +10,8 @@ use clinmill_model::columns::SUBJECT_ID;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Rows of some subjects whose `k` and `v` repeat, in one batch; enough of them for a sort that is not stable to show.
-fn ties(subjects: &[usize]) -> BTreeMap<String, Vec<RecordBatch>> {
-    let rows: Vec<(usize, usize)> = subjects.iter().flat_map(|s| (0..40).map(move |i| (*s, i))).collect();
+fn ties(subjects: &[usize], each: usize) -> BTreeMap<String, Vec<RecordBatch>> {
+    let rows: Vec<(usize, usize)> = subjects.iter().flat_map(|s| (0..each).map(move |i| (*s, i))).collect();
     let mixed = |(s, i): &(usize, usize)| (i * 29 + s * 7) % 41;
     let text = |of: &dyn Fn(&(usize, usize)) -> String| -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>())
@@ -29,8 +29,8 @@ fn ties(subjects: &[usize]) -> BTreeMap<String, Vec<RecordBatch>> {
     // Of some subjects many rows, of others few: which side of a join is longer depends on who is there.
     let some = |i: u32| {
         subjects
-            .get(i as usize / 40)
-            .is_some_and(|s| i % 40 < [3, 90, 12][s % 3])
+            .get(i as usize / each)
+            .is_some_and(|s| i as usize % each < [3, 90, 12][s % 3])
     };
     let some: UInt32Array = (0..labs.num_rows() as u32).filter(|i| some(*i)).map(Some).collect();
     let more = take_record_batch(&labs, &some).unwrap();
@@ -39,11 +39,15 @@ fn ties(subjects: &[usize]) -> BTreeMap<String, Vec<RecordBatch>> {
 
 /// What a query says of some subjects, sorted.
 async fn lines(sql: &str, scope: SqlScope, subjects: &[usize]) -> Vec<String> {
-    let own = ties(&[0])["labs"][0].schema().project(&[0, 1, 2, 3]).unwrap();
+    lines_of(sql, scope, ties(subjects, 40)).await
+}
+
+async fn lines_of(sql: &str, scope: SqlScope, rows: BTreeMap<String, Vec<RecordBatch>>) -> Vec<String> {
+    let own = rows["labs"][0].schema().project(&[0, 1, 2, 3]).unwrap();
     let own = Arc::new(own);
     let relations = BTreeMap::from(["labs", "more"].map(|name| (name.to_owned(), (own.clone(), true))));
     let step = SqlStep::plan(sql, scope, &relations).await.unwrap();
-    let batch = step.run(&ties(subjects), false).await.unwrap();
+    let batch = step.run(&rows, false).await.unwrap();
     let text = arrow::util::pretty::pretty_format_batches(&[batch])
         .unwrap()
         .to_string();
@@ -141,6 +145,56 @@ async fn unions_and_joins_order_ties_by_the_rows_themselves() {
         let once = together(&sql, SqlScope::Subject).await;
         assert!(once == apart(&sql, SqlScope::Subject).await, "{sql}");
         assert!(once == together(&sql, SqlScope::Subject).await, "{sql}");
+    }
+}
+
+/// Nor on where batches end: of more rows than one of them holds, a subject's are in several.
+#[tokio::test]
+async fn aggregates_say_the_same_of_rows_in_several_batches() {
+    let each = 3_000;
+    let subjects: Vec<usize> = (0..5).collect();
+    let calls = [
+        "sum(f) as a, avg(f) as b, stddev(f) as c, var_pop(f) as d, corr(f, v) as e, covar_pop(f, v) as g",
+        "regr_slope(f, v) as a, regr_intercept(v, f) as b, regr_r2(f, v) as c, regr_sxy(f, v) as d",
+        "sum(distinct f) as a, avg(distinct f) as b, count(distinct f) as c, count(distinct x) as d",
+        "median(f) as a, percentile_cont(0.9) within group (order by f) as b, approx_distinct(x) as c, median(distinct f) as d",
+        "min(x) as a, max(f) as b, string_agg(distinct x, ',' order by x) as c, first_value(x order by v) as d",
+    ];
+    let mut queries: Vec<String> = calls
+        .iter()
+        .map(|calls| format!("select k, {calls} from labs group by k"))
+        .collect();
+    queries.push(
+        "select k, x, sum(f) over (partition by k) as a, avg(f) over (partition by k order by v) as b from labs"
+            .to_owned(),
+    );
+    queries.push(
+        "select x, sum(f) over (order by v, x rows between 3 preceding and 3 following) as a from labs".to_owned(),
+    );
+    for sql in queries {
+        let mut together = lines_of(&sql, SqlScope::Subject, ties(&subjects, each)).await;
+        let mut apart = Vec::new();
+        for subject in &subjects {
+            apart.extend(lines_of(&sql, SqlScope::Subject, ties(&[*subject], each)).await);
+        }
+        together.sort();
+        apart.sort();
+        assert!(together == apart, "{sql}\n{:?}\n{:?}", together.first(), apart.first());
+    }
+}
+
+/// Rows that differ only in a list are told apart by it.
+#[tokio::test]
+async fn lists_order_ties_too() {
+    let joined =
+        "(select a.k, a.x, array_agg(b.x order by b.x) as xs from labs a join more b on a.v = b.v group by a.k, a.x)";
+    let structs = "(select k, named_struct('x', x, 'f', f) as xs from labs)";
+    let nested = "(select k, x, array_agg(named_struct('x', x, 'f', f) order by f) as xs from labs group by k, x)";
+    for (from, by) in [(joined, "k"), (joined, "xs desc"), (structs, "k"), (nested, "k")] {
+        let sql = format!("select k, xs, row_number() over (order by {by}) as w from {from}");
+        let once = together(&sql, SqlScope::Subject).await;
+        assert!(once.len() > 12, "{once:?}");
+        assert!(once == apart(&sql, SqlScope::Subject).await, "{sql}");
     }
 }
 
