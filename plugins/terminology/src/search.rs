@@ -8,11 +8,21 @@ use crate::{
     table::{Entry, Target, When, entries},
 };
 use clinmill_sdk::{MappingTable, PluginError, RowState};
-use std::collections::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::OnceLock,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Postings that one search reads, at most; the rarest n-grams come first.
+/// Postings that find names in one search, at most; the rarest n-grams come first.
 const BUDGET: usize = 60_000;
+
+/// An n-gram that stands in more than this share of the names tells little: it counts for names that others find.
+const COMMON: usize = 10;
+
+/// So many postings are never too many.
+const FEW: usize = 5_000;
 
 /// What of a score is left where a row asks for another specimen.
 const ELSEWHERE: f32 = 0.8;
@@ -26,11 +36,36 @@ struct Document {
     specimen: Option<Box<When>>,
 }
 
+/// A target, and what a search compares of it.
+struct Goal {
+    target: Target,
+    /// Worked out once a search gets to it: text is slow to look at, and most targets are never near.
+    traits: OnceLock<Traits>,
+}
+
+/// What a unit and a specimen are compared with.
+struct Traits {
+    specimen: Option<&'static str>,
+    measure: Option<&'static str>,
+    /// As a condition has it.
+    unit: String,
+}
+
+impl Goal {
+    fn traits(&self) -> &Traits {
+        self.traits.get_or_init(|| Traits {
+            specimen: specimen::of_name(&self.target.name),
+            measure: measure::of_target(&self.target),
+            unit: unit_condition(&self.target.unit),
+        })
+    }
+}
+
 /// An index of names.
 #[derive(Default)]
 pub struct Index {
     documents: Vec<Document>,
-    targets: Vec<Target>,
+    targets: Vec<Goal>,
     postings: HashMap<u64, Vec<u32>>,
     known: HashMap<(String, String), usize>,
     tables: Vec<Decided>,
@@ -109,7 +144,10 @@ impl Index {
         }
         let key = (target.system.clone(), target.code.clone());
         let place = *self.known.entry(key).or_insert_with(|| {
-            self.targets.push(target.clone());
+            self.targets.push(Goal {
+                target: target.clone(),
+                traits: OnceLock::new(),
+            });
             self.targets.len() - 1
         });
         let document = self.documents.len() as u32;
@@ -180,26 +218,43 @@ impl Index {
         (1.0 + all / (1.0 + found as f32)).ln()
     }
 
-    /// The names that share n-grams: the weight and the number of those shared. And how many postings were read.
-    fn shared(&self, grams: &[u64]) -> (HashMap<u32, (f32, f32)>, usize) {
+    /// The names that share n-grams, with the weight and the number of those shared. And how many postings found them.
+    ///
+    /// A name that shares nothing but what is nearly everywhere is not found, unless the rest finds fewer than `least`.
+    fn shared(&self, grams: &[u64], least: usize) -> (Vec<(u32, f32, f32)>, usize) {
         let mut lists: Vec<&Vec<u32>> = grams.iter().filter_map(|gram| self.postings.get(gram)).collect();
         lists.sort_by_key(|list| list.len());
-        let mut shared: HashMap<u32, (f32, f32)> = HashMap::new();
+        let common = (self.documents.len() / COMMON).max(FEW);
+        let mut sums = vec![(0.0f32, 0.0f32); self.documents.len()];
+        let mut found: Vec<u32> = Vec::new();
         let mut read = 0;
         for list in lists {
-            // Once a target is in sight, an n-gram that is nearly everywhere tells no more.
-            if list.len() > BUDGET - read && !shared.is_empty() {
-                break;
-            }
             let weight = self.weight(list.len());
-            for document in list.iter().take(BUDGET - read) {
-                let sum = shared.entry(*document).or_default();
+            let tells = list.len() <= BUDGET - read && (list.len() <= common || found.len() < least);
+            let finds = found.is_empty() || tells;
+            let most = if finds { BUDGET - read } else { list.len() };
+            for document in list.iter().take(most) {
+                let Some(sum) = sums.get_mut(*document as usize) else {
+                    continue;
+                };
+                if sum.1 == 0.0 {
+                    if !finds {
+                        continue;
+                    }
+                    found.push(*document);
+                }
                 sum.0 += weight;
                 sum.1 += 1.0;
             }
-            read = (read + list.len()).min(BUDGET);
+            if finds {
+                read = (read + list.len()).min(BUDGET);
+            }
         }
-        (shared, read)
+        let names = found.into_iter().filter_map(|document| {
+            let (weight, count) = sums.get(document as usize)?;
+            Some((document, *weight, *count))
+        });
+        (names.collect(), read)
     }
 
     /// The best targets for a name, the best first: by the n-grams shared, rare ones counting more, by the unit and by the
@@ -211,58 +266,92 @@ impl Index {
             .iter()
             .map(|gram| self.weight(self.postings.get(gram).map_or(0, Vec::len)))
             .sum();
-        let (shared, _) = self.shared(&grams);
-        let (measured, taken) = (measure::of_told(told), told.specimen.and_then(specimen::told));
-        let unit = told.unit.map(unit_condition).filter(|unit| !unit.is_empty());
-        let from = told.specimen.map(condition);
-        let mut alike: HashMap<usize, f32> = HashMap::new();
-        let mut best: HashMap<usize, (f32, u32)> = HashMap::new();
-        for (number, (weight, count)) in shared {
+        let (shared, _) = self.shared(&grams, limit);
+        let by_name = shared.into_iter().filter_map(|(number, weight, count)| {
+            let document = self.documents.get(number as usize)?;
+            let of_name = weight / whole.max(f32::EPSILON);
+            let of_both = 2.0 * count / (asked + document.length);
+            // The bits of numbers that are not negative have their order.
+            Some(((of_name * of_both).sqrt().to_bits(), Reverse(number)))
+        });
+        let mut by_name: BinaryHeap<(u32, Reverse<u32>)> = by_name.collect();
+        let seeks = Seeks::new(told);
+        // By target: the score and the name that led to it, the best first.
+        let mut best: Vec<(usize, f32, u32)> = Vec::new();
+        while let Some((score, Reverse(number))) = by_name.pop() {
+            let score = f32::from_bits(score);
+            // Unit and specimen only take from a score: what comes now is no better.
+            if best.len() >= limit && best.last().is_none_or(|(_, least, _)| score < *least) {
+                break;
+            }
             let Some(document) = self.documents.get(number as usize) else {
                 continue;
             };
-            let of_name = weight / whole.max(f32::EPSILON);
-            let of_both = 2.0 * count / (asked + document.length);
-            let mut score = (of_name * of_both).sqrt();
-            if let Some(target) = self.targets.get(document.target) {
-                score *= *alike.entry(document.target).or_insert_with(|| {
-                    let theirs = specimen::of_name(&target.name);
-                    let other = specimen::contradict(taken, theirs);
-                    match (&unit, target.unit.as_str()) {
-                        _ if other || measure::unlike(measured, measure::of_target(target)) => 0.0,
-                        (None, _) => 1.0,
-                        (Some(unit), theirs) if unit_condition(theirs) == *unit => 1.0,
-                        (_, "") => 0.95,
-                        _ => 0.8,
-                    }
-                });
-            }
-            // A row of urine is none for who says no specimen.
-            let asks = document.specimen.as_ref();
-            if asks.is_some_and(|when| when.holds(from.as_deref(), None).is_none()) {
-                score *= ELSEWHERE;
-            }
+            let Some(goal) = self.targets.get(document.target) else {
+                continue;
+            };
+            let score = score * seeks.alike(goal) * seeks.asked(document);
             if score <= 0.0 {
                 continue;
             }
-            let known = best.entry(document.target).or_insert((score, number));
-            if score > known.0 || (score == known.0 && number < known.1) {
-                *known = (score, number);
+            let better = |known: &(usize, f32, u32)| score > known.1 || (score == known.1 && number < known.2);
+            match best.iter_mut().find(|known| known.0 == document.target) {
+                Some(known) if better(known) => *known = (document.target, score, number),
+                Some(_) => continue,
+                None => best.push((document.target, score, number)),
             }
+            best.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.2.cmp(&b.2)));
+            best.truncate(limit);
         }
-        let mut ranked: Vec<(usize, (f32, u32))> = best.into_iter().collect();
-        ranked.sort_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.1.1.cmp(&b.1.1)));
-        ranked
-            .into_iter()
-            .take(limit)
-            .filter_map(|(target, (score, number))| {
-                Some(Candidate {
-                    target: self.targets.get(target)?,
-                    name: &self.documents.get(number as usize)?.name,
-                    score,
-                })
+        let candidate = |(target, score, number): (usize, f32, u32)| {
+            Some(Candidate {
+                target: &self.targets.get(target)?.target,
+                name: &self.documents.get(number as usize)?.name,
+                score,
             })
-            .collect()
+        };
+        best.into_iter().filter_map(candidate).collect()
+    }
+}
+
+/// What a row says beside its name, as it is compared.
+struct Seeks {
+    measure: Option<&'static str>,
+    specimen: Option<&'static str>,
+    unit: Option<String>,
+    from: Option<String>,
+}
+
+impl Seeks {
+    fn new(told: &Told<'_>) -> Self {
+        Self {
+            measure: measure::of_told(told),
+            specimen: told.specimen.and_then(specimen::told),
+            unit: told.unit.map(unit_condition).filter(|unit| !unit.is_empty()),
+            from: told.specimen.map(condition),
+        }
+    }
+
+    /// What of a score is left beside a target's unit and specimen, 0 where it cannot be the row's.
+    fn alike(&self, goal: &Goal) -> f32 {
+        let theirs = goal.traits();
+        let other = specimen::contradict(self.specimen, theirs.specimen);
+        match &self.unit {
+            _ if other || measure::unlike(self.measure, theirs.measure) => 0.0,
+            None => 1.0,
+            Some(unit) if theirs.unit == *unit => 1.0,
+            Some(_) if goal.target.unit.is_empty() => 0.95,
+            Some(_) => 0.8,
+        }
+    }
+
+    /// What of it is left beside what the name's own row asks for: a row of urine is none for who says no specimen.
+    fn asked(&self, document: &Document) -> f32 {
+        let asks = document.specimen.as_ref();
+        match asks.is_some_and(|when| when.holds(self.from.as_deref(), None).is_none()) {
+            true => ELSEWHERE,
+            false => 1.0,
+        }
     }
 }
 
@@ -351,7 +440,14 @@ mod tests {
             assert!(found.iter().any(|c| c.target.code == i.to_string()), "{i}: {found:?}");
         }
         assert_eq!(index.search("血清总胆红素", &Told::default(), 1)[0].target.code, "tbil");
-        let (_, read) = index.shared(&grams(&words("Serum or Plasma")));
-        assert!(read <= BUDGET, "{read}");
+        // Text of a target is looked at where its name is among the best.
+        let looked = index.targets.iter().filter(|goal| goal.traits.get().is_some()).count();
+        assert!(looked < 200, "{looked}");
+        let (found, read) = index.shared(&grams(&words("Serum or Plasma")), 5);
+        assert!(found.len() <= BUDGET && read <= BUDGET, "{read}");
+        // Words that stand everywhere count for what another finds, and find nothing beside it.
+        let (found, read) = index.shared(&grams(&words(&format!("{:x} Serum or Plasma", 999 * 7919))), 5);
+        assert!(read < 5_000 && found.len() < 5_000, "{read}, {}", found.len());
+        assert!(found.iter().any(|(_, _, count)| *count > 12.0), "{found:?}");
     }
 }
