@@ -5,7 +5,8 @@ use super::{HEAD, dashboard, load, recount};
 use clinmill_tests::{copy_dir, root, shared_data, site::Site};
 use std::path::Path;
 
-/// A stay in a unit is what all tables name; `also` says whose it is. Times are minutes since the admission to it.
+/// A stay in a unit is what all tables name; `also` says whose it is. Times are minutes since the admission to it. The text of
+/// a result is in the unit of the interface: `labresult` and the unit of the system are what eICU made of both.
 const EICU: &str = r#"roots: { maps: maps }
 sources:
   patients:
@@ -43,7 +44,7 @@ sources:
       labresultoffset: { name: minute, type: integer }
       labname: measurement_source_value
       labresulttext: value_source_value
-      labmeasurenamesystem: unit_source_value
+      labmeasurenameinterface: unit_source_value
 transforms:
   stays:
     sql: |
@@ -131,6 +132,8 @@ fn site(raw: &Path) -> Site {
     site
 }
 
+/// What texts, names and units of many hospitals become, in up to twenty spellings of one unit: counts, sums, minima and maxima by
+/// test, unit as written, published unit, its concept and the comparison. `1.06` of ionized calcium is in mmol/L.
 #[test]
 fn real_tables_say_what_an_independent_script_says() {
     let Some(raw) = shared_data("tables-eicu-demo") else {
@@ -158,6 +161,7 @@ fn real_tables_say_what_an_independent_script_says() {
     }
 }
 
+/// A factor of ten in a molar mass: the script finds that test, in each of its units, and nothing else.
 #[test]
 fn a_planted_factor_of_ten_is_noticed() {
     let Some(raw) = shared_data("tables-eicu-demo") else {

@@ -29,7 +29,8 @@ def compare(pairs):
         told[name] = len(found)
         if wanted != found:
             wrong.append(name)
-            odd = [r for r in found if r not in wanted][:3]
+            known = set(map(str, wanted))
+            odd = [r for r in found if str(r) not in known][:3]
             print(f"{name}: {len(wanted)} groups wanted, {len(found)} found, such as {odd}", file=sys.stderr)
     print(json.dumps(told))
     sys.exit(1 if wrong else 0)
