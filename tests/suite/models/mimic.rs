@@ -179,8 +179,7 @@ fn real_tables_say_what_an_independent_script_says() {
     assert!(seen["events"].as_u64() > Some(43_000), "{seen}");
 }
 
-/// A factor of ten in a molar mass, one in a spelling of a unit and one in a query: the script finds these three and no
-/// others.
+/// A factor of ten in a molar mass, one in a spelling of a unit and one in a query: the script names all three.
 #[test]
 fn planted_factors_of_ten_are_noticed() {
     let Some(raw) = shared_data("tables-mimic3-demo") else {
