@@ -158,7 +158,8 @@ fn without_dots(
     let mut xml = Vec::new();
     archive.by_index(relations)?.read_to_end(&mut xml)?;
     let xml = String::from_utf8(xml).unwrap_or_default();
-    if !xml.contains("=\"./") || size > MOST_HELD {
+    let plain = undotted(&xml);
+    if plain == xml || size > MOST_HELD {
         return Ok(None);
     }
     let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
@@ -170,9 +171,25 @@ fn without_dots(
         }
         let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
         writer.start_file(entry.name()?.into_owned(), stored)?;
-        writer.write_all(xml.replace("=\"./", "=\"").as_bytes())?;
+        writer.write_all(plain.as_bytes())?;
     }
     Ok(Some(MemoryInput::new("repaired", writer.finish()?.into_inner())))
+}
+
+/// An XML text whose attributes do not begin with `./`.
+fn undotted(xml: &str) -> String {
+    let mut plain = String::with_capacity(xml.len());
+    let mut rest = xml;
+    while let Some((before, after)) = rest.split_once("./") {
+        plain.push_str(before);
+        let value = before.strip_suffix(['"', '\'']).map(str::trim_ascii_end);
+        if !value.is_some_and(|key| key.ends_with('=')) {
+            plain.push_str("./");
+        }
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn read_workbook(
@@ -231,10 +248,17 @@ fn read_workbook(
     while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(|e| of_workbook(input, &e))? {
         tags.cell().map_err(|fault| of_xml(input, fault))?;
         let (row, column) = cell.get_position();
+        let style = cells.styles().get(style);
         let is_unfit = match cell.get_value() {
-            DataRef::Empty if !tags.lacks_result() => continue,
+            DataRef::Empty if !tags.holds_more() => continue,
             DataRef::Error(error) if config.null_values.contains(&error.to_string()) => continue,
             DataRef::Empty | DataRef::Error(_) => true,
+            // The reader of workbooks takes a number with white space round it for a text.
+            DataRef::String(text) if tags.is_number() => match text.trim_ascii() {
+                "" if !tags.holds_more() => continue,
+                "" => true,
+                text => text.parse::<f64>().is_ok() && style.is_some_and(may_show_a_time),
+            },
             _ => false,
         };
         let raw = tags.value();
@@ -249,14 +273,17 @@ fn read_workbook(
             sheet.texts.put_unfit(column as usize);
             continue;
         }
-        let first_day = is_1904 && cells.styles().get(style).is_some_and(shows_a_day);
-        let number = match cell.get_value() {
-            DataRef::Float(number) => Some(digits(*number, raw).ok_or_else(|| damaged(input, "a number"))?),
+        let first_day = is_1904 && style.is_some_and(shows_a_day);
+        let as_written = |number| as_written(number, raw).ok_or_else(|| damaged(input, "a number"));
+        let written = match cell.get_value() {
+            DataRef::Float(number) => as_written(*number)?,
+            DataRef::DateTime(time) if !time.as_f64().is_finite() => as_written(time.as_f64())?,
+            DataRef::String(text) if tags.is_number() => Some(text.trim_ascii()),
             _ => None,
         };
-        sheet.texts.put(column as usize, |into| match number {
-            Some(Some(digits)) => into.push_str(digits),
-            _ => render(cell.get_value(), first_day, into),
+        sheet.texts.put(column as usize, |into| match written {
+            Some(written) => into.push_str(written),
+            None => render(cell.get_value(), first_day, into),
         });
     }
     tags.finish().map_err(|fault| of_xml(input, fault))?;
@@ -284,12 +311,17 @@ fn opened<'a, 'i>(
     archive.by_index(index).ok()
 }
 
-/// The digits of a whole number that has more than a double keeps (15: IEEE 754, 5.12.2), as they stand in the file; of
-/// every other number `Some(None)`. `None` where the text is not the number's: another cell's.
-fn digits(number: f64, raw: &[u8]) -> Option<Option<&str>> {
+/// The text of a number that a double does not keep, as it stands in the file: a whole one of more than 15 digits (IEEE
+/// 754, 5.12.2), and one that is not finite; of every other number `Some(None)`. `None` where the text is not the
+/// number's: another cell's.
+fn as_written(number: f64, raw: &[u8]) -> Option<Option<&str>> {
     let text = std::str::from_utf8(raw).ok()?;
-    if text.parse::<f64>().ok()? != number {
+    let read = text.parse::<f64>().ok()?;
+    if read != number && !(read.is_nan() && number.is_nan()) {
         return None;
+    }
+    if !number.is_finite() {
+        return Some(Some(text));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let figures = whole.strip_prefix('-').unwrap_or(whole);
@@ -471,6 +503,18 @@ fn render_time(time: &ExcelDateTime, first_day: bool, into: &mut String) {
     }
 }
 
+/// True for a format that is not plainly one of numbers: its number may be a date or a time. Those of some languages
+/// have no text (ECMA-376 part 1, 18.8.30).
+fn may_show_a_time(style: &Style) -> bool {
+    style.number_format.as_ref().is_some_and(|format| {
+        matches!(format.format_id, Some(27..=36 | 50..=58))
+            || format
+                .format_code
+                .to_ascii_lowercase()
+                .contains(['y', 'm', 'd', 'h', 's'])
+    })
+}
+
 /// True for a format with a year or a day, besides what it quotes (ECMA-376 part 1, 18.8.31).
 fn shows_a_day(style: &Style) -> bool {
     let Some(format) = &style.number_format else {
@@ -548,6 +592,18 @@ impl Seek for InputCursor<'_> {
 mod tests {
     use super::*;
     use calamine::ExcelDateTimeType::{DateTime, TimeDelta};
+
+    #[test]
+    fn names_of_parts_without_dots() {
+        for (written, plain) in [
+            ("<R T=\"./a.xml\"/>", "<R T=\"a.xml\"/>"),
+            ("<R T = './a.xml'/>", "<R T = 'a.xml'/>"),
+            ("<R\nT=\n\"./a/./b\" I='x./y'/>", "<R\nT=\n\"a/./b\" I='x./y'/>"),
+            ("<R T=\"../a.xml\"/>", "<R T=\"../a.xml\"/>"),
+        ] {
+            assert_eq!(undotted(written), plain);
+        }
+    }
 
     #[test]
     fn times() {

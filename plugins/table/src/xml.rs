@@ -55,7 +55,8 @@ pub struct Tags<R> {
     before: Vec<u8>,
     /// The text before this tag holds a reference (`&`).
     refers: bool,
-    lacks_result: bool,
+    is_number: bool,
+    holds_more: bool,
 }
 
 /// A tag that opens, or closes, or both.
@@ -79,7 +80,8 @@ impl<R: Read> Tags<R> {
             lengths: Vec::new(),
             before: Vec::new(),
             refers: false,
-            lacks_result: false,
+            is_number: false,
+            holds_more: false,
         }
     }
 
@@ -171,15 +173,14 @@ impl<R: Read> Tags<R> {
     /// # Errors
     /// As [`Fault`] says.
     pub fn cell(&mut self) -> Result<Option<&[u8]>, Fault> {
-        self.lacks_result = false;
+        (self.is_number, self.holds_more) = (false, false);
         let (is_text, is_index) = loop {
             match self.next(false)? {
                 None => return Ok(None),
                 Some((Tag::Open, name)) if self.is(name.clone(), b"c") => {
-                    let attributes = self.text.get(name.end..self.at).unwrap_or_default();
-                    let has = |wanted: &[u8]| memmem::find(attributes, wanted).is_some();
-                    let is = |double: &[u8], single: &[u8]| has(double) || has(single);
-                    break (is(b" t=\"str\"", b" t='str'"), is(b" t=\"s\"", b" t='s'"));
+                    let kind = attribute(self.text.get(name.end..self.at).unwrap_or_default(), b"t");
+                    self.is_number = matches!(kind, None | Some(b"n"));
+                    break (kind == Some(b"str"), kind == Some(b"s"));
                 }
                 Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => {
                     self.before.clear();
@@ -190,15 +191,16 @@ impl<R: Read> Tags<R> {
         };
         let depth = self.lengths.len();
         let mut value = Vec::new();
-        let (mut in_value, mut is_formula) = (false, false);
+        let (mut in_value, mut is_formula, mut has_text) = (false, false, false);
         while let Some((tag, name)) = self.next(in_value)? {
             if in_value {
-                if self.refers && !is_text {
+                if tag != Tag::Close || self.refers && !is_text {
                     return Err(Fault::Tags);
                 }
                 value.clone_from(&self.before);
             }
             is_formula |= tag != Tag::Close && self.is(name.clone(), b"f");
+            has_text |= tag == Tag::Open && self.is(name.clone(), b"is");
             in_value = tag == Tag::Open && self.lengths.len() == depth + 1 && self.is(name, b"v");
             if self.lengths.len() < depth {
                 break;
@@ -208,7 +210,8 @@ impl<R: Read> Tags<R> {
         if is_index && !value.iter().all(u8::is_ascii_digit) {
             return Err(Fault::Tags);
         }
-        self.lacks_result = is_formula && !is_text && value.is_empty();
+        let is_blank = value.trim_ascii().is_empty();
+        self.holds_more = has_text || !is_blank || is_formula && !is_text;
         self.before = value;
         Ok(Some(&self.before))
     }
@@ -218,9 +221,15 @@ impl<R: Read> Tags<R> {
         &self.before
     }
 
-    /// True where the last cell holds a formula without its result (ECMA-376 part 1, 18.3.1.40); an empty text is one.
-    pub const fn lacks_result(&self) -> bool {
-        self.lacks_result
+    /// True for a cell of a number, or of no type: white space round its value is none of it.
+    pub const fn is_number(&self) -> bool {
+        self.is_number
+    }
+
+    /// True where the last cell, if it reads as empty, is none: it holds a formula without its result (ECMA-376 part 1,
+    /// 18.3.1.40; an empty text is one), or a value that is not where the reader of workbooks looks for it.
+    pub const fn holds_more(&self) -> bool {
+        self.holds_more
     }
 
     /// Whether a name is this one, whatever its prefix.
@@ -286,6 +295,20 @@ fn look(text: &[u8]) -> Found {
                 }
             }
         }
+    }
+}
+
+/// The value of an attribute of a tag, as it stands between its quotes (XML 1.0, productions 3, 10, 25 and 41).
+pub fn attribute<'t>(mut attributes: &'t [u8], wanted: &[u8]) -> Option<&'t [u8]> {
+    loop {
+        let (key, rest) = attributes.split_at_checked(memchr(b'=', attributes)?)?;
+        let rest = rest.get(1..)?.trim_ascii_start();
+        let (quote, rest) = rest.split_first().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
+        let (value, rest) = rest.split_at_checked(memchr(*quote, rest)?)?;
+        if key.trim_ascii() == wanted {
+            return Some(value);
+        }
+        attributes = rest.get(1..)?;
     }
 }
 
@@ -357,5 +380,20 @@ mod tests {
         }
         assert_eq!(tags.cell().unwrap(), None);
         assert!(matches!(Tags::new(&b"\xff\xfe<\0"[..]).finish(), Err(Fault::Utf16)));
+    }
+
+    #[test]
+    fn attributes_however_they_are_written() {
+        for good in [
+            " t=\"s\"",
+            "\tt='s'>",
+            "\r\nr=\"t='x'\"\nt\n=\t's' />",
+            " x:t='q' at='r't=\"s\"",
+        ] {
+            assert_eq!(attribute(good.as_bytes(), b"t"), Some(&b"s"[..]), "{good}");
+        }
+        for bad in ["", ">", " r=\" t='s'\">", " t", " t=", " t=s>", " t='s", " at='s'/>"] {
+            assert_eq!(attribute(bad.as_bytes(), b"t"), None, "{bad}");
+        }
     }
 }

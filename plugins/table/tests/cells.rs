@@ -191,6 +191,95 @@ fn a_value_that_cannot_be_read_whole_is_damage() {
     assert_eq!(value(" t=\"str\"", good), Ok(Some("<>&\"'值值".to_owned())));
 }
 
+/// The value of a cell, or why there is none; `more` are options of the column.
+fn value_of(cell: &str, more: &Value) -> Result<Option<String>, String> {
+    let mut options = options(&json!({}));
+    options["columns"]["v"] = json!({ "name": "v" });
+    for (name, value) in more.as_object().expect("options") {
+        options["columns"]["v"][name] = value.clone();
+    }
+    let rows = [
+        header(),
+        [text("A2", "1"), text("B2", "a"), cell.to_owned()].concat(),
+        [text("A3", "1"), text("B3", "b"), text("C3", "2")].concat(),
+    ];
+    let collected = read(&table(options), &workbook(&[("s", "", &rows)])).map_err(|e| e.code)?;
+    match collected.rejections.first() {
+        Some(rejection) => {
+            // Its neighbour is there.
+            assert_eq!((rejection.at.row, collected.rows_of(0)), (2, 1));
+            Err(rejection.code.clone())
+        }
+        None => Ok(cells(&collected, 0).rows[0][1].clone()),
+    }
+}
+
+#[test]
+fn attributes_stand_in_any_white_space_and_quotes() {
+    for tag in [
+        "<c r=\"C2\"\tt=\"str\">",
+        "<c\nr=\"C2\"\nt=\"str\"\n>",
+        "<c r='C2'\r\nt='str'>",
+        "<c t = \"str\" r\t=\t'C2'>",
+    ] {
+        let cell = format!("{tag}<v\n>a &amp; b</v\t></c >");
+        assert_eq!(value_of(&cell, &json!({})), Ok(Some("a & b".to_owned())), "{tag}");
+    }
+    // The number of a shared text is one however its type is written.
+    let shared = "<c r='C2'\tt='s'><v>x</v></c>";
+    assert_eq!(value_of(shared, &json!({})), Err("TABLE_XLSX_DAMAGED".to_owned()));
+}
+
+#[test]
+fn a_number_is_finite_and_has_no_white_space() {
+    let number = |written: &str| format!("<c r=\"C2\"><v>{written}</v></c>");
+    for (written, text) in [("1e999", "1e999"), ("-1e999", "-1e999"), ("inf", "inf"), ("NaN", "NaN")] {
+        for cell in [number(written), number(&format!("\n{written}\n"))] {
+            assert_eq!(value_of(&cell, &json!({})), Ok(Some(text.to_owned())), "{cell:?}");
+            for kind in ["number", "decimal", "integer"] {
+                let value = value_of(&cell, &json!({ "type": kind }));
+                assert_eq!(value, Err("TABLE_TYPE".to_owned()), "{cell:?} {kind}");
+            }
+        }
+    }
+    for written in ["\n5\n", " 5", "5\t", "\r\n5"] {
+        for options in [json!({}), json!({ "type": "integer" })] {
+            assert_eq!(
+                value_of(&number(written), &options),
+                Ok(Some("5".to_owned())),
+                "{written:?}"
+            );
+        }
+    }
+    // The white space of a text is its own, and of nothing but white space is no number.
+    let spaced = "<c r=\"C2\" t=\"str\"><v> 5 </v></c>";
+    assert_eq!(value_of(spaced, &json!({})), Ok(Some(" 5 ".to_owned())));
+    assert_eq!(value_of(&number("\n"), &json!({})), Ok(None));
+}
+
+#[test]
+fn a_value_in_another_place_is_told() {
+    for cell in [
+        "<c r=\"C2\" t=\"inlineStr\"><v>5</v></c>",
+        "<c r=\"C2\" t=\"inlineStr\"><is><t>5</t></is><v>5</v></c>",
+        "<c r=\"C2\" t=\"inlineStr\"><is><t>5</t></is><v></v></c>",
+        "<c r=\"C2\"><v>5</v><f>2+3</f></c>",
+        "<c r=\"C2\" t=\"str\"><v>x</v><f>A1</f></c>",
+        "<c r=\"C2\"><v>5</v><v/></c>",
+        "<c r=\"C2\"><f>2+3</f><v>\n</v></c>",
+    ] {
+        assert_eq!(value_of(cell, &json!({})), Err("TABLE_CELL".to_owned()), "{cell}");
+    }
+    let nested = "<c r=\"C2\"><v><x/>5</v></c>";
+    assert_eq!(value_of(nested, &json!({})), Err("TABLE_XLSX_DAMAGED".to_owned()));
+    for empty in [
+        "<c r=\"C2\" t=\"inlineStr\"><is><t></t></is></c>",
+        "<c r=\"C2\"><v/></c>",
+    ] {
+        assert_eq!(value_of(empty, &json!({})), Ok(None), "{empty}");
+    }
+}
+
 #[test]
 fn a_hidden_sheet_is_not_the_first() {
     let rows = |value: &str| [header(), [text("A2", "1"), text("B2", "a"), text("C2", value)].concat()];
