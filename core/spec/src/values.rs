@@ -160,6 +160,41 @@ pub(crate) fn unmarked(pattern: &str) -> Option<(usize, String)> {
     None
 }
 
+/// A part of a path pattern that no file or folder has: its byte offset, and what is wrong. `**` stands for folders, as a
+/// part of its own that another follows.
+pub(crate) fn unmatched(pattern: &str) -> Option<(usize, String)> {
+    // A root's name is no part.
+    let root = pattern.split_once(':').map_or("", |(root, _)| root);
+    let mut at = if root.is_empty() || root.contains('/') {
+        0
+    } else {
+        root.len() + 1
+    };
+    let below = pattern.get(at..)?;
+    let parts = below.strip_prefix("./").unwrap_or(below);
+    at += below.len() - parts.len();
+    let last = parts.rsplit('/').next();
+    for part in parts.split('/') {
+        match part {
+            "" => return Some((at.saturating_sub(1), "a `/` has no name on one of its sides".to_owned())),
+            "." | ".." => return Some((at, format!("the part `{part}` is no name"))),
+            "**" => {}
+            _ => {
+                if let Some(stars) = part.find("**") {
+                    return Some((at + stars, "`**` stands beside other characters".to_owned()));
+                }
+            }
+        }
+        at += part.len() + 1;
+    }
+    (last == Some("**")).then(|| {
+        (
+            pattern.len() - 2,
+            "`**` at the end is folders only, and no file".to_owned(),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +267,34 @@ mod tests {
         assert_eq!(names("a/*.csv").unwrap(), Vec::<&str>::new());
         for bad in ["{", "}", "{a", "{}", "{A}", "{a}{a}", "{a,b}", "{{a}}"] {
             assert!(captures(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn double_stars_stand_alone() {
+        for good in [
+            "a/**/*.csv",
+            "**/b",
+            "./**/*",
+            "root:**/x_*.csv",
+            "a/*b*/c*",
+            "root:./a",
+        ] {
+            assert_eq!(unmatched(good), None, "{good}");
+        }
+        for (bad, at) in [
+            ("inbox/a**", 7),
+            ("inbox/***", 6),
+            ("检/**b/c", 4),
+            ("**.csv", 0),
+            ("inbox/**", 6),
+            ("root:**", 5),
+            ("root:a**/b", 6),
+            ("a//b", 1),
+            ("a/", 1),
+            ("a/./b", 2),
+        ] {
+            assert_eq!(unmatched(bad).map(|(at, _)| at), Some(at), "{bad}");
         }
     }
 

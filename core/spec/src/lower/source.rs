@@ -61,6 +61,8 @@ pub(super) fn lower(name: Spanned<String>, node: &Node, context: &mut Context<'_
 const CAPTURES: &str = "a part of the path that is kept is written like `{site}`: lower-case letters, digits and `_`";
 const DIVIDED: &str = "write the character that divides the two, such as the `_` of `{date}_*.csv`; `?` is any one \
                        character, and divides nothing";
+const PARTS: &str = "`**` stands alone between two `/` for any number of folders, and a name follows it: \
+                     `inbox/**/*.csv`; within a name write `*`";
 
 fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
     let fields = Fields::open(&entry.value, "`inputs`", entry.key_span, INPUTS, context.report)?;
@@ -69,14 +71,11 @@ fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
         && context.path(&glob.value, glob.span)
     {
         let wrong = match values::captures(&glob.value) {
-            Ok(_) => values::unmarked(&glob.value).map(|wrong| (wrong, DIVIDED)),
+            Ok(_) => unreadable(&glob.value),
             Err(wrong) => Some((wrong, CAPTURES)),
         };
-        if let Some(((at, message), hint)) = wrong {
-            let span = context.report.source.within(glob.span, &glob.value, at, 1);
-            context
-                .report
-                .hinted(codes::BAD_PATTERN, span, message, Some(hint.to_owned()));
+        if let Some((wrong, hint)) = wrong {
+            bad_pattern(glob, wrong, hint, context.report);
         }
     }
     let settle = duration(&fields, "settle", context.report).unwrap_or(Duration::ZERO);
@@ -88,6 +87,17 @@ fn inputs(entry: &Entry, context: &mut Context<'_, '_>) -> Option<Inputs> {
         settle,
         as_of,
     })
+}
+
+/// What else is wrong with a path pattern, where its captures can be read.
+fn unreadable(pattern: &str) -> Option<((usize, String), &'static str)> {
+    let parts = values::unmatched(pattern).map(|wrong| (wrong, PARTS));
+    parts.or_else(|| values::unmarked(pattern).map(|wrong| (wrong, DIVIDED)))
+}
+
+fn bad_pattern(written: &Spanned<String>, (at, message): (usize, String), hint: &str, report: &mut Report<'_>) {
+    let span = report.source.within(written.span, &written.value, at, 1);
+    report.hinted(codes::BAD_PATTERN, span, message, Some(hint.to_owned()));
 }
 
 fn duration(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Duration> {
@@ -111,10 +121,9 @@ fn as_of(written: Spanned<String>, report: &mut Report<'_>) -> Option<Spanned<As
     }
     let found = values::captures(&written.value);
     if found.is_ok()
-        && let Some((at, message)) = values::unmarked(&written.value)
+        && let Some((wrong, hint)) = unreadable(&written.value)
     {
-        let span = report.source.within(written.span, &written.value, at, 1);
-        report.hinted(codes::BAD_PATTERN, span, message, Some(DIVIDED.to_owned()));
+        bad_pattern(&written, wrong, hint, report);
         return None;
     }
     let message = match found {

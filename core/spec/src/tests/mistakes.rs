@@ -165,6 +165,21 @@ fn sources() {
         codes::BAD_PATTERN,
         "{",
     );
+    for (glob, at) in [
+        ("inbox/a**", "*"),
+        ("inbox/***", "*"),
+        ("**.csv", "*"),
+        ("inbox/**", "*"),
+        ("a//b", "/"),
+    ] {
+        let inputs = format!("plugin: table, inputs: {{ glob: \"{glob}\" }}");
+        is(source(&inputs), codes::BAD_PATTERN, at);
+    }
+    is(
+        source("plugin: table, inputs: { glob: a, as_of: \"**_{date}.csv\" }"),
+        codes::BAD_PATTERN,
+        "*",
+    );
     is(
         source("plugin: table, inputs: { glob: a, as_of: \"lis_{date}*.csv\" }"),
         codes::BAD_PATTERN,
