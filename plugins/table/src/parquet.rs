@@ -27,7 +27,7 @@ use bytes::{Buf, Bytes, buf::Reader};
 use clinmill_sdk::{
     Input, PluginError, RecordSink, TaskContext,
     arrow::{
-        array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
+        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray},
         compute::cast,
         datatypes::{DataType, Float32Type, Float64Type, Int64Type, TimeUnit},
         error::ArrowError,
@@ -100,7 +100,7 @@ pub fn read(
             let batch = reader.next().transpose();
             batch.map_err(|e| failed(e.to_string()))
         })? {
-            let columns = caught(start, || texts(&batch, &fields, zone, start))?;
+            let columns = caught(start, || texts(&batch, &fields, config, zone, start))?;
             for row in 0..batch.num_rows() {
                 number += 1;
                 let at = RowAt {
@@ -272,7 +272,13 @@ impl Texts {
 }
 
 /// The columns of these fields, each with its field.
-fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Result<Vec<(usize, Texts)>, PluginError> {
+fn texts(
+    batch: &RecordBatch,
+    fields: &[usize],
+    config: &Config,
+    zone: &Zone,
+    offset: u64,
+) -> Result<Vec<(usize, Texts)>, PluginError> {
     let mut columns = Vec::with_capacity(batch.num_columns());
     for ((array, column), field) in batch.columns().iter().zip(batch.schema().fields()).zip(fields) {
         let texts = match array.data_type() {
@@ -289,7 +295,7 @@ fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Res
             kind => {
                 let strings = match kind {
                     DataType::Timestamp(unit, Some(_)) => instants(array, *unit, zone),
-                    DataType::Boolean => Ok(array.as_boolean().iter().map(|flag| flag.map(value::truth)).collect()),
+                    DataType::Boolean => Ok(truths(array.as_boolean(), &config.null_values)),
                     _ => cast(array, &DataType::Utf8).map(|strings| strings.as_string().clone()),
                 };
                 let strings = strings.map_err(|_| {
@@ -303,6 +309,15 @@ fn texts(batch: &RecordBatch, fields: &[usize], zone: &Zone, offset: u64) -> Res
         columns.push((*field, texts));
     }
     Ok(columns)
+}
+
+/// Truth values as text; what means nothing is empty.
+fn truths(flags: &BooleanArray, nulls: &[String]) -> StringArray {
+    let text = |flag| match value::is_null_truth(flag, nulls) {
+        true => "",
+        false => value::truth(flag),
+    };
+    flags.iter().map(|flag| flag.map(text)).collect()
 }
 
 /// Instants as local times of the zone; where none is known, as times of UTC that say so.

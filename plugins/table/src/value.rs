@@ -140,6 +140,11 @@ pub const fn truth(flag: bool) -> &'static str {
     if flag { "TRUE" } else { "FALSE" }
 }
 
+/// True for a truth value that means nothing: of a value that is no text, nobody sees in which case it is written.
+pub fn is_null_truth(flag: bool, nulls: &[String]) -> bool {
+    nulls.iter().any(|null| null.eq_ignore_ascii_case(truth(flag)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

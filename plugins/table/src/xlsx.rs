@@ -252,6 +252,7 @@ fn read_workbook(
         let is_unfit = match cell.get_value() {
             DataRef::Empty if !tags.holds_more() => continue,
             DataRef::Error(error) if config.null_values.contains(&error.to_string()) => continue,
+            DataRef::Bool(flag) if value::is_null_truth(*flag, &config.null_values) => continue,
             DataRef::Empty | DataRef::Error(_) => true,
             // The reader of workbooks takes a number with white space round it for a text.
             DataRef::String(text) if tags.is_number() => match text.trim_ascii() {

@@ -372,6 +372,13 @@ fn a_truth_value_is_one_text_in_every_format() {
         let rows = cells(&collected, 0).rows;
         let values: Vec<Option<&str>> = rows.iter().map(|row| row[1].as_deref()).collect();
         assert_eq!(values, [Some("TRUE"), Some("FALSE")]);
+        for word in ["false", "False", "FALSE"] {
+            let nulls = json!({ "null_values": [word] });
+            let collected = read(&table(options(&nulls)), &input).expect("a table");
+            let rows = cells(&collected, 0).rows;
+            let values: Vec<Option<&str>> = rows.iter().map(|row| row[1].as_deref()).collect();
+            assert_eq!(values, [Some("TRUE"), None], "{word}");
+        }
     }
 }
 
