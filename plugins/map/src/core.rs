@@ -192,7 +192,11 @@ fn civil_at(micros: i64) -> Result<civil::DateTime, Unfit> {
         .map_err(|_| Unfit)
 }
 
+/// Years are those of the calendar, which has no year 0.
 fn micros_of(time: civil::DateTime) -> Result<i64, Unfit> {
+    if time.year() < 1 {
+        return Err(Unfit);
+    }
     time.duration_since(EPOCH).as_micros().try_into().map_err(|_| Unfit)
 }
 

@@ -60,6 +60,16 @@ fn workbook(sheets: &[(&str, &str, &[String])]) -> MemoryInput {
             "<Relationship Id=\"rId{n}\" Type=\"{OFFICE}/worksheet\" Target=\"worksheets/sheet{n}.xml\"/>"
         ));
     }
+    // `s="1"` is a date.
+    relations.push_str(&format!(
+        "<Relationship Id=\"rIdStyles\" Type=\"{OFFICE}/styles\" Target=\"styles.xml\"/>"
+    ));
+    parts.push((
+        "xl/styles.xml".to_owned(),
+        format!(
+            "<styleSheet xmlns=\"{MAIN}\"><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/></cellXfs></styleSheet>"
+        ),
+    ));
     parts.push((
         "xl/workbook.xml".to_owned(),
         format!("<workbook xmlns=\"{MAIN}\" xmlns:r=\"{OFFICE}\"><sheets>{list}</sheets></workbook>"),
@@ -251,6 +261,11 @@ fn a_number_is_finite_and_has_no_white_space() {
             );
         }
     }
+    // The reader of workbooks does not say which time such a number is.
+    let day = |written: &str| format!("<c r=\"C2\" s=\"1\"><v>{written}</v></c>");
+    assert_eq!(value_of(&day("45000"), &json!({})), Ok(Some("2023-03-15".to_owned())));
+    assert_eq!(value_of(&day("45000\n"), &json!({})), Err("TABLE_CELL".to_owned()));
+    assert_eq!(value_of(&day("1e999"), &json!({})), Ok(Some("1e999".to_owned())));
     // The white space of a text is its own, and of nothing but white space is no number.
     let spaced = "<c r=\"C2\" t=\"str\"><v> 5 </v></c>";
     assert_eq!(value_of(spaced, &json!({})), Ok(Some(" 5 ".to_owned())));
