@@ -1,7 +1,7 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
 use super::{
-    dictionary::{Dictionaries, Encoder, alike},
+    dictionary::{Dictionaries, Encoder, alike, without_full},
     runs::{Part, Run, ascending, runs_of_parts},
     staged::{Staged, Stamp},
 };
@@ -72,7 +72,8 @@ pub struct Shuffle {
     bytes: AtomicUsize,
     budget: usize,
     staging: PathBuf,
-    spills: Vec<Mutex<BTreeMap<KindOf, Vec<Spill>>>>,
+    /// By range.
+    spills: Vec<Mutex<BTreeMap<KindOf, Spills>>>,
     dictionaries: Dictionaries,
 }
 
@@ -146,11 +147,54 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// The staging files of one kind's events in one range. Columns that were numbers of texts may be texts later: each form has
+/// a file of its own, of which that of the form that came last is open, so that a wide table does not open one for each.
+#[derive(Default)]
+struct Spills {
+    open: Option<Spill>,
+    closed: Vec<PathBuf>,
+}
+
 /// Events of one form in a staging file.
 struct Spill {
     path: PathBuf,
     schema: SchemaRef,
     writer: StreamWriter<BufWriter<File>>,
+}
+
+impl Spills {
+    fn write(&mut self, events: &RecordBatch, file: impl FnOnce(usize) -> PathBuf) -> Result<(), EngineError> {
+        if self.open.as_ref().is_some_and(|open| open.schema != events.schema()) {
+            self.close()?;
+        }
+        let spill = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(Spill::create(file(self.closed.len()), events.schema())?),
+        };
+        spill.writer.write(events).map_err(unwritten(&spill.path))
+    }
+
+    fn close(&mut self) -> Result<(), EngineError> {
+        if let Some(mut spill) = self.open.take() {
+            spill.writer.finish().map_err(unwritten(&spill.path))?;
+            self.closed.push(spill.path);
+        }
+        Ok(())
+    }
+
+    fn read_back(mut self, parts: &mut Vec<Part>) -> Result<(), EngineError> {
+        self.close()?;
+        for path in &self.closed {
+            let file = File::open(path).map_err(|e| EngineError::io("read", path, e))?;
+            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
+                let events = Arc::new(Staged::unpack(&batch?)?);
+                let rows = 0..events.len();
+                parts.push(Part { events, rows });
+            }
+            std::fs::remove_file(path).map_err(|e| EngineError::io("delete", path, e))?;
+        }
+        Ok(())
+    }
 }
 
 impl Spill {
@@ -159,18 +203,6 @@ impl Spill {
         let out = BufWriter::with_capacity(1 << 16, file);
         let writer = StreamWriter::try_new(out, &schema).map_err(unwritten(&path))?;
         Ok(Self { path, schema, writer })
-    }
-
-    fn read_back(mut self, parts: &mut Vec<Part>) -> Result<(), EngineError> {
-        self.writer.finish().map_err(unwritten(&self.path))?;
-        drop(self.writer);
-        let file = File::open(&self.path).map_err(|e| EngineError::io("read", &self.path, e))?;
-        for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
-            let events = Arc::new(Staged::unpack(&batch?)?);
-            let rows = 0..events.len();
-            parts.push(Part { events, rows });
-        }
-        std::fs::remove_file(&self.path).map_err(|e| EngineError::io("delete", &self.path, e))
     }
 }
 
@@ -248,24 +280,20 @@ impl Shuffle {
     }
 
     fn spill(&self, all: Held) -> Result<(), EngineError> {
+        let mut dictionaries = BTreeMap::new();
         for (range, kinds) in all.ranges.into_iter().enumerate() {
             for (of, parts) in kinds {
+                let texts = dictionaries.entry(of).or_insert_with(|| self.dictionaries.texts(of));
                 let mut spills = lock(&self.spills[range]);
                 let spills = spills.entry(of).or_default();
                 for Part { events, rows } in parts {
-                    let events = events.slice(rows).pack()?;
-                    // Columns that were numbers of texts may be texts by now: one file for each form.
-                    let of_form = spills.iter().position(|spill| spill.schema == events.schema());
-                    let place = match of_form {
-                        Some(place) => place,
-                        None => {
-                            let name = format!("shuffle-{range}-{}-{}-{}.arrows", of.0, of.1, spills.len());
-                            spills.push(Spill::create(self.staging.join(name), events.schema())?);
-                            spills.len() - 1
-                        }
+                    let mut events = events.slice(rows);
+                    events.texts = without_full(&events.texts, 0..events.len(), texts)?;
+                    let file = |n| {
+                        self.staging
+                            .join(format!("shuffle-{range}-{}-{}-{n}.arrows", of.0, of.1))
                     };
-                    let spill = &mut spills[place];
-                    spill.writer.write(&events).map_err(unwritten(&spill.path))?;
+                    spills.write(&events.pack()?, file)?;
                 }
             }
         }
@@ -281,9 +309,7 @@ impl Shuffle {
         let mut out: BTreeMap<KindOf, Vec<Part>> = BTreeMap::new();
         for (of, spills) in std::mem::take(&mut *lock(&self.spills[range])) {
             let parts = out.entry(of).or_default();
-            for spill in spills {
-                spill.read_back(parts)?;
-            }
+            spills.read_back(parts)?;
         }
         for (of, parts) in std::mem::take(&mut lock(&self.held).ranges[range]) {
             out.entry(of).or_default().extend(parts);

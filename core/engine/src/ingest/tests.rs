@@ -183,6 +183,70 @@ fn a_column_of_few_texts_has_their_numbers_until_it_says_too_much() {
     assert!(numbers.contains("code") && !numbers.contains("name"), "{numbers:?}");
 }
 
+/// Columns that become full one after the other have one form each.
+#[test]
+fn a_wide_table_opens_one_staging_file_for_a_range() {
+    const COLUMNS: usize = 20;
+    const ROWS: usize = 2500;
+    let (folder, key) = (tempfile::tempdir().unwrap(), key());
+    let schema = Arc::new(Schema::new(
+        (0..COLUMNS)
+            .map(|c| Field::new(format!("c{c}"), DataType::Utf8, true))
+            .collect::<Vec<_>>(),
+    ));
+    let kind = RecordKind {
+        name: String::new(),
+        schema: schema.clone(),
+        key: RecordKey::Content,
+        fold: Fold::Replace,
+        subject: true,
+    };
+    let shuffle = Shuffle::new(Ranges::new(1, 1, 64), 1 << 10, folder.path());
+    let open = || {
+        let held = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        held.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path.starts_with(folder.path())))
+            .count()
+    };
+    let mut subjects = Subjects::new(&key);
+    for full in 0..COLUMNS {
+        let rows: Vec<usize> = (full * ROWS..(full + 1) * ROWS).collect();
+        let mut meta = RecordMetaBuilder::default();
+        for row in &rows {
+            let at = Locator {
+                offset: *row as u64,
+                length: 1,
+                row: *row as u64,
+                part: 0,
+                cell: None,
+            };
+            meta.push("MRN", Some(&format!("p{}", row % 97)), None, false, at);
+        }
+        // Each round another column says too much.
+        let column = |c: usize| -> ArrayRef {
+            let text = |row: &usize| format!("{c}-{}", if c <= full { row % 2000 } else { row % 3 });
+            Arc::new(rows.iter().map(text).map(Some).collect::<StringArray>())
+        };
+        let batch = RecordBatchOf {
+            kind: 0,
+            rows: RecordBatch::try_new(schema.clone(), (0..COLUMNS).map(column).collect()).unwrap(),
+            meta: meta.finish(),
+        };
+        let builder = EventBuilder::new(std::slice::from_ref(&kind), 1);
+        let mut collector = Collector::new(&shuffle);
+        collector
+            .push((0, 0), builder.build(batch, &mut subjects).unwrap().events)
+            .unwrap();
+        collector.finish().unwrap();
+        assert!(open() <= 1, "{} files are open", open());
+    }
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert!(files > COLUMNS / 2, "{files} files: the forms did not change");
+    let parts = shuffle.take(0).unwrap();
+    let rows: usize = parts[&(0, 0)].iter().map(|part| part.rows.len()).sum();
+    assert_eq!(rows, COLUMNS * ROWS);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
