@@ -268,16 +268,22 @@ def events(bench):
             "version": 1, "name": "events", "timezone": "Asia/Shanghai", "vault": {"url": "file:./vault", "key": "auto"},
             "dataset": {"url": "file:./out"}, "sources": {"events": source}, "tables": {"rows": {"from": table}}}))
         command = [bench.bin / "clinmill", "run", place / "pipeline.yaml"]
-        # What was written this moment is hashed twice: whether it changes meanwhile could not be told.
-        time.sleep(3)
-        found = cpu_until("refresh.discovered", command, cores=1)
-        shutil.rmtree(place / "vault", ignore_errors=True)
-        wall, cpu, peak, report = run_until("ingest", command, cores=1)
-        read = report["counts"]
-        agree(name, {"rows": read["read"]}, {"rows": read["written"] + read["duplicates"]})
+        # What was written this moment is hashed again by its reader: whether it changes meanwhile could not be told.
+        time.sleep(1)
+        best = None
+        for _ in range(bench.arguments.repeat):
+            shutil.rmtree(place / "vault", ignore_errors=True)
+            found = cpu_until("refresh.discovered", command, cores=1)
+            shutil.rmtree(place / "vault", ignore_errors=True)
+            wall, cpu, peak, report = run_until("ingest", command, cores=1)
+            read = report["counts"]
+            agree(name, {"rows": read["read"]}, {"rows": read["written"] + read["duplicates"]})
+            if best is None or cpu < best[1]:
+                best = (wall, cpu, peak, cpu - found)
+        wall, cpu, peak, reading = best
         bench.table.add(name, f"clinmill {plugin}", file.stat().st_size, wall, cpu, read["read"], peak,
                         "to event files; the input is hashed, not copied")
-        bench.table.add(name, "from reading on", file.stat().st_size, None, cpu - found, read["read"], None,
+        bench.table.add(name, "from reading on", file.stat().st_size, None, reading, read["read"], None,
                         "without start, discovery and hashing")
         shutil.rmtree(place)
 

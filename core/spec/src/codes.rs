@@ -88,7 +88,7 @@ codes! {
 
     SQL_REFERENCE = "E0701", "A query over one subject reads a table that has no subjects.";
     SQL_DISTINCT_ON = "E0702", "`DISTINCT ON` keeps an arbitrary row.";
-    SQL_LIMIT = "E0703", "`LIMIT` would cut across subjects.";
+    SQL_LIMIT = "E0703", "`LIMIT` would cut across subjects, or keep other rows at every run.";
     SQL_NO_INPUT = "E0704", "A query gives rows that come from no input.";
     SQL_NOT_LOCAL = "E0705", "A part of a query cannot be computed for one subject at a time.";
     SQL_VOLATILE = "E0706", "A function gives another result at every run.";

@@ -21,7 +21,8 @@ pub struct Diff {
     pub tables: BTreeMap<String, TableDiff>,
 }
 
-/// The net difference of one table: a row that came and went in between does not count.
+/// The net difference of one table: a row that came and went in between does not count. One that was there before and is there
+/// now counts where anything happened to it in between, even if it is again as it was: that the change files do not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TableDiff {
     /// Rows of the older release (0 when it did not have the table).
@@ -145,7 +146,7 @@ fn net(files: Vec<PathBuf>, limit: usize) -> Result<Net> {
                         ids.push(id.value(row).to_owned());
                     }
                     Fate {
-                        existed: deleted || !matches!(name, "new" | "late"),
+                        existed: deleted || !is_first(name),
                         deleted,
                         cause,
                         listed: if listed { ids.len() as u32 } else { 0 },
@@ -153,9 +154,13 @@ fn net(files: Vec<PathBuf>, limit: usize) -> Result<Net> {
                 });
         }
     }
+    let corrected = "corrected".to_owned();
     let (mut upserts, mut deletes, mut rows) = (BTreeMap::new(), 0, Vec::new());
     for fate in fates.into_values() {
         let cause = causes.get(usize::from(fate.cause)).filter(|c| !c.is_empty());
+        // What was there before is not new where it came back after a deletion.
+        let came_back = fate.existed && cause.is_some_and(|c| is_first(c));
+        let cause = if came_back { Some(&corrected) } else { cause };
         match (fate.deleted, fate.existed) {
             (true, false) => continue,
             (true, true) => deletes += 1,
@@ -175,4 +180,9 @@ fn net(files: Vec<PathBuf>, limit: usize) -> Result<Net> {
     }
     rows.sort();
     Ok((upserts, deletes, rows))
+}
+
+/// True for the causes of a row that was not there before.
+fn is_first(cause: &str) -> bool {
+    matches!(cause, "new" | "late")
 }

@@ -256,12 +256,17 @@ impl Stamp {
     /// be remembered by this one.
     pub fn is_settled(&self, at: SystemTime) -> bool {
         let last = self.modified.max(self.changed);
-        last.saturating_add(TICK.as_nanos() as i64) <= nanoseconds(at)
+        let whole_seconds = self.changed % 1_000_000_000 == 0;
+        let tick = if whole_seconds { LONG_TICK } else { TICK };
+        last.saturating_add(tick.as_nanos() as i64) <= nanoseconds(at)
     }
 }
 
-/// The longest tick of a file system's clock in use, FAT's: a file written twice within it may have one stamp twice.
-const TICK: Duration = Duration::from_secs(2);
+/// The longest tick of a file system's clock that counts whole seconds, FAT's: a file written twice within it may have one
+/// stamp twice.
+const LONG_TICK: Duration = Duration::from_secs(2);
+/// Ten times the longest of other clocks: 10 ms of exFAT, and of a kernel that looks at the time a hundred times a second.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Nanoseconds since 1970, good until 2262.
 fn nanoseconds(time: SystemTime) -> i64 {
@@ -395,13 +400,27 @@ mod tests {
     fn a_stamp_is_settled_when_the_clock_has_ticked_since_the_last_change() {
         let of = |modified: i64, changed: i64| Stamp {
             size: 1,
-            modified: modified * 1_000_000_000,
-            changed: changed * 1_000_000_000,
+            modified: modified * 1_000_000,
+            changed: changed * 1_000_000,
             inode: 1,
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
-        assert!(of(98, 98).is_settled(at) && of(0, 98).is_settled(at));
-        for late in [of(99, 0), of(0, 99), of(101, 0)] {
+        for early in [
+            of(98_000, 98_000),
+            of(0, 98_000),
+            of(99_900, 99_896),
+            of(98_000, 99_892),
+        ] {
+            assert!(early.is_settled(at), "{early:?}");
+        }
+        for late in [
+            of(99_000, 0),
+            of(0, 99_000),
+            of(101_000, 0),
+            of(99_000, 99_000),
+            of(99_950, 99_896),
+            of(0, 99_904),
+        ] {
             assert!(!late.is_settled(at), "{late:?}");
         }
     }

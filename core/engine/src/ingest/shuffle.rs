@@ -1,22 +1,21 @@
 //! The shuffle: events cut by bucket range, held in memory up to a budget, then in staging files of the vault.
 
 use super::{
-    dictionary::{Dictionaries, Encoder, alike, without_full},
+    dictionary::{Dictionaries, Encoder, Texts, alike, without_full},
     runs::{Part, Run, ascending, runs_of_parts},
     staged::{Staged, Stamp},
 };
 use crate::error::EngineError;
 use arrow::{
     array::RecordBatch,
-    datatypes::SchemaRef,
     error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
 use clinmill_model::{BUCKETS, bucket_of};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{BufReader, BufWriter},
+    io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -72,8 +71,8 @@ pub struct Shuffle {
     bytes: AtomicUsize,
     budget: usize,
     staging: PathBuf,
-    /// By range.
-    spills: Vec<Mutex<BTreeMap<KindOf, Spills>>>,
+    /// By range, the kinds that have a staging file.
+    spills: Vec<Mutex<BTreeSet<KindOf>>>,
     dictionaries: Dictionaries,
 }
 
@@ -144,65 +143,6 @@ impl<'a> Collector<'a> {
             self.shuffle.push(of, held.parts)?;
         }
         Ok(())
-    }
-}
-
-/// The staging files of one kind's events in one range. Columns that were numbers of texts may be texts later: each form has
-/// a file of its own, of which that of the form that came last is open, so that a wide table does not open one for each.
-#[derive(Default)]
-struct Spills {
-    open: Option<Spill>,
-    closed: Vec<PathBuf>,
-}
-
-/// Events of one form in a staging file.
-struct Spill {
-    path: PathBuf,
-    schema: SchemaRef,
-    writer: StreamWriter<BufWriter<File>>,
-}
-
-impl Spills {
-    fn write(&mut self, events: &RecordBatch, file: impl FnOnce(usize) -> PathBuf) -> Result<(), EngineError> {
-        if self.open.as_ref().is_some_and(|open| open.schema != events.schema()) {
-            self.close()?;
-        }
-        let spill = match &mut self.open {
-            Some(open) => open,
-            none => none.insert(Spill::create(file(self.closed.len()), events.schema())?),
-        };
-        spill.writer.write(events).map_err(unwritten(&spill.path))
-    }
-
-    fn close(&mut self) -> Result<(), EngineError> {
-        if let Some(mut spill) = self.open.take() {
-            spill.writer.finish().map_err(unwritten(&spill.path))?;
-            self.closed.push(spill.path);
-        }
-        Ok(())
-    }
-
-    fn read_back(mut self, parts: &mut Vec<Part>) -> Result<(), EngineError> {
-        self.close()?;
-        for path in &self.closed {
-            let file = File::open(path).map_err(|e| EngineError::io("read", path, e))?;
-            for batch in StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)? {
-                let events = Arc::new(Staged::unpack(&batch?)?);
-                let rows = 0..events.len();
-                parts.push(Part { events, rows });
-            }
-            std::fs::remove_file(path).map_err(|e| EngineError::io("delete", path, e))?;
-        }
-        Ok(())
-    }
-}
-
-impl Spill {
-    fn create(path: PathBuf, schema: SchemaRef) -> Result<Self, EngineError> {
-        let file = File::create(&path).map_err(|e| EngineError::io("write", &path, e))?;
-        let out = BufWriter::with_capacity(1 << 16, file);
-        let writer = StreamWriter::try_new(out, &schema).map_err(unwritten(&path))?;
-        Ok(Self { path, schema, writer })
     }
 }
 
@@ -285,16 +225,8 @@ impl Shuffle {
             for (of, parts) in kinds {
                 let texts = dictionaries.entry(of).or_insert_with(|| self.dictionaries.texts(of));
                 let mut spills = lock(&self.spills[range]);
-                let spills = spills.entry(of).or_default();
-                for Part { events, rows } in parts {
-                    let mut events = events.slice(rows);
-                    events.texts = without_full(&events.texts, 0..events.len(), texts)?;
-                    let file = |n| {
-                        self.staging
-                            .join(format!("shuffle-{range}-{}-{}-{n}.arrows", of.0, of.1))
-                    };
-                    spills.write(&events.pack()?, file)?;
-                }
+                spills.insert(of);
+                append(&self.spilled(range, of), parts, texts)?;
             }
         }
         self.bytes.fetch_sub(all.bytes, Ordering::Relaxed);
@@ -307,15 +239,59 @@ impl Shuffle {
     /// When a staging file cannot be read back.
     pub fn take(&self, range: usize) -> Result<BTreeMap<KindOf, Vec<Part>>, EngineError> {
         let mut out: BTreeMap<KindOf, Vec<Part>> = BTreeMap::new();
-        for (of, spills) in std::mem::take(&mut *lock(&self.spills[range])) {
-            let parts = out.entry(of).or_default();
-            spills.read_back(parts)?;
+        for of in std::mem::take(&mut *lock(&self.spills[range])) {
+            read_back(&self.spilled(range, of), out.entry(of).or_default())?;
         }
         for (of, parts) in std::mem::take(&mut lock(&self.held).ranges[range]) {
             out.entry(of).or_default().extend(parts);
         }
         Ok(out)
     }
+
+    fn spilled(&self, range: usize, of: KindOf) -> PathBuf {
+        self.staging.join(format!("shuffle-{range}-{}-{}.arrows", of.0, of.1))
+    }
+}
+
+/// Appends events to a staging file, as streams of one form each: columns that were numbers of texts may be texts by now. No
+/// file stays open: there are as many as ranges times kinds.
+fn append(path: &Path, parts: Vec<Part>, texts: &BTreeMap<usize, Texts>) -> Result<(), EngineError> {
+    let file = File::options().append(true).create(true).open(path);
+    let mut out = BufWriter::with_capacity(1 << 16, file.map_err(|e| EngineError::io("write", path, e))?);
+    let mut parts = parts.into_iter();
+    let mut packed = || {
+        let Part { events, rows } = parts.next()?;
+        let mut events = events.slice(rows);
+        Some(without_full(&events.texts, 0..events.len(), texts).and_then(|plain| {
+            events.texts = plain;
+            events.pack()
+        }))
+    };
+    let mut next = packed().transpose()?;
+    while let Some(first) = next {
+        let mut stream = StreamWriter::try_new(&mut out, first.schema_ref()).map_err(unwritten(path))?;
+        stream.write(&first).map_err(unwritten(path))?;
+        next = packed().transpose()?;
+        while let Some(more) = next.take_if(|more| more.schema_ref() == first.schema_ref()) {
+            stream.write(&more).map_err(unwritten(path))?;
+            next = packed().transpose()?;
+        }
+        stream.finish().map_err(unwritten(path))?;
+    }
+    out.flush().map_err(|e| EngineError::io("write", path, e))
+}
+
+fn read_back(path: &Path, parts: &mut Vec<Part>) -> Result<(), EngineError> {
+    let unread = |e| EngineError::io("read", path, e);
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unread)?);
+    while !file.fill_buf().map_err(unread)?.is_empty() {
+        for batch in StreamReader::try_new(&mut file, None)? {
+            let events = Arc::new(Staged::unpack(&batch?)?);
+            let rows = 0..events.len();
+            parts.push(Part { events, rows });
+        }
+    }
+    std::fs::remove_file(path).map_err(|e| EngineError::io("delete", path, e))
 }
 
 impl Held {

@@ -28,7 +28,7 @@ use std::{
 
 /// Bytes of input whose events one bucket range should hold, about.
 const RANGE_BYTES: u64 = 24 << 20;
-/// Each range keeps a staging file open for each record kind.
+/// Each range has a staging file for each record kind that spills.
 const MOST_RANGES: u16 = 64;
 
 /// What ingest left.
@@ -63,10 +63,8 @@ impl Ingested {
             }
         }
         let told = |((source, code), (inputs, error)): ((&str, &str), (u64, &PluginError))| {
-            let message = format!(
-                "source {source}: {inputs} inputs were given up ({code}): {}",
-                error.message
-            );
+            let were = if inputs == 1 { "input was" } else { "inputs were" };
+            let message = format!("source {source}: {inputs} {were} given up ({code}): {}", error.message);
             Warning::new("INPUT_GIVEN_UP", message)
         };
         reasons.into_iter().map(told).collect()
