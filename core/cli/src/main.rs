@@ -18,6 +18,7 @@ use clinmill_host::guard;
 use context::Context;
 use failure::Failure;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     guard::begin();
@@ -30,8 +31,23 @@ fn main() -> ExitCode {
     ExitCode::from(run(&context, &cli))
 }
 
-#[tokio::main]
-async fn run(context: &Context, cli: &Cli) -> u8 {
+fn run(context: &Context, cli: &Cli) -> u8 {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            context
+                .console
+                .error(None, &format!("threads cannot be started: {error}"));
+            return failure::FAILED;
+        }
+    };
+    let exit = runtime.block_on(command(context, cli));
+    // Nobody waits for a query that was given up.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn command(context: &Context, cli: &Cli) -> u8 {
     let exit = match dispatch(context, cli).await {
         Ok(exit) => exit,
         Err(failure) => {

@@ -157,7 +157,7 @@ pub const ALL: &[Notice] = &[
     warning(
         "UNORDERED_VERSIONS",
         "Records came in more than one form, and nothing says which is the newer.",
-        "Name the column that orders them (`version`), or the time of a file (`as_of`).",
+        "Name the column that orders them (`version`), or the time of a file (`as_of`); records of two scopes are told apart by `key`.",
     ),
     rejection(
         "NO_SUBJECT",

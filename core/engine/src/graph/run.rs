@@ -20,7 +20,11 @@ use clinmill_model::columns::{INPUTS, SUBJECT_ID};
 use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, Status, TaskContext};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 /// The records of one kind, as the graph takes them in.
@@ -167,7 +171,7 @@ impl Graph {
                 union(&parts, schema)?
             }
             Node::Sql { step, name, .. } => {
-                let made = run_sql(step, relations, lineage).await;
+                let made = until_cancelled(run_sql(step, relations, lineage), cancelled).await;
                 made.map_err(|e| e.of_transform(name))?
             }
         };
@@ -193,6 +197,27 @@ impl Graph {
         Ok(relation)
     }
 }
+
+/// Work that is given up when the task is cancelled: a query may take hours.
+async fn until_cancelled<T>(
+    work: impl Future<Output = Result<T, EngineError>>,
+    cancelled: &AtomicBool,
+) -> Result<T, EngineError> {
+    let told = async {
+        while !cancelled.load(Ordering::Relaxed) {
+            // Not the runtime's clock: it stands where all of its threads are in queries.
+            let _ = tokio::task::spawn_blocking(|| std::thread::sleep(LOOK)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        made = work => made,
+        () = told => Err(EngineError::Cancelled),
+    }
+}
+
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 fn union(parts: &[&Relation], schema: &SchemaRef) -> Result<Relation, EngineError> {
     let batches = parts

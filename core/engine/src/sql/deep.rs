@@ -1,11 +1,17 @@
 //! How deep a query may be. The parser bounds brackets, and reads a chain of operators in a loop; but the tree of a chain is as
 //! deep as it is long, and whatever goes down a tree calls itself: at some depth the whole process ends.
 
-use datafusion::sql::sqlparser::{keywords::Keyword, tokenizer::Token};
+use datafusion::sql::sqlparser::{
+    ast::{ObjectName, Query},
+    keywords::Keyword,
+    tokenizer::Token,
+};
+use std::collections::HashMap;
 
 /// The most operators of one expression, each over the one before. Of casts, 1,000 were run and 2,000 ended the process.
 pub(super) const OPERATORS: usize = 500;
-/// The most relations and parts of unions, which may be one within the other.
+/// The most relations and parts of unions, which may be one within the other, and the most when each name of a `with` stands for
+/// what it names: a query is planned once for each time it is read.
 pub(super) const RELATIONS: usize = 500;
 
 /// Refuses a query that is too deep, before it is parsed.
@@ -64,14 +70,69 @@ pub(super) fn check(tokens: &[(usize, Token)]) -> Result<(), (usize, String)> {
             ));
         }
         if relations > RELATIONS {
-            return Err((
-                *at,
-                format!("it puts more than {RELATIONS} relations together; make several transforms of it"),
-            ));
+            return Err((*at, too_many()));
         }
         before = keyword;
     }
     Ok(())
+}
+
+pub(super) fn too_many() -> String {
+    format!("it puts more than {RELATIONS} relations together; make several transforms of it")
+}
+
+/// Counts the relations of a query with what the names of `with` stand for in their place.
+#[derive(Default)]
+pub(super) struct Unfolded(Vec<Body>);
+
+/// A query that is being read.
+#[derive(Default)]
+struct Body {
+    relations: usize,
+    /// The relations of each name that was read.
+    named: HashMap<String, usize>,
+    /// The names whose queries are to be read.
+    names: Vec<(*const Query, String)>,
+}
+
+impl Unfolded {
+    /// A query begins.
+    pub fn open(&mut self, query: &Query) {
+        let named = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.0.push(Body {
+            names: named
+                .map(|cte| (std::ptr::from_ref(&*cte.query), cte.alias.name.value.to_lowercase()))
+                .collect(),
+            ..Body::default()
+        });
+    }
+
+    /// It ends. False where there are too many relations now.
+    pub fn close(&mut self, query: &Query) -> bool {
+        let relations = self.0.pop().map_or(0, |body| body.relations);
+        let Some(around) = self.0.last_mut() else { return true };
+        match around.names.iter().find(|(of, _)| std::ptr::eq(*of, query)) {
+            Some((_, name)) => {
+                around.named.insert(name.clone(), relations);
+                true
+            }
+            None => around.add(relations),
+        }
+    }
+
+    /// A relation is read. False where there are too many now.
+    pub fn read(&mut self, name: &ObjectName) -> bool {
+        let name = name.to_string().replace('"', "").to_lowercase();
+        let relations = self.0.iter().rev().find_map(|body| body.named.get(&name)).copied();
+        self.0.last_mut().is_none_or(|body| body.add(relations.unwrap_or(1)))
+    }
+}
+
+impl Body {
+    fn add(&mut self, relations: usize) -> bool {
+        self.relations = self.relations.saturating_add(relations.max(1));
+        self.relations <= RELATIONS
+    }
 }
 
 /// What stands between two brackets, or `case` and `end`.

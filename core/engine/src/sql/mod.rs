@@ -22,7 +22,7 @@ use checked::CheckWholeNumbers;
 use clinmill_model::columns::{INPUTS, SUBJECT_ID};
 use clinmill_spec::codes;
 use datafusion::{
-    common::TableReference,
+    common::{TableReference, runtime::SpawnedTask},
     datasource::MemTable,
     error::DataFusionError,
     execution::session_state::SessionStateBuilder,
@@ -237,7 +237,12 @@ impl SqlStep {
         let context = context();
         self.register(&context, relations, lineage)?;
         let plan = self.logical(&context, lineage).await?;
-        let batches = DataFrame::new(context.state(), plan).collect().await?;
+        // A task of its own: a query may go on for hours without giving way, and whoever waits for it may give it up.
+        let made = SpawnedTask::spawn(DataFrame::new(context.state(), plan).collect());
+        let batches = made
+            .join()
+            .await
+            .map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))??;
         let schema = with_engine_columns(&self.output, self.scope == SqlScope::Subject, lineage);
         let cast = batches
             .iter()

@@ -1,11 +1,15 @@
 //! What is wrong with a text whatever the columns are, seen in what the parser made of it.
 
-use super::{local::CLOCKS, words};
+use super::{
+    deep::{self, Unfolded},
+    local::CLOCKS,
+    words,
+};
 use datafusion::{
     execution::session_state::SessionState,
     logical_expr::Volatility,
     sql::sqlparser::{
-        ast::{Expr, Function, Ident, Query, Spanned as _, Value, ValueWithSpan, Visit, Visitor},
+        ast::{Expr, Function, Ident, ObjectName, Query, Spanned as _, Value, ValueWithSpan, Visit, Visitor},
         keywords::Keyword,
         tokenizer::{Location, Token},
     },
@@ -39,6 +43,7 @@ pub(super) fn check(
         role,
         tokens,
         state,
+        unfolded: Unfolded::default(),
     };
     match parsed.visit(&mut reader) {
         ControlFlow::Continue(()) => Ok(()),
@@ -51,6 +56,7 @@ struct Reader<'a> {
     role: Role,
     tokens: &'a [(usize, Token)],
     state: &'a SessionState,
+    unfolded: Unfolded,
 }
 
 impl Reader<'_> {
@@ -90,10 +96,29 @@ impl Reader<'_> {
 impl Visitor for Reader<'_> {
     type Break = (usize, String);
 
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
-        match self.role {
-            Role::Query => ControlFlow::Continue(()),
-            _ => ControlFlow::Break((self.query(), "a query within a condition cannot be run".to_owned())),
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        if self.role != Role::Query {
+            return ControlFlow::Break((self.query(), "a query within a condition cannot be run".to_owned()));
+        }
+        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+            let what = "`with recursive` may run without an end; write the steps as transforms, one after the other";
+            return self.wrong(with.with_token.0.span.start, what.to_owned());
+        }
+        self.unfolded.open(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        match self.unfolded.close(query) {
+            true => ControlFlow::Continue(()),
+            false => self.wrong(query.span().start, deep::too_many()),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Self::Break> {
+        match self.unfolded.read(relation) {
+            true => ControlFlow::Continue(()),
+            false => self.wrong(relation.span().start, deep::too_many()),
         }
     }
 

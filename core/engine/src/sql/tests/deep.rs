@@ -75,6 +75,34 @@ fn relations_that_are_too_many_are_refused() {
     }
 }
 
+/// What a `with` names is planned once for each time it is read.
+#[test]
+fn names_of_with_stand_for_what_they_name() {
+    let doubled = |n: usize, by: &str| {
+        let steps: Vec<String> = (1..=n)
+            .map(|i| format!("C{i} as (select * from c{0} {by} c{0})", i - 1))
+            .collect();
+        format!("with c0 as (select * from t), {} select * from c{n}", steps.join(", "))
+    };
+    for by in ["union all select * from", "join"] {
+        for n in [9, 24, 70] {
+            let text = doubled(n, by);
+            let (at, message) = tables(&text).unwrap_err();
+            assert!(message.starts_with("it puts more than 500 relations"), "{message}");
+            assert!(at > 0 && at < text.len(), "{at}");
+        }
+    }
+    assert_eq!(tables(&doubled(5, "union all select * from")), Ok(vec!["t".to_owned()]));
+    let steps: Vec<String> = (1..=200)
+        .map(|i| format!("c{i} as (select * from c{})", i - 1))
+        .collect();
+    let text = format!("with c0 as (select * from t), {} select * from c200", steps.join(", "));
+    assert_eq!(tables(&text), Ok(vec!["t".to_owned()]));
+    let endless = "with recursive n as (select 1 as k union all select k + 1 from n) select k from n";
+    let (at, message) = tables(endless).unwrap_err();
+    assert!(at == 0 && message.starts_with("`with recursive`"), "{at}: {message}");
+}
+
 /// Each step of a chain asked for the types of all before it, which took the third power of its length: a dozen times as long.
 #[test]
 fn whole_numbers_are_planned_in_time() {

@@ -168,7 +168,7 @@ fn the_shipped_table_knows_what_hospitals_write() {
         ("SECONDS", "s"),
         ("%", "%"),
         ("RATIO", "{ratio}"),
-        ("PH", "{pH}"),
+        ("PH", "[pH]"),
         ("KG/M2", "kg/m2"),
         ("CM", "cm"),
         ("KG", "kg"),
