@@ -243,7 +243,7 @@ impl<'a> Core<'a> {
         let text = match place {
             Place::Field(field) => view.get(row as usize, *field),
             Place::Constant(value) => value,
-            Place::Cell | Place::CellName => return None,
+            Place::Cell | Place::CellName | Place::Absent => return None,
         };
         (!is_null(text, self.plan.nulls)).then_some(text)
     }
