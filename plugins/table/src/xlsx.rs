@@ -278,7 +278,9 @@ fn read_workbook(
             Some((cell, _)) if uncounted != Some(tags.row()) => Some(cell.get_position()),
             _ => tags.place(),
         };
-        let place = place.filter(|(row, _)| tags.told_row().is_none_or(|told| told == *row));
+        let place = place.filter(|(row, column)| {
+            (*column as usize) < MOST_COLUMNS && tags.told_row().is_none_or(|told| told == *row)
+        });
         let style = found.as_ref().and_then(|(_, style)| cells.styles().get(*style));
         let content = match &found {
             _ if tags.is_odd() => {

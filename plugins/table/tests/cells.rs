@@ -282,6 +282,9 @@ fn values_are_read_however_the_format_lets_them_be_written() {
         "<c r=\"C2\"><v>5</v><extLst><c r=\"C2\"><v>6</v></c></extLst></c>",
         "<c r=\"C2\"><v>5</v><extLst><row r=\"9\"/></extLst></c>",
         "<c r=\"C2\"><v>5</v><extLst></c>",
+        "<c r=\"C2\"><v>5<!-- x --></v>",
+        "<c r=\"C2\" t=\"q\"><v>5</v>",
+        "<c r=\"C2\"><v>5<!-- x </v></c>",
     ] {
         assert_eq!(
             value_of(cell, &json!({})),
@@ -311,6 +314,7 @@ fn a_cell_that_is_wrong_costs_its_row() {
         "<c r=\"C2\"><v>5</v><is><t>6</t></is></c>",
         "<c r=\"C2\"><v>5</v></c><c r=\"C2\"><v>6</v></c>",
         "<c r=\"$C$2\"><v>5</v></c>",
+        "<c r=\"XFE2\"><v>5</v></c>",
         "<c r=\"2\"><v>5</v></c>",
         "<c r=\"C\"><v>5</v></c>",
         "<c r=\"\"><v>5</v></c>",

@@ -443,7 +443,10 @@ async fn differences_are_net() {
     let ids: Vec<_> = all.rows.iter().map(|r| (r.row_id.as_str(), r.op)).collect();
     assert_eq!(ids, [("r001", "U"), ("r002", "U"), ("r003", "U")]);
     // What was there before is not new, though it went in between.
-    assert_eq!((&all.upserts, all.deletes), (&BTreeMap::from([("corrected".to_owned(), 3)]), 0));
+    assert_eq!(
+        (&all.upserts, all.deletes),
+        (&BTreeMap::from([("corrected".to_owned(), 3)]), 0)
+    );
     let first = diff(&world.dataset, 0, 1, 2, scratch)
         .await
         .unwrap()
