@@ -189,3 +189,32 @@ impl Finder<'_> {
         format!("{name:?} (is it {}?)", near.join(" or "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_may_be_missing() {
+        let names = ["id", "unit", "unit "].map(str::to_owned);
+        let captures = BTreeMap::from([("ward".to_owned(), "7".to_owned())]);
+        let header = Header {
+            names: &names,
+            offset: 0,
+        };
+        let mut finder = header.finder(&captures);
+        assert_eq!(finder.column("id", true), Place::Field(0));
+        assert_eq!(finder.column("ward", true), Place::Constant("7".to_owned()));
+        assert_eq!(finder.column("day", true), Place::Absent);
+        assert!(finder.finish().is_ok());
+        let mut finder = header.finder(&captures);
+        finder.column("unit", true);
+        assert_eq!(finder.finish().unwrap_err().code, error::DUPLICATE_COLUMN);
+        // What another option needs as well is not one that files may lack.
+        let mut finder = header.finder(&captures);
+        finder.column("id", false);
+        finder.column("day", false);
+        finder.place("day");
+        assert!(!finder.finish().unwrap_err().message.contains("optional"));
+    }
+}
