@@ -190,6 +190,9 @@ pub struct ColumnOptions {
     /// Digits after the point of a `decimal`; default 6. A value with more is rejected, never rounded.
     #[schemars(range(max = 38))]
     pub scale: Option<u8>,
+    /// Files may lack the column: its values are null there.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// The type of a column.
@@ -390,11 +393,19 @@ fn check_record(record: &Record, at: &str, findings: &mut Findings) {
     for (header, column) in &record.columns.0 {
         let pointer = format!("{at}/columns/{}", escape(header));
         check_column(column, &pointer, findings);
+        if column.is_optional() && plan::key_columns(record).any(|name| name == column.name()) {
+            let message = "a column of the key cannot be optional: its records would be others once files have it";
+            findings.add(format!("{pointer}/optional"), "TABLE_OPTIONAL", message);
+        }
         claim(column.name(), pointer, &mut taken, findings);
     }
     if let Some(unpivot) = &record.unpivot {
         claim(&unpivot.name, format!("{at}/unpivot/name"), &mut taken, findings);
         check_column(&unpivot.value, &format!("{at}/unpivot/value"), findings);
+        if unpivot.value.is_optional() {
+            let message = "goes with `columns` only: a cell that is not there becomes no record";
+            findings.add(format!("{at}/unpivot/value/optional"), "TABLE_OPTIONAL", message);
+        }
         claim(
             unpivot.value.name(),
             format!("{at}/unpivot/value"),
@@ -487,5 +498,10 @@ impl Column {
             Self::Name(name) => name,
             Self::Options(options) => &options.name,
         }
+    }
+
+    /// Whether files may lack it.
+    pub const fn is_optional(&self) -> bool {
+        matches!(self, Self::Options(ColumnOptions { optional: true, .. }))
     }
 }

@@ -243,7 +243,7 @@ impl<'a> Core<'a> {
         let text = match place {
             Place::Field(field) => view.get(row as usize, *field),
             Place::Constant(value) => value,
-            Place::Cell | Place::CellName => return None,
+            Place::Cell | Place::CellName | Place::Absent => return None,
         };
         (!is_null(text, self.plan.nulls)).then_some(text)
     }
@@ -408,8 +408,8 @@ impl<'a> Core<'a> {
     fn cell_message(&self, field: usize) -> String {
         let header = self.plan.header.get(field).map_or("", String::as_str);
         format!(
-            "the cell of column {header:?} holds an error, a formula without its result, or a value written where the format has \
-             none: calculate and save the workbook; an error that means nothing can be named in `null_values`"
+            "the cell of column {header:?} holds an error, a formula without its result, or a value that the format does not \
+             have there: calculate and save the workbook; an error that means nothing can be named in `null_values`"
         )
     }
 

@@ -10,7 +10,8 @@ pub const UNCLOSED_QUOTE: &str = "TABLE_UNCLOSED_QUOTE";
 pub const LONG_ROW: &str = "TABLE_LONG_ROW";
 /// A row holds bytes that its encoding does not know.
 pub const ENCODING: &str = "TABLE_ENCODING";
-/// A cell holds an error (ECMA-376 part 1, 18.18.11: `t="e"`), or a formula whose result is not stored.
+/// A cell holds an error (ECMA-376 part 1, 18.18.11: `t="e"`), a formula whose result is not stored, or what no cell holds;
+/// or nobody knows which cell it is.
 pub const CELL: &str = "TABLE_CELL";
 /// A cell that becomes a record stands under an empty header.
 pub const NO_NAME: &str = "TABLE_NO_NAME";

@@ -35,7 +35,9 @@ impl<'a> Header<'a> {
             captures,
             index,
             named: BTreeSet::new(),
-            missing: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            is_known: false,
             twice: BTreeSet::new(),
         }
     }
@@ -47,7 +49,12 @@ pub struct Finder<'a> {
     captures: &'a BTreeMap<String, String>,
     index: HashMap<&'a str, (usize, bool)>,
     named: BTreeSet<usize>,
-    missing: BTreeSet<String>,
+    /// What is missing, and whether an option may say that it can be.
+    missing: BTreeMap<String, bool>,
+    /// What is not there and need not be.
+    absent: BTreeSet<String>,
+    /// A column was found.
+    is_known: bool,
     twice: BTreeSet<String>,
 }
 
@@ -61,6 +68,19 @@ impl Finder<'_> {
         }
         self.field(name)
             .map_or_else(|| Place::Constant(String::new()), Place::Field)
+    }
+
+    /// A column of the records, or else a captured path name.
+    pub fn column(&mut self, name: &str, is_optional: bool) -> Place {
+        if self.index.contains_key(name.trim()) || self.captures.contains_key(name) {
+            return self.place(name);
+        }
+        if is_optional {
+            self.absent.insert(name.to_owned());
+        } else {
+            self.missing.entry(name.to_owned()).or_insert(true);
+        }
+        Place::Absent
     }
 
     /// A column.
@@ -77,9 +97,12 @@ impl Finder<'_> {
                 self.twice.insert(name.to_owned());
                 None
             }
-            Some((field, false)) => Some(*field),
+            Some((field, false)) => {
+                self.is_known = true;
+                Some(*field)
+            }
             None => {
-                self.missing.insert(name.to_owned());
+                self.missing.insert(name.to_owned(), false);
                 None
             }
         }
@@ -102,6 +125,7 @@ impl Finder<'_> {
             }
             cells.push((i, name.to_owned()));
         }
+        self.is_known |= !cells.is_empty();
         cells
     }
 
@@ -109,10 +133,18 @@ impl Finder<'_> {
     ///
     /// # Errors
     /// `TABLE_MISSING_COLUMN`, `TABLE_DUPLICATE_COLUMN`.
-    pub fn finish(self) -> Result<(), PluginError> {
+    pub fn finish(mut self) -> Result<(), PluginError> {
+        // A row that has nothing of what is asked for is no header, whatever it may lack.
+        if !self.is_known && self.twice.is_empty() {
+            let absent = std::mem::take(&mut self.absent);
+            self.missing.extend(absent.into_iter().map(|name| (name, false)));
+        }
         if !self.missing.is_empty() {
-            let missing: Vec<String> = self.missing.iter().map(|name| self.described(name)).collect();
-            let message = format!("the header lacks {}; {}", missing.join(", "), self.there());
+            let missing: Vec<String> = self.missing.keys().map(|name| self.described(name)).collect();
+            let mut message = format!("the header lacks {}; {}", missing.join(", "), self.there());
+            if !self.named.is_empty() && self.missing.values().any(|may_lack| *may_lack) {
+                message.push_str("; a column that files may lack has `optional: true`");
+            }
             return Err(PluginError::data(self.header.offset, error::MISSING_COLUMN, message));
         }
         if !self.twice.is_empty() {
@@ -155,5 +187,34 @@ impl Finder<'_> {
         }
         let near: Vec<String> = near.iter().map(|(_, other)| format!("{other:?}")).collect();
         format!("{name:?} (is it {}?)", near.join(" or "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_may_be_missing() {
+        let names = ["id", "unit", "unit "].map(str::to_owned);
+        let captures = BTreeMap::from([("ward".to_owned(), "7".to_owned())]);
+        let header = Header {
+            names: &names,
+            offset: 0,
+        };
+        let mut finder = header.finder(&captures);
+        assert_eq!(finder.column("id", true), Place::Field(0));
+        assert_eq!(finder.column("ward", true), Place::Constant("7".to_owned()));
+        assert_eq!(finder.column("day", true), Place::Absent);
+        assert!(finder.finish().is_ok());
+        let mut finder = header.finder(&captures);
+        finder.column("unit", true);
+        assert_eq!(finder.finish().unwrap_err().code, error::DUPLICATE_COLUMN);
+        // What another option needs as well is not one that files may lack.
+        let mut finder = header.finder(&captures);
+        finder.column("id", false);
+        finder.column("day", false);
+        finder.place("day");
+        assert!(!finder.finish().unwrap_err().message.contains("optional"));
     }
 }

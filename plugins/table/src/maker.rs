@@ -30,6 +30,7 @@ impl Maker<'_> {
         let text = match place {
             Place::Field(field) => self.view.get(record.row as usize, *field),
             Place::Constant(value) => value,
+            Place::Absent => return None,
             Place::CellName => self.cell(record).map_or("", |(_, name)| name),
             Place::Cell => self
                 .cell(record)

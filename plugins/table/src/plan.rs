@@ -40,6 +40,8 @@ pub struct ColumnPlan {
     pub name: String,
     /// Output type.
     pub kind: Kind,
+    /// Files may lack it.
+    pub is_optional: bool,
 }
 
 /// Where the value of a column comes from, before the header is known.
@@ -97,6 +99,12 @@ pub fn key_column<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
         .iter()
         .map(|(_, column)| column.name())
         .find(|name| *name == key)
+}
+
+/// The output names of the key.
+pub fn key_columns(record: &Record) -> impl Iterator<Item = &str> {
+    let key = record.key.iter().flatten();
+    key.map(|key| key_column(record, key).unwrap_or(key))
 }
 
 /// The kinds of record of a source.
@@ -175,6 +183,7 @@ fn column_plan(from: Origin, column: &Column) -> Result<ColumnPlan, PluginError>
         from,
         name: column.name().to_owned(),
         kind,
+        is_optional: column.is_optional(),
     })
 }
 
@@ -235,6 +244,8 @@ pub enum Place {
     CellName,
     /// The value of the record's cell.
     Cell,
+    /// Nowhere: the input lacks the column, and may.
+    Absent,
 }
 
 /// The plans of a source, resolved against the header of one input.
@@ -324,8 +335,9 @@ pub fn resolve<'a>(
     let fill_down = config.fill_down.iter().filter_map(|name| finder.field(name)).collect();
     let mut records: Vec<ResolvedRecord<'a>> = Vec::new();
     for plan in plans {
-        let places = plan.columns.iter().map(|column| match &column.from {
-            Origin::Named(name) => finder.place(name),
+        let places = plan.columns.iter().enumerate().map(|(i, column)| match &column.from {
+            Origin::Named(name) if plan.key.contains(&i) => finder.place(name),
+            Origin::Named(name) => finder.column(name, column.is_optional),
             Origin::CellName => Place::CellName,
             Origin::Cell => Place::Cell,
         });

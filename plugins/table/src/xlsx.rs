@@ -1,5 +1,6 @@
 //! Excel workbooks (ECMA-376), sheet data streamed cell by cell; never the bounding box that a sheet claims.
 
+mod odd;
 mod sheets;
 
 use crate::{
@@ -17,6 +18,7 @@ use calamine::{DataRef, ExcelDateTime, Reader, Style, Xlsx, XlsxError};
 use clinmill_sdk::{Input, MemoryInput, PluginError, RecordSink, TaskContext};
 use sheets::{first_visible, rows_of_others};
 use std::{
+    borrow::Cow,
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -162,18 +164,27 @@ fn without_dots(
     if plain == xml || size > MOST_HELD {
         return Ok(None);
     }
+    replaced(archive, relations, plain.as_bytes()).map(Some)
+}
+
+/// The archive with another text as one of its entries.
+fn replaced(
+    archive: &mut zip::ZipArchive<BufReader<InputCursor<'_>>>,
+    index: usize,
+    text: &[u8],
+) -> zip::result::ZipResult<MemoryInput> {
     let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
     for i in 0..archive.len() {
         let entry = archive.by_index_raw(i)?;
-        if i != relations {
+        if i != index {
             writer.raw_copy_file(entry)?;
             continue;
         }
         let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
         writer.start_file(entry.name()?.into_owned(), stored)?;
-        writer.write_all(plain.as_bytes())?;
+        writer.write_all(text)?;
     }
-    Ok(Some(MemoryInput::new("repaired", writer.finish()?.into_inner())))
+    Ok(MemoryInput::new("repaired", writer.finish()?.into_inner()))
 }
 
 /// An XML text whose attributes do not begin with `./`.
@@ -219,7 +230,8 @@ fn read_workbook(
     };
     let cells = workbook.worksheet_cells_reader(name);
     let mut archive = zip::ZipArchive::new(seekable(file)).map_err(|_| damaged(input, "the archive's directory"))?;
-    let tags = opened(&mut archive, place.get()).map(Tags::new);
+    let entry = entry_at(&mut archive, place.get());
+    let tags = entry.and_then(|i| archive.by_index(i).ok()).map(Tags::new);
     let (mut cells, mut tags) = match (cells, tags) {
         (Ok(cells), Some(tags)) => (cells, tags),
         (Err(error), Some(mut tags)) => {
@@ -245,47 +257,68 @@ fn read_workbook(
         core: None,
         rows: Rows::default(),
     };
-    while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(|e| of_workbook(input, &e))? {
-        tags.cell().map_err(|fault| of_xml(input, fault))?;
-        let (row, column) = cell.get_position();
-        let style = cells.styles().get(style);
-        let is_unfit = match cell.get_value() {
-            DataRef::Empty if !tags.holds_more() => continue,
-            DataRef::Error(error) if config.null_values.contains(&error.to_string()) => continue,
-            DataRef::Bool(flag) if value::is_null_truth(*flag, &config.null_values) => continue,
-            DataRef::Empty | DataRef::Error(_) => true,
-            // The reader of workbooks takes a number with white space round it for a text.
-            DataRef::String(text) if tags.is_number() => match text.trim_ascii() {
-                "" if !tags.holds_more() => continue,
-                "" => true,
-                text => text.parse::<f64>().is_ok() && style.is_some_and(may_show_a_time),
-            },
-            _ => false,
+    let mut odd = None;
+    // A row within which the reader of workbooks no longer counts its cells.
+    let mut uncounted = None;
+    loop {
+        let found = match cells.next_cell_with_style_id() {
+            Ok(Some((cell, style))) => Some((cell, style)),
+            Ok(None) => break,
+            Err(error) if is_of_a_cell(&error) => None,
+            Err(error) => return Err(of_workbook(input, &error)),
         };
-        let raw = tags.value();
-        if sheet.row != Some(row) {
-            if sheet.row.is_some_and(|last| row < last) {
+        let is_there = tags.cell().map_err(|fault| of_xml(input, fault))?.is_some();
+        if found.is_none() {
+            if !is_there || tags.has_bad_row() {
+                return Err(damaged(input, "its XML"));
+            }
+            uncounted = Some(tags.row());
+        }
+        let place = match &found {
+            Some((cell, _)) if uncounted != Some(tags.row()) => Some(cell.get_position()),
+            _ => tags.place(),
+        };
+        let place = place.filter(|(row, column)| {
+            (*column as usize) < MOST_COLUMNS && tags.told_row().is_none_or(|told| told == *row)
+        });
+        let style = found.as_ref().and_then(|(_, style)| cells.styles().get(*style));
+        let content = match &found {
+            _ if tags.is_odd() => {
+                let odd = match &mut odd {
+                    Some(odd) => odd,
+                    None => odd.insert(odd::contents(config, (input, file), entry, name)?),
+                };
+                odd.pop_front().ok_or_else(|| damaged(input, "its XML"))?
+            }
+            Some((cell, _)) => {
+                content(config, cell.get_value(), style, &tags).ok_or_else(|| damaged(input, "a number"))?
+            }
+            None if config.null_values.iter().any(|null| null.as_bytes() == tags.value()) => Content::Nothing,
+            None => Content::Unfit,
+        };
+        let Some((row, column)) = place else {
+            if tags.told_row().is_none() && tags.is_referred() {
                 return Err(damaged(input, "the order of its rows"));
             }
-            sheet.end_row()?;
-            sheet.row = Some(row);
-        }
-        if is_unfit {
-            sheet.texts.put_unfit(column as usize);
+            sheet.turn_to(tags.row())?;
+            sheet.texts.is_misplaced = true;
+            continue;
+        };
+        if matches!(content, Content::Nothing) {
             continue;
         }
-        let first_day = is_1904 && style.is_some_and(shows_a_day);
-        let as_written = |number| as_written(number, raw).ok_or_else(|| damaged(input, "a number"));
-        let written = match cell.get_value() {
-            DataRef::Float(number) => as_written(*number)?,
-            DataRef::DateTime(time) if !time.as_f64().is_finite() => as_written(time.as_f64())?,
-            DataRef::String(text) if tags.is_number() => Some(text.trim_ascii()),
-            _ => None,
-        };
-        sheet.texts.put(column as usize, |into| match written {
-            Some(written) => into.push_str(written),
-            None => render(cell.get_value(), first_day, into),
-        });
+        sheet.turn_to(row)?;
+        let column = column as usize;
+        match (content, &found) {
+            (Content::Text(text), _) => sheet.texts.put(column, |into| into.push_str(&text)),
+            (Content::Value, Some((cell, _))) => {
+                let first_day = is_1904 && style.is_some_and(shows_a_day);
+                sheet
+                    .texts
+                    .put(column, |into| render(cell.get_value(), first_day, into));
+            }
+            _ => sheet.texts.put_unfit(column),
+        }
     }
     tags.finish().map_err(|fault| of_xml(input, fault))?;
     sheet.end_row()?;
@@ -300,16 +333,72 @@ fn read_workbook(
     Ok(())
 }
 
+/// What a cell holds.
+enum Content<'c> {
+    Nothing,
+    /// Something of which no value can be had.
+    Unfit,
+    /// This text.
+    Text(Cow<'c, str>),
+    /// What the reader of workbooks says.
+    Value,
+}
+
+/// What a cell holds; `None` where its value is another cell's.
+fn content<'c, R: Read>(
+    config: &Config,
+    value: &'c DataRef<'_>,
+    style: Option<&Style>,
+    tags: &'c Tags<R>,
+) -> Option<Content<'c>> {
+    let as_written = |number| {
+        let written = as_written(number, tags.value())?;
+        Some(written.map_or(Content::Value, |text| Content::Text(text.into())))
+    };
+    Some(match value {
+        _ if tags.is_wrong() => Content::Unfit,
+        DataRef::Empty if !tags.holds_more() => Content::Nothing,
+        DataRef::Error(error) if config.null_values.contains(&error.to_string()) => Content::Nothing,
+        DataRef::Bool(flag) if value::is_null_truth(*flag, &config.null_values) => Content::Nothing,
+        DataRef::Empty | DataRef::Error(_) => Content::Unfit,
+        // The reader of workbooks takes a number with white space round it for a text.
+        DataRef::String(text) if tags.is_number() => match text.trim_ascii() {
+            "" if !tags.holds_more() => Content::Nothing,
+            "" => Content::Unfit,
+            text if text.parse::<f64>().is_ok() && style.is_some_and(may_show_a_time) => Content::Unfit,
+            text => Content::Text(text.into()),
+        },
+        DataRef::Float(number) => as_written(*number)?,
+        DataRef::DateTime(time) if !time.as_f64().is_finite() => as_written(time.as_f64())?,
+        _ => Content::Value,
+    })
+}
+
+/// True for an error of one cell or one row, after which the reader of workbooks can go on.
+const fn is_of_a_cell(error: &XlsxError) -> bool {
+    matches!(
+        error,
+        XlsxError::UnexpectedNode(_)
+            | XlsxError::CellTAttribute(_)
+            | XlsxError::CellError(_)
+            | XlsxError::Unexpected(_)
+            | XlsxError::Unrecognized { .. }
+            | XlsxError::ParseFloat(_)
+            | XlsxError::Alphanumeric(_)
+            | XlsxError::NumericColumn(_)
+            | XlsxError::RangeWithoutColumnComponent
+            | XlsxError::RangeWithoutRowComponent
+            | XlsxError::ColumnNumberOverflow
+            | XlsxError::RowNumberOverflow
+    )
+}
+
 /// The entry of an archive whose bytes begin here.
-fn opened<'a, 'i>(
-    archive: &'a mut zip::ZipArchive<BufReader<InputCursor<'i>>>,
-    place: u64,
-) -> Option<zip::read::ZipFile<'a, BufReader<InputCursor<'i>>>> {
-    let index = (0..archive.len()).find(|i| {
+fn entry_at(archive: &mut zip::ZipArchive<BufReader<InputCursor<'_>>>, place: u64) -> Option<usize> {
+    (0..archive.len()).find(|i| {
         let entry = archive.by_index_raw(*i);
         entry.is_ok_and(|entry| entry.data_start() == Some(place))
-    })?;
-    archive.by_index(index).ok()
+    })
 }
 
 /// The text of a number that a double does not keep, as it stands in the file: a whole one of more than 15 digits (IEEE
@@ -346,6 +435,8 @@ fn of_workbook(input: &dyn Input, error: &XlsxError) -> PluginError {
 struct Line {
     text: String,
     cells: Vec<(usize, usize, usize)>,
+    /// One of them stands nobody knows where.
+    is_misplaced: bool,
 }
 
 impl Line {
@@ -355,6 +446,12 @@ impl Line {
         if column < MOST_COLUMNS && self.text.len() > start {
             self.cells.push((column, start, self.text.len()));
         }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.cells.clear();
+        self.is_misplaced = false;
     }
 
     /// A cell of which no value can be had: its end is none.
@@ -381,6 +478,19 @@ struct SheetReader<'s, 'o> {
 }
 
 impl SheetReader<'_, '_> {
+    /// Goes on with the cells of a row.
+    #[inline]
+    fn turn_to(&mut self, row: u32) -> Result<(), PluginError> {
+        if self.row != Some(row) {
+            if self.row.is_some_and(|last| row < last) {
+                return Err(damaged(self.input, "the order of its rows"));
+            }
+            self.end_row()?;
+            self.row = Some(row);
+        }
+        Ok(())
+    }
+
     /// Takes the row that the cells so far make up.
     fn end_row(&mut self) -> Result<(), PluginError> {
         let Some(row) = self.row.take() else { return Ok(()) };
@@ -392,16 +502,31 @@ impl SheetReader<'_, '_> {
             self.texts = Line::default();
             return Ok(());
         };
+        let at = RowAt {
+            offset: 0,
+            length: self.input.size(),
+            row: number,
+        };
+        if self.texts.is_misplaced {
+            let message = "the reference of a cell (`r`) is missing or not of its row: nobody knows its column; open the \
+                           workbook in a spreadsheet program and save it again";
+            core.reject(&mut self.rows, at, error::CELL, message.to_owned());
+            self.texts.clear();
+            return Ok(());
+        }
         if self.texts.cells.is_empty() {
             return Ok(());
         }
-        // Hostile sheets may give cells in any order and twice: the last one counts.
         self.texts.cells.sort_by_key(|(column, start, _)| (*column, *start));
         let mut cells = self.texts.cells.iter().peekable();
         for column in 0..core.width() {
             let mut found = Some("");
-            while let Some((_, start, end)) = cells.next_if(|(c, _, _)| *c <= column) {
+            if let Some((_, start, end)) = cells.next_if(|(c, _, _)| *c <= column) {
                 found = self.texts.text.get(*start..*end);
+            }
+            // Twice the same cell: nobody knows which of its values counts.
+            while cells.next_if(|(c, _, _)| *c <= column).is_some() {
+                found = None;
             }
             match found {
                 Some(text) => self.rows.written(|into| into.push_str(text)),
@@ -409,14 +534,9 @@ impl SheetReader<'_, '_> {
             }
         }
         if !core.drop_header("", &mut self.rows) {
-            self.rows.end_row(RowAt {
-                offset: 0,
-                length: self.input.size(),
-                row: number,
-            });
+            self.rows.end_row(at);
         }
-        self.texts.text.clear();
-        self.texts.cells.clear();
+        self.texts.clear();
         if self.rows.len() >= self.task.batch_rows.max(1) || self.rows.weight() > HEAVY {
             self.task.check()?;
             core.push("", &mut self.rows, self.out)?;
@@ -432,9 +552,16 @@ impl SheetReader<'_, '_> {
             .map(|(column, _, _)| column + 1)
             .max()
             .unwrap_or(0);
+        if self.texts.is_misplaced {
+            return Err(damaged(self.input, "its header row"));
+        }
         let mut names = vec![String::new(); width];
-        for (column, start, end) in &self.texts.cells {
-            if let (Some(name), Some(text)) = (names.get_mut(*column), self.texts.text.get(*start..*end)) {
+        self.texts.cells.sort_by_key(|(column, start, _)| (*column, *start));
+        for cells in self.texts.cells.chunk_by(|a, b| a.0 == b.0) {
+            // Twice the same cell: it has no name.
+            if let [(column, start, end)] = cells
+                && let (Some(name), Some(text)) = (names.get_mut(*column), self.texts.text.get(*start..*end))
+            {
                 *name = text.trim().to_owned();
             }
         }

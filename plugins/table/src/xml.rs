@@ -10,8 +10,11 @@ use std::{
 /// A longer tag or comment is none of a workbook's.
 const LONGEST: usize = 1 << 20;
 const BLOCK: usize = 1 << 16;
-/// The most bytes of a value that are kept: no number is longer.
-const MOST_TEXT: usize = 400;
+/// The most bytes of a value that are kept: no cell holds more characters than 32,767.
+const MOST_TEXT: usize = 1 << 18;
+/// Rows of a sheet (ECMA-376 part 1, 18.3.1.73).
+const MOST_ROWS: u32 = 1 << 20;
+const CDATA: &[u8] = b"<![CDATA[";
 
 enum Found {
     /// It goes on beyond the bytes at hand.
@@ -57,6 +60,16 @@ pub struct Tags<R> {
     refers: bool,
     is_number: bool,
     holds_more: bool,
+    is_odd: bool,
+    is_wrong: bool,
+    /// What follows the name in the tag of the last cell.
+    attributes: Vec<u8>,
+    /// The row at hand, from 0, and whether its tag says so.
+    row: u32,
+    is_row_told: bool,
+    has_bad_row: bool,
+    /// The last cell as [`plain`](Self::plain) returns it, where it is wanted.
+    record: Option<Vec<u8>>,
 }
 
 /// A tag that opens, or closes, or both.
@@ -82,6 +95,21 @@ impl<R: Read> Tags<R> {
             refers: false,
             is_number: false,
             holds_more: false,
+            is_odd: false,
+            is_wrong: false,
+            attributes: Vec::new(),
+            row: 0,
+            is_row_told: false,
+            has_bad_row: false,
+            record: None,
+        }
+    }
+
+    /// Of a sheet whose cells are wanted plain.
+    pub fn recording(from: R) -> Self {
+        Self {
+            record: Some(Vec::new()),
+            ..Self::new(from)
         }
     }
 
@@ -104,8 +132,12 @@ impl<R: Read> Tags<R> {
             let before = rest.get(..tag.unwrap_or(rest.len())).unwrap_or_default();
             if keep {
                 let room = MOST_TEXT.saturating_sub(self.before.len());
-                self.before.extend(before.iter().take(room));
+                let kept = before.get(..room).unwrap_or(before);
+                self.before.extend_from_slice(kept);
                 self.refers |= memchr(b'&', before).is_some();
+            }
+            if let Some(record) = &mut self.record {
+                record.extend_from_slice(before);
             }
             self.at += before.len();
             let start = self.at;
@@ -122,15 +154,18 @@ impl<R: Read> Tags<R> {
                     self.read_on()?;
                 }
                 Found::Bad => return Err(Fault::Tags),
-                // The reader of workbooks takes what stands before it for the whole text.
-                Found::Other(_) if keep => return Err(Fault::Tags),
-                Found::Other(length) => self.at += length,
+                Found::Other(length) => {
+                    self.at += length;
+                    self.other(start, keep);
+                }
                 Found::Empty(length, name) => {
                     self.at += length;
+                    self.recorded(start);
                     return Ok(Some((Tag::Empty, start + 1..start + 1 + name)));
                 }
                 Found::Open(length, name) => {
                     self.at += length;
+                    self.recorded(start);
                     let name = start + 1..start + 1 + name;
                     self.names
                         .extend_from_slice(self.text.get(name.clone()).unwrap_or_default());
@@ -139,6 +174,7 @@ impl<R: Read> Tags<R> {
                 }
                 Found::Close(length, name) => {
                     self.at += length;
+                    self.recorded(start);
                     let name = start + 2..start + 2 + name;
                     let open = self.lengths.pop().ok_or(Fault::Tags)?;
                     let began = self.names.len().saturating_sub(open);
@@ -149,6 +185,28 @@ impl<R: Read> Tags<R> {
                     return Ok(Some((Tag::Close, name)));
                 }
             }
+        }
+    }
+
+    /// Takes a comment, an instruction or CDATA. Within a value the reader of workbooks takes what stands before it for the
+    /// whole text.
+    #[cold]
+    fn other(&mut self, start: usize, keep: bool) {
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        let cdata = text.strip_prefix(CDATA).and_then(|text| text.strip_suffix(b"]]>"));
+        if keep {
+            self.is_odd = true;
+            escape(cdata.unwrap_or_default(), &mut self.before);
+        }
+        if cdata.is_some() {
+            self.recorded(start);
+        }
+    }
+
+    #[inline]
+    fn recorded(&mut self, start: usize) {
+        if let Some(record) = &mut self.record {
+            record.extend_from_slice(self.text.get(start..self.at).unwrap_or_default());
         }
     }
 
@@ -174,46 +232,175 @@ impl<R: Read> Tags<R> {
     /// As [`Fault`] says.
     pub fn cell(&mut self) -> Result<Option<&[u8]>, Fault> {
         (self.is_number, self.holds_more) = (false, false);
-        let (is_text, is_index) = loop {
+        (self.is_odd, self.is_wrong) = (false, false);
+        let (is_text, is_string, is_index) = loop {
             match self.next(false)? {
                 None => return Ok(None),
                 Some((Tag::Open, name)) if self.is(name.clone(), b"c") => {
-                    let kind = attribute(self.text.get(name.end..self.at).unwrap_or_default(), b"t");
+                    self.begin(&name);
+                    let kind = attribute(&self.attributes, b"t");
                     self.is_number = matches!(kind, None | Some(b"n"));
-                    break (kind == Some(b"str"), kind == Some(b"s"));
+                    let is_string = kind == Some(b"str");
+                    break (is_string || kind == Some(b"d"), is_string, kind == Some(b"s"));
                 }
                 Some((Tag::Empty, name)) if self.is(name.clone(), b"c") => {
+                    self.begin(&name);
                     self.before.clear();
                     return Ok(Some(&self.before));
                 }
+                Some((tag, name)) if self.is(name.clone(), b"row") => self.turn(tag, &name),
                 Some(_) => {}
             }
         };
         let depth = self.lengths.len();
         let mut value = Vec::new();
         let (mut in_value, mut is_formula, mut has_text) = (false, false, false);
-        while let Some((tag, name)) = self.next(in_value)? {
+        // Values so far; within an element that is none of a cell's; where the element at hand begins in the record.
+        let (mut values, mut is_foreign, mut mark) = (0, false, 0);
+        loop {
+            if self.lengths.len() == depth {
+                mark = self.record.as_ref().map_or(0, Vec::len);
+            }
+            let Some((tag, name)) = self.next(in_value)? else {
+                break;
+            };
             if in_value {
-                if tag != Tag::Close || self.refers && !is_text {
+                if tag != Tag::Close {
                     return Err(Fault::Tags);
                 }
+                self.is_odd |= self.refers && !is_text;
                 value.clone_from(&self.before);
+                if self.is_odd {
+                    self.write_plain(&mut value, is_text, mark)?;
+                }
             }
-            is_formula |= tag != Tag::Close && self.is(name.clone(), b"f");
-            has_text |= tag == Tag::Open && self.is(name.clone(), b"is");
-            in_value = tag == Tag::Open && self.lengths.len() == depth + 1 && self.is(name, b"v");
+            let level = self.lengths.len() + usize::from(tag == Tag::Empty);
+            let is_value = tag != Tag::Close && level == depth + 1 && self.is(name.clone(), b"v");
+            let is_inline = tag != Tag::Close && self.is(name.clone(), b"is");
+            let is_calculated = tag != Tag::Close && self.is(name.clone(), b"f");
+            is_formula |= is_calculated;
+            has_text |= is_inline && tag == Tag::Open;
+            values += usize::from(is_value) + usize::from(is_inline && level == depth + 1);
+            if tag != Tag::Close && level == depth + 1 && !is_value && !is_inline && !is_calculated {
+                (is_foreign, self.is_odd) = (true, true);
+            }
+            if is_foreign {
+                // The reader of workbooks would go on with it.
+                if tag != Tag::Close && (self.is(name.clone(), b"c") || self.is(name, b"row")) {
+                    return Err(Fault::Tags);
+                }
+                if self.lengths.len() == depth {
+                    is_foreign = false;
+                    if let Some(record) = &mut self.record {
+                        record.truncate(mark);
+                    }
+                }
+            }
+            in_value = is_value && tag == Tag::Open;
             if self.lengths.len() < depth {
                 break;
             }
         }
         // The number of a shared text: what is none would be read as the first.
-        if is_index && !value.iter().all(u8::is_ascii_digit) {
-            return Err(Fault::Tags);
-        }
+        self.is_wrong = values > 1 || is_index && (value.len() > 9 || !value.iter().all(u8::is_ascii_digit));
         let is_blank = value.trim_ascii().is_empty();
-        self.holds_more = has_text || !is_blank || is_formula && !is_text;
+        self.holds_more = has_text || !is_blank || is_formula && !is_string;
         self.before = value;
         Ok(Some(&self.before))
+    }
+
+    fn begin(&mut self, name: &Range<usize>) {
+        let attributes = self.text.get(name.end..self.at).unwrap_or_default();
+        self.attributes.clear();
+        self.attributes.extend_from_slice(attributes);
+        if let Some(record) = &mut self.record {
+            record.clear();
+            record.extend_from_slice(self.text.get(name.start - 1..self.at).unwrap_or_default());
+        }
+    }
+
+    /// Takes the tag of a row.
+    fn turn(&mut self, tag: Tag, name: &Range<usize>) {
+        if tag != Tag::Close {
+            let told = attribute(self.text.get(name.end..self.at).unwrap_or_default(), b"r");
+            let row = told.and_then(row_number);
+            self.has_bad_row |= told.is_some() && row.is_none();
+            self.is_row_told = row.is_some();
+            self.row = row.unwrap_or(self.row);
+        }
+        if tag != Tag::Open {
+            self.is_row_told = false;
+            self.row = self.row.saturating_add(1);
+        }
+    }
+
+    /// Makes a value what it means, and the record so that the reader of workbooks reads that.
+    #[cold]
+    fn write_plain(&mut self, value: &mut Vec<u8>, is_text: bool, mark: usize) -> Result<(), Fault> {
+        if value.len() >= MOST_TEXT {
+            return Err(Fault::Tags);
+        }
+        let mut written = value.clone();
+        // In a text that reader knows references.
+        if !is_text {
+            *value = resolved(value).ok_or(Fault::Tags)?;
+            written.clear();
+            escape(value, &mut written);
+        }
+        if let Some(record) = &mut self.record {
+            record.truncate(mark);
+            for part in [b"<v>", &written[..], b"</v>"] {
+                record.extend_from_slice(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// True where the last cell is written as the format allows and the reader of workbooks does not know: a value with
+    /// comments, CDATA or references, a cell with an extension (`extLst`).
+    pub const fn is_odd(&self) -> bool {
+        self.is_odd
+    }
+
+    /// True where nobody knows the value of the last cell: it has two, or is a shared text by something else than a number.
+    pub const fn is_wrong(&self) -> bool {
+        self.is_wrong
+    }
+
+    /// The last cell as the reader of workbooks knows cells.
+    pub fn plain(&self) -> &[u8] {
+        self.record.as_deref().unwrap_or_default()
+    }
+
+    /// Row and column of the last cell, from 0, as its reference says.
+    pub fn place(&self) -> Option<(u32, u32)> {
+        let reference = attribute(&self.attributes, b"r")?;
+        let letters = reference.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let (letters, digits) = reference
+            .split_at_checked(letters)
+            .filter(|(l, _)| (1..=3).contains(&l.len()))?;
+        let add = |column: u32, letter: &u8| column * 26 + u32::from(letter.to_ascii_uppercase() - b'A') + 1;
+        Some((row_number(digits)?, letters.iter().fold(0, add) - 1))
+    }
+
+    /// True where the last cell has a reference, whatever it says.
+    pub fn is_referred(&self) -> bool {
+        attribute(&self.attributes, b"r").is_some()
+    }
+
+    /// The row of the last cell, from 0: what the tags of rows say, or else their count.
+    pub const fn row(&self) -> u32 {
+        self.row
+    }
+
+    /// The same, where its tag says so.
+    pub fn told_row(&self) -> Option<u32> {
+        self.is_row_told.then_some(self.row)
+    }
+
+    /// True where the tag of a row so far has a number that is none.
+    pub const fn has_bad_row(&self) -> bool {
+        self.has_bad_row
     }
 
     /// What [`cell`](Self::cell) returned last.
@@ -249,7 +436,11 @@ fn look(text: &[u8]) -> Found {
         Some(b'!') => match text.get(2) {
             None => Found::Cut,
             Some(b'-') => until(b"-->"),
-            Some(b'[') => until(b"]]>"),
+            Some(b'[') => match text.get(..CDATA.len()) {
+                None => Found::Cut,
+                Some(CDATA) => until(b"]]>"),
+                Some(_) => Found::Bad,
+            },
             // Workbooks have no DTD, and entities are a way to do harm.
             Some(_) => Found::Bad,
         },
@@ -309,6 +500,52 @@ pub fn attribute<'t>(mut attributes: &'t [u8], wanted: &[u8]) -> Option<&'t [u8]
             return Some(value);
         }
         attributes = rest.get(1..)?;
+    }
+}
+
+/// The number of a row, from 0.
+fn row_number(digits: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
+    let number: u32 = number.parse().ok()?;
+    number.checked_sub(1).filter(|row| *row < MOST_ROWS)
+}
+
+/// A text with its references resolved (XML 1.0, 4.1 and 4.6); `None` where one is to something that is not known.
+fn resolved(text: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut parts = text.split(|b| *b == b'&');
+    plain.extend_from_slice(parts.next()?);
+    for part in parts {
+        let (name, rest) = part.split_at_checked(memchr(b';', part)?)?;
+        let meant = match std::str::from_utf8(name).ok()? {
+            "amp" => '&',
+            "lt" => '<',
+            "gt" => '>',
+            "quot" => '"',
+            "apos" => '\'',
+            number => {
+                let number = number.strip_prefix('#')?;
+                let code = match number.strip_prefix('x') {
+                    Some(number) => u32::from_str_radix(number, 16).ok()?,
+                    None => number.parse().ok()?,
+                };
+                char::from_u32(code).filter(|c| *c != '\0')?
+            }
+        };
+        plain.extend_from_slice(meant.encode_utf8(&mut [0; 4]).as_bytes());
+        plain.extend_from_slice(rest.get(1..)?);
+    }
+    Some(plain)
+}
+
+/// Adds a text so that it holds no markup.
+fn escape(text: &[u8], into: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'&' => into.extend_from_slice(b"&amp;"),
+            b'<' => into.extend_from_slice(b"&lt;"),
+            _ => into.push(*byte),
+        }
     }
 }
 

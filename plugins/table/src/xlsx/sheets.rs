@@ -1,6 +1,6 @@
 //! The sheets of a workbook: which one is read, and what of the others nobody asked for.
 
-use super::{MOST_COLUMNS, render};
+use super::{MOST_COLUMNS, is_of_a_cell, render};
 use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx};
 use clinmill_sdk::{PluginError, TaskContext};
 use std::io::{Read, Seek};
@@ -40,7 +40,13 @@ pub(super) fn rows_of_others<R: Read + Seek>(
 fn rows_below<R: Read + Seek>(workbook: &mut Xlsx<R>, name: &str, header_row: u32, header: &[String]) -> Option<u64> {
     let mut cells = workbook.worksheet_cells_reader(name).ok()?;
     let (mut names, mut at, mut last, mut rows) = (Vec::new(), None, None, 0);
-    while let Some((cell, _)) = cells.next_cell_with_style_id().ok()? {
+    loop {
+        let (cell, _) = match cells.next_cell_with_style_id() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Some(rows),
+            Err(error) if is_of_a_cell(&error) => continue,
+            Err(_) => return None,
+        };
         let (row, column) = cell.get_position();
         if row + 1 < header_row || matches!(cell.get_value(), DataRef::Empty) {
             continue;
@@ -57,7 +63,6 @@ fn rows_below<R: Read + Seek>(workbook: &mut Xlsx<R>, name: &str, header_row: u3
             rows += 1;
         }
     }
-    Some(rows)
 }
 
 /// True for the same names, whatever empty columns follow.
