@@ -13,7 +13,10 @@ use clinmill_tests::{
     site::Site,
     state::{apply, text},
 };
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 const HEAD: &str = r#"version: 1
 name: regress
@@ -425,4 +428,41 @@ fn quarantine_lists_what_still_holds() {
     std::fs::write(&file, text.replace("id: mrn", "id: alt")).unwrap();
     assert_eq!(run(&["run"])["counts"]["rejected"], 0);
     assert_eq!(run(&["quarantine", "list"])["total"], 0, "solved by the new option");
+}
+
+/// A query that gives no way, of which one would wait for hours: the threads of the runtime are in it.
+#[test]
+fn ctrl_c_ends_a_query() {
+    let project = Project::new();
+    let rows: String = (0..20_000).map(|i| format!("p{},c{},{i}\n", i % 100, i % 7)).collect();
+    project.write("inbox/a.csv", format!("id,code,v\n{rows}"));
+    let head = HEAD.replace("{ $secret: vault_key }", "auto");
+    project.write(
+        "pipeline.yaml",
+        format!(
+            r#"{head}sources:
+  s:
+    plugin: table
+    inputs: {{ glob: "inbox/*.csv" }}
+    subject: {{ id: id, issuer: MRN }}
+    columns: {{ code: code, v: v }}
+transforms:
+  q: {{ scope: dataset, sql: "select a.code as k, count(*) as c from s a, s b, s c group by a.code" }}
+tables:
+  t: {{ from: q, key: [k] }}
+"#
+        ),
+    );
+    let child = project
+        .command(["run", "pipeline.yaml"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let began = Instant::now();
+    let ended = Run::from(child.wait_with_output().unwrap()).expect_code(130);
+    assert!(began.elapsed() < Duration::from_secs(20), "it does not end");
+    assert!(ended.stderr.contains("nothing was published"), "{}", ended.stderr);
 }
