@@ -2,7 +2,10 @@
 //! plainly, they become a sheet of their own, and that is read.
 
 use super::{
-    Content, MOST_HELD, content, damaged, is_of_a_cell, of_workbook, of_xml, render, replaced, seekable, shows_a_day,
+    MOST_HELD,
+    archive::{replaced, seekable},
+    cell::{Content, content, render, shows_a_day},
+    damaged, is_of_a_cell, of_workbook, of_xml,
 };
 use crate::{config::Config, error, xml::Tags};
 use calamine::{Reader, Xlsx};

@@ -1,6 +1,6 @@
 //! The sheets of a workbook: which one is read, and what of the others nobody asked for.
 
-use super::{MOST_COLUMNS, is_of_a_cell, render};
+use super::{MOST_COLUMNS, cell::render, is_of_a_cell};
 use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx};
 use clinmill_sdk::{PluginError, TaskContext};
 use std::io::{Read, Seek};
