@@ -252,6 +252,12 @@ def messages(bench, encoding):
     return file
 
 
+def anew(place):
+    """Takes away what a refresh left."""
+    for folder in ["vault", "out"]:
+        shutil.rmtree(place / folder, ignore_errors=True)
+
+
 def events(bench):
     """From the first byte to event files in the vault: finding, hashing, reading, sorting and writing."""
     lab = lab_options({n: n for n in LAB}, "utf-8") | {"key": ["sample_id"]}
@@ -272,9 +278,9 @@ def events(bench):
         time.sleep(1)
         best = None
         for _ in range(bench.arguments.repeat):
-            shutil.rmtree(place / "vault", ignore_errors=True)
+            anew(place)
             found = cpu_until("refresh.discovered", command, cores=1)
-            shutil.rmtree(place / "vault", ignore_errors=True)
+            anew(place)
             wall, cpu, peak, report = run_until("ingest", command, cores=1)
             read = report["counts"]
             agree(name, {"rows": read["read"]}, {"rows": read["written"] + read["duplicates"]})

@@ -56,6 +56,8 @@ pub struct Tags<R> {
     lengths: Vec<usize>,
     /// The first bytes between the last tag and this one.
     before: Vec<u8>,
+    /// Room for the next value.
+    spare: Vec<u8>,
     /// The text before this tag holds a reference (`&`).
     refers: bool,
     is_number: bool,
@@ -92,6 +94,7 @@ impl<R: Read> Tags<R> {
             names: Vec::new(),
             lengths: Vec::new(),
             before: Vec::new(),
+            spare: Vec::new(),
             refers: false,
             is_number: false,
             holds_more: false,
@@ -253,7 +256,8 @@ impl<R: Read> Tags<R> {
             }
         };
         let depth = self.lengths.len();
-        let mut value = Vec::new();
+        let mut value = std::mem::take(&mut self.spare);
+        value.clear();
         let (mut in_value, mut is_formula, mut has_text) = (false, false, false);
         // Values so far; within an element that is none of a cell's; where the element at hand begins in the record.
         let (mut values, mut is_foreign, mut mark) = (0, false, 0);
@@ -275,9 +279,13 @@ impl<R: Read> Tags<R> {
                 }
             }
             let level = self.lengths.len() + usize::from(tag == Tag::Empty);
-            let is_value = tag != Tag::Close && level == depth + 1 && self.is(name.clone(), b"v");
-            let is_inline = tag != Tag::Close && self.is(name.clone(), b"is");
-            let is_calculated = tag != Tag::Close && self.is(name.clone(), b"f");
+            let local = match tag {
+                Tag::Close => &[],
+                _ => self.local(name),
+            };
+            let is_value = level == depth + 1 && local == b"v";
+            let (is_inline, is_calculated) = (local == b"is", local == b"f");
+            let is_cell_or_row = local == b"c" || local == b"row";
             is_formula |= is_calculated;
             has_text |= is_inline && tag == Tag::Open;
             values += usize::from(is_value) + usize::from(is_inline && level == depth + 1);
@@ -286,7 +294,7 @@ impl<R: Read> Tags<R> {
             }
             if is_foreign {
                 // The reader of workbooks would go on with it.
-                if tag != Tag::Close && (self.is(name.clone(), b"c") || self.is(name, b"row")) {
+                if is_cell_or_row {
                     return Err(Fault::Tags);
                 }
                 if self.lengths.len() == depth {
@@ -305,7 +313,7 @@ impl<R: Read> Tags<R> {
         self.is_wrong = values > 1 || is_index && (value.len() > 9 || !value.iter().all(u8::is_ascii_digit));
         let is_blank = value.trim_ascii().is_empty();
         self.holds_more = has_text || !is_blank || is_formula && !is_string;
-        self.before = value;
+        self.spare = std::mem::replace(&mut self.before, value);
         Ok(Some(&self.before))
     }
 
@@ -421,9 +429,14 @@ impl<R: Read> Tags<R> {
 
     /// Whether a name is this one, whatever its prefix.
     fn is(&self, name: Range<usize>, local: &[u8]) -> bool {
+        self.local(name) == local
+    }
+
+    /// A name without its prefix.
+    fn local(&self, name: Range<usize>) -> &[u8] {
         let name = self.text.get(name).unwrap_or_default();
-        name.strip_suffix(local)
-            .is_some_and(|prefix| prefix.is_empty() || prefix.ends_with(b":"))
+        let colon = name.iter().rposition(|b| *b == b':');
+        colon.map_or(name, |colon| name.get(colon + 1..).unwrap_or_default())
     }
 }
 
