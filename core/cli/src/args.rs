@@ -132,7 +132,7 @@ pub enum Command {
     Test(Test),
     /// Draw the pipeline: `--format mermaid` (default), `dot` or `svg`
     Graph(PipelineFile),
-    /// Show the first rows of a source or transform, read from the inbox
+    /// Show the first rows of a source or transform, read from the inbox; subjects are merged as its own sources tell
     Preview(Preview),
     /// Write a release in the form of a standard model
     Export(Export),
