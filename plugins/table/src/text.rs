@@ -6,7 +6,7 @@ use encoding_rs::DecoderResult;
 use std::io::Read;
 
 /// Bytes read at once.
-pub const BLOCK: usize = 1 << 20;
+pub const BLOCK: usize = 1 << 18;
 
 /// A window of undecoded bytes that moves through an input.
 pub struct Blocks<'i> {

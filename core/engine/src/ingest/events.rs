@@ -2,7 +2,7 @@
 //! record's own columns.
 
 use super::{
-    staged::{Staged, Stamp, Times, texts_schema},
+    staged::{Staged, Stamp, Times, texts_schema, widen},
     subjects::Subjects,
 };
 use crate::fold::Id;
@@ -325,7 +325,8 @@ impl RecordSink for EventSink<'_> {
             let schema = events::schema(&builder.kinds[kind].schema);
             let events = builder.build(batch, &mut self.subjects)?.events;
             let ordinals = vec![0; events.len()];
-            self.events[kind].push(events.widen(&schema, &ordinals, &self.times)?);
+            let whole = widen(&events.stamps, &events.texts, &schema, &ordinals, &self.times)?;
+            self.events[kind].push(whole);
         }
         self.full |= self.events[kind].iter().map(RecordBatch::num_rows).sum::<usize>() >= self.limit;
         if self.full {

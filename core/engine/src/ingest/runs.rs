@@ -23,9 +23,18 @@ pub struct Run {
     pub len: u32,
 }
 
-/// A run beside the first half of its subject's id, which nearly always tells subjects apart: sorted in less time than whole
-/// ids.
-pub type HeadedRun = (u64, Run);
+/// A run beside what it is sorted by: read from its stamp once, where they are read one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeadedRun {
+    /// The first half of the subject's id, which nearly always tells subjects apart.
+    pub head: u64,
+    /// The input.
+    pub input: u32,
+    /// Where the first event stands in it.
+    pub offset: u64,
+    /// The run.
+    pub run: Run,
+}
 
 /// Events, and which of them are meant.
 pub struct Part {
@@ -44,7 +53,12 @@ pub fn runs_of_parts<'a>(parts: impl IntoIterator<Item = (&'a Staged, Range<usiz
         for run in stamps.chunk_by(|a, b| a.subject == b.subject && a.input == b.input) {
             let len = run.len() as u32;
             if let Some(first) = run.first() {
-                out.push((first.head(), Run { part, row, len }));
+                out.push(HeadedRun {
+                    head: first.head(),
+                    input: first.input,
+                    offset: first.offset,
+                    run: Run { part, row, len },
+                });
             }
             row += len;
         }
@@ -58,7 +72,7 @@ const MOST_PLACES: usize = 1 << 16;
 
 /// The runs in ascending order. Heads of keyed ids are spread evenly: one pass puts each near its place.
 pub fn ascending(runs: Vec<HeadedRun>) -> Vec<HeadedRun> {
-    let heads = || runs.iter().map(|(head, _)| *head);
+    let heads = || runs.iter().map(|run| run.head);
     let (Some(least), Some(most)) = (heads().min(), heads().max()) else {
         return runs;
     };
@@ -75,14 +89,9 @@ pub fn ascending(runs: Vec<HeadedRun>) -> Vec<HeadedRun> {
     for end in &mut ends {
         (*end, sum) = (sum, sum + *end);
     }
-    let nothing = Run {
-        part: 0,
-        row: 0,
-        len: 0,
-    };
-    let mut out = vec![(0, nothing); runs.len()];
+    let mut out = runs.clone();
     for run in &runs {
-        let next = &mut ends[place(run.0)];
+        let next = &mut ends[place(run.head)];
         out[*next] = *run;
         *next += 1;
     }
@@ -221,7 +230,12 @@ mod tests {
     proptest! {
         #[test]
         fn runs_are_sorted_whatever_their_heads_are(heads in prop::collection::vec(any::<u64>(), 0..200), mask in 0u32..64) {
-            let run = |(part, head): (u32, u64)| (head >> mask << (mask / 2), Run { part, row: part % 7, len: 1 });
+            let run = |(part, head): (u32, u64)| HeadedRun {
+                head: head >> mask << (mask / 2),
+                input: part % 2,
+                offset: u64::from(part % 3),
+                run: Run { part, row: part % 7, len: 1 },
+            };
             let runs: Vec<HeadedRun> = (0..).zip(heads).map(run).collect();
             let mut expected = runs.clone();
             expected.sort_unstable();

@@ -3,9 +3,9 @@
 
 use super::{
     dictionary::{Dictionaries, Written, without_full},
-    runs::{HeadedRun, Part, Run, ascending, chunks, runs_of_parts},
+    runs::{HeadedRun, Part, Run, ascending, chunks, gather, runs_of_parts},
     shuffle::KindOf,
-    staged::{Staged, Stamp, Times, head},
+    staged::{Staged, Stamp, Times, head, widen},
 };
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
@@ -77,28 +77,35 @@ pub struct Settled {
 /// When a known file cannot be read or the new one not be written.
 pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut out = Settled::default();
-    let new = New::of(&task);
+    let mut new = New::of(&task);
     if new.runs.is_empty() {
         return Ok(out);
     }
     let known = known_events(&task, &new)?;
     let mut kept = Kept::default();
+    let mut heads = Vec::new();
     for subject in new.subjects() {
-        let before = kept.ordinals.len();
-        match known.is_empty().then(|| new.repeated(subject)).as_deref() {
-            Some([]) => kept.whole(&new, subject),
-            repeated => new.choose(subject, &known, repeated, &mut kept),
-        }
-        if kept.ordinals.len() > before
-            && let Some((_, run)) = subject.first()
-        {
-            out.subjects.push(run.first(&new.parts).subject);
+        match known.is_empty().then(|| repeated(subject.stamps, &mut heads)).as_deref() {
+            Some([]) => kept.ordinals.resize(kept.ordinals.len() + subject.stamps.len(), 0),
+            repeated => new.choose(&subject, &known, repeated, &mut kept),
         }
     }
-    kept.end_input();
-    out.written.extend(std::mem::take(&mut kept.written));
-    out.duplicates.extend(std::mem::take(&mut kept.duplicates));
-    if kept.runs.is_empty() {
+    let Kept {
+        ordinals,
+        dropped,
+        duplicates,
+    } = kept;
+    out.duplicates.extend(duplicates);
+    new.drop_events(&dropped);
+    let stamps = new.stamps.as_slice();
+    let same_subject = stamps.chunk_by(|a, b| a.subject == b.subject);
+    out.subjects.extend(same_subject.filter_map(|same| Some(same.first()?.subject)));
+    let mut written: HashMap<u32, u64> = HashMap::new();
+    for same in stamps.chunk_by(|a, b| a.input == b.input) {
+        *written.entry(same[0].input).or_default() += same.len() as u64;
+    }
+    out.written.extend(written);
+    if stamps.is_empty() {
         return Ok(out);
     }
 
@@ -111,14 +118,14 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         .map(|part| without_full(&part.events.texts, part.rows.clone(), &held));
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     let texts: Vec<&RecordBatch> = texts.iter().collect();
-    let all: usize = task.events.iter().map(|part| part.rows.len()).sum();
+    let runs: Vec<Run> = new.runs.iter().map(|run| run.run).collect();
     // Nearly always all are new, and are looked at in the order in which they lie.
-    let rows: Vec<(usize, Range<usize>)> = match kept.ordinals.len() == all {
+    let rows: Vec<(usize, Range<usize>)> = match dropped.is_empty() && task.failed.is_empty() {
         true => task.events.iter().map(|part| part.rows.clone()).enumerate().collect(),
-        false => kept.runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
+        false => runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
     };
     let form = Written::of(&texts, &rows, &held);
-    let constants = constants(&task, (&texts, &rows), &kept, &out.written, &form);
+    let constants = constants(&task, (&texts, &rows), (stamps, &ordinals), &out.written, &form);
     let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
     let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
     let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
@@ -129,13 +136,13 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let texts: Vec<&RecordBatch> = texts.iter().collect();
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants)
         .with_dictionaries(form.dictionaries.clone());
-    let mut ordinals = kept.ordinals.as_slice();
-    for runs in chunks(parts, &kept.runs) {
-        let mut chunk = Staged::gather(parts, &texts, &runs)?;
-        chunk.texts = form.batch(&chunk.texts)?;
-        let (own, rest) = ordinals.split_at(chunk.len());
-        ordinals = rest;
-        writer.write(&chunk.widen(&schema, own, task.times)?)?;
+    let mut rest = (stamps, ordinals.as_slice());
+    for runs in chunks(parts, &runs) {
+        let texts = form.batch(&gather(&texts, &runs)?)?;
+        let (own, others) = rest.0.split_at(texts.num_rows());
+        let (own_ordinals, other_ordinals) = rest.1.split_at(texts.num_rows());
+        rest = (others, other_ordinals);
+        writer.write(&widen(own, &texts, &schema, own_ordinals, task.times)?)?;
     }
     let (lo, hi) = task.bounds;
     let place = ShardPlace {
@@ -158,55 +165,27 @@ struct New<'a> {
     times: &'a Times,
     scopes: &'a HashMap<u32, String>,
     runs: Vec<HeadedRun>,
+    /// Of the runs' events, one after another.
+    stamps: Vec<Stamp>,
 }
 
-/// The events that are written.
+/// The new events of one subject.
+struct OfSubject<'a> {
+    /// Its place among all events.
+    first: usize,
+    runs: &'a [HeadedRun],
+    stamps: &'a [Stamp],
+}
+
+/// Which events are written.
 #[derive(Default)]
 struct Kept {
-    runs: Vec<Run>,
-    /// One for each event.
+    /// Of each event that is.
     ordinals: Vec<u32>,
-    written: HashMap<u32, u64>,
+    /// Those that are not, in ascending order.
+    dropped: Vec<usize>,
+    /// How many those are, by number of input.
     duplicates: HashMap<u32, u64>,
-    /// The input of the last events, and how many there were since it was another.
-    last: (u32, u64),
-}
-
-impl Kept {
-    fn whole(&mut self, new: &New<'_>, runs: &[HeadedRun]) {
-        for (_, run) in runs {
-            self.ordinals.resize(self.ordinals.len() + run.len as usize, 0);
-            self.saw(new.stamps(run));
-            self.runs.push(*run);
-        }
-    }
-
-    fn one(&mut self, stamp: &Stamp, (part, row): (u32, u32), ordinal: u32) {
-        self.ordinals.push(ordinal);
-        self.saw(std::slice::from_ref(stamp));
-        match self.runs.last_mut() {
-            Some(last) if last.part == part && last.row + last.len == row => last.len += 1,
-            _ => self.runs.push(Run { part, row, len: 1 }),
-        }
-    }
-
-    /// Notes events of one input.
-    fn saw(&mut self, stamps: &[Stamp]) {
-        let Some(stamp) = stamps.first() else { return };
-        if self.last.0 != stamp.input {
-            self.end_input();
-            self.last = (stamp.input, 0);
-        }
-        self.last.1 += stamps.len() as u64;
-    }
-
-    /// Counts the events of the input that the last ones were of.
-    fn end_input(&mut self) {
-        let (input, events) = std::mem::take(&mut self.last);
-        if events > 0 {
-            *self.written.entry(input).or_default() += events;
-        }
-    }
 }
 
 /// One event among those of its record.
@@ -226,64 +205,100 @@ impl<'a> New<'a> {
         let ranges = task.events.iter().map(|part| part.rows.clone());
         let mut runs = runs_of_parts(parts.iter().copied().zip(ranges));
         if !task.failed.is_empty() {
-            runs.retain(|(_, run)| !task.failed.contains(&run.first(&parts).input));
+            runs.retain(|run| !task.failed.contains(&run.input));
         }
         let mut runs = ascending(runs);
-        for near in runs.chunk_by_mut(|a, b| a.0 == b.0) {
-            if near.len() > 1 {
-                near.sort_by_key(|(_, run)| {
-                    let first = run.first(&parts);
-                    let within = (first.row, first.part, first.cell);
-                    (first.subject, first.input, first.offset, within)
-                });
+        let order = |run: &HeadedRun| {
+            let first = run.run.first(&parts);
+            let within = (first.row, first.part, first.cell);
+            (first.subject, first.input, first.offset, within)
+        };
+        let place = |run: &HeadedRun| (run.head, run.input, run.offset);
+        for same in runs.chunk_by_mut(|a, b| place(a) == place(b)) {
+            if same.len() > 1 {
+                same.sort_by_key(order);
             }
+        }
+        let mut stamps = stamps_of(&parts, &runs);
+        let is_mixed = |near: &[Stamp]| near[0].head() == near[1].head() && near[0].subject != near[1].subject;
+        if stamps.windows(2).any(is_mixed) {
+            runs.sort_by_key(order);
+            stamps = stamps_of(&parts, &runs);
         }
         Self {
             parts,
             times: task.times,
             scopes: task.scopes,
             runs,
+            stamps,
         }
     }
 
-    /// The runs of each subject.
-    fn subjects(&self) -> impl Iterator<Item = &[HeadedRun]> {
-        let subject = |run: &Run| run.first(&self.parts).subject;
-        self.runs
-            .chunk_by(move |a, b| a.0 == b.0 && subject(&a.1) == subject(&b.1))
+    fn subjects(&self) -> impl Iterator<Item = OfSubject<'_>> {
+        let (mut first, mut runs) = (0, self.runs.as_slice());
+        let same = self.stamps.chunk_by(|a, b| a.subject == b.subject);
+        same.map(move |stamps| {
+            let mut events = 0;
+            let own = runs.iter().take_while(|run| {
+                let is_own = events < stamps.len();
+                events += run.run.len as usize;
+                is_own
+            });
+            let (own, rest) = runs.split_at(own.count());
+            let subject = OfSubject {
+                first,
+                runs: own,
+                stamps,
+            };
+            (first, runs) = (first + stamps.len(), rest);
+            subject
+        })
     }
 
-    fn stamp(&self, part: u32, row: u32) -> &'a Stamp {
-        &self.parts[part as usize].stamps[row as usize]
-    }
-
-    fn stamps(&self, run: &Run) -> &'a [Stamp] {
-        &self.parts[run.part as usize].stamps[run.rows()]
-    }
-
-    /// The first bits of the keys of a subject's records that have more than one event, and maybe of a few others, in
-    /// ascending order.
-    fn repeated(&self, subject: &[HeadedRun]) -> Vec<u64> {
-        let stamps = subject.iter().flat_map(|(_, run)| self.stamps(run));
-        let mut heads: Vec<u64> = stamps.map(|stamp| head(&stamp.key)).collect();
-        heads.sort_unstable();
-        let equal = heads.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
-        equal.filter_map(|equal| equal.first().copied()).collect()
+    /// Goes on without these events.
+    fn drop_events(&mut self, dropped: &[usize]) {
+        if dropped.is_empty() {
+            return;
+        }
+        let (mut at, mut next) = (0, dropped.iter().copied().peekable());
+        let mut keeps = || {
+            at += 1;
+            next.next_if_eq(&(at - 1)).is_none()
+        };
+        let mut runs: Vec<HeadedRun> = Vec::new();
+        for run in &self.runs {
+            let mut last: Option<Run> = None;
+            for row in run.run.rows() {
+                let row = row as u32;
+                match (keeps(), &mut last) {
+                    (true, Some(last)) => last.len += 1,
+                    (true, None) => last = Some(Run { row, len: 1, ..run.run }),
+                    (false, _) => runs.extend(last.take().map(|own| HeadedRun { run: own, ..*run })),
+                }
+            }
+            runs.extend(last.map(|own| HeadedRun { run: own, ..*run }));
+        }
+        self.runs = runs;
+        let (mut at, mut next) = (0, dropped.iter().copied().peekable());
+        self.stamps.retain(|_| {
+            at += 1;
+            next.next_if_eq(&(at - 1)).is_none()
+        });
     }
 
     /// Keeps the events of one subject that are not known already. `repeated` is there when none is known.
     fn choose(
         &self,
-        subject: &[HeadedRun],
+        subject: &OfSubject<'_>,
         known: &HashMap<u128, u32, Prehashed>,
         repeated: Option<&[u64]>,
         kept: &mut Kept,
     ) {
-        let mut places: Vec<(u32, u32)> = Vec::new();
-        for (_, run) in subject {
-            places.extend((run.row..run.row + run.len).map(|row| (run.part, row)));
-        }
-        let key = |place: usize| places.get(place).map(|(part, row)| &self.stamp(*part, *row).key);
+        let runs = subject.runs.iter().map(|run| run.run);
+        let places: Vec<(u32, usize)> = runs
+            .flat_map(|run| run.rows().map(move |row| (run.part, row)))
+            .collect();
+        let key = |place: usize| subject.stamps.get(place).map(|stamp| &stamp.key);
         // Nearly all records come once.
         let once =
             |place: usize, repeated: &[u64]| key(place).is_none_or(|key| repeated.binary_search(&head(key)).is_err());
@@ -296,7 +311,7 @@ impl<'a> New<'a> {
             record.iter().for_each(|place| chosen[*place] = None);
             // Equal events stand together, those of one input in the order they have there: the rank of an event among
             // its equals in its input tells whether so many are known already.
-            for equal in self.versions(record, &places).chunk_by(|a, b| a.event == b.event) {
+            for equal in self.versions(record, subject.stamps, &places).chunk_by(|a, b| a.event == b.event) {
                 let mut held = equal.first().and_then(|v| known.get(&v.event)).copied().unwrap_or(0);
                 let mut rank = 0;
                 let mut input = None;
@@ -313,26 +328,26 @@ impl<'a> New<'a> {
                 }
             }
         }
-        for (&(part, row), ordinal) in places.iter().zip(chosen) {
-            if let Some(ordinal) = ordinal {
-                kept.one(self.stamp(part, row), (part, row), ordinal);
+        for (place, ordinal) in chosen.into_iter().enumerate() {
+            match ordinal {
+                Some(ordinal) => kept.ordinals.push(ordinal),
+                None => kept.dropped.push(subject.first + place),
             }
         }
     }
 
     /// The events of one record: equal ones together, those of one input in the order they have there.
-    fn versions(&self, record: &[usize], places: &[(u32, u32)]) -> Vec<Version> {
+    fn versions(&self, record: &[usize], stamps: &[Stamp], places: &[(u32, usize)]) -> Vec<Version> {
         let mut versions: Vec<Version> = record
             .iter()
             .map(|&place| {
-                let (part, row) = places[place];
-                let stamp = self.stamp(part, row);
+                let (stamp, (part, row)) = (&stamps[place], places[place]);
                 let identity = Identity {
                     subject: &stamp.subject,
                     key: &stamp.key,
                     as_of: self.times.get(&stamp.input).and_then(Option::as_deref),
                     scope: self.scopes.get(&stamp.input).map(String::as_str),
-                    version: self.parts[part as usize].version(row as usize),
+                    version: self.parts[part as usize].version(row),
                     void: stamp.void,
                     content: stamp.content,
                 };
@@ -350,23 +365,38 @@ impl<'a> New<'a> {
     }
 }
 
+/// The stamps of the events of these runs.
+fn stamps_of(parts: &[&Staged], runs: &[HeadedRun]) -> Vec<Stamp> {
+    let mut stamps = Vec::with_capacity(runs.iter().map(|run| run.run.len as usize).sum());
+    for HeadedRun { run, .. } in runs {
+        stamps.extend_from_slice(&parts[run.part as usize].stamps[run.rows()]);
+    }
+    stamps
+}
+
+/// The first bits of the keys of one subject's records that have more than one event, and maybe of a few others, in
+/// ascending order. `heads` is room for them.
+fn repeated(subject: &[Stamp], heads: &mut Vec<u64>) -> Vec<u64> {
+    heads.clear();
+    heads.extend(subject.iter().map(|stamp| head(&stamp.key)));
+    heads.sort_unstable();
+    let equal = heads.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
+    equal.filter_map(|equal| equal.first().copied()).collect()
+}
+
 /// The columns that say the same in every event of a file.
 fn constants(
     task: &SettleTask<'_>,
     (texts, rows): (&[&RecordBatch], &[(usize, Range<usize>)]),
-    kept: &Kept,
+    (stamps, ordinals): (&[Stamp], &[u32]),
     written: &BTreeMap<u32, u64>,
     form: &Written,
 ) -> Constants {
     let said = form.constants.iter();
     let mut constants: Constants = said.map(|(name, text)| (name.clone(), text.as_str().into())).collect();
-    let stamps = || {
-        rows.iter()
-            .flat_map(|(part, rows)| &task.events[*part].events.stamps[rows.clone()])
-    };
-    if let Some(first) = stamps().next() {
+    if let Some(first) = stamps.first() {
         let (mut part, mut void, mut cell) = (true, true, first.cell == 0);
-        for stamp in stamps() {
+        for stamp in stamps {
             part &= stamp.part == first.part;
             void &= stamp.void == first.void;
             cell &= stamp.cell == 0;
@@ -389,7 +419,7 @@ fn constants(
             constants.insert(events::AS_OF.to_owned(), time_of(input).into());
         }
     }
-    if kept.ordinals.iter().all(|o| *o == 0) {
+    if ordinals.iter().all(|o| *o == 0) {
         constants.insert(events::ORDINAL.to_owned(), 0.into());
     }
     let schema = texts.first().map(|part| part.schema());
@@ -456,8 +486,7 @@ fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u3
     if files.is_empty() {
         return Ok(known);
     }
-    let runs = new.runs.iter();
-    let subjects: HashSet<Id> = runs.map(|(_, run)| run.first(&new.parts).subject).collect();
+    let subjects: HashSet<Id> = new.subjects().map(|subject| subject.stamps[0].subject).collect();
     let filter = ShardFilter {
         lo,
         hi,

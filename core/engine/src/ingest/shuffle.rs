@@ -209,7 +209,7 @@ impl Shuffle {
         if parts.len() < 2 && runs.is_sorted() {
             return Ok(parts.pop());
         }
-        let runs: Vec<Run> = ascending(runs).into_iter().map(|(_, run)| run).collect();
+        let runs: Vec<Run> = ascending(runs).into_iter().map(|run| run.run).collect();
         let texts = alike(
             &self.dictionaries,
             of,

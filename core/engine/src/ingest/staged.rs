@@ -14,7 +14,7 @@ use arrow::{
     },
     buffer::Buffer,
     compute::take_record_batch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     error::ArrowError,
 };
 use clinmill_catalog::events;
@@ -127,23 +127,6 @@ impl Staged {
         })
     }
 
-    /// As whole events.
-    ///
-    /// # Errors
-    /// Never for a batch of this record.
-    pub fn widen(&self, schema: &SchemaRef, ordinals: &[u32], times: &Times) -> Result<RecordBatch, ArrowError> {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| match self.texts.column_by_name(field.name()) {
-                Some(column) => Ok(column.clone()),
-                None => engine_column(field.name(), &self.stamps, ordinals, times),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
-        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-    }
-
     /// As a batch for a staging file.
     ///
     /// # Errors
@@ -234,6 +217,26 @@ pub fn head(id: &Id) -> u64 {
     id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
 
+/// As whole events: these stamps, beside texts of as many events.
+///
+/// # Errors
+/// Never for a batch of this record.
+pub fn widen(
+    stamps: &[Stamp],
+    texts: &RecordBatch,
+    schema: &SchemaRef,
+    ordinals: &[u32],
+    times: &Times,
+) -> Result<RecordBatch, ArrowError> {
+    let column = |field: &FieldRef| match texts.column_by_name(field.name()) {
+        Some(column) => Ok(column.clone()),
+        None => engine_column(field.name(), stamps, ordinals, times),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(stamps.len()));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+}
+
 fn engine_column(name: &str, stamps: &[Stamp], ordinals: &[u32], times: &Times) -> Result<ArrayRef, ArrowError> {
     let longs = |of: fn(&Stamp) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(stamps.iter().map(of))) };
     let ints = |of: fn(&Stamp) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(stamps.iter().map(of))) };
@@ -297,13 +300,8 @@ mod tests {
         };
         let back = Staged::unpack(&staged.pack().unwrap()).unwrap();
         assert_eq!((&back.stamps, &back.texts), (&staged.stamps, &staged.texts));
-        let wide = back
-            .widen(
-                &events::schema(&own),
-                &[0, 1],
-                &Times::from([(9, Some("2026-01-01".to_owned()))]),
-            )
-            .unwrap();
+        let times = Times::from([(9, Some("2026-01-01".to_owned()))]);
+        let wide = widen(&back.stamps, &back.texts, &events::schema(&own), &[0, 1], &times).unwrap();
         assert_eq!(wide.schema(), events::schema(&own));
         assert!(wide.column_by_name(events::CELL).unwrap().is_null(0));
     }
