@@ -42,7 +42,13 @@ impl ShardFilter {
         let Some(stats) = group.column(column).statistics() else {
             return true;
         };
-        let bucket = |bytes: Option<&[u8]>| Some(bucket_of(bytes?.try_into().ok()?));
+        // The first halves of ids.
+        let bucket = |bytes: Option<&[u8]>| {
+            let mut id = [0; 16];
+            let half = u64::from_le_bytes(bytes?.try_into().ok()?);
+            id.first_chunk_mut().map(|first| *first = half.to_be_bytes())?;
+            Some(bucket_of(&id))
+        };
         match (bucket(stats.min_bytes_opt()), bucket(stats.max_bytes_opt())) {
             (Some(min), Some(max)) => max >= self.lo && min <= self.hi,
             _ => true,
@@ -134,7 +140,7 @@ fn rows(
     let damaged = |e| CatalogError::parquet(path.display().to_string())(e);
     let schema: SchemaRef = metadata.schema().clone();
     let parquet_schema = metadata.parquet_schema();
-    let Ok(subject) = schema.index_of(SUBJECT) else {
+    let (Ok(subject), Ok(low)) = (schema.index_of(SUBJECT), schema.index_of(&ids::low(SUBJECT))) else {
         return Err(CatalogError::damaged(
             path.display().to_string(),
             "it is not a shard of the vault",
@@ -155,7 +161,10 @@ fn rows(
         None => ProjectionMask::all(),
         Some(names) => ProjectionMask::roots(
             parquet_schema,
-            names.iter().filter_map(|name| schema.index_of(name).ok()),
+            names
+                .iter()
+                .flat_map(|name| [schema.index_of(name), schema.index_of(&ids::low(name))])
+                .flatten(),
         ),
     };
     let whole_range = filter.lo == 0 && filter.hi == u16::MAX && filter.subjects.is_none();
@@ -165,8 +174,8 @@ fn rows(
         .with_batch_size(65_536);
     if !whole_range {
         let wanted = filter.clone();
-        let predicate = ArrowPredicateFn::new(ProjectionMask::roots(parquet_schema, [subject]), move |batch| {
-            let ids = ids::fixed(batch.column(0))?;
+        let predicate = ArrowPredicateFn::new(ProjectionMask::roots(parquet_schema, [subject, low]), move |batch| {
+            let ids = ids::ids(&batch, SUBJECT)?;
             let mut last: Option<(&[u8], bool)> = None;
             Ok((0..ids.len())
                 .map(|i| {
@@ -187,6 +196,6 @@ fn rows(
     builder
         .build()
         .map_err(damaged)?
-        .map(|batch| Ok(ids::fixed_all(batch?)?))
+        .map(|batch| Ok(ids::whole(batch?)?))
         .collect()
 }

@@ -72,7 +72,7 @@ impl ShardWriter {
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         writer
-            .write(&ids::unfixed(batch)?)
+            .write(&ids::halved(batch)?)
             .map_err(|e| CatalogError::writing(&self.staged)(e))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -115,7 +115,7 @@ impl ShardWriter {
         let file = File::create(&self.staged).map_err(CatalogError::io("write", &self.staged))?;
         let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
         let properties = properties(sample, &self.constants, &self.dictionaries)?;
-        ArrowWriter::try_new(out, ids::unfixed_schema(&self.schema), Some(properties))
+        ArrowWriter::try_new(out, ids::halved_schema(&self.schema), Some(properties))
             .map_err(CatalogError::writing(&self.staged))
     }
 }
@@ -187,7 +187,10 @@ fn properties(
         if is_id && rows > 0 {
             let distinct: HashSet<u128> = value_hashes(&column.slice(0, rows))?.into_iter().collect();
             if distinct.len() * 2 > rows {
-                properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
+                let low = ColumnPath::from(ids::low(field.name()));
+                properties = properties
+                    .set_column_compression(path, Compression::UNCOMPRESSED)
+                    .set_column_compression(low, Compression::UNCOMPRESSED);
             }
         }
     }
