@@ -52,7 +52,9 @@ pub fn halved(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
                 let (ids, _) = ids.value_data().as_chunks::<8>();
                 let half = |first: usize| {
                     let halves = ids.iter().skip(first).step_by(2);
-                    Arc::new(UInt64Array::from_iter_values(halves.map(|half| u64::from_be_bytes(*half))))
+                    Arc::new(UInt64Array::from_iter_values(
+                        halves.map(|half| u64::from_be_bytes(*half)),
+                    ))
                 };
                 columns.extend([half(0) as ArrayRef, half(1)]);
             }
@@ -97,7 +99,9 @@ pub fn ids(batch: &RecordBatch, name: &str) -> Result<FixedSizeBinaryArray, Arro
     };
     let (high, low) = (half(name)?, half(&low(name))?);
     let halves = high.values().iter().zip(low.values());
-    let ids: Vec<[[u8; 8]; 2]> = halves.map(|(high, low)| [high.to_be_bytes(), low.to_be_bytes()]).collect();
+    let ids: Vec<[[u8; 8]; 2]> = halves
+        .map(|(high, low)| [high.to_be_bytes(), low.to_be_bytes()])
+        .collect();
     let bytes = Buffer::from_vec(ids.into_flattened().into_flattened());
     FixedSizeBinaryArray::try_new(WIDTH, bytes, None)
 }

@@ -4,11 +4,13 @@
 mod constant;
 mod dictionary;
 mod ids;
+mod packed;
 mod read;
 mod write;
 
 pub use constant::Constants;
 pub use dictionary::Dictionaries;
+pub use packed::{Packed, PackedColumns};
 pub use read::{ShardFilter, read, read_as};
 pub use write::{ShardPlace, ShardWriter};
 

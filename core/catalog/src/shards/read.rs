@@ -1,6 +1,6 @@
 //! Reading shards: whole ranges, or the rows of some subjects only.
 
-use super::{SUBJECT, Shard, constant, dictionary, ids};
+use super::{SUBJECT, Shard, constant, dictionary, ids, packed};
 use crate::{CatalogError, hashed::Hashed};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
@@ -92,6 +92,8 @@ pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<
         kept(&metadata, constant::METADATA_KEY).ok_or_else(|| damaged("its constants cannot be read"))?;
     let dictionaries: dictionary::Dictionaries =
         kept(&metadata, dictionary::METADATA_KEY).ok_or_else(|| damaged("its dictionaries cannot be read"))?;
+    let forms: packed::PackedColumns =
+        kept(&metadata, packed::METADATA_KEY).ok_or_else(|| damaged("its packed columns cannot be read"))?;
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     let batches = rows(path, file, &metadata, Some(&names), filter)?;
     batches
@@ -99,11 +101,14 @@ pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<
         .map(|batch| {
             let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, CatalogError> {
                 let name = field.name();
-                match (batch.column_by_name(name), dictionaries.get(name), constants.get(name)) {
-                    (Some(column), None, _) => Ok(column.clone()),
-                    (Some(column), Some(texts), _) => dictionary::column(column, texts),
-                    (None, _, Some(value)) => constant::column(value, field.data_type(), batch.num_rows()),
-                    (None, _, None) => Err(damaged("a column is missing")),
+                let Some(column) = batch.column_by_name(name) else {
+                    let value = constants.get(name).ok_or_else(|| damaged("a column is missing"))?;
+                    return constant::column(value, field.data_type(), batch.num_rows());
+                };
+                match (dictionaries.get(name), forms.get(name)) {
+                    (Some(texts), _) => dictionary::column(column, texts),
+                    (None, Some(form)) => form.unpack(column, field.data_type()),
+                    (None, None) => Ok(column.clone()),
                 }
             });
             let columns = columns.collect::<Result<Vec<_>, _>>()?;

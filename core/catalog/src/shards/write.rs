@@ -5,11 +5,12 @@ use super::{
     constant::{self, Constants},
     dictionary::{self, Dictionaries},
     ids,
+    packed::{self, PackedColumns},
 };
-use crate::{CatalogError, hashed::Hashed, rowhash::value_hashes};
+use crate::{CatalogError, events, hashed::Hashed, rowhash::value_hashes};
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Field, SchemaRef},
 };
 use parquet::{
     arrow::ArrowWriter,
@@ -20,6 +21,7 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
+use serde::Serialize;
 use std::{
     collections::HashSet,
     fs::{self, File},
@@ -36,6 +38,7 @@ pub struct ShardWriter {
     schema: SchemaRef,
     constants: Constants,
     dictionaries: Dictionaries,
+    packed: PackedColumns,
     staged: PathBuf,
     rows: u64,
 }
@@ -49,6 +52,7 @@ impl ShardWriter {
             schema,
             constants,
             dictionaries: Dictionaries::new(),
+            packed: PackedColumns::new(),
             staged: staging.join(name),
             rows: 0,
         }
@@ -57,6 +61,12 @@ impl ShardWriter {
     /// The texts of columns whose rows have the numbers of texts. Before any row.
     pub fn with_dictionaries(mut self, dictionaries: Dictionaries) -> Self {
         self.dictionaries = dictionaries;
+        self
+    }
+
+    /// How columns are packed whose rows are all known to fit. Before any row.
+    pub fn with_packed(mut self, packed: PackedColumns) -> Self {
+        self.packed = packed;
         self
     }
 
@@ -70,9 +80,10 @@ impl ShardWriter {
             // The first rows tell how the columns are best written.
             self.writer = Some(self.begin(batch)?);
         }
+        let batch = packed::packed(batch, &self.packed)?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
         writer
-            .write(&ids::halved(batch)?)
+            .write(&ids::halved(&batch)?)
             .map_err(|e| CatalogError::writing(&self.staged)(e))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -114,9 +125,56 @@ impl ShardWriter {
     fn begin(&self, sample: &RecordBatch) -> Result<ArrowWriter<Hashed<BufWriter<File>>>, CatalogError> {
         let file = File::create(&self.staged).map_err(CatalogError::io("write", &self.staged))?;
         let out = Hashed::new(BufWriter::with_capacity(1 << 18, file));
-        let properties = properties(sample, &self.constants, &self.dictionaries)?;
-        ArrowWriter::try_new(out, ids::halved_schema(&self.schema), Some(properties))
-            .map_err(CatalogError::writing(&self.staged))
+        let properties = self.properties(sample)?;
+        let schema = ids::halved_schema(&packed::packed_schema(&self.schema, &self.packed));
+        ArrowWriter::try_new(out, schema, Some(properties)).map_err(CatalogError::writing(&self.staged))
+    }
+
+    /// No dictionaries: rows of one subject stand together, so that compression finds what repeats in less time and no more
+    /// space. Hashes and keyed ids that hardly repeat are not compressed, which would be in vain.
+    fn properties(&self, sample: &RecordBatch) -> Result<WriterProperties, CatalogError> {
+        let kept = vec![
+            metadata(constant::METADATA_KEY, &self.constants)?,
+            metadata(dictionary::METADATA_KEY, &self.dictionaries)?,
+            metadata(packed::METADATA_KEY, &self.packed)?,
+        ];
+        let mut properties = WriterProperties::builder()
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_write_batch_size(8192)
+            .set_data_page_row_count_limit(ROW_GROUP_ROWS)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_column_statistics_enabled(ColumnPath::from(SUBJECT.to_owned()), EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_key_value_metadata(Some(kept));
+        let rows = sample.num_rows().min(SAMPLE_ROWS);
+        for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
+            let path = ColumnPath::from(field.name().clone());
+            // The numbers of texts, and what is packed, are small: most of their first bytes are 0, which stand together in
+            // this encoding.
+            if self.dictionaries.contains_key(field.name()) || self.packed.contains_key(field.name()) {
+                properties = properties.set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT);
+            } else if is_place(field) || matches!(field.data_type(), DataType::Timestamp(..)) {
+                // Times and places hardly repeat, and their differences are short; compression would take longer, for more
+                // bytes.
+                properties = properties
+                    .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+                    .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+            }
+            let is_id = matches!(field.data_type(), DataType::FixedSizeBinary(_)) || field.name() == events::CONTENT;
+            if is_id && rows > 0 {
+                let distinct: HashSet<u128> = value_hashes(&column.slice(0, rows))?.into_iter().collect();
+                if distinct.len() * 2 > rows {
+                    let low = ColumnPath::from(ids::low(field.name()));
+                    properties = properties
+                        .set_column_compression(path, Compression::UNCOMPRESSED)
+                        .set_column_compression(low, Compression::UNCOMPRESSED);
+                }
+            }
+        }
+        Ok(properties.build())
     }
 }
 
@@ -134,67 +192,17 @@ pub struct ShardPlace {
 /// Rows that are looked at to tell how a column is best written.
 const SAMPLE_ROWS: usize = 2048;
 
-/// No dictionaries: rows of one subject stand together, so that compression finds what repeats in less time and no more
-/// space. Hashes and keyed ids that hardly repeat are not compressed, which would be in vain.
-fn properties(
-    sample: &RecordBatch,
-    constants: &Constants,
-    dictionaries: &Dictionaries,
-) -> Result<WriterProperties, CatalogError> {
+/// True for a column that tells where rows stand in their inputs.
+fn is_place(field: &Field) -> bool {
+    [events::OFFSET, events::LENGTH, events::ROW].contains(&field.name().as_str())
+}
+
+fn metadata(key: &str, value: &impl Serialize) -> Result<KeyValue, CatalogError> {
     let misfit = |_| CatalogError::invalid("the metadata of a shard", "not to be written as JSON");
-    let kept = vec![
-        KeyValue::new(
-            constant::METADATA_KEY.to_owned(),
-            serde_json::to_string(constants).map_err(misfit)?,
-        ),
-        KeyValue::new(
-            dictionary::METADATA_KEY.to_owned(),
-            serde_json::to_string(dictionaries).map_err(misfit)?,
-        ),
-    ];
-    let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_write_batch_size(8192)
-        .set_data_page_row_count_limit(ROW_GROUP_ROWS)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(ColumnPath::from(SUBJECT.to_owned()), EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .set_key_value_metadata(Some(kept));
-    let rows = sample.num_rows().min(SAMPLE_ROWS);
-    // Where events stand in their inputs: numbers of few bytes, which this encoding takes for less than compression does.
-    for place in [crate::events::OFFSET, crate::events::LENGTH, crate::events::ROW] {
-        let path = ColumnPath::from(place.to_owned());
-        properties = properties
-            .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
-            .set_column_compression(path, Compression::UNCOMPRESSED);
-    }
-    for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
-        let path = ColumnPath::from(field.name().clone());
-        // The numbers of texts are small: most of their bytes are 0, which stand together in this encoding.
-        if dictionaries.contains_key(field.name()) {
-            properties = properties.set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT);
-        }
-        // Times hardly repeat, and their differences are short; compression would take longer, for more bytes.
-        if matches!(field.data_type(), DataType::Timestamp(..)) {
-            properties = properties
-                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
-                .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
-        }
-        let is_id = matches!(field.data_type(), DataType::FixedSizeBinary(_)) || field.name() == crate::events::CONTENT;
-        if is_id && rows > 0 {
-            let distinct: HashSet<u128> = value_hashes(&column.slice(0, rows))?.into_iter().collect();
-            if distinct.len() * 2 > rows {
-                let low = ColumnPath::from(ids::low(field.name()));
-                properties = properties
-                    .set_column_compression(path, Compression::UNCOMPRESSED)
-                    .set_column_compression(low, Compression::UNCOMPRESSED);
-            }
-        }
-    }
-    Ok(properties.build())
+    Ok(KeyValue::new(
+        key.to_owned(),
+        serde_json::to_string(value).map_err(misfit)?,
+    ))
 }
 
 /// Makes the entries of a folder and of its parents up to the vault durable.

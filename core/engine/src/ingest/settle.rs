@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{FieldRef, Schema, UInt8Type, UInt32Type, UInt64Type},
     error::ArrowError,
 };
 use clinmill_catalog::{
     events::{self, EventFile},
-    shards::{Constants, ShardFilter, ShardPlace, ShardWriter},
+    shards::{Constants, Packed, PackedColumns, ShardFilter, ShardPlace, ShardWriter},
 };
 use clinmill_model::Digest;
 use clinmill_sdk::RecordKind;
@@ -85,7 +85,11 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     let mut kept = Kept::default();
     let mut heads = Vec::new();
     for subject in new.subjects() {
-        match known.is_empty().then(|| repeated(subject.stamps, &mut heads)).as_deref() {
+        match known
+            .is_empty()
+            .then(|| repeated(subject.stamps, &mut heads))
+            .as_deref()
+        {
             Some([]) => kept.ordinals.resize(kept.ordinals.len() + subject.stamps.len(), 0),
             repeated => new.choose(&subject, &known, repeated, &mut kept),
         }
@@ -99,7 +103,8 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     new.drop_events(&dropped);
     let stamps = new.stamps.as_slice();
     let same_subject = stamps.chunk_by(|a, b| a.subject == b.subject);
-    out.subjects.extend(same_subject.filter_map(|same| Some(same.first()?.subject)));
+    out.subjects
+        .extend(same_subject.filter_map(|same| Some(same.first()?.subject)));
     let mut written: HashMap<u32, u64> = HashMap::new();
     for same in stamps.chunk_by(|a, b| a.input == b.input) {
         *written.entry(same[0].input).or_default() += same.len() as u64;
@@ -125,6 +130,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         false => runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
     };
     let form = Written::of(&texts, &rows, &held);
+    let packed = packed(&task, &texts, stamps);
     let constants = constants(&task, (&texts, &rows), (stamps, &ordinals), &out.written, &form);
     let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
     let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
@@ -135,7 +141,8 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         .collect::<Result<Vec<_>, _>>()?;
     let texts: Vec<&RecordBatch> = texts.iter().collect();
     let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants)
-        .with_dictionaries(form.dictionaries.clone());
+        .with_dictionaries(form.dictionaries.clone())
+        .with_packed(packed);
     let mut rest = (stamps, ordinals.as_slice());
     for runs in chunks(parts, &runs) {
         let texts = form.batch(&gather(&texts, &runs)?)?;
@@ -311,7 +318,10 @@ impl<'a> New<'a> {
             record.iter().for_each(|place| chosen[*place] = None);
             // Equal events stand together, those of one input in the order they have there: the rank of an event among
             // its equals in its input tells whether so many are known already.
-            for equal in self.versions(record, subject.stamps, &places).chunk_by(|a, b| a.event == b.event) {
+            for equal in self
+                .versions(record, subject.stamps, &places)
+                .chunk_by(|a, b| a.event == b.event)
+            {
                 let mut held = equal.first().and_then(|v| known.get(&v.event)).copied().unwrap_or(0);
                 let mut rank = 0;
                 let mut input = None;
@@ -433,6 +443,28 @@ fn constants(
         }
     }
     constants
+}
+
+/// How columns of numbers are packed: so that all new events fit, also those that are known already.
+fn packed(task: &SettleTask<'_>, texts: &[&RecordBatch], stamps: &[Stamp]) -> PackedColumns {
+    let mut out = PackedColumns::new();
+    let mut insert = |name: &str, form: Option<Packed>| out.extend(form.map(|form| (name.to_owned(), form)));
+    let ends = |of: fn(&Stamp) -> u64| {
+        let all = stamps.iter().map(of);
+        Packed::between(all.clone().min()?, all.max()?)
+    };
+    insert(events::OFFSET, ends(|stamp| stamp.offset));
+    insert(events::LENGTH, ends(|stamp| stamp.length));
+    insert(events::ROW, ends(|stamp| stamp.row));
+    let schema = texts.first().map(|part| part.schema());
+    for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
+        let parts = texts.iter().zip(&task.events);
+        let columns: Vec<ArrayRef> = parts
+            .map(|(texts, part)| texts.column(i).slice(part.rows.start, part.rows.len()))
+            .collect();
+        insert(field.name(), Packed::of(&columns));
+    }
+    out
 }
 
 /// The columns that are not said once for the whole file.
