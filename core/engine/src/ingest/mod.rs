@@ -5,6 +5,7 @@
 
 mod dictionary;
 mod events;
+mod gather;
 mod runs;
 mod settle;
 mod shuffle;

@@ -2,14 +2,7 @@
 //! together, so that runs are sorted, cut by range and copied for less than single events would be.
 
 use super::staged::{Staged, Stamp};
-use arrow::{
-    array::{
-        Array, ArrayData, ArrayRef, AsArray, Capacities, MutableArrayData, RecordBatch, RecordBatchOptions,
-        StringArray, make_array, new_null_array,
-    },
-    compute::interleave,
-    error::ArrowError,
-};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use std::{ops::Range, sync::Arc};
 
 /// One run.
@@ -164,60 +157,8 @@ fn text_bytes(part: &RecordBatch, rows: Range<usize>) -> usize {
     part.columns().iter().map(of).sum()
 }
 
-/// Texts of runs are copied as one from so many events each, in the mean; shorter ones event by event.
-const WORTH_COPYING: usize = 3;
-
-/// The texts of the events of some runs, as one batch.
-///
-/// # Errors
-/// Never for runs of these parts.
-pub fn gather(parts: &[&RecordBatch], runs: &[Run]) -> Result<RecordBatch, ArrowError> {
-    let rows: usize = runs.iter().map(|run| run.len as usize).sum();
-    let Some(first) = parts.first() else {
-        return Err(ArrowError::InvalidArgumentError("nothing to gather".to_owned()));
-    };
-    let schema = first.schema();
-    let together = rows >= runs.len() * WORTH_COPYING;
-    let singly = runs
-        .iter()
-        .filter(|_| !together)
-        .flat_map(|run| run.rows().map(|row| (run.part as usize, row)));
-    let singly: Vec<(usize, usize)> = singly.collect();
-    let column = |i: usize| -> Result<ArrayRef, ArrowError> {
-        let columns: Vec<&dyn Array> = parts.iter().map(|part| part.column(i).as_ref()).collect();
-        if columns.iter().all(|column| column.null_count() == column.len()) {
-            Ok(new_null_array(schema.field(i).data_type(), rows))
-        } else if together {
-            copy(&columns, runs, rows)
-        } else {
-            interleave(&columns, &singly)
-        }
-    };
-    let columns = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema, columns, &options)
-}
-
-fn copy(columns: &[&dyn Array], runs: &[Run], rows: usize) -> Result<ArrayRef, ArrowError> {
-    let data: Vec<ArrayData> = columns.iter().map(|column| column.to_data()).collect();
-    let texts: Option<Vec<&StringArray>> = columns.iter().map(|column| column.as_string_opt()).collect();
-    let room = match texts {
-        Some(texts) => {
-            let of = |run: &Run| span(texts[run.part as usize], run.rows());
-            Capacities::Binary(rows, Some(runs.iter().map(of).sum()))
-        }
-        None => Capacities::Array(rows),
-    };
-    let mut out = MutableArrayData::with_capacities(data.iter().collect(), false, room);
-    for run in runs {
-        let rows = run.rows();
-        out.try_extend(run.part as usize, rows.start, rows.end)?;
-    }
-    Ok(make_array(out.freeze()))
-}
-
 /// Bytes of these texts.
-fn span(texts: &StringArray, rows: Range<usize>) -> usize {
+pub fn span(texts: &StringArray, rows: Range<usize>) -> usize {
     let end = |row: usize| texts.value_offsets().get(row).copied().unwrap_or(0);
     (end(rows.end) - end(rows.start)) as usize
 }

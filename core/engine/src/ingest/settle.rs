@@ -3,9 +3,10 @@
 
 use super::{
     dictionary::{Dictionaries, Written, without_full},
-    runs::{HeadedRun, Part, Run, ascending, chunks, gather, runs_of_parts},
+    gather::gather,
+    runs::{HeadedRun, Part, Run, ascending, chunks, runs_of_parts},
     shuffle::KindOf,
-    staged::{Staged, Stamp, Times, head, widen},
+    staged::{Staged, Stamp, Times, head, stamps_of, widen},
 };
 use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
 use arrow::{
@@ -226,11 +227,11 @@ impl<'a> New<'a> {
                 same.sort_by_key(order);
             }
         }
-        let mut stamps = stamps_of(&parts, &runs);
+        let mut stamps = stamps_of(&parts, runs.iter().map(|run| &run.run));
         let is_mixed = |near: &[Stamp]| near[0].head() == near[1].head() && near[0].subject != near[1].subject;
         if stamps.windows(2).any(is_mixed) {
             runs.sort_by_key(order);
-            stamps = stamps_of(&parts, &runs);
+            stamps = stamps_of(&parts, runs.iter().map(|run| &run.run));
         }
         Self {
             parts,
@@ -373,15 +374,6 @@ impl<'a> New<'a> {
         versions.sort_by_key(|v| (v.event, v.input, v.offset));
         versions
     }
-}
-
-/// The stamps of the events of these runs.
-fn stamps_of(parts: &[&Staged], runs: &[HeadedRun]) -> Vec<Stamp> {
-    let mut stamps = Vec::with_capacity(runs.iter().map(|run| run.run.len as usize).sum());
-    for HeadedRun { run, .. } in runs {
-        stamps.extend_from_slice(&parts[run.part as usize].stamps[run.rows()]);
-    }
-    stamps
 }
 
 /// The first bits of the keys of one subject's records that have more than one event, and maybe of a few others, in

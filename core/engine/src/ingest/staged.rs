@@ -2,7 +2,7 @@
 //!
 //! Moving one stamp costs less than moving ten columns, and most of what it holds says the same for a whole file.
 
-use super::runs::{Run, gather};
+use super::{gather::gather, runs::Run};
 use crate::{
     error::EngineError,
     fold::{Id, ids},
@@ -117,12 +117,8 @@ impl Staged {
     /// # Errors
     /// Never for runs of these parts.
     pub fn gather(parts: &[&Self], texts: &[&RecordBatch], runs: &[Run]) -> Result<Self, ArrowError> {
-        let mut stamps = Vec::with_capacity(runs.iter().map(|run| run.len as usize).sum());
-        for run in runs {
-            stamps.extend_from_slice(&parts[run.part as usize].stamps[run.rows()]);
-        }
         Ok(Self {
-            stamps,
+            stamps: stamps_of(parts, runs.iter()),
             texts: gather(texts, runs)?,
         })
     }
@@ -215,6 +211,18 @@ impl Stamp {
 /// The first half of an id.
 pub fn head(id: &Id) -> u64 {
     id.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+}
+
+/// The stamps of the events of these runs.
+pub fn stamps_of<'a>(parts: &[&Staged], runs: impl Iterator<Item = &'a Run> + Clone) -> Vec<Stamp> {
+    let mut out = Vec::with_capacity(runs.clone().map(|run| run.len as usize).sum());
+    for run in runs {
+        match &parts[run.part as usize].stamps[run.rows()] {
+            [stamp] => out.push(*stamp),
+            stamps => out.extend_from_slice(stamps),
+        }
+    }
+    out
 }
 
 /// As whole events: these stamps, beside texts of as many events.
