@@ -3,6 +3,7 @@
 
 mod constant;
 mod dictionary;
+mod digits;
 mod ids;
 mod packed;
 mod read;
@@ -10,6 +11,7 @@ mod write;
 
 pub use constant::Constants;
 pub use dictionary::Dictionaries;
+pub use digits::Digits;
 pub use packed::{Packed, PackedColumns};
 pub use read::{ShardFilter, read, read_as};
 pub use write::{ShardPlace, ShardWriter};

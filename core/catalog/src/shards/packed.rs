@@ -1,6 +1,7 @@
-//! Columns of numbers that 32 bits can tell apart: in a shard they are counted from the least one, times in whole seconds,
-//! decimal fractions in their last digit.
+//! Columns that 32 bits can tell apart: in a shard numbers are counted from the least one, times in whole seconds, decimal
+//! fractions in their last digit, texts of digits as numbers.
 
+use super::Digits;
 use crate::CatalogError;
 use arrow::{
     array::{
@@ -28,7 +29,7 @@ const SCALES: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
 const MOST_DIGITS: f64 = (1u64 << 40) as f64;
 
 /// How a column is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Packed {
     /// Integers, and times in microseconds.
@@ -44,6 +45,13 @@ pub enum Packed {
         least: i64,
         /// Digits after the point: a place in [`SCALES`].
         digits: u8,
+    },
+    /// Texts of one form. What comes to be packed are their numbers.
+    Texts {
+        /// What 0 stands for.
+        least: u32,
+        /// The form.
+        form: Digits,
     },
 }
 
@@ -65,6 +73,15 @@ impl Packed {
         u32::try_from(most.checked_sub(least)?).ok()?;
         let least = i64::try_from(least).ok()?;
         Some(Self::Steps { least, step: 1 })
+    }
+
+    /// How texts of one form are packed, by columns of their numbers; `None` where there is none.
+    pub fn texts(columns: &[ArrayRef], form: &Digits) -> Option<Self> {
+        let least = all_said::<UInt32Type>(columns).into_iter().flatten().min();
+        least.map(|least| Self::Texts {
+            least: *least,
+            form: form.clone(),
+        })
     }
 
     fn steps(numbers: &[&[i64]], step: i64) -> Option<Self> {
@@ -113,30 +130,41 @@ impl Packed {
     /// # Errors
     /// When the column is of a type that is not packed.
     pub fn pack(&self, column: &ArrayRef) -> Result<ArrayRef, CatalogError> {
-        let numbers: UInt32Array = match (*self, column.data_type()) {
-            (Self::Steps { least, .. }, DataType::UInt64) => {
+        let numbers: UInt32Array = match (self, column.data_type()) {
+            (&Self::Steps { least, .. }, DataType::UInt64) => {
                 let numbers = column.as_primitive::<UInt64Type>();
                 numbers.unary(|number| number.wrapping_sub(least as u64) as u32)
             }
-            (Self::Steps { least, .. }, DataType::Int64) => {
+            (&Self::Steps { least, .. }, DataType::Int64) => {
                 let numbers = column.as_primitive::<Int64Type>();
                 numbers.unary(|number| number.wrapping_sub(least) as u32)
             }
-            (Self::Steps { least, step }, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            (&Self::Steps { least, step }, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
                 let times = column.as_primitive::<TimestampMicrosecondType>();
                 match step {
                     SECOND => times.unary(|time| (time.wrapping_sub(least) / SECOND) as u32),
                     _ => times.unary(|time| time.wrapping_sub(least) as u32),
                 }
             }
-            (Self::Decimals { least, digits }, DataType::Float64) => {
+            (&Self::Decimals { least, digits }, DataType::Float64) => {
                 let scale = scale(digits)?;
                 let numbers = column.as_primitive::<Float64Type>();
                 numbers.unary(|number| nearest(number * scale).wrapping_sub(least) as u32)
             }
+            (&Self::Texts { least, .. }, DataType::UInt32) => {
+                let numbers = column.as_primitive::<UInt32Type>();
+                numbers.unary(|number| number.wrapping_sub(least))
+            }
             _ => return Err(damaged()),
         };
         Ok(Arc::new(numbers))
+    }
+
+    /// True where most neighbours in a column say the same.
+    pub fn repeats(&self, column: &ArrayRef) -> bool {
+        let Ok(packed) = self.pack(column) else { return false };
+        let numbers = packed.as_primitive::<UInt32Type>().values();
+        2 * numbers.windows(2).filter(|near| near[0] == near[1]).count() > numbers.len()
     }
 
     /// The numbers of a packed column.
@@ -146,19 +174,25 @@ impl Packed {
     pub fn unpack(&self, column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, CatalogError> {
         let packed = column.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?;
         let step = |least: i64, step: i64| move |number| least.wrapping_add(i64::from(number).wrapping_mul(step));
-        Ok(match (*self, data_type) {
-            (Self::Steps { least, step: s }, DataType::UInt64) => {
+        Ok(match (self, data_type) {
+            (&Self::Steps { least, step: s }, DataType::UInt64) => {
                 let of = step(least, s);
                 Arc::new(packed.unary::<_, UInt64Type>(|number| of(number) as u64))
             }
-            (Self::Steps { least, step: s }, DataType::Int64) => Arc::new(packed.unary::<_, Int64Type>(step(least, s))),
-            (Self::Steps { least, step: s }, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+            (&Self::Steps { least, step: s }, DataType::Int64) => {
+                Arc::new(packed.unary::<_, Int64Type>(step(least, s)))
+            }
+            (&Self::Steps { least, step: s }, DataType::Timestamp(TimeUnit::Microsecond, _)) => {
                 let times: PrimitiveArray<TimestampMicrosecondType> = packed.unary(step(least, s));
                 Arc::new(times.with_data_type(data_type.clone()))
             }
-            (Self::Decimals { least, digits }, DataType::Float64) => {
+            (&Self::Decimals { least, digits }, DataType::Float64) => {
                 let (of, scale) = (step(least, 1), scale(digits)?);
                 Arc::new(packed.unary::<_, Float64Type>(|number| of(number) as f64 / scale))
+            }
+            (&Self::Texts { least, ref form }, DataType::Utf8) => {
+                let numbers: UInt32Array = packed.unary(|number| least.wrapping_add(number));
+                Arc::new(form.texts(&numbers).map_err(|_| damaged())?)
             }
             _ => return Err(damaged()),
         })
@@ -219,7 +253,7 @@ fn damaged() -> CatalogError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Float64Array, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
     use proptest::prelude::*;
 
     fn form_of(columns: &[ArrayRef]) -> Option<Packed> {
@@ -266,6 +300,12 @@ mod tests {
             steps(900, 1)
         );
         assert_eq!(form_of(&[nothing]), None);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("P0017"), None, Some("P0009")]));
+        let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![Some(17), None, Some(9)]));
+        let form = Packed::texts(&[numbers.clone()], &Digits::of("P0017").unwrap()).unwrap();
+        let packed = form.pack(&numbers).unwrap();
+        assert_eq!(packed.as_primitive::<UInt32Type>().value(0), 8);
+        assert_eq!(&form.unpack(&packed, &DataType::Utf8).unwrap(), &texts);
     }
 
     proptest! {

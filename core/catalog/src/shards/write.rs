@@ -153,9 +153,13 @@ impl ShardWriter {
         for (field, column) in sample.schema_ref().fields().iter().zip(sample.columns()) {
             let path = ColumnPath::from(field.name().clone());
             // The numbers of texts, and what is packed, are small: most of their first bytes are 0, which stand together in
-            // this encoding.
-            if self.dictionaries.contains_key(field.name()) || self.packed.contains_key(field.name()) {
+            // this encoding. Where neighbours are mostly the same, whole numbers are what repeats.
+            let packed = self.packed.get(field.name());
+            let repeats = packed.is_some_and(|form| form.repeats(&column.slice(0, rows)));
+            if self.dictionaries.contains_key(field.name()) || (packed.is_some() && !repeats) {
                 properties = properties.set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT);
+            } else if packed.is_some() {
+                // As it is.
             } else if is_place(field) || matches!(field.data_type(), DataType::Timestamp(..)) {
                 // Times and places hardly repeat, and their differences are short; compression would take longer, for more
                 // bytes.

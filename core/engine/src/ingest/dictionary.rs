@@ -1,15 +1,18 @@
-//! Dictionaries: a column that says few things goes from the source's batches to its event file as the numbers of its
-//! texts, which are copied and written in less time than texts.
+//! Texts as numbers: a column that says few things goes from the source's batches to its event file as the numbers of its
+//! texts in a dictionary, one of texts that are digits in one form as those. Numbers are copied and written in less time.
 
 use super::shuffle::KindOf;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt16Array},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt16Array, UInt32Array},
     buffer::{NullBuffer, OffsetBuffer},
     compute::take,
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt16Type},
     error::ArrowError,
 };
-use clinmill_catalog::{events, shards};
+use clinmill_catalog::{
+    events,
+    shards::{self, Digits},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     iter::repeat_n,
@@ -27,6 +30,8 @@ const WORTH_A_NUMBER: usize = 4;
 
 /// Tells a column of numbers of texts from one that the record has.
 const MARK: &str = "clinmill.numbers";
+/// The same of a column of texts that are digits.
+const DIGITS_MARK: &str = "clinmill.digits";
 
 /// The dictionaries of all columns, for all readers. Which columns have one depends on what they say alone, and not on who
 /// reads what first.
@@ -38,6 +43,10 @@ struct Dictionary {
     texts: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u16>,
     full: bool,
+    /// Of a full one: the form of all texts of the column until then.
+    form: Option<Digits>,
+    /// Texts of another form have come since.
+    has_others: bool,
 }
 
 /// What a dictionary holds at one time.
@@ -46,6 +55,9 @@ pub struct Texts {
     texts: StringArray,
     /// The column says too much.
     full: bool,
+    /// The form that texts of a full one have, or had until others came.
+    form: Option<Digits>,
+    has_others: bool,
 }
 
 impl Dictionaries {
@@ -56,8 +68,15 @@ impl Dictionaries {
         if let Some(number) = dictionary.numbers.get(text) {
             return Some(*number);
         }
-        dictionary.full |= text.len() > MOST_BYTES || dictionary.texts.len() >= MOST_TEXTS;
         if dictionary.full {
+            return None;
+        }
+        if text.len() > MOST_BYTES || dictionary.texts.len() >= MOST_TEXTS {
+            let first = dictionary.texts.first().map_or(text, AsRef::as_ref);
+            let mut texts = dictionary.texts.iter().map(AsRef::as_ref).chain([text]);
+            let form = Digits::of(first);
+            dictionary.form = form.filter(|form| texts.all(|text| form.number(text.as_bytes()).is_some()));
+            dictionary.full = true;
             return None;
         }
         let number = dictionary.texts.len() as u16;
@@ -67,14 +86,33 @@ impl Dictionaries {
         Some(number)
     }
 
+    /// The form of the texts of a column that says too much for a dictionary.
+    fn form(&self, of: KindOf, column: usize) -> Option<Digits> {
+        let all = self.lock();
+        let dictionary = all.get(&(of, column)).filter(|dictionary| !dictionary.has_others)?;
+        dictionary.form.clone()
+    }
+
+    /// A column has texts of another form.
+    fn has_others(&self, of: KindOf, column: usize) {
+        if let Some(dictionary) = self.lock().get_mut(&(of, column)) {
+            dictionary.has_others = true;
+        }
+    }
+
     /// What the dictionaries of a kind's columns hold now.
     pub fn texts(&self, of: KindOf) -> BTreeMap<usize, Texts> {
         let all = self.lock();
         let own = all.range((of, 0)..=(of, usize::MAX));
         own.map(|((_, column), dictionary)| {
             let texts = StringArray::from_iter_values(&dictionary.texts);
-            let full = dictionary.full;
-            (*column, Texts { texts, full })
+            let held = Texts {
+                texts,
+                full: dictionary.full,
+                form: dictionary.form.clone(),
+                has_others: dictionary.has_others,
+            };
+            (*column, held)
         })
         .collect()
     }
@@ -127,22 +165,22 @@ impl<'a> Encoder<'a> {
         let dictionaries = self.dictionaries;
         let known = self.kinds.entry(of).or_default();
         known.resize_with(texts.num_columns(), Known::default);
-        let encoded = |(i, (field, column)): (usize, (&FieldRef, &ArrayRef))| {
-            let as_it_is = || (field.clone(), column.clone());
-            // The engine looks at single identifiers and versions.
-            let Some(texts) = column
-                .as_string_opt()
-                .filter(|_| ![events::ID, events::VERSION].contains(&field.name().as_str()))
-            else {
-                return as_it_is();
+        let encoded = |(i, (field, column)): (usize, (&FieldRef, &ArrayRef))| -> (FieldRef, ArrayRef) {
+            // The engine looks at single versions.
+            let is_own = field.name() == events::VERSION;
+            let Some(texts) = column.as_string_opt().filter(|_| !is_own) else {
+                return (field.clone(), column.clone());
             };
-            match known[i].numbers(texts, |text| dictionaries.number(of, i, text)) {
-                Some(numbers) => {
-                    let marked = Field::new(field.name(), DataType::UInt16, true);
-                    let mark = HashMap::from([(MARK.to_owned(), String::new())]);
-                    (Arc::new(marked.with_metadata(mark)), Arc::new(numbers) as ArrayRef)
+            if let Some(numbers) = known[i].numbers(texts, |text| dictionaries.number(of, i, text)) {
+                return (marked(field, DataType::UInt16, MARK), Arc::new(numbers));
+            }
+            let form = dictionaries.form(of, i);
+            match form.and_then(|form| form.numbers(texts)) {
+                Some(numbers) => (marked(field, DataType::UInt32, DIGITS_MARK), Arc::new(numbers)),
+                None => {
+                    dictionaries.has_others(of, i);
+                    (field.clone(), column.clone())
                 }
-                None => as_it_is(),
             }
         };
         let fields = texts.schema_ref().fields().iter();
@@ -234,8 +272,18 @@ fn head(bytes: &[u8], text: &Range<usize>) -> u128 {
     }
 }
 
+fn marked(field: &Field, kind: DataType, mark: &str) -> FieldRef {
+    let marked = Field::new(field.name(), kind, true);
+    Arc::new(marked.with_metadata(HashMap::from([(mark.to_owned(), String::new())])))
+}
+
 fn is_marked(field: &Field) -> bool {
     field.metadata().contains_key(MARK)
+}
+
+/// True for a column of texts that are digits.
+pub fn is_of_digits(field: &Field) -> bool {
+    field.metadata().contains_key(DIGITS_MARK)
 }
 
 /// The texts of events with the same columns in the form of texts in all batches: those that are in one.
@@ -261,8 +309,8 @@ pub fn alike(
         .collect()
 }
 
-/// The texts of events with those columns in the form of texts that say too much; of other rows than these nothing is said
-/// in them.
+/// The texts of events with those columns in another form that say too much for the one they have; of other rows than these
+/// nothing is said in them.
 ///
 /// # Errors
 /// Never for a batch of this kind.
@@ -272,21 +320,38 @@ pub fn without_full(
     held: &BTreeMap<usize, Texts>,
 ) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema_ref();
-    let full = |i: usize| held.get(&i).filter(|held| held.full && is_marked(schema.field(i)));
-    if (0..batch.num_columns()).all(|i| full(i).is_none()) {
+    let outgrown = |i: usize| {
+        let held = held.get(&i).filter(|held| held.full)?;
+        let field = schema.field(i);
+        (is_marked(field) || (is_of_digits(field) && held.form().is_none())).then_some(held)
+    };
+    if (0..batch.num_columns()).all(|i| outgrown(i).is_none()) {
         return Ok(batch.clone());
     }
-    let plain = |(i, (field, column)): (usize, (&FieldRef, &ArrayRef))| -> Result<(FieldRef, ArrayRef), ArrowError> {
-        let Some(held) = full(i) else {
+    let other = |(i, (field, column)): (usize, (&FieldRef, &ArrayRef))| -> Result<(FieldRef, ArrayRef), ArrowError> {
+        let Some(held) = outgrown(i) else {
             return Ok((field.clone(), column.clone()));
         };
-        let texts = held.of(&column.slice(rows.start, rows.len()))?;
-        Ok((
-            plain_field(field),
-            Arc::new(padded(texts.as_string(), &rows, column.len())?),
-        ))
+        let own = column.slice(rows.start, rows.len());
+        let texts = match &held.form {
+            Some(form) if is_of_digits(field) => Arc::new(form.texts(own.as_primitive())?),
+            _ => held.of(&own)?,
+        };
+        let texts = texts.as_string();
+        Ok(match held.form() {
+            Some(form) => {
+                let numbers = form
+                    .numbers(texts)
+                    .ok_or_else(|| ArrowError::ComputeError("texts of another form".to_owned()))?;
+                (
+                    marked(field, DataType::UInt32, DIGITS_MARK),
+                    Arc::new(padded_numbers(&numbers, &rows, column.len())),
+                )
+            }
+            None => (plain_field(field), Arc::new(padded(texts, &rows, column.len())?)),
+        })
     };
-    let columns = schema.fields().iter().zip(batch.columns()).enumerate().map(plain);
+    let columns = schema.fields().iter().zip(batch.columns()).enumerate().map(other);
     let (fields, columns): (Vec<_>, _) = columns.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
@@ -301,21 +366,36 @@ fn padded(texts: &StringArray, rows: &Range<usize>, len: usize) -> Result<String
     let lengths = repeat_n(0, rows.start)
         .chain(lengths)
         .chain(repeat_n(0, len - rows.end));
-    let valid = (0..texts.len()).map(|i| texts.is_valid(i));
-    let valid = repeat_n(false, rows.start)
-        .chain(valid)
-        .chain(repeat_n(false, len - rows.end));
     let (first, last) = (texts.value_offsets().first(), texts.value_offsets().last());
     let span = *first.unwrap_or(&0) as usize..*last.unwrap_or(&0) as usize;
     let bytes = texts.values().slice_with_length(span.start, span.len());
     StringArray::try_new(
         OffsetBuffer::from_lengths(lengths),
         bytes,
-        Some(NullBuffer::from_iter(valid)),
+        Some(padded_nulls(texts, rows, len)),
     )
 }
 
+fn padded_numbers(numbers: &UInt32Array, rows: &Range<usize>, len: usize) -> UInt32Array {
+    let mut all = vec![0; len];
+    all[rows.clone()].copy_from_slice(numbers.values());
+    UInt32Array::new(all.into(), Some(padded_nulls(numbers, rows, len)))
+}
+
+fn padded_nulls(column: &dyn Array, rows: &Range<usize>, len: usize) -> NullBuffer {
+    let valid = (0..column.len()).map(|i| column.is_valid(i));
+    let valid = repeat_n(false, rows.start)
+        .chain(valid)
+        .chain(repeat_n(false, len - rows.end));
+    NullBuffer::from_iter(valid)
+}
+
 impl Texts {
+    /// The form that all texts have of a column that says too much for a dictionary.
+    pub fn form(&self) -> Option<&Digits> {
+        self.form.as_ref().filter(|_| !self.has_others)
+    }
+
     fn of(&self, numbers: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         take(&self.texts, numbers.as_primitive::<UInt16Type>(), None)
     }
@@ -336,6 +416,8 @@ enum Form {
     Numbers(Vec<u16>),
     /// As texts again.
     Texts(Texts),
+    /// As the digits that they are.
+    Digits,
 }
 
 impl Written {
@@ -346,6 +428,8 @@ impl Written {
             .first()
             .map_or_else(|| SchemaRef::new(Schema::empty()), |batch| batch.schema());
         let events: usize = rows.iter().map(|(_, rows)| rows.len()).sum();
+        let of_digits = schema.fields().iter().filter(|field| is_of_digits(field));
+        out.columns = of_digits.map(|field| (field.name().clone(), Form::Digits)).collect();
         for (i, field) in schema.fields().iter().enumerate().filter(|(_, field)| is_marked(field)) {
             let Some(held) = held.get(&i) else { continue };
             let (used, has_nulls) = used(i, batches, rows, held.texts.len());
@@ -378,7 +462,8 @@ impl Written {
     pub fn field(&self, field: &FieldRef) -> FieldRef {
         match self.columns.get(field.name()) {
             Some(Form::Numbers(_)) => Arc::new(field.as_ref().clone().with_data_type(DataType::UInt16)),
-            _ => field.clone(),
+            Some(Form::Digits) => Arc::new(field.as_ref().clone().with_data_type(DataType::UInt32)),
+            Some(Form::Texts(_)) | None => field.clone(),
         }
     }
 
@@ -398,7 +483,7 @@ impl Written {
                     )
                 }
                 Some(Form::Texts(texts)) => (plain_field(field), texts.of(column)?),
-                None => (field.clone(), column.clone()),
+                Some(Form::Digits) | None => (field.clone(), column.clone()),
             })
         };
         let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(column);

@@ -2,7 +2,7 @@
 //! that are known already, as one file.
 
 use super::{
-    dictionary::{Dictionaries, Written, without_full},
+    dictionary::{Dictionaries, Texts, Written, is_of_digits, without_full},
     gather::gather,
     runs::{HeadedRun, Part, Run, ascending, chunks, runs_of_parts},
     shuffle::KindOf,
@@ -131,7 +131,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         false => runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
     };
     let form = Written::of(&texts, &rows, &held);
-    let packed = packed(&task, &texts, stamps);
+    let packed = packed(&task, &texts, stamps, &held);
     let constants = constants(&task, (&texts, &rows), (stamps, &ordinals), &out.written, &form);
     let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
     let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
@@ -438,7 +438,12 @@ fn constants(
 }
 
 /// How columns of numbers are packed: so that all new events fit, also those that are known already.
-fn packed(task: &SettleTask<'_>, texts: &[&RecordBatch], stamps: &[Stamp]) -> PackedColumns {
+fn packed(
+    task: &SettleTask<'_>,
+    texts: &[&RecordBatch],
+    stamps: &[Stamp],
+    held: &BTreeMap<usize, Texts>,
+) -> PackedColumns {
     let mut out = PackedColumns::new();
     let mut insert = |name: &str, form: Option<Packed>| out.extend(form.map(|form| (name.to_owned(), form)));
     let ends = |of: fn(&Stamp) -> u64| {
@@ -454,7 +459,11 @@ fn packed(task: &SettleTask<'_>, texts: &[&RecordBatch], stamps: &[Stamp]) -> Pa
         let columns: Vec<ArrayRef> = parts
             .map(|(texts, part)| texts.column(i).slice(part.rows.start, part.rows.len()))
             .collect();
-        insert(field.name(), Packed::of(&columns));
+        let form = held.get(&i).and_then(Texts::form).filter(|_| is_of_digits(field));
+        insert(
+            field.name(),
+            form.map_or_else(|| Packed::of(&columns), |form| Packed::texts(&columns, form)),
+        );
     }
     out
 }

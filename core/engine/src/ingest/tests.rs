@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-const TEXTS: [&str; 6] = ["code", "name", "ward", "note", "nothing", "one"];
+const TEXTS: [&str; 8] = ["code", "name", "ward", "note", "nothing", "one", "visit", "order"];
 
 /// Subject and texts of one record.
 type Row = (String, [Option<String>; TEXTS.len()]);
@@ -30,7 +30,7 @@ fn key() -> VaultKey {
     VaultKey::from_secret(Digest::of(b"key").to_string().as_bytes()).unwrap()
 }
 
-/// Of few texts, of more and more texts, of long ones, of none.
+/// Of few texts, of more and more texts, of long ones, of none, of digits in one form, and in one that changes.
 fn row(i: usize, from: usize) -> Row {
     let number = from + i;
     let some = |text: String| Some(text).filter(|_| !i.is_multiple_of(7));
@@ -41,6 +41,8 @@ fn row(i: usize, from: usize) -> Row {
         Some("n".repeat(number % 70)),
         None,
         Some("one".to_owned()),
+        some(format!("住院V{number:06}")),
+        some(format!("{}{number:05}", if number < 2500 { "A" } else { "B" })),
     ];
     (format!("p{}", number * 7919 % 211), texts)
 }
@@ -168,13 +170,14 @@ fn given(sizes: &[usize]) -> Vec<Row> {
 #[test]
 fn a_column_of_few_texts_has_their_numbers_until_it_says_too_much() {
     // 1,500 names: the dictionary of the first batches is full later. Notes of up to 69 bytes never have one in the end.
+    // Visits are digits where the dictionary is full; orders are, until they have another letter.
     let sizes = [700, 200, 40, 700, 3000];
     for (budget, ranges) in [(1 << 30, 1), (1 << 30, 16), (1 << 10, 4)] {
         let (rows, numbers) = through_files(&sizes, budget, ranges);
         assert_eq!(rows, given(&sizes));
         assert_eq!(
             numbers,
-            ["code", "ward", "nothing", "one"].map(str::to_owned).into(),
+            ["code", "ward", "nothing", "one", "visit"].map(str::to_owned).into(),
             "{budget}, {ranges}"
         );
     }
