@@ -10,7 +10,6 @@ use crate::{
     bound::{Bound, SourceSpec},
     changes::{self, Change, SchemaChange},
     error::EngineError,
-    fold::Id,
     ingest::{self, subject_id},
     refresh::{
         EngineState, Former, RangeContext, Reach, Secrets, Warning, discover, folder, foreseen, never_came, seen,
@@ -24,13 +23,11 @@ use clinmill_catalog::{
     shards::ShardFilter,
     vault::{Vault, VaultError, VaultKey},
 };
+use clinmill_model::Ids;
 use clinmill_sdk::{IdentityLink, PluginError, RecordBatchOf, RecordSink, Registry, Rejection, TaskContext};
 use clinmill_spec::pipeline::Mode;
 use serde::Serialize;
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::atomic::AtomicBool,
-};
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 /// What a refresh would read, recompute and write.
 #[derive(Clone, Debug, Serialize)]
@@ -156,12 +153,12 @@ pub async fn plan(
         )),
         false => None,
     };
-    let news: Option<HashSet<Id>> = news.map(|ids| ids.iter().map(|id| view.identity.canonical(id)).collect());
+    let news: Option<Ids> = news.map(|ids| ids.iter().map(|id| view.identity.canonical(id)).collect());
     let state = EngineState::of(&session.state);
     let pending = sources.values().any(|s| s.pending > 0);
     let last = session.last.as_ref().map(|r| &r.manifest);
     let rows = |name: &str| last.and_then(|m| m.tables.get(name)).map_or(0, |t| t.row_count);
-    let with_rows = |name: &str| -> Result<HashSet<Id>, EngineError> {
+    let with_rows = |name: &str| -> Result<Ids, EngineError> {
         let files = session.state.index.iter().filter(|f| f.table == name);
         let everything = ShardFilter {
             lo: 0,
@@ -171,7 +168,7 @@ pub async fn plan(
         let entries = clinmill_catalog::index::read(session.vault.root(), files, &everything)?;
         Ok(entries.into_iter().map(|e| e.subject).collect())
     };
-    let number = |set: &HashSet<Id>| Some(set.len() as u64);
+    let number = |set: &Ids| Some(set.len() as u64);
     let is_changed = |t: &TableSpec| state.tables.get(&t.name).is_some_and(|digest| *digest != t.digest);
     let changed = bound.tables.iter().filter(|t| is_changed(t));
     let changed: Vec<String> = changed.map(|t| t.name.clone()).collect();
@@ -251,7 +248,7 @@ pub async fn plan(
 }
 
 /// The subjects that changed mappings concern, by the records of the last release.
-fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Result<HashSet<Id>, EngineError> {
+fn concerned(bound: &Bound, view: &View, former: &Former, threads: usize) -> Result<Ids, EngineError> {
     let ranges = RangeContext {
         bound,
         session: &view.session,
@@ -325,7 +322,7 @@ fn subjects_in(
     key: &VaultKey,
     inputs: impl Fn(&SourceSpec) -> Vec<FileInput>,
     warnings: &mut Vec<Warning>,
-) -> HashSet<Id> {
+) -> Ids {
     let cancelled = AtomicBool::new(false);
     let task = TaskContext {
         cancelled: &cancelled,
@@ -334,7 +331,7 @@ fn subjects_in(
     let mut subjects = SubjectSink {
         key,
         kinds: Vec::new(),
-        found: HashSet::new(),
+        found: Ids::default(),
     };
     for source in &bound.sources {
         subjects.kinds = source.bound.records().iter().map(|k| k.subject).collect();
@@ -365,7 +362,7 @@ fn subjects_in(
 struct SubjectSink<'a> {
     key: &'a VaultKey,
     kinds: Vec<bool>,
-    found: HashSet<Id>,
+    found: Ids,
 }
 
 impl RecordSink for SubjectSink<'_> {

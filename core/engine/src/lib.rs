@@ -22,7 +22,6 @@ mod fold;
 mod graph;
 mod mappings;
 mod model;
-mod prehashed;
 mod rows;
 mod sql;
 mod tables;

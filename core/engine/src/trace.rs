@@ -19,7 +19,7 @@ use clinmill_catalog::{
     index,
     vault::{RESTORE, base32, base32_decode},
 };
-use clinmill_model::{Digest, columns::SUBJECT_ID};
+use clinmill_model::{Digest, Ids, columns::SUBJECT_ID};
 use clinmill_provenance::{Applied, Chain, Made, MappingRow, Origin};
 use clinmill_sdk::{Locator, MappingTable};
 use serde::Serialize;
@@ -114,7 +114,7 @@ pub async fn trace(
     };
     let subjects = spec.subject.then_some(entry.subject);
     let mut reports = tracer
-        .rows(spec, subjects.map(|s| HashSet::from([s])), Some(id))
+        .rows(spec, subjects.map(|s| Ids::from_iter([s])), Some(id))
         .await?;
     reports
         .pop()
@@ -187,7 +187,7 @@ impl<'a> Tracer<'a> {
     async fn rows(
         &self,
         table: &TableSpec,
-        subjects: Option<HashSet<Id>>,
+        subjects: Option<Ids>,
         row_id: Option<Id>,
     ) -> Result<Vec<TraceReport>, EngineError> {
         let dirty = match subjects {

@@ -3,11 +3,11 @@
 use crate::{
     bound::Bound,
     error::EngineError,
-    fold::Id,
     refresh::{Access, Covered, Identity, Secrets, Session, read_links, scopes_of},
 };
 use clinmill_catalog::{env::Env, index, shards::ShardFilter};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use clinmill_model::Ids;
+use std::collections::{BTreeMap, HashMap};
 
 /// Everything that a range needs beside the pipeline, as of the last release.
 pub struct View {
@@ -48,7 +48,7 @@ impl View {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn subjects(&self) -> Result<HashSet<Id>, EngineError> {
+    pub fn subjects(&self) -> Result<Ids, EngineError> {
         let everything = ShardFilter {
             lo: 0,
             hi: u16::MAX,

@@ -7,10 +7,12 @@ mod digest;
 pub mod equal;
 pub mod keywords;
 pub mod omop;
+mod prehashed;
 mod sensitive;
 
 pub use diagnostic::{Diagnostic, Place, Severity};
 pub use digest::{Digest, ParseDigestError};
+pub use prehashed::{Ids, Prehashed};
 pub use sensitive::Sensitive;
 
 /// The number of subject buckets; fixed for the life of a vault.

@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(form_of(&[nothing]), None);
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("P0017"), None, Some("P0009")]));
         let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![Some(17), None, Some(9)]));
-        let form = Packed::texts(&[numbers.clone()], &Digits::of("P0017").unwrap()).unwrap();
+        let form = Packed::texts(std::slice::from_ref(&numbers), &Digits::of("P0017").unwrap()).unwrap();
         let packed = form.pack(&numbers).unwrap();
         assert_eq!(packed.as_primitive::<UInt32Type>().value(0), 8);
         assert_eq!(&form.unpack(&packed, &DataType::Utf8).unwrap(), &texts);

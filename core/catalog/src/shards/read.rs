@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
 };
-use clinmill_model::bucket_of;
+use clinmill_model::{Ids, bucket_of};
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -15,7 +15,7 @@ use parquet::{
     file::metadata::RowGroupMetaData,
 };
 use serde::de::DeserializeOwned;
-use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 /// Which rows to read.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct ShardFilter {
     /// Highest bucket, inclusive.
     pub hi: u16,
     /// Only these subject identifiers; all where `None`.
-    pub subjects: Option<Arc<HashSet<[u8; 16]>>>,
+    pub subjects: Option<Arc<Ids>>,
 }
 
 impl ShardFilter {

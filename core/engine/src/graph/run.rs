@@ -16,7 +16,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use clinmill_catalog::vault::{base32, base32_decode};
-use clinmill_model::columns::{INPUTS, SUBJECT_ID};
+use clinmill_model::{
+    Ids,
+    columns::{INPUTS, SUBJECT_ID},
+};
 use clinmill_sdk::{Applied, BoundTransform, Caps, Emit, Origin, PluginError, RejectedRow, Status, TaskContext};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -116,7 +119,7 @@ pub struct StepReport {
     /// Named counts by step.
     pub counts: BTreeMap<String, BTreeMap<String, u64>>,
     /// Subjects with a row that a step makes otherwise than its former self: see [`Graph::beside`].
-    pub concerned: HashSet<Id>,
+    pub concerned: Ids,
 }
 
 impl Graph {

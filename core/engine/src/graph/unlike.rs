@@ -1,23 +1,21 @@
 //! Two runs of a row-wise step over the same rows, with other mapping tables: whose rows come out otherwise.
 
 use super::{Relation, run::Collected};
-use crate::fold::{Id, id_at};
+use crate::fold::id_at;
 use arrow::{
     array::{Array, DynComparator, RecordBatch, make_comparator},
     compute::{SortOptions, concat_batches},
     error::ArrowError,
 };
+use clinmill_model::Ids;
 use clinmill_sdk::RejectedRow;
-use std::{
-    cmp::Ordering,
-    collections::{HashMap, HashSet},
-};
+use std::{cmp::Ordering, collections::HashMap};
 
 /// The subjects of the rows of `input` for which the two gave something else: another row, or another rejection. What
 /// cannot be compared is taken to be something else, and so is everything where there is nothing to compare with.
-pub(super) fn unlike(was: Option<&Collected>, is: &Collected, input: &Relation) -> HashSet<Id> {
+pub(super) fn unlike(was: Option<&Collected>, is: &Collected, input: &Relation) -> Ids {
     let Some(subject) = &input.subject else {
-        return HashSet::new();
+        return Ids::default();
     };
     let all = || (0..subject.len()).map(|i| id_at(subject, i)).collect();
     let Some(was) = was else {
@@ -30,7 +28,7 @@ pub(super) fn unlike(was: Option<&Collected>, is: &Collected, input: &Relation) 
     let Some(columns) = comparators(&before, &after, was.origins == is.origins) else {
         return all();
     };
-    let mut found = HashSet::new();
+    let mut found = Ids::default();
     for row in 0..rows {
         let same = match (before.place(row), after.place(row)) {
             (Some(a), Some(b)) => columns.iter().all(|column| column(a, b) == Ordering::Equal),

@@ -8,7 +8,7 @@ use super::{
     shuffle::KindOf,
     staged::{Staged, Stamp, Times, head, stamps_of, widen},
 };
-use crate::{error::EngineError, fold::Id, prehashed::Prehashed};
+use crate::{error::EngineError, fold::Id};
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{FieldRef, Schema, UInt8Type, UInt32Type, UInt64Type},
@@ -18,7 +18,7 @@ use clinmill_catalog::{
     events::{self, EventFile},
     shards::{Constants, Packed, PackedColumns, ShardFilter, ShardPlace, ShardWriter},
 };
-use clinmill_model::Digest;
+use clinmill_model::{Digest, Ids, Prehashed};
 use clinmill_sdk::RecordKind;
 use serde_json::Value;
 use std::{
@@ -519,7 +519,7 @@ fn known_events(task: &SettleTask<'_>, new: &New<'_>) -> Result<HashMap<u128, u3
     if files.is_empty() {
         return Ok(known);
     }
-    let subjects: HashSet<Id> = new.subjects().map(|subject| subject.stamps[0].subject).collect();
+    let subjects: Ids = new.subjects().map(|subject| subject.stamps[0].subject).collect();
     let filter = ShardFilter {
         lo,
         hi,

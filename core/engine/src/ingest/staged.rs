@@ -83,14 +83,9 @@ impl Staged {
         self.texts.get_array_memory_size() + self.stamps.len() * size_of::<Stamp>()
     }
 
-    /// Issuer, identifier or version.
-    pub fn text(&self, column: usize) -> &StringArray {
-        self.texts.column(column).as_string()
-    }
-
     /// The version of an event.
     pub fn version(&self, row: usize) -> Option<&str> {
-        let versions = self.text(2);
+        let versions = self.texts.column(2).as_string::<i32>();
         versions.is_valid(row).then(|| versions.value(row))
     }
 

@@ -15,6 +15,7 @@ use clinmill_catalog::{
     shards::ShardFilter,
     vault::Coverage,
 };
+use clinmill_model::Ids;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The scope of an input, as one comparable text.
@@ -86,7 +87,7 @@ pub struct Absent {
     /// By scope.
     pub scopes: BTreeMap<String, ScopeCounts>,
     /// The subjects of the deleted records, and of records that hold again.
-    pub subjects: HashSet<Id>,
+    pub subjects: Ids,
 }
 
 /// The records of one scope.

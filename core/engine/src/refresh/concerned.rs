@@ -9,19 +9,15 @@ use super::{EVENT_BYTES, EngineState, parallel::in_parallel, range::RangeContext
 use crate::{
     bound::Bound,
     error::EngineError,
-    fold::Id,
     graph::{BoundStep, Graph, Node, StepReport, TaskInput},
     mappings::Mapping,
     tables::TableSpec,
 };
 use clinmill_catalog::vault::Vault;
-use clinmill_model::Digest;
+use clinmill_model::{Digest, Ids};
 use clinmill_sdk::{BindContext, BoundTransform, Caps, Resource};
 use clinmill_spec::pipeline::Scope;
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Whom a change of a table's making concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +107,9 @@ impl Former {
     ///
     /// # Errors
     /// When an event file cannot be read or a step fails.
-    pub fn find(&self, ranges: &RangeContext<'_>, threads: usize) -> Result<HashSet<Id>, EngineError> {
+    pub fn find(&self, ranges: &RangeContext<'_>, threads: usize) -> Result<Ids, EngineError> {
         if self.steps.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Ids::default());
         }
         let (graph, wanted) = ranges.bound.graph.beside(&self.steps);
         let rows: u64 = ranges.events.iter().map(|f| f.shard.rows).sum();
@@ -180,7 +176,7 @@ async fn in_range(
     bounds: (u16, u16),
     graph: &Graph,
     wanted: &[String],
-) -> Result<HashSet<Id>, EngineError> {
+) -> Result<Ids, EngineError> {
     let inputs = ranges.records_behind(bounds, None, wanted)?;
     let tasks: Vec<TaskInput<'_>> = inputs.iter().map(|(name, folded)| TaskInput { name, folded }).collect();
     let mut report = StepReport::default();

@@ -18,7 +18,7 @@ use clinmill_catalog::{
     events::EventFile,
     vault::{Coverage, LedgerEntry},
 };
-use clinmill_model::Digest;
+use clinmill_model::{Digest, Ids};
 use clinmill_spec::pipeline::{AsOf, Mode};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -157,7 +157,7 @@ impl Refresh<'_> {
         coverage: &[Coverage],
         scopes: &HashMap<u32, String>,
         ingested: &mut Ingested,
-        dirty: &mut HashSet<Id>,
+        dirty: &mut Ids,
         identity: &Identity,
     ) -> Result<BTreeMap<String, Covered>, EngineError> {
         let mut too_many = Vec::new();
@@ -256,7 +256,7 @@ impl Refresh<'_> {
     /// When the records behind a changed mapping cannot be read, or a step fails over them.
     pub(super) fn dirty_tables(
         &self,
-        subjects: HashSet<Id>,
+        subjects: Ids,
         changed: &[String],
         before: &EngineState,
         ranges: &RangeContext<'_>,

@@ -16,9 +16,9 @@ use clinmill_catalog::{
     events::{self, EventFile},
     shards::ShardFilter,
 };
-use clinmill_model::{BUCKETS, Digest};
+use clinmill_model::{BUCKETS, Digest, Ids};
 use clinmill_sdk::RecordKey;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The share of what was there that a changed pipeline may take away unasked.
 pub const MOST_LOST: f64 = 0.05;
@@ -80,7 +80,7 @@ impl Refresh<'_> {
             if !former.iter().any(|file| is_former(&file)) {
                 continue;
             }
-            let mut named: HashSet<Id> = HashSet::new();
+            let mut named: Ids = Ids::default();
             self.each_subject(events.iter().filter(is_of), |id| {
                 named.insert(id);
             })?;

@@ -41,7 +41,6 @@ use crate::{
     bound::Bound,
     changes::{refuse_breaking, schema_changes},
     error::EngineError,
-    fold::Id,
     ingest::Ranges,
 };
 use clinmill_catalog::{
@@ -51,7 +50,7 @@ use clinmill_catalog::{
     steps::step,
     vault::{LedgerEntry, LedgerLine, Pending, RESTORE, VaultState},
 };
-use clinmill_model::{BUCKETS, Digest};
+use clinmill_model::{BUCKETS, Digest, Ids};
 use clinmill_spec::pipeline::Scope;
 use parallel::in_parallel;
 use read::Ingested;
@@ -260,7 +259,7 @@ impl Refresh<'_> {
         self.check_subjects(&events)?;
         let coverage = self.coverage(&ingested, &mut warnings);
         let scopes = self.scopes(&ingested);
-        let mut dirty: HashSet<Id> = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
+        let mut dirty: Ids = ingested.subjects.iter().map(|id| identity.canonical(id)).collect();
         let covered = self.deletions(&events, &coverage, &scopes, &mut ingested, &mut dirty, &identity)?;
         dirty.extend(self.identity_changes(&identity)?);
         self.check_expectations(&plans, &ingested)?;

@@ -7,7 +7,8 @@ use crate::{
     graph::record_at,
 };
 use clinmill_catalog::rowhash::row_hashes;
-use std::collections::{HashMap, HashSet};
+use clinmill_model::Ids;
+use std::collections::HashMap;
 
 /// A record that holds: its relation, its subject, and what identifies it.
 type Named<'a> = (&'a str, &'a [u8], (Id, u32));
@@ -18,7 +19,7 @@ pub struct News {
     /// Of each relation, and each of its records.
     records: Vec<Vec<bool>>,
     /// Subjects of whom a record is new, changed or gone.
-    subjects: HashSet<Id>,
+    subjects: Ids,
 }
 
 impl News {

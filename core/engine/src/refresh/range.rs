@@ -20,7 +20,7 @@ use clinmill_catalog::{
     index::{self, IndexEntry},
     shards::ShardFilter,
 };
-use clinmill_model::bucket_of;
+use clinmill_model::{Ids, bucket_of};
 use clinmill_spec::pipeline::Scope;
 use std::{
     cmp::Reverse,
@@ -37,7 +37,7 @@ pub enum Dirty {
     /// All of them.
     All,
     /// These canonical subjects.
-    Some(Arc<HashSet<Id>>),
+    Some(Arc<Ids>),
 }
 
 impl Dirty {
@@ -127,8 +127,8 @@ pub struct Upsert {
 
 impl RangeContext<'_> {
     /// The subjects of a range to recompute for these tables; `None`: all.
-    fn wanted(&self, (lo, hi): (u16, u16), tables: &[&TableSpec]) -> Option<HashSet<Id>> {
-        let mut all = HashSet::new();
+    fn wanted(&self, (lo, hi): (u16, u16), tables: &[&TableSpec]) -> Option<Ids> {
+        let mut all = Ids::default();
         for dirty in tables.iter().filter_map(|t| self.dirty.get(&t.name)) {
             match dirty {
                 Dirty::All => return None,
@@ -171,7 +171,7 @@ impl RangeContext<'_> {
     pub fn records_behind(
         &self,
         bounds: (u16, u16),
-        wanted: Option<HashSet<Id>>,
+        wanted: Option<Ids>,
         relations: &[String],
     ) -> Result<Vec<(String, Folded)>, EngineError> {
         let needed = self.bound.graph.needed(relations);
@@ -220,13 +220,13 @@ impl RangeContext<'_> {
         files: &[&EventFile],
         schema: &SchemaRef,
         (lo, hi): (u16, u16),
-        wanted: Option<&HashSet<Id>>,
+        wanted: Option<&Ids>,
     ) -> Result<Vec<RecordBatch>, EngineError> {
         let root = self.session.vault.root();
         let mut batches = Vec::new();
         // Every identifier of the wanted subjects; those in other ranges apart, because few files hold them.
-        let mut near: Option<HashSet<Id>> = wanted.cloned();
-        let mut far: HashSet<Id> = HashSet::new();
+        let mut near: Option<Ids> = wanted.cloned();
+        let mut far: Ids = Ids::default();
         let mut add = |id: &Id| {
             if (lo..=hi).contains(&bucket_of(id)) {
                 if let Some(near) = &mut near {
@@ -247,7 +247,7 @@ impl RangeContext<'_> {
                 .for_each(|(_, members)| members.iter().for_each(&mut add)),
         }
         let filters = [
-            (!near.as_ref().is_some_and(HashSet::is_empty)).then(|| ShardFilter {
+            (!near.as_ref().is_some_and(Ids::is_empty)).then(|| ShardFilter {
                 lo,
                 hi,
                 subjects: near.map(Arc::new),

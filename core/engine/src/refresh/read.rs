@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     error::EngineError,
-    fold::Id,
     ingest::{
         Counts, IngestInput, IngestProgress, IngestSource, InputReport, Ranges, SettleTask, Settled, Shuffle, Times,
         read_inputs, settle,
@@ -18,7 +17,7 @@ use clinmill_catalog::{
     events::EventFile,
     vault::{KeptInput, LedgerEntry, LedgerLine, PUT_BACK, Pending, RecordCounts, VaultError},
 };
-use clinmill_model::Digest;
+use clinmill_model::{Digest, Ids};
 use clinmill_sdk::{Input, PluginError, Status};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -41,7 +40,7 @@ pub(super) struct Ingested {
     /// New event files.
     pub events: Vec<EventFile>,
     /// Subject identifiers with new events.
-    pub subjects: HashSet<Id>,
+    pub subjects: Ids,
     /// What became of each source's records.
     pub sources: BTreeMap<String, SourceReport>,
 }

@@ -1,6 +1,12 @@
 //! Hash tables of ids that are hashes already: their own bits find their place.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+/// Keyed ids of subjects, and other ids that are hashes.
+pub type Ids = HashSet<[u8; 16], Prehashed>;
 
 /// For keys that are keyed ids or hashes.
 pub type Prehashed = BuildHasherDefault<OwnBits>;
