@@ -136,6 +136,8 @@ struct Known {
     slots: Vec<u16>,
     texts: Vec<KnownText>,
     full: bool,
+    /// Full, and its texts have no form.
+    is_plain: bool,
 }
 
 struct KnownText {
@@ -168,7 +170,7 @@ impl<'a> Encoder<'a> {
         let encoded = |(i, (field, column)): (usize, (&FieldRef, &ArrayRef))| -> (FieldRef, ArrayRef) {
             // The engine looks at single versions.
             let is_own = field.name() == events::VERSION;
-            let Some(texts) = column.as_string_opt().filter(|_| !is_own) else {
+            let Some(texts) = column.as_string_opt().filter(|_| !is_own && !known[i].is_plain) else {
                 return (field.clone(), column.clone());
             };
             if let Some(numbers) = known[i].numbers(texts, |text| dictionaries.number(of, i, text)) {
@@ -179,6 +181,7 @@ impl<'a> Encoder<'a> {
                 Some(numbers) => (marked(field, DataType::UInt32, DIGITS_MARK), Arc::new(numbers)),
                 None => {
                     dictionaries.has_others(of, i);
+                    known[i].is_plain = true;
                     (field.clone(), column.clone())
                 }
             }
