@@ -289,7 +289,7 @@ pub fn is_of_digits(field: &Field) -> bool {
     field.metadata().contains_key(DIGITS_MARK)
 }
 
-/// The texts of events with the same columns in the form of texts in all batches: those that are in one.
+/// The texts of events with each column in one form in all batches.
 ///
 /// # Errors
 /// Never for batches of one kind.
@@ -304,7 +304,7 @@ pub fn alike(
     if batches.iter().all(|batch| batch.schema_ref() == &first) {
         return Ok(batches);
     }
-    // A column that is in the form of texts anywhere says too much.
+    // A column that is in another form anywhere says too much for the one it had.
     let held = dictionaries.texts(of);
     batches
         .iter()

@@ -5,6 +5,7 @@
 
 mod dictionary;
 mod events;
+mod file;
 mod gather;
 mod runs;
 mod settle;

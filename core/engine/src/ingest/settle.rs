@@ -2,28 +2,25 @@
 //! that are known already, as one file.
 
 use super::{
-    dictionary::{Dictionaries, Texts, Written, is_of_digits, without_full},
-    gather::gather,
-    runs::{HeadedRun, Part, Run, ascending, chunks, runs_of_parts},
+    dictionary::Dictionaries,
+    file::ToWrite,
+    runs::{HeadedRun, Part, Run, ascending, runs_of_parts},
     shuffle::KindOf,
-    staged::{Staged, Stamp, Times, head, stamps_of, widen},
+    staged::{Staged, Stamp, Times, head, stamps_of},
 };
 use crate::{error::EngineError, fold::Id};
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
-    datatypes::{FieldRef, Schema, UInt8Type, UInt32Type, UInt64Type},
-    error::ArrowError,
+    array::{Array, AsArray},
+    datatypes::{UInt8Type, UInt32Type, UInt64Type},
 };
 use clinmill_catalog::{
     events::{self, EventFile},
-    shards::{Constants, Packed, PackedColumns, ShardFilter, ShardPlace, ShardWriter},
+    shards::ShardFilter,
 };
 use clinmill_model::{Digest, Ids, Prehashed};
 use clinmill_sdk::RecordKind;
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -115,55 +112,15 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
         return Ok(out);
     }
 
-    let whole = events::schema(&task.kind.schema);
-    let parts = &new.parts;
-    let held = task.dictionaries.texts(task.of);
-    let texts = task
-        .events
-        .iter()
-        .map(|part| without_full(&part.events.texts, part.rows.clone(), &held));
-    let texts = texts.collect::<Result<Vec<_>, _>>()?;
-    let texts: Vec<&RecordBatch> = texts.iter().collect();
     let runs: Vec<Run> = new.runs.iter().map(|run| run.run).collect();
-    // Nearly always all are new, and are looked at in the order in which they lie.
-    let rows: Vec<(usize, Range<usize>)> = match dropped.is_empty() && task.failed.is_empty() {
-        true => task.events.iter().map(|part| part.rows.clone()).enumerate().collect(),
-        false => runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
+    let events = ToWrite {
+        runs: &runs,
+        stamps,
+        ordinals: &ordinals,
+        written: &out.written,
+        are_all: dropped.is_empty() && task.failed.is_empty(),
     };
-    let form = Written::of(&texts, &rows, &held);
-    let packed = packed(&task, &texts, stamps, &held);
-    let constants = constants(&task, (&texts, &rows), (stamps, &ordinals), &out.written, &form);
-    let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
-    let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
-    let name = format!("settle-{:03x}-{}-{}.parquet", task.bounds.0, task.of.0, task.of.1);
-    let texts = texts
-        .into_iter()
-        .map(|part| without(part, &constants))
-        .collect::<Result<Vec<_>, _>>()?;
-    let texts: Vec<&RecordBatch> = texts.iter().collect();
-    let mut writer = ShardWriter::create(task.staging, &name, schema.clone(), constants)
-        .with_dictionaries(form.dictionaries.clone())
-        .with_packed(packed);
-    let mut rest = (stamps, ordinals.as_slice());
-    for runs in chunks(parts, &runs) {
-        let texts = form.batch(&gather(&texts, &runs)?)?;
-        let (own, others) = rest.0.split_at(texts.num_rows());
-        let (own_ordinals, other_ordinals) = rest.1.split_at(texts.num_rows());
-        rest = (others, other_ordinals);
-        writer.write(&widen(own, &texts, &schema, own_ordinals, task.times)?)?;
-    }
-    let (lo, hi) = task.bounds;
-    let place = ShardPlace {
-        folder: format!("events/{}", task.source),
-        lo,
-        hi,
-    };
-    out.file = Some(EventFile {
-        source: task.source.to_owned(),
-        kind: task.kind.name.clone(),
-        parse_id: task.parse_id,
-        shard: writer.finish(task.vault, &place)?,
-    });
+    out.file = Some(events.write(&task)?);
     Ok(out)
 }
 
@@ -384,101 +341,6 @@ fn repeated(subject: &[Stamp], heads: &mut Vec<u64>) -> Vec<u64> {
     heads.sort_unstable();
     let equal = heads.chunk_by(|a, b| a == b).filter(|equal| equal.len() > 1);
     equal.filter_map(|equal| equal.first().copied()).collect()
-}
-
-/// The columns that say the same in every event of a file.
-fn constants(
-    task: &SettleTask<'_>,
-    (texts, rows): (&[&RecordBatch], &[(usize, Range<usize>)]),
-    (stamps, ordinals): (&[Stamp], &[u32]),
-    written: &BTreeMap<u32, u64>,
-    form: &Written,
-) -> Constants {
-    let said = form.constants.iter();
-    let mut constants: Constants = said.map(|(name, text)| (name.clone(), text.as_str().into())).collect();
-    if let Some(first) = stamps.first() {
-        let (mut part, mut void, mut cell) = (true, true, first.cell == 0);
-        for stamp in stamps {
-            part &= stamp.part == first.part;
-            void &= stamp.void == first.void;
-            cell &= stamp.cell == 0;
-        }
-        let mut insert = |is_same, name: &str, value| {
-            if is_same {
-                constants.insert(name.to_owned(), value);
-            }
-        };
-        insert(part, events::PART, first.part.into());
-        insert(void, events::VOID, first.void.into());
-        insert(cell, events::CELL, Value::Null);
-    }
-    let time_of = |input: &u32| task.times.get(input).and_then(Option::as_deref);
-    if let Some(input) = written.keys().next() {
-        if written.len() == 1 {
-            constants.insert(events::INPUT.to_owned(), (*input).into());
-        }
-        if written.keys().all(|other| time_of(other) == time_of(input)) {
-            constants.insert(events::AS_OF.to_owned(), time_of(input).into());
-        }
-    }
-    if ordinals.iter().all(|o| *o == 0) {
-        constants.insert(events::ORDINAL.to_owned(), 0.into());
-    }
-    let schema = texts.first().map(|part| part.schema());
-    for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
-        let says_nothing = |(part, rows): &(usize, Range<usize>)| {
-            let column = texts[*part].column(i);
-            column.is_empty() || column.slice(rows.start, rows.len()).null_count() == rows.len()
-        };
-        if rows.iter().all(says_nothing) {
-            constants.insert(field.name().clone(), Value::Null);
-        }
-    }
-    constants
-}
-
-/// How columns of numbers are packed: so that all new events fit, also those that are known already.
-fn packed(
-    task: &SettleTask<'_>,
-    texts: &[&RecordBatch],
-    stamps: &[Stamp],
-    held: &BTreeMap<usize, Texts>,
-) -> PackedColumns {
-    let mut out = PackedColumns::new();
-    let mut insert = |name: &str, form: Option<Packed>| out.extend(form.map(|form| (name.to_owned(), form)));
-    let ends = |of: fn(&Stamp) -> u64| {
-        let all = stamps.iter().map(of);
-        Packed::between(all.clone().min()?, all.max()?)
-    };
-    insert(events::OFFSET, ends(|stamp| stamp.offset));
-    insert(events::LENGTH, ends(|stamp| stamp.length));
-    insert(events::ROW, ends(|stamp| stamp.row));
-    let schema = texts.first().map(|part| part.schema());
-    for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
-        let parts = texts.iter().zip(&task.events);
-        let columns: Vec<ArrayRef> = parts
-            .map(|(texts, part)| texts.column(i).slice(part.rows.start, part.rows.len()))
-            .collect();
-        let form = held.get(&i).and_then(Texts::form).filter(|_| is_of_digits(field));
-        insert(
-            field.name(),
-            form.map_or_else(|| Packed::of(&columns), |form| Packed::texts(&columns, form)),
-        );
-    }
-    out
-}
-
-/// The columns that are not said once for the whole file.
-fn without(texts: &RecordBatch, constants: &Constants) -> Result<RecordBatch, ArrowError> {
-    let varies = |(i, field): (usize, &FieldRef)| (!constants.contains_key(field.name())).then_some(i);
-    let varying: Vec<usize> = texts
-        .schema_ref()
-        .fields()
-        .iter()
-        .enumerate()
-        .filter_map(varies)
-        .collect();
-    texts.project(&varying)
 }
 
 /// What makes two events the same.
