@@ -10,9 +10,10 @@ use crate::{
     mappings::{self, Mapping},
     sql,
     tables::{self, TableSpec},
+    troubled::Troubled,
 };
 use arrow::datatypes::SchemaRef;
-use clinmill_model::{Diagnostic, Digest};
+use clinmill_model::{Diagnostic, Digest, Place};
 use clinmill_sdk::{BindContext, BoundSource, Kind, Registry, regular};
 use clinmill_spec::{
     Plugins, SourceFile, codes,
@@ -228,8 +229,12 @@ pub async fn bind_text(
 
     let (mappings, found) = mappings::read_all(&pipeline, &dir);
     located.extend(found);
+    // A zone that is none was told: another one in its place, so that nothing else misses it.
+    let is_bad = diagnostics.iter().any(|d| d.code == codes::BAD_TIMEZONE);
+    let timezone = pipeline.timezone.as_ref().map(|t| t.value.clone());
+    let timezone = timezone.or_else(|| is_bad.then(|| "UTC".to_owned()));
     let context = |name: &str| BindContext {
-        timezone: pipeline.timezone.as_ref().map(|t| t.value.clone()),
+        timezone: timezone.clone(),
         name: name.to_owned(),
         resources: mappings
             .iter()
@@ -258,6 +263,10 @@ pub async fn bind_text(
         .flat_map(|s| (0..s.bound.records().len()).map(|k| (s.relation(k), s.bound.records()[k].schema.clone())))
         .collect();
     let ready = located.is_empty() && !diagnostics.iter().any(Diagnostic::is_error);
+    let places = located.iter().map(|(d, span)| (d, place_of(&source, *span)));
+    let told = diagnostics.iter().map(|d| (d, d.place.clone()));
+    let errors = places.chain(told).filter(|(d, _)| d.is_error()).map(|(_, place)| place);
+    let troubled = Troubled::of(&pipeline, &source, &errors.collect::<Vec<_>>());
     let graph;
     let table_specs;
     let mut gates = Vec::new();
@@ -276,14 +285,17 @@ pub async fn bind_text(
         let (specs, found) = tables::bind(&pipeline, &sources, &graph, &mappings);
         table_specs = specs;
         // A gate on a table that was refused would be reported for what is wrong with the table.
-        if ready && !told.iter().chain(&found).any(|(d, _)| d.is_error()) {
+        if !troubled.any() && !told.iter().chain(&found).any(|(d, _)| d.is_error()) {
             let (bound, found) = gates::bind(&pipeline, &table_specs, &source).await;
             gates = bound;
             told.extend(found);
         }
         told.extend(found);
-        // Beside other errors only what queries and tables say of themselves is new: the rest may follow from those.
-        let is_own = |(d, _): &Located| ready || (d.code.starts_with("E07") && d.code != codes::SQL_UNKNOWN);
+        // Of what is in trouble only what queries and tables say of themselves is new: the rest may follow from that.
+        let is_own = |(d, span): &Located| {
+            let is_well = place_of(&source, *span).is_some_and(|place| !troubled.at(place.start));
+            ready || is_well || (d.code.starts_with("E07") && d.code != codes::SQL_UNKNOWN)
+        };
         located.extend(told.into_iter().filter(is_own));
     }
     diagnostics.extend(located.into_iter().map(|(d, span)| {
@@ -319,6 +331,11 @@ pub async fn bind_text(
         digest,
         warnings: diagnostics,
     })
+}
+
+/// Where a finding begins in the file; `None` where it is said of no place.
+fn place_of(source: &SourceFile, span: Span) -> Option<Place> {
+    (span != Span::default()).then(|| source.place(span))
 }
 
 fn pipeline_digest(tables: &[TableSpec]) -> String {

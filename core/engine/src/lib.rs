@@ -25,6 +25,7 @@ mod model;
 mod rows;
 mod sql;
 mod tables;
+mod troubled;
 mod view;
 
 pub use error::EngineError;

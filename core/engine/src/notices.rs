@@ -71,8 +71,8 @@ pub const ALL: &[Notice] = &[
     ),
     warning(
         "INPUT_UNREADABLE",
-        "Files could not be opened or read; the others were.",
-        "Check their permissions and run again.",
+        "Files could not be opened or read, or they changed meanwhile. Their names may be personal, and are not told.",
+        "Run again where they were still being written; else look for what may not be read (`find inbox ! -readable`).",
     ),
     warning(
         "INPUT_WITHOUT_AS_OF",

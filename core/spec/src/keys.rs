@@ -168,7 +168,8 @@ pub(crate) const SOURCE: &[Key] = &[
     optional(
         "expect",
         Shape::Section(EXPECT),
-        "What a refresh should bring; unmet, it says so and exits with 3.",
+        "What a refresh should bring; unmet, it says so and exits with 3. `rows` and `rejected` are of refreshes that read an \
+         input of the source; `every` tells of one that did not come.",
     ),
 ];
 

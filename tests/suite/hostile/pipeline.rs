@@ -98,6 +98,69 @@ tables:
     );
 }
 
+/// What is well in itself and reads what is well is looked at whole, whatever is wrong elsewhere in the file.
+#[test]
+fn what_steps_tables_and_gates_say_stands_beside_other_mistakes() {
+    let pipeline = r#"version: 1
+name: hostile
+timezone: Asia/Shanghay
+bogus: 2
+vault: { url: "file:vault", key: auto }
+dataset: { url: "file:out" }
+sources:
+  lis:
+    plugin: table
+    inputs: { glob: "inbox/*.csv" }
+    columns: { 病案号: no, 结果: value }
+    subject: { id: no, issuer: MRN }
+  odd:
+    plugin: table
+    inputs: { glob: "odd/*.csv" }
+    colums: { 病案号: no }
+    subject: { id: no, issuer: MRN }
+transforms:
+  a:
+    from: lis
+    steps:
+      - datetime: { column: taken, formats: [iso] }
+  b:
+    from: lis
+    steps:
+      - map: { dorp: [no] }
+      - datetime: { column: taken, formats: [iso] }
+  c:
+    from: b
+    steps:
+      - datetime: { column: taken, formats: [iso] }
+  d:
+    sql: select subject_id, valve from lis
+  e:
+    sql: select subject_id, wanting from odd
+tables:
+  result: { from: lis }
+  other: { from: odd, key: [wanting] }
+"#;
+    let project = project(pipeline);
+    let found: Vec<(String, u64)> = findings(&project)
+        .into_iter()
+        .map(|(code, line, ..)| (code, line))
+        .collect();
+    let expected = [
+        ("E0211", 3),
+        ("E0201", 4),
+        ("E0402", 16),
+        ("DATETIME_COLUMN", 22),
+        ("E0402", 26),
+        ("E0711", 33),
+    ];
+    assert_eq!(found, expected.map(|(code, line)| (code.to_owned(), line)));
+    let gates = "bogus: 2\ngates:\n  filled: { check: not_null, column: result.valve }\n";
+    let pipeline = format!("{}{gates}", yaml(LIS, "", "  result: { from: lis }\n"));
+    let found = findings(&self::project(&pipeline));
+    let codes: Vec<&str> = found.iter().map(|(code, ..)| code.as_str()).collect();
+    assert_eq!(codes, ["E0201", "E0724"], "{found:?}");
+}
+
 #[test]
 fn an_unknown_plugin() {
     finds(

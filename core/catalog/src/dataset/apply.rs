@@ -179,7 +179,7 @@ async fn step(dataset: &Dataset, dir: &Path, before: Option<&State>, to: Release
         if made.fingerprint != entry.fingerprint {
             return Err(CatalogError::damaged(
                 format!("table {name} of release {}", manifest.release),
-                "the applied state has another fingerprint than the manifest",
+                "the applied state has another fingerprint than the manifest: where `verify` finds the dataset whole, remove the copy and apply again",
             ));
         }
         tables.insert(name.clone(), made);

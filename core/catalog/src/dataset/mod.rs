@@ -168,9 +168,23 @@ impl Dataset {
         Ok(None)
     }
 
-    /// A local file with the content of a data file: the object itself in a local store, else a copy in `scratch`.
-    /// The size is checked; [`verify()`] checks the rest.
+    /// A local file with the content of a data file: the object itself in a local store, else a copy in `scratch`. Its size
+    /// and its digest are those of the manifest.
     pub async fn fetch(&self, file: &DataFile, scratch: &Path) -> Result<PathBuf> {
+        let path = self.fetch_unchecked(file, scratch).await?;
+        // A download is checked as it comes.
+        if self.store.local_path(&file.path).is_some() {
+            let (_, digest) = self.retry.run(&self.env, || self.store.digest(&file.path)).await?;
+            if digest != file.sha256 {
+                return Err(CatalogError::damaged(&file.path, "its content does not fit its digest"));
+            }
+        }
+        Ok(path)
+    }
+
+    /// As [`fetch`](Self::fetch), for [`verify()`], which compares the digests of all files: of a local one the size alone
+    /// is checked.
+    pub(super) async fn fetch_unchecked(&self, file: &DataFile, scratch: &Path) -> Result<PathBuf> {
         if let Some(path) = self.store.local_path(&file.path) {
             let info = self.retry.run(&self.env, || self.store.head(&file.path)).await?;
             if info.size != file.size {
@@ -192,19 +206,6 @@ impl Dataset {
             }
             attempt += 1;
         }
-    }
-
-    /// As [`fetch`](Self::fetch), with the digest checked: what is read to be written again must not be damaged.
-    pub async fn fetch_whole(&self, file: &DataFile, scratch: &Path) -> Result<PathBuf> {
-        let path = self.fetch(file, scratch).await?;
-        // A download is checked as it comes.
-        if self.store.local_path(&file.path).is_some() {
-            let (_, digest) = self.retry.run(&self.env, || self.store.digest(&file.path)).await?;
-            if digest != file.sha256 {
-                return Err(CatalogError::damaged(&file.path, "its content does not fit its digest"));
-            }
-        }
-        Ok(path)
     }
 
     /// Local files with the content of several data files, in order.

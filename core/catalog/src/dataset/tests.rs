@@ -358,6 +358,39 @@ async fn a_copy_and_its_dataset_lie_apart() {
     }
 }
 
+/// Of a row's id nothing but the digest of its file tells that it is another: the fingerprint is of what rows say.
+#[tokio::test]
+async fn no_flipped_byte_reaches_a_copy() {
+    let (world, dir) = world(true).await;
+    let entry = |release| {
+        let dataset = &world.dataset;
+        async move { dataset.manifest(release).await.unwrap().tables["t"].clone() }
+    };
+    let (first, second) = (entry(1).await, entry(2).await);
+    for (file, held) in [(&first.base[0], None), (&second.changes[0], Some(1))] {
+        let path = dir.path().join("dataset").join(&file.path);
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(7) {
+            let to = dir.path().join(format!("copy-{at}"));
+            if let Some(held) = held {
+                apply(&world.dataset, &to, Some(held)).await.unwrap();
+            }
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let e = apply(&world.dataset, &to, Some(2)).await.unwrap_err().to_string();
+            assert!(
+                e.contains(&file.path) && e.contains("does not fit its digest"),
+                "{at}: {e}"
+            );
+            fs::write(&path, &whole).unwrap();
+            apply(&world.dataset, &to, None).await.unwrap();
+            assert_eq!(copy(&to), world.state);
+            fs::remove_dir_all(&to).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn damaged_changes_do_not_reach_a_copy() {
     let (world, dir) = world(true).await;

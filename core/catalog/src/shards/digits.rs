@@ -18,12 +18,17 @@ pub struct Digits {
 const EIGHT: usize = 8;
 /// Digits at the most: a number below 2^32 may have more of them, of which the first are 0.
 const MOST: usize = 18;
+/// Bytes before them at the most: identifiers are short.
+const MOST_BEFORE: usize = 46;
 
 impl Digits {
     /// The form of a text: its digits are those after the last other character. `None` where it has none, or they are too
     /// large a number.
     pub fn of(text: &str) -> Option<Self> {
         let prefix = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        if prefix.len() > MOST_BEFORE {
+            return None;
+        }
         let form = Self {
             prefix: prefix.to_owned(),
             digits: text.len() - prefix.len(),
@@ -165,7 +170,16 @@ mod tests {
         assert_eq!(form("S0000012345"), Some(("S".to_owned(), 10)));
         assert_eq!(form("2026-住院00017"), Some(("2026-住院".to_owned(), 5)));
         assert_eq!(form("4294967295"), Some((String::new(), 10)));
-        for other in ["", "S", "12a", "4294967296", "0000000000000000001", "１２", "-"] {
+        for other in [
+            "",
+            "S",
+            "12a",
+            "4294967296",
+            "0000000000000000001",
+            "１２",
+            "-",
+            &format!("{}1", "p".repeat(47)),
+        ] {
             assert_eq!(form(other), None, "{other}");
         }
         let form = Digits::of("S007").unwrap();

@@ -77,7 +77,8 @@ pub fn whole(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
                 fields.push(Arc::new(Field::new(field.name(), kind, false)));
                 columns.push(Arc::new(ids(&batch, field.name())?));
             }
-            Some(_) => {}
+            Some(LOW) => {}
+            Some(_) => return Err(unmatched()),
             None => {
                 fields.push(field.clone());
                 columns.push(column.clone());
@@ -95,7 +96,7 @@ pub fn ids(batch: &RecordBatch, name: &str) -> Result<FixedSizeBinaryArray, Arro
     let half = |name: &str| {
         let column = batch.column_by_name(name).filter(|column| column.null_count() == 0);
         let half = column.and_then(|column| column.as_primitive_opt::<UInt64Type>());
-        half.ok_or_else(|| ArrowError::InvalidArgumentError("a column is not one half of ids".to_owned()))
+        half.ok_or_else(unmatched)
     };
     let (high, low) = (half(name)?, half(&low(name))?);
     let halves = high.values().iter().zip(low.values());
@@ -104,6 +105,10 @@ pub fn ids(batch: &RecordBatch, name: &str) -> Result<FixedSizeBinaryArray, Arro
         .collect();
     let bytes = Buffer::from_vec(ids.into_flattened().into_flattened());
     FixedSizeBinaryArray::try_new(WIDTH, bytes, None)
+}
+
+fn unmatched() -> ArrowError {
+    ArrowError::InvalidArgumentError("a column is not one half of ids".to_owned())
 }
 
 fn with_rows(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {

@@ -107,7 +107,10 @@ pub fn read_as(path: &Path, schema: &SchemaRef, filter: &ShardFilter) -> Result<
                 };
                 match (dictionaries.get(name), forms.get(name)) {
                     (Some(texts), _) => dictionary::column(column, texts),
-                    (None, Some(form)) => form.unpack(column, field.data_type()),
+                    (None, Some(form)) => {
+                        let whole = form.unpack(column, field.data_type());
+                        whole.map_err(|_| damaged("a packed column does not fit its form"))
+                    }
                     (None, None) => Ok(column.clone()),
                 }
             });
@@ -145,13 +148,12 @@ fn rows(
     let damaged = |e| CatalogError::parquet(path.display().to_string())(e);
     let schema: SchemaRef = metadata.schema().clone();
     let parquet_schema = metadata.parquet_schema();
-    let not_read = |what: &str| CatalogError::damaged(path.display().to_string(), what);
-    let subject = schema
-        .index_of(SUBJECT)
-        .map_err(|_| not_read("it is not a shard of the vault"))?;
-    let low = schema
-        .index_of(&ids::low(SUBJECT))
-        .map_err(|_| not_read("an earlier version wrote it: begin with a new vault and dataset"))?;
+    let (Ok(subject), Ok(low)) = (schema.index_of(SUBJECT), schema.index_of(&ids::low(SUBJECT))) else {
+        return Err(CatalogError::damaged(
+            path.display().to_string(),
+            "it is not a shard of the vault",
+        ));
+    };
     let groups: Vec<usize> = metadata
         .metadata()
         .row_groups()

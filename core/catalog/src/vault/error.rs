@@ -39,14 +39,14 @@ pub enum VaultError {
     /// The folder holds a vault already.
     #[error("there is a vault here already")]
     VaultExists,
-    /// The vault was made by a newer clinmill.
-    #[error("{what} has format version {found}; this clinmill reads up to {known}")]
+    /// The vault was made by another clinmill.
+    #[error("{what} has format version {found}; this clinmill reads {known}{}", older(*found, *known))]
     Version {
         /// Which file.
         what: String,
         /// The version it says.
         found: u32,
-        /// The newest version known here.
+        /// The version known here.
         known: u32,
     },
     /// A content-addressed file is absent.
@@ -187,5 +187,15 @@ impl<T> Context<T> for io::Result<T> {
             what: what.into(),
             source,
         })
+    }
+}
+
+/// What helps where a vault is older than what reads it.
+fn older(found: u32, known: u32) -> &'static str {
+    match found < known {
+        true => {
+            ": begin with a new vault and dataset; with the old vault's file `key` in the new one, ids stay the same"
+        }
+        false => "",
     }
 }

@@ -48,8 +48,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The newest layout of a vault that this clinmill reads and the one it makes.
-const FORMAT_VERSION: u32 = 1;
+/// The layout of a vault that this clinmill reads and makes. 2: ids of shards are two columns.
+const FORMAT_VERSION: u32 = 2;
 
 /// What a new vault holds beside `vault.json`.
 const FOLDERS: [&str; 12] = [
@@ -100,7 +100,7 @@ impl Vault {
             what: "vault.json".into(),
             reason: format!("line {}, column {}", e.line(), e.column()),
         })?;
-        if about.format_version > FORMAT_VERSION {
+        if about.format_version != FORMAT_VERSION {
             let what = "vault.json".to_owned();
             return Err(VaultError::Version {
                 what,
@@ -278,13 +278,20 @@ mod tests {
         let text = std::fs::read_to_string(root.join("vault.json")).unwrap();
         std::fs::write(
             root.join("vault.json"),
-            text.replace("\"format_version\": 1", "\"format_version\": 2"),
+            text.replace("\"format_version\": 2", "\"format_version\": 3"),
         )
         .unwrap();
         assert!(matches!(
             Vault::open(&root),
-            Err(VaultError::Version { found: 2, known: 1, .. })
+            Err(VaultError::Version { found: 3, known: 2, .. })
         ));
+        std::fs::write(
+            root.join("vault.json"),
+            text.replace("\"format_version\": 2", "\"format_version\": 1"),
+        )
+        .unwrap();
+        let older = Vault::open(&root).unwrap_err().to_string();
+        assert!(older.contains("begin with a new vault and dataset"), "{older}");
         std::fs::write(root.join("vault.json"), "{").unwrap();
         assert!(matches!(Vault::open(&root), Err(VaultError::Damaged { .. })));
     }

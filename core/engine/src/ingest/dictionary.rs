@@ -3,8 +3,7 @@
 
 use super::shuffle::KindOf;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt16Array, UInt32Array},
-    buffer::{NullBuffer, OffsetBuffer},
+    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt16Array},
     compute::take,
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt16Type},
     error::ArrowError,
@@ -15,7 +14,6 @@ use clinmill_catalog::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    iter::repeat_n,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -306,22 +304,14 @@ pub fn alike(
     }
     // A column that is in another form anywhere says too much for the one it had.
     let held = dictionaries.texts(of);
-    batches
-        .iter()
-        .map(|batch| without_full(batch, 0..batch.num_rows(), &held))
-        .collect()
+    batches.iter().map(|batch| without_full(batch, &held)).collect()
 }
 
-/// The texts of events with those columns in another form that say too much for the one they have; of other rows than these
-/// nothing is said in them.
+/// The texts of events with those columns in another form that say too much for the one they have.
 ///
 /// # Errors
 /// Never for a batch of this kind.
-pub fn without_full(
-    batch: &RecordBatch,
-    rows: Range<usize>,
-    held: &BTreeMap<usize, Texts>,
-) -> Result<RecordBatch, ArrowError> {
+pub fn without_full(batch: &RecordBatch, held: &BTreeMap<usize, Texts>) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema_ref();
     let outgrown = |i: usize| {
         let held = held.get(&i).filter(|held| held.full)?;
@@ -335,24 +325,16 @@ pub fn without_full(
         let Some(held) = outgrown(i) else {
             return Ok((field.clone(), column.clone()));
         };
-        let own = column.slice(rows.start, rows.len());
-        let texts = match &held.form {
-            Some(form) if is_of_digits(field) => Arc::new(form.texts(own.as_primitive())?),
-            _ => held.of(&own)?,
+        let texts: ArrayRef = match &held.form {
+            Some(form) if is_of_digits(field) => Arc::new(form.texts(column.as_primitive())?),
+            _ => held.of(column)?,
         };
-        let texts = texts.as_string();
-        Ok(match held.form() {
-            Some(form) => {
-                let numbers = form
-                    .numbers(texts)
-                    .ok_or_else(|| ArrowError::ComputeError("texts of another form".to_owned()))?;
-                (
-                    marked(field, DataType::UInt32, DIGITS_MARK),
-                    Arc::new(padded_numbers(&numbers, &rows, column.len())),
-                )
-            }
-            None => (plain_field(field), Arc::new(padded(texts, &rows, column.len())?)),
-        })
+        let Some(form) = held.form() else {
+            return Ok((plain_field(field), texts));
+        };
+        let numbers = form.numbers(texts.as_string());
+        let numbers = numbers.ok_or_else(|| ArrowError::ComputeError("texts of another form".to_owned()))?;
+        Ok((marked(field, DataType::UInt32, DIGITS_MARK), Arc::new(numbers)))
     };
     let columns = schema.fields().iter().zip(batch.columns()).enumerate().map(other);
     let (fields, columns): (Vec<_>, _) = columns.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
@@ -361,36 +343,6 @@ pub fn without_full(
 
 fn plain_field(field: &Field) -> FieldRef {
     Arc::new(Field::new(field.name(), DataType::Utf8, true))
-}
-
-/// These texts at these rows of a column that says nothing in its other `len` ones.
-fn padded(texts: &StringArray, rows: &Range<usize>, len: usize) -> Result<StringArray, ArrowError> {
-    let lengths = texts.offsets().lengths();
-    let lengths = repeat_n(0, rows.start)
-        .chain(lengths)
-        .chain(repeat_n(0, len - rows.end));
-    let (first, last) = (texts.value_offsets().first(), texts.value_offsets().last());
-    let span = *first.unwrap_or(&0) as usize..*last.unwrap_or(&0) as usize;
-    let bytes = texts.values().slice_with_length(span.start, span.len());
-    StringArray::try_new(
-        OffsetBuffer::from_lengths(lengths),
-        bytes,
-        Some(padded_nulls(texts, rows, len)),
-    )
-}
-
-fn padded_numbers(numbers: &UInt32Array, rows: &Range<usize>, len: usize) -> UInt32Array {
-    let mut all = vec![0; len];
-    all[rows.clone()].copy_from_slice(numbers.values());
-    UInt32Array::new(all.into(), Some(padded_nulls(numbers, rows, len)))
-}
-
-fn padded_nulls(column: &dyn Array, rows: &Range<usize>, len: usize) -> NullBuffer {
-    let valid = (0..column.len()).map(|i| column.is_valid(i));
-    let valid = repeat_n(false, rows.start)
-        .chain(valid)
-        .chain(repeat_n(false, len - rows.end));
-    NullBuffer::from_iter(valid)
 }
 
 impl Texts {

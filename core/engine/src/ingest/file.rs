@@ -3,9 +3,9 @@
 use super::{
     dictionary::{Texts, Written, is_of_digits, without_full},
     gather::gather,
-    runs::{Run, chunks},
+    runs::{Part, Run, chunks},
     settle::SettleTask,
-    staged::{Staged, Stamp, widen},
+    staged::{Stamp, widen},
 };
 use crate::error::EngineError;
 use arrow::{
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// The events of a task that go into its file.
 pub struct ToWrite<'a> {
-    /// Where they are.
+    /// Where they are in the parts of the task.
     pub runs: &'a [Run],
     /// One for each.
     pub stamps: &'a [Stamp],
@@ -41,21 +41,23 @@ impl ToWrite<'_> {
     /// When the file cannot be written.
     pub fn write(&self, task: &SettleTask<'_>) -> Result<EventFile, EngineError> {
         let whole = events::schema(&task.kind.schema);
-        let parts: Vec<&Staged> = task.events.iter().map(|part| part.events.as_ref()).collect();
         let held = task.dictionaries.texts(task.of);
-        let texts = task
-            .events
-            .iter()
-            .map(|part| without_full(&part.events.texts, part.rows.clone(), &held));
+        let of_range = |part: &Part| part.events.texts.slice(part.rows.start, part.rows.len());
+        let texts = task.events.iter().map(|part| without_full(&of_range(part), &held));
         let texts = texts.collect::<Result<Vec<_>, _>>()?;
         let texts: Vec<&RecordBatch> = texts.iter().collect();
+        let in_range = |run: &Run| Run {
+            row: run.row - task.events[run.part as usize].rows.start as u32,
+            ..*run
+        };
+        let runs: Vec<Run> = self.runs.iter().map(in_range).collect();
         // Nearly always all are new, and are looked at in the order in which they lie.
         let rows: Vec<(usize, Range<usize>)> = match self.are_all {
-            true => task.events.iter().map(|part| part.rows.clone()).enumerate().collect(),
-            false => self.runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
+            true => texts.iter().map(|part| 0..part.num_rows()).enumerate().collect(),
+            false => runs.iter().map(|run| (run.part as usize, run.rows())).collect(),
         };
         let form = Written::of(&texts, &rows, &held);
-        let packed = self.packed(task, &texts, &held);
+        let packed = self.packed(&texts, &held);
         let constants = self.constants(task, &texts, &rows, &form);
         let varying = whole.fields().iter().filter(|f| !constants.contains_key(f.name()));
         let schema = Arc::new(Schema::new(varying.map(|f| form.field(f)).collect::<Vec<_>>()));
@@ -69,7 +71,7 @@ impl ToWrite<'_> {
             .with_dictionaries(form.dictionaries.clone())
             .with_packed(packed);
         let mut rest = (self.stamps, self.ordinals);
-        for runs in chunks(&parts, self.runs) {
+        for runs in chunks(&texts, &runs) {
             let texts = form.batch(&gather(&texts, &runs)?)?;
             let (own, others) = rest.0.split_at(texts.num_rows());
             let (own_ordinals, other_ordinals) = rest.1.split_at(texts.num_rows());
@@ -90,8 +92,8 @@ impl ToWrite<'_> {
         })
     }
 
-    /// How columns of numbers are packed: so that all new events fit, also those that are known already.
-    fn packed(&self, task: &SettleTask<'_>, texts: &[&RecordBatch], held: &BTreeMap<usize, Texts>) -> PackedColumns {
+    /// How columns of numbers are packed: so that all events of the task fit, also those that are not written.
+    fn packed(&self, texts: &[&RecordBatch], held: &BTreeMap<usize, Texts>) -> PackedColumns {
         let mut out = PackedColumns::new();
         let mut insert = |name: &str, form: Option<Packed>| out.extend(form.map(|form| (name.to_owned(), form)));
         let ends = |of: fn(&Stamp) -> u64| {
@@ -103,10 +105,7 @@ impl ToWrite<'_> {
         insert(events::ROW, ends(|stamp| stamp.row));
         let schema = texts.first().map(|part| part.schema());
         for (i, field) in schema.iter().flat_map(|schema| schema.fields()).enumerate() {
-            let parts = texts.iter().zip(&task.events);
-            let columns: Vec<ArrayRef> = parts
-                .map(|(texts, part)| texts.column(i).slice(part.rows.start, part.rows.len()))
-                .collect();
+            let columns: Vec<ArrayRef> = texts.iter().map(|part| part.column(i).clone()).collect();
             let form = held.get(&i).and_then(Texts::form).filter(|_| is_of_digits(field));
             insert(
                 field.name(),

@@ -114,8 +114,8 @@ const CHUNK_ROWS: usize = 65_536;
 const CHUNK_BYTES: usize = 256 << 20;
 
 /// The runs in pieces that are copied at a time; long runs are cut.
-pub fn chunks(parts: &[&Staged], runs: &[Run]) -> Vec<Vec<Run>> {
-    let all: usize = parts.iter().map(|part| text_bytes(&part.texts, 0..part.len())).sum();
+pub fn chunks(parts: &[&RecordBatch], runs: &[Run]) -> Vec<Vec<Run>> {
+    let all: usize = parts.iter().map(|part| text_bytes(part, 0..part.num_rows())).sum();
     // Nearly always all parts together are small enough, and single events need not be measured.
     let measure = all > CHUNK_BYTES;
     let mut out: Vec<Vec<Run>> = Vec::new();
@@ -133,7 +133,7 @@ pub fn chunks(parts: &[&Staged], runs: &[Run]) -> Vec<Vec<Run>> {
             };
             if measure {
                 let row = rest.row as usize;
-                bytes += text_bytes(&parts[rest.part as usize].texts, row..row + 1);
+                bytes += text_bytes(parts[rest.part as usize], row..row + 1);
             }
             rows += len as usize;
             if let Some(chunk) = out.last_mut() {

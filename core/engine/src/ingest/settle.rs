@@ -1,5 +1,5 @@
-//! Settling one bucket range: the new events of one kind, by subject, then in the order of their inputs, without those
-//! that are known already, as one file.
+//! Settling one bucket range: the new events of one kind, by subject and input, without those that are known already, as one
+//! file. Within one input they stand in its order as far as the same reader read them; whoever folds them sorts them anew.
 
 use super::{
     dictionary::Dictionaries,
@@ -124,7 +124,7 @@ pub fn settle(task: SettleTask<'_>) -> Result<Settled, EngineError> {
     Ok(out)
 }
 
-/// The new events, by subject, then in the order of their inputs.
+/// The new events, by subject and input.
 struct New<'a> {
     parts: Vec<&'a Staged>,
     times: &'a Times,
@@ -220,7 +220,7 @@ impl<'a> New<'a> {
         })
     }
 
-    /// Goes on without these events.
+    /// Goes on without these events. What runs are sorted by is not looked at any more.
     fn drop_events(&mut self, dropped: &[usize]) {
         if dropped.is_empty() {
             return;

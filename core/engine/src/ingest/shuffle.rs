@@ -262,7 +262,7 @@ fn append(path: &Path, parts: Vec<Part>, texts: &BTreeMap<usize, Texts>) -> Resu
     let mut packed = || {
         let Part { events, rows } = parts.next()?;
         let mut events = events.slice(rows);
-        Some(without_full(&events.texts, 0..events.len(), texts).and_then(|plain| {
+        Some(without_full(&events.texts, texts).and_then(|plain| {
             events.texts = plain;
             events.pack()
         }))

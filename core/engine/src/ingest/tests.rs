@@ -6,7 +6,7 @@ use super::{
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray},
-    datatypes::{DataType, Field, Schema},
+    datatypes::{DataType, Field, Float64Type, Schema, UInt64Type},
 };
 use clinmill_catalog::{
     events::{self, EventFile},
@@ -18,13 +18,14 @@ use clinmill_sdk::{Fold, Locator, RecordBatchOf, RecordKey, RecordKind, RecordMe
 use proptest::prelude::*;
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     sync::Arc,
 };
 
 const TEXTS: [&str; 8] = ["code", "name", "ward", "note", "nothing", "one", "visit", "order"];
 
-/// Subject and texts of one record.
-type Row = (String, [Option<String>; TEXTS.len()]);
+/// Subject and texts of one record, its value in hundredths, and where it stands: offset, length and row.
+type Row = (String, [Option<String>; TEXTS.len()], [u64; 4]);
 
 fn key() -> VaultKey {
     VaultKey::from_secret(Digest::of(b"key").to_string().as_bytes()).unwrap()
@@ -44,26 +45,37 @@ fn row(i: usize, from: usize) -> Row {
         some(format!("住院V{number:06}")),
         some(format!("{}{number:05}", if number < 2500 { "A" } else { "B" })),
     ];
-    (format!("p{}", number * 7919 % 211), texts)
+    let places = [number as u64 * 10, 9 + number as u64 % 3, number as u64];
+    let [offset, length, row] = places;
+    (
+        format!("p{}", number * 7919 % 211),
+        texts,
+        [number as u64 % 4000, offset, length, row],
+    )
 }
 
-fn batch(rows: &[Row], first: u64) -> RecordBatchOf {
+fn batch(rows: &[Row]) -> RecordBatchOf {
     let mut meta = RecordMetaBuilder::default();
-    for (i, (subject, _)) in (first..).zip(rows) {
+    for (subject, _, [_, offset, length, row]) in rows {
         let at = Locator {
-            offset: i * 10,
-            length: 9,
-            row: i,
+            offset: *offset,
+            length: *length,
+            row: *row,
             part: 0,
             cell: None,
         };
         meta.push("MRN", Some(subject), None, false, at);
     }
-    let text =
-        |c: usize| -> ArrayRef { Arc::new(rows.iter().map(|(_, texts)| texts[c].clone()).collect::<StringArray>()) };
+    let text = |c: usize| -> ArrayRef {
+        Arc::new(
+            rows.iter()
+                .map(|(_, texts, _)| texts[c].clone())
+                .collect::<StringArray>(),
+        )
+    };
     let mut columns: Vec<ArrayRef> = (0..TEXTS.len()).map(text).collect();
     columns.push(Arc::new(Float64Array::from_iter_values(
-        (0..rows.len()).map(|i| i as f64),
+        rows.iter().map(|(_, _, [value, ..])| *value as f64 / 100.0),
     )));
     RecordBatchOf {
         kind: 0,
@@ -98,7 +110,7 @@ fn through_files(sizes: &[usize], budget: usize, ranges: u64) -> (Vec<Row>, Hash
         for size in half {
             let rows: Vec<Row> = (0..*size).map(|i| row(i, first)).collect();
             let builder = EventBuilder::new(std::slice::from_ref(&kind), 1);
-            let built = builder.build(batch(&rows, first as u64), &mut subjects).unwrap();
+            let built = builder.build(batch(&rows), &mut subjects).unwrap();
             collector.push((0, 0), built.events).unwrap();
             first += size;
         }
@@ -133,9 +145,19 @@ fn through_files(sizes: &[usize], budget: usize, ranges: u64) -> (Vec<Row>, Hash
                     let texts = batch.column_by_name(name).unwrap().as_string::<i32>();
                     texts.is_valid(i).then(|| texts.value(i).to_owned())
                 };
-                rows.extend(
-                    (0..batch.num_rows()).map(|i| (text(events::ID, i).unwrap(), TEXTS.map(|name| text(name, i)))),
-                );
+                let place = |name: &str, i: usize| {
+                    let places = batch.column_by_name(name).unwrap().as_primitive::<UInt64Type>();
+                    places.value(i)
+                };
+                let values = batch.column_by_name("value").unwrap().as_primitive::<Float64Type>();
+                rows.extend((0..batch.num_rows()).map(|i| {
+                    let value = (values.value(i) * 100.0).round() as u64;
+                    assert_eq!(values.value(i).to_bits(), (value as f64 / 100.0).to_bits());
+                    let [offset, length, row] =
+                        [events::OFFSET, events::LENGTH, events::ROW].map(|name| place(name, i));
+                    let texts = TEXTS.map(|name| text(name, i));
+                    (text(events::ID, i).unwrap(), texts, [value, offset, length, row])
+                }));
             }
             let raw = clinmill_catalog::shards::read(&folder.path().join(&file.shard.path), &all).unwrap();
             let schema = raw.first().unwrap().schema();
@@ -184,6 +206,81 @@ fn a_column_of_few_texts_has_their_numbers_until_it_says_too_much() {
     let (rows, numbers) = through_files(&[60], 1 << 30, 1);
     assert_eq!(rows, given(&[60]));
     assert!(numbers.contains("code") && !numbers.contains("name"), "{numbers:?}");
+}
+
+/// Some events are known, some are of an input that was given up, some come twice in one input: the rest is written.
+#[test]
+fn what_is_known_or_given_up_is_not_written() {
+    let kind = RecordKind {
+        name: String::new(),
+        schema: schema(),
+        key: RecordKey::Columns(vec!["order".to_owned()]),
+        fold: Fold::Replace,
+        subject: true,
+    };
+    let (folder, key) = (tempfile::tempdir().unwrap(), key());
+    let all = ShardFilter {
+        lo: 0,
+        hi: u16::MAX,
+        subjects: None,
+    };
+    let times = HashMap::from([(1, None), (2, None), (3, None)]);
+    let given = |numbers: Range<usize>| -> Vec<Row> {
+        let rows = numbers.map(|number| row(number % 7, number - number % 7));
+        rows.filter(|row| row.1[7].is_some()).collect()
+    };
+    let settled = |inputs: &[(u32, Vec<Row>)], known: &[EventFile], failed: &HashSet<u32>| {
+        let shuffle = Shuffle::new(Ranges::new(1, 1, 64), 1 << 30, folder.path());
+        let (mut collector, mut subjects) = (Collector::new(&shuffle), Subjects::new(&key));
+        for (input, rows) in inputs {
+            let builder = EventBuilder::new(std::slice::from_ref(&kind), *input);
+            let built = builder.build(batch(rows), &mut subjects).unwrap();
+            collector.push((0, 0), built.events).unwrap();
+        }
+        collector.finish().unwrap();
+        let mut taken = shuffle.take(0).unwrap();
+        settle(SettleTask {
+            vault: folder.path(),
+            staging: folder.path(),
+            source: "s",
+            of: (0, 0),
+            kind: &kind,
+            parse_id: Digest::of(b"x"),
+            bounds: shuffle.ranges().bounds(0),
+            known,
+            failed,
+            times: &times,
+            scopes: &HashMap::new(),
+            events: taken.remove(&(0, 0)).unwrap(),
+            dictionaries: shuffle.dictionaries(),
+        })
+        .unwrap()
+    };
+    let written = |file: &Option<EventFile>| -> Vec<u64> {
+        let Some(file) = file else { return Vec::new() };
+        let batches = file.read(folder.path(), &events::schema(&schema()), &all).unwrap();
+        let column = |batch: &RecordBatch| batch.column_by_name(events::ROW).unwrap().clone();
+        let mut rows: Vec<u64> = batches
+            .iter()
+            .flat_map(|batch| column(batch).as_primitive::<UInt64Type>().values().to_vec())
+            .collect();
+        rows.sort_unstable();
+        rows
+    };
+    let rows_of = |rows: &[Row]| -> Vec<u64> { rows.iter().map(|row| row.2[3]).collect() };
+    let first = settled(&[(1, given(0..3000))], &[], &HashSet::new());
+    assert_eq!(written(&first.file), rows_of(&given(0..3000)));
+    let known = [first.file.unwrap()];
+    let twice = [given(2900..3100), given(3000..3050)].concat();
+    let second = settled(&[(2, twice), (3, given(3100..4000))], &known, &HashSet::from([3]));
+    assert_eq!(written(&second.file), rows_of(&given(3000..3100)));
+    let duplicates = (given(2900..3000).len() + given(3000..3050).len()) as u64;
+    assert_eq!(second.duplicates, [(2, duplicates)].into());
+    assert_eq!(second.written, [(2, given(3000..3100).len() as u64)].into());
+    let nothing = settled(&[(2, given(0..500))], &known, &HashSet::new());
+    assert!(nothing.file.is_none() && nothing.subjects.is_empty() && nothing.written.is_empty());
+    let given_up = settled(&[(3, given(5000..5100))], &[], &HashSet::from([3]));
+    assert!(given_up.file.is_none() && given_up.duplicates.is_empty());
 }
 
 /// Columns that become full one after the other make forms without end.

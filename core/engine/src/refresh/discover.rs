@@ -400,8 +400,9 @@ fn hash_all(
         warnings.push(Warning::new(
             "INPUT_UNREADABLE",
             format!(
-                "{}: {unreadable} inputs could not be read; the others were",
-                source.name()
+                "{}: {unreadable} of {} inputs could not be read, or changed meanwhile: the next refresh looks for them again",
+                source.name(),
+                files.len()
             ),
         ));
     }

@@ -74,7 +74,7 @@ impl Former {
             };
             let mut level = Vec::new();
             for file in &entry.changes {
-                level.push(session.dataset.fetch_whole(file, scratch).await?);
+                level.push(session.dataset.fetch(file, scratch).await?);
             }
             levels.push(level);
         }
@@ -87,7 +87,7 @@ impl Former {
 }
 
 async fn whole(session: &Session, file: &DataFile, scratch: &Path) -> Result<PathBuf, EngineError> {
-    let found = session.dataset.fetch_whole(file, scratch).await;
+    let found = session.dataset.fetch(file, scratch).await;
     let is_damaged = |error: &CatalogError| match error {
         CatalogError::Damaged { .. } => true,
         CatalogError::Store(error) => error.kind == StoreErrorKind::NotFound,
