@@ -111,6 +111,32 @@ fn a_foreign_file_is_named_and_an_orphan_is_no_damage() {
     assert!(found.stdout.contains(&orphan), "{}", found.stdout);
 }
 
+/// A gate looks at what is there before: it stands in the way of no repair.
+#[test]
+fn a_damaged_base_is_made_anew_beside_gates() {
+    for is_gone in [false, true] {
+        let project = dataset();
+        let text = fs::read_to_string(project.at("pipeline.yaml")).unwrap();
+        project.write(
+            "pipeline.yaml",
+            &format!("{text}gates:\n  filled: {{ check: not_null, column: result.value }}\n"),
+        );
+        let base = manifest(&project, 2)["tables"]["result"]["base"][0]["path"].clone();
+        let path = project.at("out").join(base.as_str().unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] ^= 1;
+        match is_gone {
+            true => fs::remove_file(&path).unwrap(),
+            false => fs::write(&path, bytes).unwrap(),
+        }
+        project.write("inbox/2.csv", "mrn,no,value\nD4,4,4.6\n");
+        let run = project.run(["run", "pipeline.yaml"]).expect_code(1);
+        assert!(run.stderr.contains("run --full"), "{}", run.stderr);
+        project.run(["run", "pipeline.yaml", "--full"]).expect_code(0);
+        assert_eq!(manifest(&project, 3)["tables"]["result"]["row_count"], 4);
+    }
+}
+
 #[test]
 fn a_damaged_base_is_not_published_again_and_made_anew() {
     let project = dataset();

@@ -19,7 +19,7 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Texts of a dictionary at the most; a column that says more stays one of texts.
+/// Texts of a dictionary at the most; a column that says more is one of digits or stays one of texts.
 const MOST_TEXTS: usize = 1024;
 /// Bytes of one of its texts at the most.
 const MOST_BYTES: usize = 64;
@@ -91,8 +91,8 @@ impl Dictionaries {
         dictionary.form.clone()
     }
 
-    /// A column has texts of another form.
-    fn has_others(&self, of: KindOf, column: usize) {
+    /// Notes that a column has texts of another form.
+    fn saw_others(&self, of: KindOf, column: usize) {
         if let Some(dictionary) = self.lock().get_mut(&(of, column)) {
             dictionary.has_others = true;
         }
@@ -178,7 +178,7 @@ impl<'a> Encoder<'a> {
             match form.and_then(|form| form.numbers(texts)) {
                 Some(numbers) => (marked(field, DataType::UInt32, DIGITS_MARK), Arc::new(numbers)),
                 None => {
-                    dictionaries.has_others(of, i);
+                    dictionaries.saw_others(of, i);
                     known[i].is_plain = true;
                     (field.clone(), column.clone())
                 }

@@ -1,7 +1,9 @@
 //! The audit of a refresh: its gates run over what would be published, before anything is. What a gate stops stays in
 //! the vault's staging area, with a description of it, until the next refresh.
 
-use super::{EngineState, Refresh, range::Dirty, release::civil_now, session::Session, stage::StagedTable};
+use super::{
+    EngineState, Refresh, publish::Former, range::Dirty, release::civil_now, session::Session, stage::StagedTable,
+};
 use crate::{
     bound::Bound,
     error::EngineError,
@@ -9,7 +11,7 @@ use crate::{
     gates::{self, Audit, Lost, Rejected, TableState, columns},
     graph::transform_of,
 };
-use clinmill_catalog::dataset::{Dataset, Manifest};
+use clinmill_catalog::dataset::Manifest;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -77,7 +79,7 @@ impl Refresh<'_> {
         let last = self.session.last.as_ref().map(|r| &r.manifest);
         let scratch = staging.join("fetched");
         std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
-        let previous = of_release(self.bound, &self.session.dataset, last, &scratch).await?;
+        let previous = of_release(self.bound, &self.session, last, self.options.full, &scratch).await?;
         let mut tables = Vec::new();
         let mut described = BTreeMap::new();
         for table in &self.bound.tables {
@@ -183,7 +185,7 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
     if let Some((folder, staged)) = newest_staged(session)?
         && staged.release == release + 1
     {
-        let previous = of_release(bound, &session.dataset, last, &scratch).await?;
+        let previous = of_release(bound, session, last, false, &scratch).await?;
         let mut tables = Vec::new();
         for table in &bound.tables {
             let before = previous.iter().find(|t| t.name == table.name);
@@ -214,10 +216,10 @@ pub async fn look_at(bound: &Bound, session: &Session) -> Result<Option<Found>, 
         None => None,
         Some(parent) => Some(session.dataset.manifest(parent.release).await?),
     };
-    let tables = of_release(bound, &session.dataset, Some(manifest), &scratch).await?;
+    let tables = of_release(bound, session, Some(manifest), false, &scratch).await?;
     Ok(Some(Found {
         tables: tables_of(bound, tables),
-        previous: of_release(bound, &session.dataset, before.as_ref(), &scratch).await?,
+        previous: of_release(bound, session, before.as_ref(), false, &scratch).await?,
         lost: Lost {
             rejected: Rejected::new(),
             broken: totals(bound, &EngineState::of(&session.state).broken),
@@ -236,11 +238,12 @@ fn tables_of(bound: &Bound, found: Vec<TableState>) -> Vec<TableState> {
         .collect()
 }
 
-/// The tables of a release that the pipeline still has.
+/// The tables of a release that the pipeline still has; where they are made `anew`, from whatever is whole.
 async fn of_release(
     bound: &Bound,
-    dataset: &Dataset,
+    session: &Session,
     manifest: Option<&Manifest>,
+    anew: bool,
     scratch: &Path,
 ) -> Result<Vec<TableState>, EngineError> {
     let mut states = Vec::new();
@@ -248,15 +251,12 @@ async fn of_release(
         let Some(entry) = manifest.and_then(|m| m.tables.get(&table.name)) else {
             continue;
         };
-        let mut changes = Vec::new();
-        for file in &entry.overlay {
-            changes.push(vec![dataset.fetch(file, scratch).await?]);
-        }
+        let former = Former::of(session, (&table.name, Some(entry)), anew, scratch).await?;
         states.push(TableState {
             name: table.name.clone(),
             schema: columns(table),
-            base: dataset.fetch_all(&entry.base, scratch).await?,
-            changes,
+            base: former.base,
+            changes: former.levels,
             rows: entry.row_count,
         });
     }

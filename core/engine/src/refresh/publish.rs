@@ -31,12 +31,30 @@ pub struct PublishedTable {
 }
 
 /// What a table was before: files of its rows, and of changes to fold into them, oldest first.
-struct Former {
-    base: Vec<PathBuf>,
-    levels: Vec<Vec<PathBuf>>,
+pub struct Former {
+    /// Files of its rows.
+    pub base: Vec<PathBuf>,
+    /// Files of changes.
+    pub levels: Vec<Vec<PathBuf>>,
 }
 
 impl Former {
+    /// What a table was: to be made `anew`, from whatever is whole.
+    ///
+    /// # Errors
+    /// When a file is damaged without which it cannot be told.
+    pub async fn of(
+        session: &Session,
+        (table, old): (&str, Option<&TableEntry>),
+        anew: bool,
+        scratch: &Path,
+    ) -> Result<Self, EngineError> {
+        match anew {
+            true => Self::whatever_is_whole(session, (table, old), scratch).await,
+            false => Self::of_base(session, old, scratch).await,
+        }
+    }
+
     /// The base and what lies over it.
     async fn of_base(session: &Session, old: Option<&TableEntry>, scratch: &Path) -> Result<Self, EngineError> {
         let mut former = Self {
@@ -227,10 +245,7 @@ impl Making<'_> {
     ) -> Result<Vec<StagedFile>, EngineError> {
         let scratch = self.staging.join("fetched");
         std::fs::create_dir_all(&scratch).map_err(|e| EngineError::io("create", &scratch, e))?;
-        let mut former = match self.anew {
-            true => Former::whatever_is_whole(self.session, (&table.name, old), &scratch).await?,
-            false => Former::of_base(self.session, old, &scratch).await?,
-        };
+        let mut former = Former::of(self.session, (&table.name, old), self.anew, &scratch).await?;
         former.levels.push(changes);
         let target = FileTarget {
             dir: self.staging.join(format!("base-{}", table.name)),
