@@ -119,7 +119,7 @@ fn a_damaged_base_is_made_anew_beside_gates() {
         let text = fs::read_to_string(project.at("pipeline.yaml")).unwrap();
         project.write(
             "pipeline.yaml",
-            &format!("{text}gates:\n  filled: {{ check: not_null, column: result.value }}\n"),
+            format!("{text}gates:\n  filled: {{ check: not_null, column: result.value }}\n"),
         );
         let base = manifest(&project, 2)["tables"]["result"]["base"][0]["path"].clone();
         let path = project.at("out").join(base.as_str().unwrap());
